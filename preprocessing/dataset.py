@@ -1,0 +1,106 @@
+"""The prepared dataset on disk: ``images.npy``, ``items.jsonl``, ``rejects.jsonl``, ``dataset.json``."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scangan.preprocessing.errors import PreprocessingError
+from scangan.runtime.files import read_jsonl
+
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedDataset:
+    """Scans of one size with their classes.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    images : ndarray
+        uint8 [N, H, W], memory-mapped, read-only.
+    labels : ndarray
+        int64 [N], indices into `classes`.
+    classes : tuple of str
+        Class names in order.
+    items : list of dict
+        A record per image: ``file``, ``sha256``, ``class``, ``subject``, ``frame``,
+        ``duplicate_group``.
+    info : dict
+        The content of ``dataset.json``.
+    """
+
+    path: Path
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    items: list[dict[str, Any]]
+    info: dict[str, Any]
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.images.shape[1])
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over images, labels and class names, hexadecimal."""
+        return str(self.info["fingerprint"])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of images per class, in class order."""
+        tally = np.bincount(self.labels, minlength=len(self.classes))
+        return {name: int(count) for name, count in zip(self.classes, tally, strict=True)}
+
+
+def is_prepared(path: Path) -> bool:
+    """Whether `path` is a prepared dataset (and not a folder of scans)."""
+    return (path / "dataset.json").is_file()
+
+
+def load_dataset(path: str | Path) -> PreparedDataset:
+    """Open a prepared dataset.
+
+    Raises
+    ------
+    PreprocessingError
+        `path` is no prepared dataset, is damaged, or has a newer format.
+    """
+    path = Path(path)
+    if not is_prepared(path):
+        raise PreprocessingError(
+            f"{path} is no prepared dataset; make one: prep-scans SOURCE {path}"
+        )
+    try:
+        info = json.loads((path / "dataset.json").read_text(encoding="utf-8"))
+        if info["format_version"] > FORMAT_VERSION:
+            raise PreprocessingError(
+                f"{path} has dataset format {info['format_version']}, newer than this scangan "
+                f"reads ({FORMAT_VERSION}); update scangan"
+            )
+        classes = tuple(info["classes"])
+        items = read_jsonl(path / "items.jsonl")
+        images = np.load(path / "images.npy", mmap_mode="r")
+        labels = np.array([classes.index(item["class"]) for item in items], np.int64)
+    except (OSError, ValueError, KeyError) as error:
+        raise PreprocessingError(f"{path} is damaged ({error}); prepare it again") from error
+    if len(images) != len(labels) or images.dtype != np.uint8 or images.ndim != 3:
+        raise PreprocessingError(f"{path} is damaged: images and items differ; prepare it again")
+    return PreparedDataset(path, images, labels, classes, items, info)
+
+
+def fingerprint(
+    images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], classes: tuple[str, ...]
+) -> str:
+    """sha256 over the shape, the pixels, the labels (little-endian int64) and the class names."""
+    digest = hashlib.sha256(json.dumps([list(images.shape), list(classes)]).encode())
+    for image in images:
+        digest.update(np.ascontiguousarray(image).data)
+    digest.update(labels.astype("<i8").tobytes())
+    return digest.hexdigest()

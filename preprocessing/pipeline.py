@@ -1,0 +1,216 @@
+"""A folder of scans to a prepared dataset."""
+
+import dataclasses
+import hashlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scangan.preprocessing.dataset import (
+    FORMAT_VERSION,
+    PreparedDataset,
+    fingerprint,
+    is_prepared,
+    load_dataset,
+)
+from scangan.preprocessing.errors import PreprocessingError, Rejected
+from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.reading import read_file, read_grey
+from scangan.preprocessing.transforms import prepare_image
+from scangan.runtime.console import progress_bar
+from scangan.runtime.files import write_json, write_jsonl
+
+LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+QUEUED = 64  # scans decoded ahead: enough to keep the threads busy, few enough to stay small
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    file: str  # relative to the source folder, with "/"
+    class_name: str
+
+
+def prepare(
+    source: str | Path,
+    out: str | Path,
+    options: PrepOptions | None = None,
+    *,
+    quiet: bool = True,
+) -> PreparedDataset:
+    """Prepare the scans of a ``CLASS/file`` folder; a file that can't be used is named, not fatal.
+
+    Parameters
+    ----------
+    source : path
+        Folder with one folder per class, PNG and JPEG files in them (folders below are searched).
+    out : path
+        The prepared dataset to be: absent, empty, or the result of an earlier run over the same
+        scans with the same options, which is then left alone.
+    options : PrepOptions, optional
+        Size and equalisation.
+    quiet : bool
+        Show no progress bar.
+
+    Returns
+    -------
+    PreparedDataset
+        The dataset, opened from `out`.
+
+    Raises
+    ------
+    PreprocessingError
+        No source, no usable scan, or `out` is taken by something else.
+    """
+    source, out, options = Path(source), Path(out), options or PrepOptions()
+    found = _find_scans(source)
+    _check_out(out, source, options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
+    partial.mkdir()
+    try:
+        _write(source, found, partial, options, quiet)
+        _move_into_place(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return load_dataset(out)
+
+
+def _find_scans(source: Path) -> list[_Source]:
+    if not source.is_dir():
+        raise PreprocessingError(f"{source} is no folder; give a folder with one folder per class")
+    classes = sorted(p.name for p in source.iterdir() if p.is_dir() and not _is_litter(p.name))
+    if not classes:
+        raise PreprocessingError(
+            f"{source} has no class folders; put the scans into one folder per class: CLASS/file"
+        )
+    found = []
+    for name in classes:
+        for folder, below, files in os.walk(source / name):
+            below[:] = sorted(b for b in below if not _is_litter(b))
+            inside = Path(folder).relative_to(source)
+            found += [
+                _Source((inside / f).as_posix(), name) for f in sorted(files) if not _is_litter(f)
+            ]
+    if not found:
+        raise PreprocessingError(f"{source} has no files in its class folders; put scans into them")
+    return found
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith(".") or name.lower() in LITTER
+
+
+def _check_out(out: Path, source: Path, options: PrepOptions) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not is_prepared(out):
+        raise PreprocessingError(f"{out} exists and is no prepared dataset; choose another OUT")
+    before = load_dataset(out).info["options"]
+    differing = [
+        f"{key} {before.get(key)} -> {value}"
+        for key, value in options.to_dict().items()
+        if before.get(key) != value
+    ]
+    if differing:
+        raise PreprocessingError(
+            f"{out} was prepared with other options ({', '.join(differing)}); "
+            f"choose another OUT, or delete it"
+        )
+
+
+def _write(
+    source: Path, found: list[_Source], out: Path, options: PrepOptions, quiet: bool
+) -> None:
+    items: list[dict[str, Any]] = []
+    rejects: list[dict[str, Any]] = []
+    first_with: dict[str, int] = {}
+    shape = (len(found), options.size, options.size)
+    images = np.lib.format.open_memmap(out / "all.npy", "w+", np.uint8, shape)
+    with progress_bar("scans", quiet=quiet) as bar:
+        task = bar.add_task("preparing", total=len(found), note="")
+        for scan, sha256, result in _prepared(source, found, options):
+            if isinstance(result, Rejected):
+                rejects.append({"file": scan.file, "class": scan.class_name, "reason": str(result)})
+                bar.update(task, note=f"{len(rejects)} refused")
+            else:
+                images[len(items)] = result
+                items.append(
+                    {
+                        "file": scan.file,
+                        "sha256": sha256,
+                        "class": scan.class_name,
+                        "subject": None,
+                        "frame": 0,
+                        "duplicate_group": first_with.setdefault(sha256, len(items)),
+                    }
+                )
+            bar.advance(task)
+    if not items:
+        reasons = Counter(str(reject["reason"]) for reject in rejects)
+        reason, count = reasons.most_common(1)[0]
+        raise PreprocessingError(
+            f"{source} has no usable scan: {len(rejects)} files refused, {count} of them: {reason}"
+        )
+    # A refused file leaves no gap: the array is cut to what was kept.
+    kept = images[: len(items)]
+    np.save(out / "images.npy", kept)
+    with_scans = {str(item["class"]) for item in items}
+    classes = tuple(sorted(with_scans))
+    labels = np.array([classes.index(item["class"]) for item in items], np.int64)
+    write_jsonl(out / "items.jsonl", items)
+    write_jsonl(out / "rejects.jsonl", rejects)
+    write_json(
+        out / "dataset.json",
+        {
+            "format_version": FORMAT_VERSION,
+            "classes": list(classes),
+            "size": options.size,
+            "count": len(items),
+            "rejected": len(rejects),
+            "options": options.to_dict(),
+            "fingerprint": fingerprint(kept, labels, classes),
+        },
+    )
+    del kept, images
+    (out / "all.npy").unlink()
+
+
+def _prepared(
+    source: Path, found: list[_Source], options: PrepOptions
+) -> Iterator[tuple[_Source, str, npt.NDArray[np.uint8] | Rejected]]:
+    """Decode and resize on all cores (OpenCV lets go of the GIL), in order, a few ahead."""
+
+    def one(scan: _Source) -> tuple[str, npt.NDArray[np.uint8] | Rejected]:
+        try:
+            data = read_file(source / scan.file)
+            return hashlib.sha256(data).hexdigest(), prepare_image(read_grey(data), options)
+        except Rejected as reason:
+            return "", reason
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for start in range(0, len(found), QUEUED):
+            batch = found[start : start + QUEUED]
+            for scan, (sha256, result) in zip(batch, pool.map(one, batch), strict=True):
+                yield scan, sha256, result
+
+
+def _move_into_place(partial: Path, out: Path) -> None:
+    """Rename the finished folder to `out`; an equal earlier result stays, an unequal one is kept."""
+    if is_prepared(out):
+        before, now = load_dataset(out), load_dataset(partial)
+        if before.fingerprint == now.fingerprint and before.items == now.items:
+            return
+        raise PreprocessingError(
+            f"{out} holds a dataset of other scans ({len(before.labels)}, now "
+            f"{len(now.labels)}); choose another OUT, or delete it"
+        )
+    if out.is_dir():
+        out.rmdir()
+    partial.rename(out)

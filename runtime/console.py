@@ -1,0 +1,107 @@
+"""What all commands share at the terminal: one-line errors, exit codes, ``--debug``, progress bars."""
+
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+from scangan.runtime.errors import ScanganError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+INTERRUPTED = 130  # what shells use for a command that Ctrl-C ended
+
+
+class ScanCommand(click.Command):
+    """A click command whose failures are one line; exit code 2 for usage, 1 for the rest.
+
+    ``--debug`` (added to every command) shows the traceback instead.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.context_settings.setdefault("help_option_names", ["-h", "--help"])
+        self.context_settings.setdefault("max_content_width", 120)
+        help_text = "show the traceback of an error"
+        self.params.append(click.Option(["--debug"], is_flag=True, help=help_text))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        debug = ctx.params.pop("debug", False)
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except KeyboardInterrupt:
+            _end(ctx, "stopped; the same command again goes on", INTERRUPTED)
+        except Exception as error:
+            if debug:
+                raise
+            _end(ctx, explain(error), 1)
+
+
+def explain(error: Exception) -> str:
+    """One line for an exception: what happened, where, and what to do."""
+    if isinstance(error, ScanganError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        where = error.filename if error.filename is not None else "the output"
+        advice = {
+            errno.ENOSPC: "; free some space and run the same command again: it goes on",
+            errno.EACCES: "; choose a folder that you may write to",
+            errno.EROFS: "; choose a folder that you may write to",
+        }.get(error.errno, "")
+        return f"{where}: {os.strerror(error.errno).lower()}{advice}"
+    kind = type(error).__name__
+    first_line = (str(error).strip() or "no message").splitlines()[0]
+    return f"unexpected {kind}: {first_line} (--debug shows where; please report it)"
+
+
+def _end(ctx: click.Context, message: str, code: int) -> NoReturn:
+    click.echo(f"{ctx.info_name}: {message}", err=True)
+    ctx.exit(code)
+
+
+def progress_bar(unit: str, *, quiet: bool = False) -> "Progress":
+    """Make a progress bar on stderr: task, bar, count, rate and time left; nothing when piped.
+
+    Parameters
+    ----------
+    unit : str
+        What is counted, for the rate: ``"scans"`` gives ``scans/s``.
+    quiet : bool
+        Show nothing.
+
+    Returns
+    -------
+    rich.progress.Progress
+        A context manager; its tasks take a ``note`` field that is shown last.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.0f} {unit}/s" if task.speed else "", style="cyan")
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}"),
+        console=Console(file=sys.stderr),
+        disable=quiet or not sys.stderr.isatty(),
+        speed_estimate_period=60,
+    )

@@ -1,0 +1,42 @@
+"""Score a generator while it trains."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scangan.evaluation.metrics import RealReference, Scores
+from scangan.training.networks import Generator
+from scangan.training.sampling import step_rng
+from torch import Tensor
+
+PER_CLASS = 100
+FOR_ONE_CLASS = 400  # scans of an unconditional model: its one class holds all variety
+BATCH = 100
+
+
+def to_grey(image: Tensor) -> npt.NDArray[np.uint8]:
+    """float [N, 1, H, W] in [-1, 1] to uint8 [N, H, W], rounded half to even."""
+    grey = ((image[:, 0].float() + 1.0) * 127.5).round().clamp(0, 255)
+    return np.asarray(grey.to(torch.uint8).cpu().numpy())
+
+
+@torch.no_grad()
+def generate(
+    model: Generator, per_class: int, latent: int, rng: torch.Generator
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Generate `per_class` scans of every class: uint8 [N, H, W] and their labels int64 [N]."""
+    device = rng.device
+    label = torch.arange(max(model.classes, 1), device=device).repeat_interleave(per_class)
+    z = torch.randn(len(label), latent, generator=rng, device=device)
+    parts = [
+        to_grey(model(z[i : i + BATCH], label[i : i + BATCH])) for i in range(0, len(z), BATCH)
+    ]
+    return np.concatenate(parts), label.cpu().numpy()
+
+
+def score_generator(
+    model: Generator, reference: RealReference, latent: int, seed: int, device: torch.device
+) -> Scores:
+    """Score a generator in evaluation mode; the same latents in every tick."""
+    per_class = PER_CLASS if model.classes else FOR_ONE_CLASS
+    images, labels = generate(model, per_class, latent, step_rng(seed, 0, "score", device))
+    return reference.score(images, labels)
