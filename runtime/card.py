@@ -1,0 +1,140 @@
+"""The model card: what a model file says of itself."""
+
+import dataclasses
+import json
+from typing import Any
+
+from scangan.runtime.errors import GenerationError
+
+FORMAT_VERSION = 1
+KEY = "scangan"  # of the card among an ONNX file's metadata_props
+ARCHITECTURES = ("dcgan", "acgan")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """The metadata of a model file, one JSON value in ``metadata_props["scangan"]``.
+
+    It holds no hash of any single scan: that would let anyone ask whether a given patient was in
+    the training set.
+
+    Parameters
+    ----------
+    architecture : {"dcgan", "acgan"}
+        Kind of generator.
+    latent : int
+        Length of `z`.
+    classes : tuple of str
+        Class names in the order of `label`; empty for an unconditional model.
+    size : int
+        Side of the scans in pixels.
+    graph_sha256 : str
+        sha256 of the serialised graph, hexadecimal.
+    bit_depth : int
+        8; 16 is reserved.
+    value_range : tuple of int
+        Smallest and largest grey level.
+    preprocessing : dict
+        Options that the training scans were prepared with.
+    dataset_fingerprint : str
+        sha256 over all training scans and labels together.
+    dataset_counts : dict
+        Training scans of each class.
+    recipe : dict
+        Training options, the command, and when in the run the generator was kept.
+    scores : dict
+        What was measured, with the number of scans it was measured on.
+    precision : str
+        ``fp32``.
+    parity : int
+        Largest difference to the trained generator in grey levels.
+    license, citation : str
+        Of the training scans.
+    versions : dict
+        Tools that made the file.
+    date : str
+        When the run was started, ISO 8601.
+    format_version : int
+        Of this card.
+    """
+
+    architecture: str
+    latent: int
+    classes: tuple[str, ...]
+    size: int
+    graph_sha256: str
+    bit_depth: int = 8
+    value_range: tuple[int, int] = (0, 255)
+    preprocessing: dict[str, Any] = dataclasses.field(default_factory=dict)
+    dataset_fingerprint: str = ""
+    dataset_counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
+    scores: dict[str, Any] = dataclasses.field(default_factory=dict)
+    precision: str = "fp32"
+    parity: int = 0
+    license: str = ""
+    citation: str = ""
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    date: str = ""
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise GenerationError(f"the card names an unknown architecture: {self.architecture!r}")
+        if not (1 <= self.latent <= 4096 and 8 <= self.size <= 4096):
+            raise GenerationError(
+                f"the card declares impossible sizes: latent {self.latent}, {self.size} pixels"
+            )
+        if self.bit_depth != 8:
+            raise GenerationError(f"the card declares {self.bit_depth} bits; only 8 can be read")
+        if len(set(self.classes)) != len(self.classes):
+            raise GenerationError("the card names a class twice")
+
+    def class_number(self, wanted: str | int, file: str = "the model") -> int:
+        """Turn a class name, or its number, into the number; a name goes before a number.
+
+        Raises
+        ------
+        GenerationError
+            There is no such class; the message lists those there are.
+        """
+        if isinstance(wanted, str) and wanted in self.classes:
+            return self.classes.index(wanted)
+        if not self.classes:
+            raise GenerationError(f"{file} has no classes; leave out --class")
+        try:
+            number = int(wanted)
+        except ValueError:
+            number = -1
+        if 0 <= number < len(self.classes):
+            return number
+        known = ", ".join(f"{i} {name}" for i, name in enumerate(self.classes))
+        raise GenerationError(f"{file} has no class {str(wanted)!r}; it has: {known}")
+
+    def to_json(self) -> str:
+        """As one JSON value."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelCard":
+        """Read a card; unknown fields of a same-format file are left alone.
+
+        Raises
+        ------
+        GenerationError
+            The card is damaged, incomplete, or of a newer format.
+        """
+        try:
+            fields = json.loads(text)
+            if fields["format_version"] > FORMAT_VERSION:
+                raise GenerationError(
+                    f"card format {fields['format_version']} is newer than this scangan reads "
+                    f"({FORMAT_VERSION}); update scangan"
+                )
+            known = {field.name for field in dataclasses.fields(cls)}
+            fields = {name: value for name, value in fields.items() if name in known}
+            fields["classes"] = tuple(map(str, fields["classes"]))
+            fields["value_range"] = tuple(fields.get("value_range", (0, 255)))
+            return cls(**fields)
+        except (ValueError, TypeError, KeyError) as error:
+            raise GenerationError(f"the card is damaged: {error}") from error

@@ -1,0 +1,47 @@
+"""A model card as a table for the terminal."""
+
+from scangan.runtime.modelfile import ModelFile
+
+
+def card_table(file: ModelFile) -> str:
+    """Lay out what a model file says of itself: one ``name  value`` line a fact."""
+    card = file.card
+    scores = card.scores
+    rows: list[tuple[str, str]] = [
+        ("file", f"{file.path} ({len(file.data) / 1e6:.1f} MB)"),
+        ("sha256", file.sha256),
+        ("architecture", f"{card.architecture}, latent {card.latent}, {card.precision}"),
+        ("scans", f"{card.size}x{card.size}, {card.bit_depth} bits"),
+    ]
+    for number, name in enumerate(card.classes):
+        trained = card.dataset_counts.get(name)
+        agreement = scores.get("agreement", {}).get(name)
+        variety = scores.get("variety", {}).get(name)
+        facts = [f"trained on {trained}"] if trained is not None else []
+        facts += [f"class agreement {agreement:.0%}"] if agreement is not None else []
+        facts += [f"variety {variety:.2f} of real"] if variety is not None else []
+        rows.append((f"class {number}", f"{name} ({', '.join(facts)})"))
+    if scores.get("kid") is not None:
+        real = scores.get("real_kid") or 0.0
+        rows.append(
+            (
+                "KID x1000",
+                f"{scores['kid'] * 1000:.1f} on {scores['n']} scans (real halves: {real * 1000:.1f})",
+            )
+        )
+    if scores.get("mean_agreement") is not None:
+        probe = scores.get("probe_accuracy") or 0.0
+        text = f"{scores['mean_agreement']:.0%} (probe on held-back real scans: {probe:.0%})"
+        rows.append(("class agreement", text))
+    rows += [
+        ("parity", f"{card.parity} grey levels from the trained generator, at most"),
+        ("preprocessing", ", ".join(f"{k} {v}" for k, v in card.preprocessing.items())),
+        ("trained with", str(card.recipe.get("command", ""))),
+        ("kept at", f"{card.recipe.get('kept_kimg', '?')} kimg ({card.recipe.get('kept', '?')})"),
+        ("licence", card.license or "not stated: ask whoever trained it"),
+        ("citation", card.citation or "not stated"),
+        ("made with", ", ".join(f"{k} {v}" for k, v in card.versions.items())),
+        ("date", card.date),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

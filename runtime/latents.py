@@ -1,0 +1,63 @@
+"""Latents: a function of (seed, class, index) alone, the same in every language (docs/model-format.md)."""
+
+import numpy as np
+import numpy.typing as npt
+
+UNCONDITIONAL = 0  # class number in the key where a model has no classes
+LARGEST_SEED = 2**64 - 1
+WORDS = 4  # 64-bit words in a Philox block
+
+
+def draw_latents(
+    seed: int, label: int, indices: npt.NDArray[np.int64] | range, length: int
+) -> npt.NDArray[np.float32]:
+    """Draw standard normal latents.
+
+    Philox4x64-10 (Salmon et al. 2011) with key (seed, class); block b of index i has the counter
+    (b, i, 0, 0). Two words u, v of a block make two normals by Box-Muller in float64:
+    ``sqrt(-2 ln a) cos(2 pi b)`` and ``sqrt(-2 ln a) sin(2 pi b)`` with
+    ``a = ((u >> 11) + 1) / 2^53`` in (0, 1] and ``b = (v >> 11) / 2^53`` in [0, 1).
+
+    Parameters
+    ----------
+    seed : int
+        0 to 2^64 - 1.
+    label : int
+        Class number; `UNCONDITIONAL` for a model without classes.
+    indices : ndarray or range
+        int64 [N], indices of the scans, 0 to 2^63 - 1.
+    length : int
+        Length of a latent.
+
+    Returns
+    -------
+    ndarray
+        float32 [N, length]. A longer latent starts with the shorter one's values.
+    """
+    blocks = -(-length // WORDS)
+    words = np.empty((len(indices), blocks * WORDS), np.uint64)
+    # numpy's Philox counts up before its first block: it is put one block before the wanted one.
+    bits = np.random.Philox(key=np.array([seed, label], np.uint64))
+    state = bits.state
+    for row, index in zip(words, indices, strict=True):
+        state["state"]["counter"] = _counter_before(int(index))
+        state["buffer_pos"] = WORDS  # nothing left over from the index before
+        bits.state = state
+        row[:] = bits.random_raw(blocks * WORDS)
+    return normals_of(words)[:, :length]
+
+
+def _counter_before(index: int) -> npt.NDArray[np.uint64]:
+    value = (index << 64) - 1  # block -1 of this index, borrowed from the word above
+    return np.array([(value >> (64 * i)) & LARGEST_SEED for i in range(WORDS)], np.uint64)
+
+
+def normals_of(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32]:
+    """Box-Muller: uint64 [N, 2 M] raw words to float32 [N, 2 M] standard normals."""
+    u, v = words[:, 0::2] >> np.uint64(11), words[:, 1::2] >> np.uint64(11)
+    radius = np.sqrt(-2.0 * np.log((u.astype(np.float64) + 1.0) * 2.0**-53))
+    angle = (2.0 * np.pi) * (v.astype(np.float64) * 2.0**-53)
+    out = np.empty(words.shape, np.float32)
+    out[:, 0::2] = radius * np.cos(angle)
+    out[:, 1::2] = radius * np.sin(angle)
+    return out
