@@ -6,7 +6,7 @@ import click
 from scangan.runtime.console import ScanCommand
 
 
-@click.command(cls=ScanCommand)
+@click.command("export-onnx", cls=ScanCommand)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "-o",

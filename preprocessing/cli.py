@@ -6,7 +6,7 @@ import click
 from scangan.runtime.console import ScanCommand
 
 
-@click.command(cls=ScanCommand)
+@click.command("prep-scans", cls=ScanCommand)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from scangan.runtime.output import Request
 
 
-@click.command(cls=ScanCommand)
+@click.command("gen-scans", cls=ScanCommand)
 @click.option(
     "--model",
     default="brain-mri-64",

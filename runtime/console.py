@@ -59,7 +59,7 @@ def explain(error: Exception) -> str:
 
 
 def _end(ctx: click.Context, message: str, code: int) -> NoReturn:
-    click.echo(f"{ctx.info_name}: {message}", err=True)
+    click.echo(f"{ctx.command.name}: {message}", err=True)
     ctx.exit(code)
 
 

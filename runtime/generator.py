@@ -84,12 +84,15 @@ class ScanGenerator:
         self._check_signature()
 
     def _check_signature(self) -> None:
-        wanted = {"z", "label"} if self.card.classes else {"z"}
-        inputs = {i.name for i in self._session.get_inputs()}
+        wanted: dict[str, list[int]] = {"z": [self.card.latent]}
+        if self.card.classes:
+            wanted["label"] = []
+        # The first dimension is the batch, which is free.
+        inputs = {i.name: list(i.shape[1:]) for i in self._session.get_inputs()}
         outputs = [o.name for o in self._session.get_outputs()]
         if inputs != wanted or outputs != ["image"]:
             raise GenerationError(
-                f"{self._file.path} has inputs {sorted(inputs)} and outputs {outputs}, "
+                f"{self._file.path} has inputs {inputs} and outputs {outputs}, "
                 f"not those of its card; export it again"
             )
 

@@ -9,7 +9,7 @@ import click
 from scangan.runtime.console import INTERRUPTED, ScanCommand
 
 
-@click.command(cls=ScanCommand)
+@click.command("train-gan", cls=ScanCommand)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--out",

@@ -113,7 +113,8 @@ class Discriminator(nn.Module):
         for down in self.downs:
             x = F.leaky_relu(down(x), 0.2)
         x = torch.cat([x, minibatch_deviation(x)], 1)
-        features = F.leaky_relu(self.mix(x), 0.2).float().mean((2, 3))
+        # A sum, as in SNGAN: under spectral norm a mean leaves D too weak to teach G anything.
+        features = F.leaky_relu(self.mix(x), 0.2).float().sum((2, 3))
         realness = self.real(features)[:, 0]
         if not self.classes:
             return realness, None

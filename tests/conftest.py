@@ -1,0 +1,87 @@
+"""Real scans and a tiny model for all tests; no training, no network, no GPU."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parent / "data"
+BRAIN = DATA / "brain_mri"
+CLASSES = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
+
+
+@pytest.fixture
+def some_scans(tmp_path):
+    """Copy ten real scans of each of two classes into a fresh ``CLASS/file`` folder."""
+    source = tmp_path / "scans"
+    for name in CLASSES[:2]:
+        (source / name).mkdir(parents=True)
+        for file in sorted((BRAIN / name).iterdir())[:10]:
+            shutil.copy(file, source / name)
+    return source
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """Prepare all sample scans at 32 pixels, once."""
+    from scangan.preprocessing import PrepOptions, prepare
+
+    return prepare(BRAIN, tmp_path_factory.mktemp("prepared") / "brain", PrepOptions(size=32))
+
+
+def _export_random(path, classes):
+    import torch
+    from scangan.export.exporter import graph_sha256, to_onnx, write_model
+    from scangan.runtime import ModelCard
+    from scangan.training.networks import Generator
+
+    torch.manual_seed(0)
+    generator = Generator(size=32, width=4, latent=10, classes=len(classes))
+    # Running statistics and weights as far from their initial values as training takes them.
+    for name, tensor in generator.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 2.0)
+        elif tensor.is_floating_point():
+            tensor.normal_(1.0 if "scale" in name else 0.0, 0.3)
+    model = to_onnx(generator.eval(), 10)
+    card = ModelCard(
+        architecture="acgan" if classes else "dcgan",
+        latent=10,
+        classes=classes,
+        size=32,
+        graph_sha256=graph_sha256(model.SerializeToString()),
+    )
+    write_model(model, card, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_acgan(tmp_path_factory):
+    """Export a conditional generator with random weights: 3 classes, 32 pixels."""
+    return _export_random(tmp_path_factory.mktemp("models") / "tiny.onnx", ("cat", "dog", "2"))
+
+
+@pytest.fixture(scope="session")
+def tiny_dcgan(tmp_path_factory):
+    """Export an unconditional generator with random weights, 32 pixels."""
+    return _export_random(tmp_path_factory.mktemp("models") / "plain.onnx", ())
+
+
+@pytest.fixture
+def command():
+    """Run a command in a process of its own, as a user would."""
+
+    def run(folder, *args, **kwargs):
+        argv = [sys.executable, "-m", f"scangan.{folder}", *map(str, args)]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=300, **kwargs)
+
+    return run
+
+
+@pytest.fixture
+def one_thread():
+    """Environment in which torch computes on one thread, so that two runs are alike."""
+    return os.environ | {"OMP_NUM_THREADS": "1"}

@@ -1,0 +1,183 @@
+"""A folder of real scans to a prepared dataset."""
+
+import json
+import os
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from conftest import BRAIN, CLASSES
+from scangan.preprocessing import PreprocessingError, PrepOptions, load_dataset, prepare
+
+
+def test_sample_scans_are_all_kept_in_order(prepared):
+    assert prepared.images.shape == (240, 32, 32)
+    assert prepared.images.dtype == np.uint8
+    assert prepared.classes == CLASSES
+    assert prepared.counts == dict.fromkeys(CLASSES, 60)
+    files = [item["file"] for item in prepared.items]
+    assert files == sorted(files)
+    assert all(file.startswith(item["class"]) for file, item in zip(files, prepared.items))
+    assert not (prepared.path / "rejects.jsonl").read_text()
+    assert {"images.npy", "items.jsonl", "rejects.jsonl", "dataset.json"} == {
+        p.name for p in prepared.path.iterdir()
+    }
+
+
+def test_images_stay_on_disk(prepared):
+    assert isinstance(prepared.images, np.memmap)
+    assert not prepared.images.flags.writeable
+
+
+def test_same_scans_make_the_same_dataset_wherever_they_lie(some_scans, tmp_path):
+    moved = shutil.copytree(some_scans, tmp_path / "elsewhere")
+    one, two = prepare(some_scans, tmp_path / "one"), prepare(moved, tmp_path / "two")
+    assert one.fingerprint == two.fingerprint
+    assert (tmp_path / "one/images.npy").read_bytes() == (tmp_path / "two/images.npy").read_bytes()
+    assert (tmp_path / "one/items.jsonl").read_text() == (tmp_path / "two/items.jsonl").read_text()
+
+
+def test_fingerprint_sees_a_pixel_and_a_label(some_scans, tmp_path):
+    first = prepare(some_scans, tmp_path / "first").fingerprint
+    file = sorted((some_scans / CLASSES[0]).iterdir())[0]
+    file.rename(some_scans / CLASSES[1] / file.name)
+    second = prepare(some_scans, tmp_path / "second").fingerprint
+    image = cv2.imread(str(some_scans / CLASSES[1] / file.name), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(some_scans / CLASSES[1] / file.name), 255 - image)
+    third = prepare(some_scans, tmp_path / "third").fingerprint
+    assert len({first, second, third}) == 3
+
+
+def test_bad_files_are_named_and_the_rest_is_kept(some_scans, tmp_path):
+    folder = some_scans / CLASSES[0]
+    good = sorted(folder.iterdir())[0].read_bytes()
+    (folder / "cut.jpg").write_bytes(good[: len(good) // 2])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("not a picture")
+    (folder / "header.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    deep = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    cv2.imwrite(str(folder / "deep.png"), deep)
+    bomb = bytearray(cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes())
+    bomb[16:24] = (60_000).to_bytes(4, "big") * 2
+    (folder / "bomb.png").write_bytes(bomb)
+    (folder / ".hidden").write_text("litter")
+    (folder / "Thumbs.db").write_text("litter")
+    (folder / "gone.jpg").symlink_to("nowhere")
+    dataset = prepare(some_scans, tmp_path / "out")
+    assert len(dataset.images) == 20
+    rejects = [json.loads(line) for line in (tmp_path / "out/rejects.jsonl").open()]
+    reasons = {r["file"].split("/")[1]: r["reason"] for r in rejects}
+    assert reasons.keys() == {
+        "cut.jpg", "empty.png", "text.png", "header.png", "deep.png", "bomb.png", "gone.jpg",
+    }  # fmt: skip
+    assert "truncated JPEG" in reasons["cut.jpg"]
+    assert "empty" in reasons["empty.png"]
+    assert "neither PNG nor JPEG" in reasons["text.png"]
+    assert "16-bit" in reasons["deep.png"]
+    assert "60000x60000" in reasons["bomb.png"]
+    assert "no such file" in reasons["gone.jpg"]
+    assert dataset.info["rejected"] == 7
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9, 0.99])
+def test_a_truncated_file_of_either_kind_is_refused(some_scans, tmp_path, share):
+    folder = some_scans / CLASSES[0]
+    source = sorted(folder.iterdir())[0]
+    png = cv2.imencode(".png", cv2.imread(str(source), cv2.IMREAD_GRAYSCALE))[1].tobytes()
+    jpg = source.read_bytes()
+    (folder / "cut.png").write_bytes(png[: int(len(png) * share)])
+    (folder / "cut.jpg").write_bytes(jpg[: int(len(jpg) * share)])
+    assert prepare(some_scans, tmp_path / "out").info["rejected"] == 2
+
+
+def test_the_same_bytes_twice_are_one_duplicate_group(some_scans, tmp_path):
+    first = sorted((some_scans / CLASSES[0]).iterdir())[0]
+    shutil.copy(first, some_scans / CLASSES[1] / "zz_copy.jpg")
+    items = prepare(some_scans, tmp_path / "out").items
+    groups = [item["duplicate_group"] for item in items]
+    assert groups[:20] == list(range(20))
+    assert groups[20] == 0
+
+
+def test_names_with_spaces_brackets_and_accents(some_scans, tmp_path):
+    file = sorted((some_scans / CLASSES[0]).iterdir())[0]
+    folder = some_scans / "kind (ä)"
+    folder.mkdir()
+    shutil.copy(file, folder / "Schädel [1] .jpg")
+    dataset = prepare(some_scans, tmp_path / "out")
+    assert "kind (ä)/Schädel [1] .jpg" in {item["file"] for item in dataset.items}
+
+
+def test_a_class_without_a_usable_scan_is_no_class(some_scans, tmp_path):
+    (some_scans / "broken").mkdir()
+    (some_scans / "broken/x.png").write_bytes(b"x")
+    assert prepare(some_scans, tmp_path / "out").classes == CLASSES[:2]
+
+
+def test_again_is_left_alone_and_other_scans_are_refused(some_scans, tmp_path):
+    out = tmp_path / "out"
+    prepare(some_scans, out)
+    before = (out / "images.npy").stat().st_mtime_ns
+    prepare(some_scans, out)
+    assert (out / "images.npy").stat().st_mtime_ns == before
+    with pytest.raises(PreprocessingError, match="size 64 -> 32"):
+        prepare(some_scans, out, PrepOptions(size=32))
+    sorted((some_scans / CLASSES[0]).iterdir())[0].unlink()
+    with pytest.raises(PreprocessingError, match="other scans"):
+        prepare(some_scans, out)
+    assert len(load_dataset(out).images) == 20
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_what_a_killed_run_left_does_no_harm(some_scans, tmp_path):
+    left = tmp_path / ".out.part"
+    left.mkdir()
+    (left / "items.jsonl").write_text("half a li")
+    assert len(prepare(some_scans, tmp_path / "out").images) == 20
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda p: None, "is no folder"),
+        (lambda p: p.mkdir(), "no class folders"),
+        (lambda p: (p / "a").mkdir(parents=True), "no files"),
+    ],
+)
+def test_a_source_without_scans_says_so_and_leaves_nothing(tmp_path, make, says):
+    make(tmp_path / "source")
+    with pytest.raises(PreprocessingError, match=says):
+        prepare(tmp_path / "source", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_usable_scan_names_the_commonest_reason(tmp_path):
+    (tmp_path / "source/a").mkdir(parents=True)
+    (tmp_path / "source/a/x.png").write_text("no picture")
+    with pytest.raises(PreprocessingError, match="1 files refused, 1 of them: neither PNG"):
+        prepare(tmp_path / "source", tmp_path / "out")
+    assert os.listdir(tmp_path) == ["source"]
+
+
+def test_a_folder_of_something_else_is_not_touched(some_scans, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.tex").write_text("years of work")
+    with pytest.raises(PreprocessingError, match="choose another OUT"):
+        prepare(some_scans, tmp_path / "out")
+    assert (tmp_path / "out/thesis.tex").read_text() == "years of work"
+
+
+def test_a_damaged_dataset_is_named(some_scans, tmp_path):
+    prepare(some_scans, tmp_path / "out")
+    lines = (tmp_path / "out/items.jsonl").read_text().splitlines()
+    (tmp_path / "out/items.jsonl").write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.raises(PreprocessingError, match="prepare it again"):
+        load_dataset(tmp_path / "out")
+
+
+def test_sample_data_is_small():
+    files = list(BRAIN.rglob("*.jpg"))
+    assert len(files) == 240
+    assert sum(f.stat().st_size for f in files) < 3e6

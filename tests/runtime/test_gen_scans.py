@@ -1,0 +1,203 @@
+"""The command, as a user types it."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import pytest
+from PIL import Image
+
+
+def _bytes(folder):
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
+
+
+def test_writes_scans_a_manifest_and_a_sheet(command, tiny_acgan, tmp_path):
+    out = tmp_path / "out"
+    done = command("runtime", "--model", tiny_acgan, "--class", "2", "--count", 8, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith(f"{out} (look at {out / 'sheet.png'})")
+    files = sorted(p.name for p in (out / "2").iterdir())
+    assert files == [f"{i:09d}.png" for i in range(8)]
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").open()]
+    assert [line["file"] for line in lines] == [f"2/{name}" for name in files]
+    assert all(line["synthetic"] is True and line["class"] == "2" for line in lines)
+    assert cv2.imread(str(out / "sheet.png")) is not None
+    assert {p.name for p in out.iterdir()} == {"2", "manifest.jsonl", "request.json", "sheet.png"}
+
+
+def test_every_scan_says_that_it_is_synthetic(command, tiny_acgan, tmp_path):
+    command("runtime", "--model", tiny_acgan, "--class", "dog", "--count", 3, "--seed", 5,
+            "--out", tmp_path / "out")  # fmt: skip
+    with Image.open(tmp_path / "out/dog/000000002.png") as image:
+        note, comment = json.loads(image.text["scangan"]), image.text["Comment"]
+    assert "Synthetic" in comment
+    sha256 = hashlib.sha256(tiny_acgan.read_bytes()).hexdigest()
+    assert note == {"synthetic": True, "model": sha256, "seed": 5, "index": 2, "class": "dog"}
+
+
+def test_same_bytes_whatever_the_batch_threads_and_count(command, tiny_acgan, tmp_path):
+    def make(name, count, *more):
+        out = tmp_path / name
+        done = command("runtime", "--model", tiny_acgan, "--class", 1, "--count", count,
+                       "--seed", 7, "--out", out, *more)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return _bytes(out)
+
+    runs = [
+        make(f"{batch}-{threads}", 40, "--batch", batch, "--threads", threads)
+        for batch in (1, 7, 40)
+        for threads in (1, 2)
+    ]
+    assert all(run == runs[0] for run in runs)
+    longer = make("longer", 100)
+    scans = {name for name in runs[0] if name.startswith("dog/")}
+    assert len(scans) == 40
+    assert {name: longer[name] for name in scans} == {name: runs[0][name] for name in scans}
+
+
+def test_killed_and_typed_again_ends_with_the_same_bytes(command, tiny_acgan, tmp_path):
+    def argv(out):
+        return ["--model", str(tiny_acgan), "--count", "3000", "--batch", "8", "--out", str(out)]
+
+    assert command("runtime", *argv(tmp_path / "whole")).returncode == 0
+    killed = tmp_path / "killed"
+    for files in (1, 1500, 4000):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "scangan.runtime", *argv(killed)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while len(list(killed.rglob("*.png"))) < files and child.poll() is None:
+            time.sleep(0.01)
+        child.kill()
+        assert child.wait() == -signal.SIGKILL  # it was still at work
+        assert not (killed / "manifest.jsonl").exists()
+    done = command("runtime", *argv(killed))
+    assert done.returncode == 0, done.stderr
+    left = [p for p in killed.rglob(".*.part")]
+    for part in left:  # what a kill -9 left beside; hidden, and never taken for a scan
+        part.unlink()
+    assert _bytes(killed) == _bytes(tmp_path / "whole")
+
+
+def test_a_finished_output_is_left_alone_and_another_request_is_refused(
+    command, tiny_acgan, tmp_path
+):
+    out = tmp_path / "out"
+    base = ["runtime", "--model", tiny_acgan, "--class", "cat", "--out", out]
+    command(*base, "--count", 4)
+    scan = out / "cat/000000001.png"
+    before = scan.stat().st_mtime_ns
+    assert command(*base, "--count", 4).returncode == 0
+    assert scan.stat().st_mtime_ns == before
+    other = command(*base, "--count", 5, "--seed", 1)
+    assert other.returncode == 1
+    assert "count 4 -> 5, seed 0 -> 1" in other.stderr and other.stderr.count("\n") == 1
+
+
+def test_a_default_folder_is_named_after_the_request(command, tiny_acgan, tmp_path):
+    done = command("runtime", "--model", tiny_acgan, "--class", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = [p for p in tmp_path.iterdir() if p.is_dir()]
+    assert folder.name == "tiny-2-seed0-n16" and folder.name in done.stdout.splitlines()[-1]
+    assert len(list((folder / "2").iterdir())) == 16
+
+
+def test_all_classes_without_being_asked(command, tiny_acgan, tmp_path):
+    done = command("runtime", "--model", tiny_acgan, "--count", 2, "--out", tmp_path / "out")
+    assert "6 synthetic scans of cat, dog, 2" in done.stdout
+
+
+def test_info_is_a_table_and_makes_nothing(command, tiny_acgan, tmp_path):
+    done = command("runtime", "--model", tiny_acgan, "--info", cwd=tmp_path)
+    assert "acgan, latent 10" in done.stdout and "dog" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "says"),
+    [
+        (["--class", "mouse"], 1, "no class 'mouse'; it has: 0 cat, 1 dog, 2 2"),
+        (["--count", "0"], 1, "--count 0"),
+        (["--count", "many"], 2, "not a valid integer"),
+        (["--seed", "-3"], 1, "--seed -3"),
+        (["--model", "nowhere.onnx"], 1, "no such model file"),
+        (["--colour", "red"], 2, "No such option"),
+        (["--out", "/proc/nowhere/x"], 1, "/proc/nowhere"),
+    ],
+)
+def test_mistakes_are_one_line(command, tiny_acgan, tmp_path, argv, code, says):
+    done = command("runtime", "--model", tiny_acgan, *argv, cwd=tmp_path)
+    assert done.returncode == code
+    assert says in done.stderr and "Traceback" not in done.stderr
+    if code == 1:
+        assert done.stderr.count("\n") == 1
+        assert done.stderr.startswith("gen-scans: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(command):
+    assert "Traceback" in command("runtime", "--model", "nowhere.onnx", "--debug").stderr
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_scan(command, tiny_acgan, tmp_path):
+    # A limit on file size fails the write like a full disk does, half-way through a file.
+    import resource
+
+    def little_space():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))
+
+    out = tmp_path / "out"
+    done = command("runtime", "--model", tiny_acgan, "--class", "cat", "--out", out,
+                   preexec_fn=little_space)  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert not list(out.rglob("*.part"))
+    assert all(cv2.imread(str(p)) is not None for p in out.rglob("*.png"))
+
+
+def test_torch_onnx_numba_and_opencv_stay_out(tiny_acgan, tmp_path):
+    code = (
+        "import sys\n"
+        "from scangan.runtime.cli import main\n"
+        f"main(['--model', {str(tiny_acgan)!r}, '--count', '2', '--out', {str(tmp_path / 'o')!r}],"
+        " standalone_mode=False)\n"
+        "heavy = {'torch', 'onnx', 'numba', 'cv2', 'sklearn', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("folder", ["runtime", "preprocessing", "training", "export"])
+def test_help_imports_nothing_heavy(folder):
+    code = (
+        f"import sys\nfrom scangan.{folder}.cli import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "heavy = {'torch', 'onnx', 'numba', 'cv2', 'sklearn', 'onnxruntime', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_not_root_cannot_write(command, tiny_acgan, tmp_path):
+    if os.geteuid() == 0:
+        # Root may write anywhere but into what is no folder at all.
+        (tmp_path / "file").write_text("x")
+        done = command("runtime", "--model", tiny_acgan, "--out", tmp_path / "file/out")
+    else:
+        (tmp_path / "locked").mkdir(mode=0o500)
+        done = command("runtime", "--model", tiny_acgan, "--out", tmp_path / "locked/out")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1

@@ -1,0 +1,147 @@
+"""A model file that is not as our exporter wrote it is refused before it runs."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from scangan.runtime import GenerationError, ScanGenerator
+from scangan.runtime.card import KEY, ModelCard
+from scangan.runtime.modelfile import graph_sha256, read_model_file
+
+
+@pytest.fixture
+def model(tiny_acgan):
+    return onnx.load(tiny_acgan)
+
+
+def _card(model):
+    return json.loads(model.metadata_props[0].value)
+
+
+def _save(model, path, **changes):
+    """Save with a card that fits the changed graph, so that only the change itself can be refused."""
+    card = _card(model) | {"graph_sha256": graph_sha256(model.SerializeToString())} | changes
+    del model.metadata_props[:]
+    model.metadata_props.append(onnx.StringStringEntryProto(key=KEY, value=json.dumps(card)))
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_the_small_reader_agrees_with_onnx(tiny_acgan, model):
+    file = read_model_file(tiny_acgan)
+    assert file.card.classes == tuple(_card(model)["classes"])
+    assert file.card.graph_sha256 == _card(model)["graph_sha256"]
+
+
+def test_the_card_survives_onnx_save(tiny_acgan, model, tmp_path):
+    onnx.save(model, tmp_path / "again.onnx")
+    assert read_model_file(tmp_path / "again.onnx").card == read_model_file(tiny_acgan).card
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.9, 0.99, 0.9999])
+def test_truncated(tiny_acgan, tmp_path, share):
+    data = tiny_acgan.read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(GenerationError, match="truncated"):
+        read_model_file(tmp_path / "cut.onnx")
+
+
+def test_every_short_prefix_and_random_bytes_are_refused_and_nothing_worse(tiny_acgan, tmp_path):
+    data = tiny_acgan.read_bytes()
+    rng = np.random.default_rng(0)
+    candidates = [data[:n] for n in range(0, 400)]
+    candidates += [rng.bytes(int(n)) for n in rng.integers(1, 500, 300)]
+    for candidate in candidates:
+        (tmp_path / "x.onnx").write_bytes(candidate)
+        with pytest.raises(GenerationError):
+            read_model_file(tmp_path / "x.onnx")
+
+
+def test_one_flipped_bit_anywhere_is_refused(tiny_acgan, tmp_path):
+    data = bytearray(tiny_acgan.read_bytes())
+    graph_end = bytes(data).rindex(b"scangan")
+    for at in np.random.default_rng(0).integers(20, graph_end - 100, 60):
+        changed = bytearray(data)
+        changed[at] ^= 1
+        (tmp_path / "x.onnx").write_bytes(changed)
+        with pytest.raises(GenerationError):
+            read_model_file(tmp_path / "x.onnx")
+
+
+def test_no_card(model, tmp_path):
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "x.onnx")
+    with pytest.raises(GenerationError, match="no scangan card"):
+        read_model_file(tmp_path / "x.onnx")
+
+
+def test_an_operator_that_we_never_write(model, tmp_path):
+    node = helper.make_node("Erf", [model.graph.node[-1].output[0]], ["extra"])
+    model.graph.node.append(node)
+    with pytest.raises(GenerationError, match="operator 'Erf'"):
+        read_model_file(_save(model, tmp_path / "x.onnx"))
+
+
+def test_an_operator_of_another_domain(model, tmp_path):
+    model.graph.node[0].domain = "com.evil"
+    with pytest.raises(GenerationError, match="never writes"):
+        read_model_file(_save(model, tmp_path / "x.onnx"))
+
+
+def test_external_data(model, tmp_path):
+    tensor = next(t for t in model.graph.initializer if len(t.raw_data) > 100)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    with pytest.raises(GenerationError, match="another file"):
+        read_model_file(_save(model, tmp_path / "x.onnx"))
+
+
+def test_external_data_in_a_constant(model, tmp_path):
+    tensor = numpy_helper.from_array(np.zeros(3, np.float32), "c")
+    tensor.data_location = TensorProto.EXTERNAL
+    model.graph.node.append(helper.make_node("Constant", [], ["c"], value=tensor))
+    with pytest.raises(GenerationError, match="another file"):
+        read_model_file(_save(model, tmp_path / "x.onnx"))
+
+
+def test_functions(model, tmp_path):
+    function = helper.make_function(
+        "local", "f", ["x"], ["y"], [helper.make_node("Relu", ["x"], ["y"])], model.opset_import
+    )
+    model.functions.append(function)
+    with pytest.raises(GenerationError, match="functions"):
+        read_model_file(_save(model, tmp_path / "x.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"format_version": 99}, "newer"),
+        ({"latent": 0}, "impossible sizes"),
+        ({"size": 10**6}, "impossible sizes"),
+        ({"architecture": "diffusion"}, "unknown architecture"),
+        ({"classes": ["a", "a", "b"]}, "twice"),
+        ({"classes": None}, "damaged"),
+        ({"bit_depth": 16}, "16 bits"),
+    ],
+)
+def test_a_card_that_cannot_be(model, tmp_path, change, says):
+    with pytest.raises(GenerationError, match=says):
+        read_model_file(_save(model, tmp_path / "x.onnx", **change))
+
+
+@pytest.mark.parametrize("change", [{"size": 64}, {"latent": 11}, {"classes": []}])
+def test_a_graph_that_is_not_its_cards(model, tmp_path, change):
+    with pytest.raises(GenerationError):
+        ScanGenerator(_save(model, tmp_path / "x.onnx", **change)).sample(
+            1, 0 if change.get("classes") is None else None
+        )
+
+
+def test_unknown_fields_of_a_card_are_left_alone():
+    card = ModelCard(architecture="dcgan", latent=5, classes=(), size=32, graph_sha256="x")
+    text = json.dumps(json.loads(card.to_json()) | {"colour": "mauve"})
+    assert ModelCard.from_json(text) == card
