@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+
 from scangan.runtime.session import open_session
 
 EXTRACTOR = Path(__file__).parent / "extractors" / "efficientnet-lite0.onnx"

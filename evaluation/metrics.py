@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scangan.evaluation.errors import EvaluationError
-from scangan.evaluation.features import FeatureExtractor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from scangan.evaluation.errors import EvaluationError
+from scangan.evaluation.features import FeatureExtractor
 
 Features = npt.NDArray[np.float32]  # [N, D]
 Labels = npt.NDArray[np.int64]  # [N]
@@ -69,7 +70,8 @@ class Scores:
 
 def polynomial_kernel(a: Features, b: Features) -> npt.NDArray[np.float64]:
     """The kernel of KID, (a·b / D + 1)^3, for all pairs: float64 [len(a), len(b)]."""
-    return (a.astype(np.float64) @ b.astype(np.float64).T / a.shape[1] + 1.0) ** 3
+    products = a.astype(np.float64) @ b.astype(np.float64).T
+    return np.asarray((products / a.shape[1] + 1.0) ** 3)
 
 
 def kernel_distances(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+
 from scangan.export.errors import ExportError
 from scangan.export.network import ShippedGenerator
 from scangan.runtime.card import KEY, ModelCard

@@ -1,9 +1,10 @@
 """The generator as it is shipped: BatchNorm folded, uint8 out."""
 
 import torch
-from scangan.training.networks import FIRST, ConditionalBatchNorm, Generator
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from scangan.training.networks import FIRST, ConditionalBatchNorm, Generator
 
 
 class ShippedGenerator(nn.Module):
@@ -21,39 +22,36 @@ class ShippedGenerator(nn.Module):
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.conditional = bool(generator.classes)
-        weights = [generator.dense.weight, *(up.weight for up in generator.ups)]
+        weights = [up.get_parameter("weight") for up in (generator.dense, *generator.ups)]
         for i, (weight, norm) in enumerate(zip(weights, generator.norms, strict=True)):
             scale, shift = _affine(norm)
             folded = weight.detach().double()
             if not self.conditional and i == 0:
-                # [C * 16, latent]: each channel owns 16 rows
-                folded = folded * scale.repeat_interleave(FIRST * FIRST)[:, None]
+                # The dense layer's rows are [channel, y, x], so each channel owns 16 of them.
+                scale, shift = (t.repeat_interleave(FIRST * FIRST) for t in (scale, shift))
+                folded = folded * scale[:, None]
             elif not self.conditional:
                 folded = folded * scale[None, :, None, None]
             self.register_buffer(f"weight{i}", folded.float())
             self.register_buffer(f"scale{i}", scale.float())
             self.register_buffer(f"shift{i}", shift.float())
         self.layers = len(weights)
-        self.register_buffer("last_weight", generator.last.weight.detach())
-        assert generator.last.bias is not None
-        self.register_buffer("last_bias", generator.last.bias.detach())
+        self.register_buffer("last_weight", generator.last.get_parameter("weight").detach())
+        self.register_buffer("last_bias", generator.last.get_parameter("bias").detach())
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """z float32 [N, latent] and label int64 [N] to images uint8 [N, 1, H, W]."""
+        x = z
         for i in range(self.layers):
             weight, scale, shift = (
-                self.get_buffer(f"{n}{i}") for n in ("weight", "scale", "shift")
+                self.get_buffer(f"{name}{i}") for name in ("weight", "scale", "shift")
             )
-            if not self.conditional and i == 0:
-                x = F.linear(z, weight, shift.repeat_interleave(FIRST * FIRST))
-                x = x.unflatten(1, (-1, FIRST, FIRST))
-            elif not self.conditional:
-                x = F.conv_transpose2d(x, weight, shift, stride=2, padding=1)
+            bias = None if self.conditional else shift
+            if i == 0:
+                x = F.linear(x, weight, bias).unflatten(1, (-1, FIRST, FIRST))
             else:
-                if i == 0:
-                    x = F.linear(z, weight).unflatten(1, (-1, FIRST, FIRST))
-                else:
-                    x = F.conv_transpose2d(x, weight, stride=2, padding=1)
+                x = F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
+            if self.conditional:
                 assert label is not None  # a conditional generator is exported with labels
                 scale, shift = F.embedding(label, scale), F.embedding(label, shift)
                 x = x * scale[:, :, None, None] + shift[:, :, None, None]

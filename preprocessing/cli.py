@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+
 from scangan.runtime.console import ScanCommand
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from scangan.preprocessing.errors import PreprocessingError
 from scangan.runtime.files import read_jsonl
 

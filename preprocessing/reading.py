@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+
 from scangan.preprocessing.errors import Rejected
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import numpy.typing as npt
+
 from scangan.preprocessing.options import PrepOptions
 
 

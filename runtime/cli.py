@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
 from scangan.runtime.console import ScanCommand, progress_bar
 
 if TYPE_CHECKING:

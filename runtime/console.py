@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
 from scangan.runtime.errors import ScanganError
 
 if TYPE_CHECKING:
@@ -103,5 +104,7 @@ def progress_bar(unit: str, *, quiet: bool = False) -> "Progress":
         TextColumn("{task.fields[note]}"),
         console=Console(file=sys.stderr),
         disable=quiet or not sys.stderr.isatty(),
+        # Lines printed meanwhile go above the bar, unless standard output is a file of its own.
+        redirect_stdout=sys.stdout.isatty(),
         speed_estimate_period=60,
     )

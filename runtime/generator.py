@@ -7,6 +7,7 @@ from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
+
 from scangan.runtime.card import ModelCard
 from scangan.runtime.errors import GenerationError
 from scangan.runtime.latents import LARGEST_SEED, UNCONDITIONAL, draw_latents

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from scangan.runtime.errors import GenerationError
 from scangan.runtime.files import write_bytes, write_json, write_jsonl
 from scangan.runtime.generator import ScanGenerator

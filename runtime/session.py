@@ -1,5 +1,6 @@
 """Open an onnxruntime session: the one place where providers are chosen."""
 
+import os
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -37,10 +38,10 @@ def open_session(model: str | PathLike[str] | bytes, *, threads: int) -> "Infere
     options.log_severity_level = 3
     # Idle threads that spin would take the cores from encoding and writing.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    source = model if isinstance(model, bytes) else str(model)
+    source = model if isinstance(model, bytes) else os.fspath(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
-        name = "the model" if isinstance(model, bytes) else source
+        name = "the model" if isinstance(source, bytes) else source
         reason = str(error).strip().splitlines()[0]
         raise GenerationError(f"{name} cannot be run by onnxruntime: {reason}") from error

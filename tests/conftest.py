@@ -34,6 +34,7 @@ def prepared(tmp_path_factory):
 
 def _export_random(path, classes):
     import torch
+
     from scangan.export.exporter import graph_sha256, to_onnx, write_model
     from scangan.runtime import ModelCard
     from scangan.training.networks import Generator

@@ -3,8 +3,9 @@
 import copy
 
 import torch
-from scangan.training.networks import Generator
 from torch import Tensor, nn
+
+from scangan.training.networks import Generator
 
 BATCHES = 16  # of latents, from which BatchNorm statistics are re-estimated
 
@@ -18,7 +19,8 @@ def ema_decay(half_life_kimg: float, seen: int, batch: int) -> float:
 @torch.no_grad()
 def update_ema(ema: nn.Module, model: nn.Module, decay: float) -> None:
     """Move the average's parameters towards the model's; buffers are re-estimated instead."""
-    averaged, current = list(ema.parameters()), list(model.parameters())
+    averaged: list[Tensor] = list(ema.parameters())
+    current: list[Tensor] = list(model.parameters())
     torch._foreach_lerp_(averaged, current, 1.0 - decay)
 
 

@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
 from scangan.evaluation.metrics import RealReference, Scores
 from scangan.preprocessing.dataset import PreparedDataset, is_prepared, load_dataset
 from scangan.preprocessing.options import PrepOptions
@@ -28,8 +31,6 @@ from scangan.training.run import FORMAT_VERSION, Best, Run, make_generator
 from scangan.training.sampling import Sampler, step_rng
 from scangan.training.scoring import generate, score_generator
 from scangan.training.step import LOSSES, TrainingStep
-from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 GRID = 8  # scans of a class in a sample sheet
 
@@ -189,6 +190,12 @@ class _Session:
     def loop(self, quiet: bool) -> None:
         """Train to the end, with a tick every so often."""
         options = self.options
+        probe = self.reference.probe_accuracy
+        self.report(
+            f"{len(self.reference.classes)} classes; real scans score KID x1000 "
+            f"{self.reference.real_kid * 1000:.1f} (one half against the other)"
+            + ("" if probe is None else f", class agreement {probe:.0%} (held back)")
+        )
         with (
             _stop_signals() as stop,
             progress_bar("scans", quiet=quiet) as bar,
@@ -286,21 +293,14 @@ class _Session:
                 board.add_scalar(f"{kind}/agreement", s.mean_agreement, self.step)
         board.flush()
         shown = scores["ema"]
-        parts = [
-            f"{self._kimg():8.1f} kimg",
-            f"KID x1000 {shown.kid * 1000:6.1f} (raw {scores['raw'].kid * 1000:.1f}, "
-            f"real {self.reference.real_kid * 1000:.1f})",
-        ]
-        if shown.mean_agreement is not None:
-            parts.append(
-                f"class agreement {shown.mean_agreement:.0%} "
-                f"(real {self.reference.probe_accuracy or 0:.0%})"
-            )
-        parts.append(f"variety {min(shown.variety.values()):.2f}")
-        parts.append(f"{speed:.0f} scans/s")
-        if improved:
-            parts.append(f"best so far ({improved})")
-        self.report("  ".join(parts))
+        agreement = shown.mean_agreement
+        self.report(
+            f"{self._kimg():8.1f} kimg  KID x1000 {shown.kid * 1000:6.1f}"
+            f" (raw {scores['raw'].kid * 1000:6.1f})"
+            + ("" if agreement is None else f"  class agreement {agreement:4.0%}")
+            + f"  variety {min(shown.variety.values()):.2f}"
+            + (f"  best so far ({improved})" if improved else "")
+        )
 
     def _sample(self, model: Generator) -> None:
         rng = step_rng(self.options.seed, 0, "samples", self.device)

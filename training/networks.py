@@ -1,5 +1,6 @@
 """The networks: DCGAN's, with a conditional twin. Images are float [N, 1, H, W] in [-1, 1]."""
 
+import itertools
 import math
 
 import torch
@@ -57,8 +58,7 @@ class Generator(nn.Module):
             ConditionalBatchNorm(c, classes) if classes else nn.BatchNorm2d(c) for c in widths
         )
         self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False)
-            for a, b in zip(widths, widths[1:], strict=False)
+            nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False) for a, b in itertools.pairwise(widths)
         )
         self.last = nn.ConvTranspose2d(widths[-1], 1, 4, 2, 1)
         for module in self.modules():
@@ -97,8 +97,7 @@ class Discriminator(nn.Module):
         super().__init__()
         widths = [1, *reversed(channels(size, width))]
         self.downs = nn.ModuleList(
-            spectral_norm(nn.Conv2d(a, b, 4, 2, 1))
-            for a, b in zip(widths, widths[1:], strict=False)
+            spectral_norm(nn.Conv2d(a, b, 4, 2, 1)) for a, b in itertools.pairwise(widths)
         )
         deep = widths[-1]
         self.mix = spectral_norm(nn.Conv2d(deep + 1, deep, 3, 1, 1))

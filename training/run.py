@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
+
 from scangan.runtime.files import read_jsonl, write_json, write_jsonl, written_whole
 from scangan.training.errors import TrainingError
 from scangan.training.networks import Generator
 from scangan.training.options import TrainOptions
-from torch import Tensor
 
 FORMAT_VERSION = 1
 MAY_GROW = {"kimg"}  # a finished run may be continued for longer

@@ -1,21 +1,20 @@
 """Which scans a step sees. A function of (seed, step) alone, so that resuming is exact."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 Purpose = Literal["scans", "latents", "augment", "samples", "score", "statistics"]
-_STREAMS: dict[Purpose, int] = {
-    name: i
-    for i, name in enumerate(("scans", "latents", "augment", "samples", "score", "statistics"))
-}
+_STREAMS = get_args(Purpose)  # the place in this list is part of what a seed means: only append
 
 
 def step_rng(seed: int, step: int, purpose: Purpose, device: torch.device) -> torch.Generator:
     """Make the generator of random numbers for one purpose in one step."""
-    state = np.random.SeedSequence([seed, step, _STREAMS[purpose]]).generate_state(1, np.uint64)
+    state = np.random.SeedSequence([seed, step, _STREAMS.index(purpose)]).generate_state(
+        1, np.uint64
+    )
     return torch.Generator(device).manual_seed(int(state[0]))
 
 

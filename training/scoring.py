@@ -3,10 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
+
 from scangan.evaluation.metrics import RealReference, Scores
 from scangan.training.networks import Generator
 from scangan.training.sampling import step_rng
-from torch import Tensor
 
 PER_CLASS = 100
 FOR_ONE_CLASS = 400  # scans of an unconditional model: its one class holds all variety

@@ -4,13 +4,14 @@ import copy
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from scangan.training import losses
 from scangan.training.augment import diff_augment
 from scangan.training.ema import ema_decay, update_ema
 from scangan.training.networks import Discriminator, Generator
 from scangan.training.options import TrainOptions
 from scangan.training.sampling import Sampler, step_rng
-from torch import Tensor
 
 LOSSES = ("loss_d", "loss_g", "loss_class")
 

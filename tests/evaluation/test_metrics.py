@@ -3,6 +3,7 @@
 import naive
 import numpy as np
 import pytest
+
 from scangan.evaluation import metrics
 from scangan.evaluation.errors import EvaluationError
 

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+
 from scangan.export import ExportError, export_run
 from scangan.export.exporter import measure_parity, to_onnx
 from scangan.export.network import ShippedGenerator

@@ -1,14 +1,14 @@
 """A folder of real scans to a prepared dataset."""
 
 import json
-import os
 import shutil
 
 import cv2
 import numpy as np
 import pytest
 from conftest import BRAIN, CLASSES
-from scangan.preprocessing import PreprocessingError, PrepOptions, load_dataset, prepare
+
+from scangan.preprocessing import PrepOptions, PreprocessingError, load_dataset, prepare
 
 
 def test_sample_scans_are_all_kept_in_order(prepared):
@@ -158,7 +158,7 @@ def test_no_usable_scan_names_the_commonest_reason(tmp_path):
     (tmp_path / "source/a/x.png").write_text("no picture")
     with pytest.raises(PreprocessingError, match="1 files refused, 1 of them: neither PNG"):
         prepare(tmp_path / "source", tmp_path / "out")
-    assert os.listdir(tmp_path) == ["source"]
+    assert [p.name for p in tmp_path.iterdir()] == ["source"]
 
 
 def test_a_folder_of_something_else_is_not_touched(some_scans, tmp_path):

@@ -5,7 +5,8 @@ import naive
 import numpy as np
 import pytest
 from conftest import BRAIN
-from scangan.preprocessing import PreprocessingError, PrepOptions
+
+from scangan.preprocessing import PrepOptions, PreprocessingError
 from scangan.preprocessing.transforms import fit_square, prepare_image
 
 SCANS = [

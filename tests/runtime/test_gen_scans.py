@@ -84,7 +84,7 @@ def test_killed_and_typed_again_ends_with_the_same_bytes(command, tiny_acgan, tm
         assert not (killed / "manifest.jsonl").exists()
     done = command("runtime", *argv(killed))
     assert done.returncode == 0, done.stderr
-    left = [p for p in killed.rglob(".*.part")]
+    left = list(killed.rglob(".*.part"))
     for part in left:  # what a kill -9 left beside; hidden, and never taken for a scan
         part.unlink()
     assert _bytes(killed) == _bytes(tmp_path / "whole")

@@ -3,6 +3,7 @@
 import naive
 import numpy as np
 import pytest
+
 from scangan.runtime.latents import draw_latents, normals_of
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
 from scangan.runtime import GenerationError, ScanGenerator
 from scangan.runtime.card import KEY, ModelCard
 from scangan.runtime.modelfile import graph_sha256, read_model_file

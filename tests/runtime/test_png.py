@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+
 from scangan.runtime.png import encode_png
 from scangan.runtime.sheet import contact_sheet, draw_text
 

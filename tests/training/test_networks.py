@@ -4,6 +4,7 @@ import naive
 import numpy as np
 import pytest
 import torch
+
 from scangan.training import losses
 from scangan.training.augment import BLACK, diff_augment, translate
 from scangan.training.ema import ema_decay, update_ema, with_own_statistics

@@ -12,9 +12,10 @@ import pytest
 import torch
 from conftest import BRAIN
 from safetensors.torch import load_file
+
 from scangan.training import Run, TrainingError, TrainOptions, train
 
-TINY = dict(size=32, width=4, batch=16, kimg=1.28, tick=0.16)  # 80 steps, 8 ticks
+TINY = {"size": 32, "width": 4, "batch": 16, "kimg": 1.28, "tick": 0.16}  # 80 steps, 8 ticks
 
 
 def _argv(source, out, **options):
@@ -134,7 +135,7 @@ def test_a_finished_run_typed_again_is_left_alone_and_may_be_made_longer(whole, 
 
 
 def test_another_configuration_is_refused_with_the_difference(whole, prepared):
-    with pytest.raises(TrainingError, match=r"width 4 -> 8, .*lr|width 4 -> 8"):
+    with pytest.raises(TrainingError, match="width 4 -> 8"):
         train(prepared.path, whole[0], TrainOptions(**TINY | {"width": 8}))
 
 
@@ -221,7 +222,7 @@ def test_one_class_is_enough_for_a_dcgan_and_too_few_for_an_acgan(some_scans, tm
     import shutil
 
     shutil.rmtree(some_scans / "meningioma_tumor")
-    with pytest.raises(TrainingError, match="one class only .*use --arch dcgan"):
+    with pytest.raises(TrainingError, match=r"one class only .*use --arch dcgan"):
         train(some_scans, tmp_path / "run", TrainOptions(**TINY))
 
 

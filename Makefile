@@ -1,0 +1,58 @@
+# make demo    generate scans with the bundled model (makes .venv; no torch)
+# make test    run all tests (makes .venv-dev, with everything)
+# make check   lint, types, imports
+# make bench   run the benchmarks and write benchmarks/results/*.md
+# make wheelhouse   collect wheels for an install without a network
+# make clean   remove what the others made
+
+PYTHON ?= python3
+SOURCES := pyproject.toml setup.py constraints.txt LICENSE README.md \
+	$(shell find preprocessing training export runtime evaluation -type f ! -path '*/__pycache__/*')
+PACKAGES := preprocessing training export runtime evaluation
+DEV := .venv-dev/bin
+
+.PHONY: demo test check bench wheelhouse clean
+
+demo: .venv/.installed
+	rm -rf demo
+	.venv/bin/gen-scans --count 8 --out demo
+
+test: .venv-dev/.installed
+	$(DEV)/python -m pytest
+
+check: .venv-dev/.installed
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+	$(DEV)/mypy $(PACKAGES:%=-p scangan.%)
+	$(DEV)/lint-imports
+
+bench: .venv-dev/.installed
+	$(DEV)/python -m pytest benchmarks --benchmark-enable --benchmark-only \
+		--benchmark-timer=time.process_time --benchmark-disable-gc --benchmark-columns=median,rounds \
+		--benchmark-json=.benchmarks.json
+	$(DEV)/python benchmarks/tables.py .benchmarks.json benchmarks/results
+
+wheelhouse:
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/pip wheel -q -c constraints.txt -w wheelhouse '.[cpu]'
+	rm -rf .venv-wheel build
+	@echo "on a machine without a network: pip install --no-index --find-links wheelhouse 'scangan[cpu]'"
+
+clean:
+	rm -rf .venv .venv-dev .venv-wheel wheelhouse demo build dist *.egg-info .benchmarks.json
+
+# Both environments hold an ordinary install, so that what runs is what users get; a changed
+# source is installed again, without asking for its needs once more.
+.venv/.installed: $(SOURCES)
+	test -x .venv/bin/pip || $(PYTHON) -m venv .venv
+	.venv/bin/pip install -q -c constraints.txt '.[cpu]'
+	.venv/bin/pip install -q --no-deps --force-reinstall .
+	rm -rf build *.egg-info
+	touch $@
+
+.venv-dev/.installed: $(SOURCES)
+	test -x $(DEV)/pip || $(PYTHON) -m venv .venv-dev
+	$(DEV)/pip install -q -c constraints.txt '.[dev]'
+	$(DEV)/pip install -q --no-deps --force-reinstall .
+	rm -rf build *.egg-info
+	touch $@

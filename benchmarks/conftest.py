@@ -1,0 +1,22 @@
+"""What the benchmarks share: real scans and a trained generator. One thread everywhere."""
+
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+SAMPLE = Path(__file__).parent.parent / "tests/data/brain_mri"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """CPU time is compared, and one thread keeps that the same thing as time."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+@pytest.fixture(scope="session")
+def sample_files():
+    """Paths of the 240 real sample scans."""
+    return sorted(SAMPLE.rglob("*.jpg"))
