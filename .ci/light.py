@@ -5,7 +5,8 @@ import sys
 
 from scangan.runtime.cli import main
 
-main(["--count", "1", "--out", "light"], standalone_mode=False)
+if main(["--count", "1", "--out", "light"], standalone_mode=False):
+    sys.exit("generating failed")
 installed = [n for n in ("torch", "onnx", "numba", "cv2", "sklearn") if importlib.util.find_spec(n)]
 imported = sorted({"torch", "onnx", "numba"} & set(sys.modules))
 if installed or imported:

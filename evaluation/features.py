@@ -1,6 +1,5 @@
 """Features of scans from the bundled extractor: EfficientNet-Lite0, no torch, no network."""
 
-import os
 from pathlib import Path
 
 import cv2
@@ -25,8 +24,7 @@ class FeatureExtractor:
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        count = threads or len(os.sched_getaffinity(0))
-        self._session = open_session(EXTRACTOR, threads=count)
+        self._session = open_session(EXTRACTOR, threads=threads)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Extract features.

@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,7 @@ def export_run(
     generator, best = trained.load_generator()
     classes = trained.classes
     model = to_onnx(generator, trained.options.latent)
-    parity = measure_parity(model.SerializeToString(), generator, trained.options.latent)
-    if parity > MOST_GREY_LEVELS:
-        raise ExportError(
-            f"the exported graph differs from the trained generator by {parity} grey levels "
-            f"(at most {MOST_GREY_LEVELS}); nothing was written: please report it"
-        )
+    parity = _check_parity(model.SerializeToString(), generator, trained.options.latent)
     config = trained.config
     card = ModelCard(
         architecture=trained.options.arch,
@@ -85,8 +81,20 @@ def export_run(
         versions=config["versions"] | {"onnx": version("onnx")},
         date=config["started"],
     )
-    write_model(model, card, out)
+    write_model(
+        model, card, out, lambda file: _check_parity(file, generator, trained.options.latent)
+    )
     return card
+
+
+def _check_parity(model: bytes, generator: Generator, latent: int) -> int:
+    parity = measure_parity(model, generator, latent)
+    if parity > MOST_GREY_LEVELS:
+        raise ExportError(
+            f"the exported graph differs from the trained generator by {parity} grey levels "
+            f"(at most {MOST_GREY_LEVELS}); nothing was written: please report it"
+        )
+    return parity
 
 
 def _recipe(config: dict[str, Any], kind: str, kimg: float) -> dict[str, Any]:
@@ -178,10 +186,15 @@ def measure_parity(model: bytes, generator: Generator, latent: int) -> int:
     return worst
 
 
-def write_model(model: onnx.ModelProto, card: ModelCard, out: Path) -> None:
-    """Write a model with its card, and read it back as the runtime will, before it gets its name."""
+def write_model(
+    model: onnx.ModelProto,
+    card: ModelCard,
+    out: Path,
+    check: Callable[[bytes], object] = lambda data: None,
+) -> None:
+    """Write a model with its card; read it back as the runtime will and `check` it before it gets its name."""
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, card.to_json()
     with written_whole(out) as beside:
         beside.write_bytes(model.SerializeToString())
-        read_model_file(beside)
+        check(read_model_file(beside).data)

@@ -88,8 +88,9 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         classes = tuple(info["classes"])
         items = read_jsonl(path / "items.jsonl")
         images = np.load(path / "images.npy", mmap_mode="r")
+        _ = info["options"], info["fingerprint"], info["rejected"]
         labels = np.array([classes.index(item["class"]) for item in items], np.int64)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise PreprocessingError(f"{path} is damaged ({error}); prepare it again") from error
     if len(images) != len(labels) or images.dtype != np.uint8 or images.ndim != 3:
         raise PreprocessingError(f"{path} is damaged: images and items differ; prepare it again")

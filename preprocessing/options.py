@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Literal, get_args
 
 from scangan.preprocessing.errors import PreprocessingError
+from scangan.runtime.errors import USAGE
 
 Equalize = Literal["none", "global"]
 
@@ -28,11 +29,14 @@ class PrepOptions:
     def __post_init__(self) -> None:
         if not SMALLEST <= self.size <= LARGEST:
             raise PreprocessingError(
-                f"--size {self.size} is out of range; it takes {SMALLEST} to {LARGEST}"
+                f"--size {self.size} is out of range; it takes {SMALLEST} to {LARGEST}",
+                exit_code=USAGE,
             )
         if self.equalize not in get_args(Equalize):
             known = ", ".join(get_args(Equalize))
-            raise PreprocessingError(f"--equalize {self.equalize!r} is unknown; it takes {known}")
+            raise PreprocessingError(
+                f"--equalize {self.equalize!r} is unknown; it takes {known}", exit_code=USAGE
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The options as JSON values."""

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,23 @@ from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading import read_file, read_grey
 from scangan.preprocessing.transforms import prepare_image
 from scangan.runtime.console import progress_bar
-from scangan.runtime.files import write_json, write_jsonl
+from scangan.runtime.files import only_writer, write_json, write_jsonl
+from scangan.runtime.session import usable_cpus
 
 LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+# Beside the class folders these are named as refused; a README or a licence is not.
+LOOKS_LIKE_A_SCAN = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".gif",
+    ".dcm",
+    ".nii",
+    ".gz",
+}
 QUEUED = 64  # scans decoded ahead: enough to keep the threads busy, few enough to stay small
 
 
@@ -69,21 +83,29 @@ def prepare(
         No source, no usable scan, or `out` is taken by something else.
     """
     source, out, options = Path(source), Path(out), options or PrepOptions()
-    found = _find_scans(source)
-    _check_out(out, source, options)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
-    partial.mkdir()
-    try:
-        _write(source, found, partial, options, quiet)
-        _move_into_place(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    found, outside = _find_scans(source)
+    out = out.resolve()
+    if out.is_relative_to(source.resolve()):
+        raise PreprocessingError(
+            f"{out} lies in {source}, or is it; choose an OUT outside of SOURCE"
+        )
+    if Path.cwd().is_relative_to(out):
+        raise PreprocessingError(f"{out} is the current folder, or holds it; name a folder in it")
+    with only_writer(out.with_name(f".{out.name}.lock")):
+        _check_out(out, options)
+        partial = out.with_name(f".{out.name}.part")
+        shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
+        partial.mkdir()
+        try:
+            _write(source, found, outside, partial, options, quiet)
+            _move_into_place(partial, out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return load_dataset(out)
 
 
-def _find_scans(source: Path) -> list[_Source]:
+def _find_scans(source: Path) -> tuple[list[_Source], list[str]]:
+    """Find the files of every class, and those that lie beside the class folders."""
     if not source.is_dir():
         raise PreprocessingError(f"{source} is no folder; give a folder with one folder per class")
     classes = sorted(p.name for p in source.iterdir() if p.is_dir() and not _is_litter(p.name))
@@ -93,22 +115,31 @@ def _find_scans(source: Path) -> list[_Source]:
         )
     found = []
     for name in classes:
-        for folder, below, files in os.walk(source / name):
+        for folder, below, files in os.walk(source / name, onerror=_raise):
             below[:] = sorted(b for b in below if not _is_litter(b))
             inside = Path(folder).relative_to(source)
             found += [
                 _Source((inside / f).as_posix(), name) for f in sorted(files) if not _is_litter(f)
             ]
+    outside = sorted(
+        p.name
+        for p in source.iterdir()
+        if p.suffix.lower() in LOOKS_LIKE_A_SCAN and not _is_litter(p.name)
+    )
     if not found:
         raise PreprocessingError(f"{source} has no files in its class folders; put scans into them")
-    return found
+    return found, outside
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER
 
 
-def _check_out(out: Path, source: Path, options: PrepOptions) -> None:
+def _check_out(out: Path, options: PrepOptions) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not is_prepared(out):
@@ -127,21 +158,31 @@ def _check_out(out: Path, source: Path, options: PrepOptions) -> None:
 
 
 def _write(
-    source: Path, found: list[_Source], out: Path, options: PrepOptions, quiet: bool
+    source: Path,
+    found: list[_Source],
+    outside: list[str],
+    out: Path,
+    options: PrepOptions,
+    quiet: bool,
 ) -> None:
     items: list[dict[str, Any]] = []
-    rejects: list[dict[str, Any]] = []
+    rejects: list[dict[str, Any]] = [
+        {"file": file, "class": None, "reason": "in no class folder"} for file in outside
+    ]
     first_with: dict[str, int] = {}
-    shape = (len(found), options.size, options.size)
-    images = np.lib.format.open_memmap(out / "all.npy", "w+", np.uint8, shape)
-    with progress_bar("scans", quiet=quiet) as bar:
+    with (
+        progress_bar("scans", quiet=quiet) as bar,
+        (out / "images.npy").open("wb") as images,
+    ):
+        # Written as a plain file, not through a memory map: on a full disk that would be a crash.
+        _write_header(images, len(found), options.size)
         task = bar.add_task("preparing", total=len(found), note="")
         for scan, sha256, result in _prepared(source, found, options):
             if isinstance(result, Rejected):
                 rejects.append({"file": scan.file, "class": scan.class_name, "reason": str(result)})
                 bar.update(task, note=f"{len(rejects)} refused")
             else:
-                images[len(items)] = result
+                images.write(result.data)
                 items.append(
                     {
                         "file": scan.file,
@@ -153,18 +194,17 @@ def _write(
                     }
                 )
             bar.advance(task)
+        _write_header(images, len(items), options.size)
     if not items:
         reasons = Counter(str(reject["reason"]) for reject in rejects)
         reason, count = reasons.most_common(1)[0]
         raise PreprocessingError(
             f"{source} has no usable scan: {len(rejects)} files refused, {count} of them: {reason}"
         )
-    # A refused file leaves no gap: the array is cut to what was kept.
-    kept = images[: len(items)]
-    np.save(out / "images.npy", kept)
     with_scans = {str(item["class"]) for item in items}
     classes = tuple(sorted(with_scans))
     labels = np.array([classes.index(item["class"]) for item in items], np.int64)
+    kept = np.load(out / "images.npy", mmap_mode="r")
     write_jsonl(out / "items.jsonl", items)
     write_jsonl(out / "rejects.jsonl", rejects)
     write_json(
@@ -179,8 +219,13 @@ def _write(
             "fingerprint": fingerprint(kept, labels, classes),
         },
     )
-    del kept, images
-    (out / "all.npy").unlink()
+
+
+def _write_header(file: BinaryIO, count: int, size: int) -> None:
+    """Write the header of ``images.npy`` at its start; numpy leaves room for any count."""
+    file.seek(0)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _prepared(
@@ -195,7 +240,7 @@ def _prepared(
         except Rejected as reason:
             return "", reason
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(usable_cpus()) as pool:
         for start in range(0, len(found), QUEUED):
             batch = found[start : start + QUEUED]
             for scan, (sha256, result) in zip(batch, pool.map(one, batch), strict=True):

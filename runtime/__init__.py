@@ -1,4 +1,4 @@
-"""Generate labelled synthetic scans from a model file, on CPU or GPU, without torch."""
+"""Generate labelled synthetic scans from a model file, without torch."""
 
 from typing import TYPE_CHECKING, Any
 

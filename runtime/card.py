@@ -9,6 +9,7 @@ from scangan.runtime.errors import GenerationError
 FORMAT_VERSION = 1
 KEY = "scangan"  # of the card among an ONNX file's metadata_props
 ARCHITECTURES = ("dcgan", "acgan")
+_TYPES = {"architecture": str, "latent": int, "classes": tuple, "size": int, "graph_sha256": str}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,11 @@ class ModelCard:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            default = getattr(type(self), field.name, None)
+            wanted = type(default) if default is not None else _TYPES.get(field.name, dict)
+            if not isinstance(getattr(self, field.name), wanted):
+                raise GenerationError(f"the card's {field.name} is no {wanted.__name__}")
         if self.architecture not in ARCHITECTURES:
             raise GenerationError(f"the card names an unknown architecture: {self.architecture!r}")
         if not (1 <= self.latent <= 4096 and 8 <= self.size <= 4096):
@@ -133,6 +139,8 @@ class ModelCard:
                 )
             known = {field.name for field in dataclasses.fields(cls)}
             fields = {name: value for name, value in fields.items() if name in known}
+            if not isinstance(fields["classes"], list):
+                raise ValueError("classes are no list")
             fields["classes"] = tuple(map(str, fields["classes"]))
             fields["value_range"] = tuple(fields.get("value_range", (0, 255)))
             return cls(**fields)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from scangan.runtime.errors import ScanganError
+from scangan.runtime.errors import FAILED, USAGE, ScanganError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -28,6 +28,13 @@ class ScanCommand(click.Command):
         help_text = "show the traceback of an error"
         self.params.append(click.Option(["--debug"], is_flag=True, help=help_text))
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            click.echo(f"{self.name}: {error.format_message()} (see {self.name} --help)", err=True)
+            raise click.exceptions.Exit(USAGE) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         debug = ctx.params.pop("debug", False)
         try:
@@ -39,13 +46,32 @@ class ScanCommand(click.Command):
         except Exception as error:
             if debug:
                 raise
-            _end(ctx, explain(error), 1)
+            _end(ctx, explain(error), getattr(error, "exit_code", FAILED))
+
+
+# What to install for a module that is missing; the commands are all installed, their needs are not.
+EXTRAS = {
+    "cv2": "prep",
+    "numba": "prep",
+    "sklearn": "eval",
+    "torch": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "safetensors": "train",
+    "tensorboard": "train",
+}
 
 
 def explain(error: Exception) -> str:
     """One line for an exception: what happened, where, and what to do."""
     if isinstance(error, ScanganError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRAS:
+        module = (error.name or "").split(".")[0]
+        return (
+            f"{module} is not installed; type: "
+            f"pip install -c constraints.txt 'scangan[cpu,{EXTRAS[module]}]'"
+        )
     if isinstance(error, OSError) and error.errno is not None:
         where = error.filename if error.filename is not None else "the output"
         advice = {

@@ -1,6 +1,5 @@
-"""Scans from a model file."""
+"""Scans from a model file, on the CPU."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -9,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.runtime.card import ModelCard
-from scangan.runtime.errors import GenerationError
+from scangan.runtime.errors import USAGE, GenerationError
 from scangan.runtime.latents import LARGEST_SEED, UNCONDITIONAL, draw_latents
 from scangan.runtime.modelfile import read_model_file
 from scangan.runtime.session import open_session
@@ -40,6 +39,14 @@ def find_model(model: str | Path) -> Path:
         return BUNDLED / f"{model}.onnx"
     known = ", ".join(bundled_models())
     raise GenerationError(f"{model}: no such model file; bundled models: {known}")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that does not fit the key of the random numbers."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise GenerationError(
+            f"--seed {seed} is out of range; it takes 0 to 2^64 - 1", exit_code=USAGE
+        )
 
 
 class ScanGenerator:
@@ -75,26 +82,30 @@ class ScanGenerator:
         threads: int | None = None,
     ) -> None:
         if not 1 <= batch <= 65_536:
-            raise GenerationError(f"--batch {batch} is out of range; it takes 1 to 65536")
+            raise GenerationError(
+                f"--batch {batch} is out of range; it takes 1 to 65536", exit_code=USAGE
+            )
         if threads is not None and not 1 <= threads <= 1024:
-            raise GenerationError(f"--threads {threads} is out of range; it takes 1 to 1024")
+            raise GenerationError(
+                f"--threads {threads} is out of range; it takes 1 to 1024", exit_code=USAGE
+            )
         self._file = read_model_file(find_model(model))
         self._batch = batch
-        count = threads or len(os.sched_getaffinity(0))
-        self._session = open_session(self._file.data, threads=count)
+        self._session = open_session(self._file.data, threads=threads)
         self._check_signature()
 
     def _check_signature(self) -> None:
-        wanted: dict[str, list[int]] = {"z": [self.card.latent]}
-        if self.card.classes:
-            wanted["label"] = []
+        card = self.card
+        inputs: list[tuple[str, str, list[int]]] = [("z", "tensor(float)", [card.latent])]
+        if card.classes:
+            inputs.append(("label", "tensor(int64)", []))
+        wanted = [*inputs, ("image", "tensor(uint8)", [1, card.size, card.size])]
         # The first dimension is the batch, which is free.
-        inputs = {i.name: list(i.shape[1:]) for i in self._session.get_inputs()}
-        outputs = [o.name for o in self._session.get_outputs()]
-        if inputs != wanted or outputs != ["image"]:
+        parts = [*self._session.get_inputs(), *self._session.get_outputs()]
+        found = [(p.name, p.type, list(p.shape[1:])) for p in parts]
+        if found != wanted:
             raise GenerationError(
-                f"{self._file.path} has inputs {inputs} and outputs {outputs}, "
-                f"not those of its card; export it again"
+                f"{self._file.path} has {found}, not {wanted} as its card says; export it again"
             )
 
     @property
@@ -133,6 +144,8 @@ class ScanGenerator:
         ndarray
             uint8 [count, H, W].
         """
+        if count < 0:
+            raise GenerationError(f"count must not be negative, not {count}")
         out = np.empty((count, self.card.size, self.card.size), np.uint8)
         done = 0
         for images in self.stream(range(start, start + count), label, seed):
@@ -145,8 +158,7 @@ class ScanGenerator:
     ) -> Iterator[npt.NDArray[np.uint8]]:
         """Generate the scans of `indices` a batch at a time: uint8 [up to batch, H, W]."""
         number = self._number(label)
-        if not 0 <= seed <= LARGEST_SEED:
-            raise GenerationError(f"--seed {seed} is out of range; it takes 0 to 2^64 - 1")
+        check_seed(seed)
         if len(indices) and not (indices[0] >= 0 and indices[-1] <= LARGEST_INDEX):
             raise GenerationError(f"indices must be 0 to 2^63 - 1, not {indices}")
         for start in range(0, len(indices), self._batch):
@@ -166,13 +178,11 @@ class ScanGenerator:
         }
         if self.classes:
             feed["label"] = np.full(len(indices), label, np.int64)
-        image: npt.NDArray[np.uint8] = self._session.run(["image"], feed)[0]
-        expected = (len(indices), 1, self.card.size, self.card.size)
-        if image.shape != expected or image.dtype != np.uint8:
-            raise GenerationError(
-                f"{self._file.path} made {image.dtype} {image.shape}, not uint8 {expected} as its "
-                f"card says; export it again"
-            )
+        try:
+            image: npt.NDArray[np.uint8] = self._session.run(["image"], feed)[0]
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            reason = str(error).strip().splitlines()[0]
+            raise GenerationError(f"{self._file.path} failed to run: {reason}") from error
         return image[:, 0]
 
     def __enter__(self) -> "ScanGenerator":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scangan.runtime.errors import GenerationError
-from scangan.runtime.files import write_bytes, write_json, write_jsonl
-from scangan.runtime.generator import ScanGenerator
+from scangan.runtime.errors import USAGE, GenerationError
+from scangan.runtime.files import only_writer, write_bytes, write_json, write_jsonl
+from scangan.runtime.generator import ScanGenerator, check_seed
 from scangan.runtime.png import encode_png
-from scangan.runtime.sheet import contact_sheet
+from scangan.runtime.sheet import NOTICE, contact_sheet
 
 FORMAT_VERSION = 1
 ON_SHEET = 8  # scans of a class
-NOTICE = "Synthetic image made by a generative model. Not a scan of any person."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,10 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise GenerationError(f"--count {self.count} is out of range; it takes 1 or more")
+            raise GenerationError(
+                f"--count {self.count} is out of range; it takes 1 or more", exit_code=USAGE
+            )
+        check_seed(self.seed)
 
 
 def write_scans(
@@ -74,26 +77,39 @@ def write_scans(
     OSError
         `out` cannot be written, or the disk is full.
     """
-    _claim(out, generator, request)
-    numbers: tuple[int | None, ...] = request.classes or (None,)
-    for number in numbers:
-        folder = out / folder_name(generator, number)
-        folder.mkdir(exist_ok=True)
-        present = {entry.name for entry in folder.iterdir()}
-        missing = _gaps(request.count, present)
-        advance(request.count - sum(map(len, missing)))
-        for indices in missing:
-            done = indices.start
-            for images in generator.stream(indices, number, request.seed):
-                for index, image in enumerate(images, start=done):
-                    text = _provenance(generator, request.seed, index, number)
-                    write_bytes(folder / file_name(index), encode_png(image, text))
-                done += len(images)
-                advance(len(images))
-    write_jsonl(out / "manifest.jsonl", _manifest(generator, request, numbers))
-    sheet = make_sheet(generator, request.classes, min(request.count, ON_SHEET), request.seed)
-    write_bytes(out / "sheet.png", encode_png(sheet, {"Comment": NOTICE}))
+    with only_writer(out / ".lock"):
+        _claim(out, generator, request)
+        numbers: tuple[int | None, ...] = request.classes or (None,)
+        for number in numbers:
+            _write_class(generator, request, number, out, advance)
+        write_jsonl(out / "manifest.jsonl", _manifest(generator, request, numbers))
+        sheet = make_sheet(generator, request.classes, min(request.count, ON_SHEET), request.seed)
+        write_bytes(out / "sheet.png", encode_png(sheet, {"Comment": NOTICE}))
     return request.count * len(numbers)
+
+
+def _write_class(
+    generator: ScanGenerator,
+    request: Request,
+    number: int | None,
+    out: Path,
+    advance: Callable[[int], None],
+) -> None:
+    folder = out / folder_name(generator, number)
+    folder.mkdir(exist_ok=True)
+    with os.scandir(folder) as entries:
+        # A power cut may leave an empty file under a whole one's name.
+        present = {entry.name for entry in entries if entry.stat().st_size}
+    missing = _gaps(request.count, present)
+    advance(request.count - sum(map(len, missing)))
+    for indices in missing:
+        index = indices.start
+        for images in generator.stream(indices, number, request.seed):
+            for image in images:
+                text = _provenance(generator, request.seed, index, number)
+                write_bytes(folder / file_name(index), encode_png(image, text))
+                index += 1
+            advance(len(images))
 
 
 def make_sheet(
@@ -106,12 +122,18 @@ def make_sheet(
 
 
 def folder_name(generator: ScanGenerator, number: int | None) -> str:
-    """Folder of a class: its name, with what no file system takes replaced; ``scan`` without one."""
+    """Folder of a class: its name, with what some file system refuses replaced; ``scan`` without one."""
     if number is None:
         return "scan"
-    name = generator.classes[number]
-    safe = "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in name).strip(". ")
-    return safe or f"class_{number}"
+    names = [_safe(name) for name in generator.classes]
+    own = names[number]
+    # Two names that became one, or one on a file system that minds no capitals, are told apart.
+    alone = [name.lower() for name in names].count(own.lower()) == 1
+    return own if own and alone else f"{own}_{number}"
+
+
+def _safe(name: str) -> str:
+    return "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in name).strip(". ")
 
 
 def file_name(index: int) -> str:
@@ -120,19 +142,15 @@ def file_name(index: int) -> str:
 
 
 def _gaps(count: int, present: set[str]) -> list[range]:
-    """Ranges of indices below `count` whose file is not there yet."""
-    gaps: list[range] = []
-    start = None
-    for index in range(count):
-        if file_name(index) in present:
-            if start is not None:
-                gaps.append(range(start, index))
-                start = None
-        elif start is None:
-            start = index
-    if start is not None:
-        gaps.append(range(start, count))
-    return gaps
+    """Ranges of indices below `count` whose file is not among the `present` ones."""
+    stems = (Path(name).stem for name in present if name.endswith(".png"))
+    indices = {int(stem) for stem in stems if stem.isdecimal()}
+    gaps, start = [], 0
+    for index in sorted(i for i in indices if i < count and file_name(i) in present):
+        if index > start:
+            gaps.append(range(start, index))
+        start = index + 1
+    return [*gaps, range(start, count)] if start < count else gaps
 
 
 def _claim(out: Path, generator: ScanGenerator, request: Request) -> None:

@@ -1,11 +1,15 @@
-"""Encode grey PNG files, over isal: three times as fast as OpenCV's encoder, and nothing else to install."""
+"""Encode grey PNG files over libdeflate.
+
+Three times as fast as OpenCV's encoder. isal is a tenth faster still, but was seen to compress the
+same bytes to two different lengths, and the same request must write the same files.
+"""
 
 import struct
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from isal import isal_zlib
+from deflate import crc32, zlib_compress
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 UP = 2  # filter type: difference to the row above
@@ -35,11 +39,11 @@ def encode_png(image: npt.NDArray[np.uint8], text: Mapping[str, str] | None = No
     chunks = [SIGNATURE, _chunk(b"IHDR", header)]
     for keyword, value in (text or {}).items():
         chunks.append(_chunk(b"tEXt", keyword.encode("latin-1") + b"\0" + value.encode("latin-1")))
-    chunks.append(_chunk(b"IDAT", isal_zlib.compress(rows.data, 1)))
+    chunks.append(_chunk(b"IDAT", zlib_compress(rows.tobytes(), 1)))
     chunks.append(_chunk(b"IEND", b""))
     return b"".join(chunks)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
-    crc = isal_zlib.crc32(data, isal_zlib.crc32(kind))
+    crc = crc32(data, crc32(kind))
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)

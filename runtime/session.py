@@ -10,15 +10,24 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 
-def open_session(model: str | PathLike[str] | bytes, *, threads: int) -> "InferenceSession":
+def usable_cpus() -> int:
+    """Number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def open_session(
+    model: str | PathLike[str] | bytes, *, threads: int | None = None
+) -> "InferenceSession":
     """Open a model on the CPU.
 
     Parameters
     ----------
     model : path or bytes
         An ONNX model.
-    threads : int
-        Threads inside one operator.
+    threads : int, optional
+        Threads inside one operator; by default one for every usable processor.
 
     Raises
     ------
@@ -33,11 +42,13 @@ def open_session(model: str | PathLike[str] | bytes, *, threads: int) -> "Infere
             "(or 'scangan[gpu]' for an NVIDIA GPU)"
         ) from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or usable_cpus()
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised; saying them on stderr too is once too often
     # Idle threads that spin would take the cores from encoding and writing.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Never guessed from the content: a file checked as ONNX must not run as another format.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     source = model if isinstance(model, bytes) else os.fspath(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

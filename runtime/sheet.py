@@ -10,7 +10,8 @@ import numpy.typing as npt
 Grey = npt.NDArray[np.uint8]
 
 GAP = 4  # pixels between scans
-PAPER, INK = 255, 0
+PAPER = 255
+NOTICE = "Synthetic image made by a generative model. Not a scan of any person."
 READABLE = 96  # pixels; smaller scans are enlarged by a whole factor up to about this side
 
 

@@ -60,7 +60,7 @@ def main(source: Path, out: Path, device: str, quiet: bool, **options: Any) -> N
     from scangan.training.options import TrainOptions
 
     checked = TrainOptions(**options)
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = shlex.join(["train-gan", *sys.argv[1:]])
     try:
         run = train(
             source, out, checked, device=device, command=command, report=click.echo, quiet=quiet

@@ -2,6 +2,7 @@
 
 import datetime
 import platform
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -20,9 +21,9 @@ from scangan.preprocessing.dataset import PreparedDataset, is_prepared, load_dat
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.pipeline import prepare
 from scangan.runtime.console import progress_bar
-from scangan.runtime.files import write_bytes
+from scangan.runtime.files import only_writer, write_bytes
 from scangan.runtime.png import encode_png
-from scangan.runtime.sheet import contact_sheet
+from scangan.runtime.sheet import NOTICE, contact_sheet
 from scangan.training.ema import BATCHES, with_own_statistics
 from scangan.training.errors import TrainingError
 from scangan.training.networks import Discriminator, Generator
@@ -30,7 +31,7 @@ from scangan.training.options import TrainOptions
 from scangan.training.run import FORMAT_VERSION, Best, Run, make_generator
 from scangan.training.sampling import Sampler, step_rng
 from scangan.training.scoring import generate, score_generator
-from scangan.training.step import LOSSES, TrainingStep
+from scangan.training.step import LOSSES, TrainingStep, fast_precision
 
 GRID = 8  # scans of a class in a sample sheet
 
@@ -82,21 +83,34 @@ def train(
     """
     options, run = options or TrainOptions(), Run(Path(out))
     place = choose_device(device)
-    dataset = _open_source(Path(source), run, options, quiet)
+    run.check_free()
+    with only_writer(run.path / ".lock"):
+        _train(Path(source), run, options, place, command, report, quiet)
+    return run
+
+
+def _train(
+    source: Path,
+    run: Run,
+    options: TrainOptions,
+    device: torch.device,
+    command: str,
+    report: Callable[[str], None],
+    quiet: bool,
+) -> None:
+    dataset = _open_source(source, run, options, report, quiet)
     conditional = options.arch == "acgan"
     if conditional and len(dataset.classes) < 2:
         raise TrainingError(
             f"{source} has one class only ({dataset.classes[0]}); an ACGAN needs two or more: "
             f"use --arch dcgan"
         )
-    # Scored before the folder is made, so that too small a class leaves nothing behind.
     labels = dataset.labels if conditional else np.zeros_like(dataset.labels)
     reference = RealReference(dataset.images, labels, dataset.classes if conditional else ("all",))
-    run.start(_config(dataset, options, command), dataset.items)
-    session = _Session(run, options, dataset, reference, place, report)
+    run.start(_config(dataset, options, command, device), dataset.items)
+    session = _Session(run, options, dataset, reference, device, report)
     session.resume()
     session.loop(quiet)
-    return run
 
 
 def choose_device(name: str) -> torch.device:
@@ -108,11 +122,15 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _open_source(source: Path, run: Run, options: TrainOptions, quiet: bool) -> PreparedDataset:
+def _open_source(
+    source: Path, run: Run, options: TrainOptions, report: Callable[[str], None], quiet: bool
+) -> PreparedDataset:
     if not source.exists():
         raise TrainingError(
             f"{source} does not exist; give a prepared dataset or a folder of scans"
         )
+    if run.path.resolve().is_relative_to(source.resolve()):
+        raise TrainingError(f"{run.path} lies in {source}, or is it; choose an --out outside of it")
     if is_prepared(source):
         dataset = load_dataset(source)
         if dataset.size != options.size:
@@ -121,10 +139,19 @@ def _open_source(source: Path, run: Run, options: TrainOptions, quiet: bool) -> 
                 f"use --size {dataset.size}, or prepare it with --size {options.size}"
             )
         return dataset
-    return prepare(source, run.path / "dataset", PrepOptions(size=options.size), quiet=quiet)
+    target = run.path / "dataset"
+    if not (run.path / "config.json").exists():
+        shutil.rmtree(target, ignore_errors=True)  # of a start that failed; the scans may be others
+    dataset = prepare(source, target, PrepOptions(size=options.size), quiet=quiet)
+    rejected = dataset.info["rejected"]
+    refused = f", {rejected} refused (see {target / 'rejects.jsonl'})" if rejected else ""
+    report(f"{len(dataset.labels)} scans prepared{refused}")
+    return dataset
 
 
-def _config(dataset: PreparedDataset, options: TrainOptions, command: str) -> dict[str, Any]:
+def _config(
+    dataset: PreparedDataset, options: TrainOptions, command: str, device: torch.device
+) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "options": options.to_dict(),
@@ -140,6 +167,8 @@ def _config(dataset: PreparedDataset, options: TrainOptions, command: str) -> di
             "scangan": version("scangan"),
             "torch": torch.__version__,
             "python": platform.python_version(),
+            "device": device.type,
+            "arithmetic": "bf16" if fast_precision(device) else "fp32",
         },
     }
 
@@ -204,7 +233,7 @@ class _Session:
             total = options.steps * options.batch
             done = self.step * options.batch
             task = bar.add_task("training", total=total, completed=done, note="")
-            started = time.monotonic()
+            started, first = time.monotonic(), self.step
             while self.step < options.steps:
                 # One optimiser update of D and one of G
                 self.sums += self.networks(self.step)
@@ -219,18 +248,19 @@ class _Session:
 
                 # Score, sample, save
                 if self.step % options.steps_per_tick == 0 or self.step == options.steps:
-                    self._tick(board, time.monotonic() - started)
-                    started = time.monotonic()
+                    seconds = time.monotonic() - started
+                    self._tick(board, (self.step - first) * options.batch / seconds)
+                    started, first = time.monotonic(), self.step
 
                 # Save and leave when told to
-                if stop:
+                if stop and self.step < options.steps:
                     self._save()
                     raise Stopped(
                         f"stopped at {self._kimg():.1f} of {options.kimg:g} kimg and saved; "
                         f"the same command again goes on"
                     )
 
-    def _tick(self, board: SummaryWriter, seconds: float) -> None:
+    def _tick(self, board: SummaryWriter, speed: float) -> None:
         options = self.options
         losses = dict(zip(LOSSES, (self.sums / self.summed).tolist(), strict=True))
         if not all(np.isfinite(list(losses.values()))):
@@ -238,7 +268,6 @@ class _Session:
                 f"{self.run.path}: the losses are no numbers any more at {self._kimg():.1f} kimg; "
                 f"the best generator before is kept; start anew with another --seed"
             )
-        speed = self.summed * options.batch / max(seconds, 1e-9)
         self.sums.zero_()
         self.summed = 0
         candidates = {"raw": self.networks.generator.eval(), "ema": self._averaged()}
@@ -263,8 +292,8 @@ class _Session:
         latents = [torch.randn(shape, generator=rng, device=self.device) for _ in range(BATCHES)]
         labels: list[Tensor] | None = None
         if self.classes:
-            balanced = torch.arange(options.batch, device=self.device) % len(self.classes)
-            labels = [balanced] * BATCHES
+            order = torch.arange(BATCHES * options.batch, device=self.device)
+            labels = list((order % len(self.classes)).split(options.batch))
         return with_own_statistics(self.networks.ema, latents, labels)
 
     def _scores(self, scores: Scores) -> dict[str, Any]:
@@ -310,7 +339,7 @@ class _Session:
         rows = list(zip(names, images.reshape(len(names), GRID, *images.shape[1:]), strict=True))
         sheet = contact_sheet(rows, f"synthetic, {self._kimg():.1f} kimg")
         name = f"{round(self._kimg() * 1000):09d}.png"
-        write_bytes(self.run.path / "samples" / name, encode_png(sheet))
+        write_bytes(self.run.path / "samples" / name, encode_png(sheet, {"Comment": NOTICE}))
 
     def _save(self) -> None:
         self.run.save_state(

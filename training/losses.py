@@ -1,5 +1,6 @@
 """The objectives."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,5 +18,5 @@ def hinge_generator(fake: Tensor) -> Tensor:
 def classifier(logits: Tensor | None, label: Tensor) -> Tensor:
     """Log-softmax cross-entropy of the auxiliary classifier on K classes; 0 without one."""
     if logits is None:
-        return label.new_zeros((), dtype=F.relu(label[:0].float()).dtype)
+        return torch.zeros((), device=label.device)
     return F.cross_entropy(logits, label)

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, Literal, get_args
 
+from scangan.runtime.errors import USAGE
 from scangan.training.errors import TrainingError
 
 Arch = Literal["dcgan", "acgan"]
@@ -63,10 +64,14 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         if self.arch not in get_args(Arch):
-            raise TrainingError(f"--arch {self.arch!r} is unknown; it takes dcgan or acgan")
+            raise TrainingError(
+                f"--arch {self.arch!r} is unknown; it takes dcgan or acgan", exit_code=USAGE
+            )
         if self.size not in SIZES:
             known = ", ".join(map(str, SIZES))
-            raise TrainingError(f"--size {self.size} is not supported; it takes {known}")
+            raise TrainingError(
+                f"--size {self.size} is not supported; it takes {known}", exit_code=USAGE
+            )
         checks: list[tuple[str, float, float, float]] = [
             ("kimg", self.kimg, 0.001, 1e9),
             ("batch", self.batch, 4, 4096),
@@ -74,17 +79,22 @@ class TrainOptions:
             ("tick", 1.0 if self.tick is None else self.tick, 0.001, 1e9),
             ("width", self.width, 4, 512),
             ("latent", self.latent, 1, 4096),
+            ("lr", self.lr, 1e-9, 1.0),
+            ("beta1", self.beta1, 0.0, 0.9999),
+            ("beta2", self.beta2, 0.0, 0.999999),
+            ("ema-kimg", self.ema_kimg, 0.0, 1e9),
+            ("aux-weight", self.aux_weight, 0.0, 1e6),
         ]
         for name, value, low, high in checks:
             if not low <= value <= high:
                 raise TrainingError(
-                    f"--{name} {value:g} is out of range; it takes {low:g} to {high:g}"
+                    f"--{name} {value} is out of range; it takes {low} to {high}", exit_code=USAGE
                 )
-
         if self.batch % 4:
             # The minibatch standard deviation is taken over groups of four.
             raise TrainingError(
-                f"--batch {self.batch} is no multiple of 4; try {-(-self.batch // 4) * 4}"
+                f"--batch {self.batch} is no multiple of 4; try {-(-self.batch // 4) * 4}",
+                exit_code=USAGE,
             )
 
     @property

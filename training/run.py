@@ -1,6 +1,7 @@
 """The run on disk: ``config.json``, ``metrics.jsonl``, ``last.pt``, ``best.safetensors``, ``samples/``."""
 
 import dataclasses
+import io
 import json
 import pickle
 from pathlib import Path
@@ -8,16 +9,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
-from scangan.runtime.files import read_jsonl, write_json, write_jsonl, written_whole
+from scangan.runtime.files import write_json, write_jsonl, written_whole
 from scangan.training.errors import TrainingError
 from scangan.training.networks import Generator
 from scangan.training.options import TrainOptions
 
 FORMAT_VERSION = 1
-MAY_GROW = {"kimg"}  # a finished run may be continued for longer
+MAY_GROW = {"kimg"}  # a run may be continued for longer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,9 @@ class Run:
             config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise TrainingError(f"{file} is damaged: {error}") from error
-        if config.get("format_version", 0) > FORMAT_VERSION:
+        if not {"format_version", "options", "dataset", "started"} <= set(config):
+            raise TrainingError(f"{file} is damaged: it lacks what a run's config has")
+        if config["format_version"] > FORMAT_VERSION:
             raise TrainingError(f"{self.path} was made by a newer scangan; update scangan")
         return config
 
@@ -86,6 +89,25 @@ class Run:
         conditional = self.options.arch == "acgan"
         return tuple(self.config["dataset"]["classes"]) if conditional else ()
 
+    def check_free(self) -> None:
+        """Refuse a folder that holds something else than a run.
+
+        Raises
+        ------
+        TrainingError
+            It does.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise TrainingError(f"{self.path} is a file; choose another --out")
+        if self.path.exists() and not (self.path / "config.json").exists():
+            known = {"dataset", "samples", "items.jsonl"}  # of a run that was killed at its start
+            names = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
+            foreign = [name for name in names if name not in known]
+            if foreign:
+                raise TrainingError(
+                    f"{self.path} is not empty and no run (it has {foreign[0]}); choose another --out"
+                )
+
     def start(self, config: dict[str, Any], items: list[dict[str, Any]]) -> None:
         """Write the configuration, or check it against that of the run to be resumed.
 
@@ -103,7 +125,8 @@ class Run:
         differing = [
             f"{key} {before['options'].get(key)} -> {value}"
             for key, value in config["options"].items()
-            if before["options"].get(key) != value and key not in MAY_GROW
+            if before["options"].get(key) != value
+            and not (key in MAY_GROW and value > before["options"].get(key, value))
         ]
         if before["dataset"]["fingerprint"] != config["dataset"]["fingerprint"]:
             differing.append("the scans")
@@ -112,12 +135,15 @@ class Run:
                 f"{self.path} holds a run with another configuration ({', '.join(differing)}); "
                 f"choose another --out, or delete it"
             )
-        write_json(self.path / "config.json", config | {"started": before["started"]})
+        if config["options"] != before["options"]:
+            write_json(self.path / "config.json", config | {"started": before["started"]})
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Save all that resuming needs as ``last.pt``."""
+        data = io.BytesIO()  # torch's own writer does not say that a disk is full
+        torch.save(state, data)
         with written_whole(self.path / "last.pt") as beside:
-            torch.save(state, beside)
+            beside.write_bytes(data.getbuffer())
 
     def load_state(self, device: torch.device) -> dict[str, Any] | None:
         """Load ``last.pt`` without unpickling any code; None where the run has not got that far."""
@@ -126,9 +152,12 @@ class Run:
             return None
         try:
             state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+            newer = state["format_version"] > FORMAT_VERSION
+        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise TrainingError(f"{file} cannot be read ({reason}); delete the run") from error
+        if newer:
+            raise TrainingError(f"{file} was written by a newer scangan; update scangan")
         return state
 
     def save_best(self, best: Best) -> None:
@@ -139,8 +168,9 @@ class Run:
             "kimg": f"{best.kimg:.3f}",
             "scores": json.dumps(best.scores),
         }
+        data = serialize({k: v.contiguous() for k, v in best.state.items()}, metadata)
         with written_whole(self.path / "best.safetensors") as beside:
-            save_file({k: v.contiguous() for k, v in best.state.items()}, beside, metadata)
+            beside.write_bytes(data)
 
     def load_best(self) -> Best:
         """Load the best measured generator.
@@ -185,9 +215,9 @@ class Run:
         file = self.path / "metrics.jsonl"
         if file.exists():
             text = file.read_text(encoding="utf-8")
-            if text and not text.endswith("\n"):  # killed in the middle of a line
-                file.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-            write_jsonl(file, [line for line in read_jsonl(file) if line["step"] <= step])
+            whole = text[: text.rfind("\n") + 1]  # a kill may have cut the last line
+            lines = [json.loads(line) for line in whole.splitlines()]
+            write_jsonl(file, [line for line in lines if line["step"] <= step])
 
 
 def make_generator(options: TrainOptions, classes: int) -> Generator:

@@ -1,6 +1,7 @@
 """A folder of real scans to a prepared dataset."""
 
 import json
+import os
 import shutil
 
 import cv2
@@ -107,6 +108,40 @@ def test_names_with_spaces_brackets_and_accents(some_scans, tmp_path):
     shutil.copy(file, folder / "Schädel [1] .jpg")
     dataset = prepare(some_scans, tmp_path / "out")
     assert "kind (ä)/Schädel [1] .jpg" in {item["file"] for item in dataset.items}
+
+
+def test_a_name_that_is_no_utf_8(some_scans, tmp_path):
+    file = sorted((some_scans / CLASSES[0]).iterdir())[0]
+    shutil.copy(file, os.fsencode(some_scans / CLASSES[0]) + b"/\xff.jpg")
+    dataset = prepare(some_scans, tmp_path / "out")
+    assert len(dataset.images) == 21
+    assert (some_scans / dataset.items[10]["file"]).exists()
+
+
+def test_a_file_beside_the_class_folders_is_named(some_scans, tmp_path):
+    shutil.copy(sorted((some_scans / CLASSES[0]).iterdir())[0], some_scans / "stray.jpg")
+    prepare(some_scans, tmp_path / "out")
+    (reject,) = [json.loads(line) for line in (tmp_path / "out/rejects.jsonl").open()]
+    assert reject == {"file": "stray.jpg", "class": None, "reason": "in no class folder"}
+
+
+def test_an_out_inside_the_source_is_refused(some_scans):
+    with pytest.raises(PreprocessingError, match="outside of SOURCE"):
+        prepare(some_scans, some_scans / "prepared")
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(command, some_scans, tmp_path):
+    import resource
+    import signal
+
+    def little_space():  # fails a write half-way, like a full disk
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    out = tmp_path / "new/out"
+    done = command("preprocessing", some_scans, out, preexec_fn=little_space)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert not out.exists() and not list(tmp_path.rglob("*.part"))
 
 
 def test_a_class_without_a_usable_scan_is_no_class(some_scans, tmp_path):

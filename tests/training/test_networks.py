@@ -59,9 +59,8 @@ def test_every_convolution_of_d_has_spectral_norm_one():
 def test_minibatch_deviation_is_the_textbooks_and_never_mixes_real_and_fake():
     x = torch.randn(8, 3, 4, 4)
     got = minibatch_deviation(x)
-    for group in (x[:4], x[4:]):
+    for group, part in ((x[:4], got[:4]), (x[4:], got[4:])):
         want = np.sqrt(group.numpy().var(0) + 1e-8).mean()
-        part = got[:4] if group is not x[4:] and torch.equal(group, x[:4]) else got[4:]
         assert part.flatten().tolist() == pytest.approx([want] * part.numel(), rel=1e-4)
     changed = torch.cat([x[:4], x[4:] * 100])
     assert torch.equal(minibatch_deviation(changed)[:4], got[:4])

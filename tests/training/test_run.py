@@ -139,6 +139,40 @@ def test_another_configuration_is_refused_with_the_difference(whole, prepared):
         train(prepared.path, whole[0], TrainOptions(**TINY | {"width": 8}))
 
 
+def test_a_shorter_run_is_refused_and_changes_nothing(whole, prepared):
+    before = (whole[0] / "config.json").read_text()
+    with pytest.raises(TrainingError, match=r"kimg 1\.28 -> 0\.5"):
+        train(prepared.path, whole[0], TrainOptions(**TINY | {"kimg": 0.5}))
+    assert (whole[0] / "config.json").read_text() == before
+
+
+def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(prepared, tmp_path, one_thread):
+    import resource
+
+    def little_space():  # fails a write half-way, like a full disk
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    done = subprocess.run(
+        _argv(prepared.path, tmp_path / "run"),
+        env=one_thread,
+        capture_output=True,
+        text=True,
+        preexec_fn=little_space,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "last.pt" in done.stderr
+    assert "report" not in done.stderr
+    assert not (tmp_path / "run/last.pt").exists()
+    assert _tensors(tmp_path / "run")  # whole
+
+
+def test_a_folder_of_something_else_is_refused(prepared, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(TrainingError, match=r"no run \(it has thesis.tex\)"):
+        train(prepared.path, tmp_path, TrainOptions(**TINY))
+
+
 def test_other_scans_are_refused(whole, some_scans):
     from scangan.preprocessing import PrepOptions, prepare
 
@@ -224,6 +258,9 @@ def test_one_class_is_enough_for_a_dcgan_and_too_few_for_an_acgan(some_scans, tm
     shutil.rmtree(some_scans / "meningioma_tumor")
     with pytest.raises(TrainingError, match=r"one class only .*use --arch dcgan"):
         train(some_scans, tmp_path / "run", TrainOptions(**TINY))
+    # More scans, the same command: what was prepared before is not in the way.
+    shutil.copytree(BRAIN / "no_tumor", some_scans / "no_tumor")
+    train(some_scans, tmp_path / "run", TrainOptions(**TINY | {"kimg": 0.032}))
 
 
 def test_too_small_a_class_is_named_before_anything_is_trained(some_scans, tmp_path):
