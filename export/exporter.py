@@ -57,6 +57,9 @@ def export_run(
     trained, out = Run(Path(run)), Path(out)
     if out.is_dir():
         raise ExportError(f"{out} is a folder; name a file: -o {out / 'model.onnx'}")
+    if out.suffix != ".onnx" or (out.exists() and not out.is_file()):
+        # Anything else might be a scan, a checkpoint or a device, which the rename would replace.
+        raise ExportError(f"{out} is no name for a model file; it must end in .onnx")
     if not out.absolute().parent.is_dir():
         raise ExportError(f"{out.parent} does not exist; make it first: mkdir -p {out.parent}")
     generator, best = trained.load_generator()

@@ -24,16 +24,12 @@ from scangan.runtime.console import ScanCommand
 def main(source: Path, out: Path, size: int, equalize: str, quiet: bool) -> None:
     """Prepare the scans in SOURCE (a folder per class) as a dataset in OUT."""
     from scangan.preprocessing.options import PrepOptions
-    from scangan.preprocessing.pipeline import prepare
+    from scangan.preprocessing.pipeline import prepare, summary
 
     options = PrepOptions(size=size, equalize=equalize)  # type: ignore[arg-type]
     dataset = prepare(source, out, options, quiet=quiet)
     for name, count in dataset.counts.items():
         click.echo(f"  {name:<24} {count:>6}")
-    rejected = dataset.info["rejected"]
-    refused = (
-        f", {rejected} refused (see {out / 'rejects.jsonl'})" if rejected else ", none refused"
-    )
-    copies = len(dataset.items) - len({item["duplicate_group"] for item in dataset.items})
-    same = f", {copies} of them copies of another" if copies else ""
-    click.echo(f"{len(dataset.labels)} scans prepared at {size}x{size}{same}{refused}: {out}")
+    for name in dataset.info["empty_classes"]:
+        click.echo(f"  {name:<24} {0:>6}")
+    click.echo(f"{summary(dataset)}: {out}")

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,24 @@ class _Source:
     class_name: str
 
 
+class _Found(NamedTuple):
+    classes: list[str]  # folders, in order
+    scans: list[_Source]
+    outside: list[str]  # files that look like scans, beside the class folders
+
+
+def summary(dataset: PreparedDataset) -> str:
+    """Say in one line what was kept, what was refused, and which class came out empty."""
+    rejected, empty = dataset.info["rejected"], dataset.info["empty_classes"]
+    copies = len(dataset.items) - len({item["duplicate_group"] for item in dataset.items})
+    parts = [f"{len(dataset.labels)} scans prepared at {dataset.size}x{dataset.size}"]
+    parts += [f"{copies} of them copies of another"] if copies else []
+    where = f" (see {dataset.path / 'rejects.jsonl'})"
+    parts.append(f"{rejected} refused{where}" if rejected else "none refused")
+    parts += [f"NO usable scan in {', '.join(empty)}"] if empty else []
+    return ", ".join(parts)
+
+
 def prepare(
     source: str | Path,
     out: str | Path,
@@ -83,7 +101,7 @@ def prepare(
         No source, no usable scan, or `out` is taken by something else.
     """
     source, out, options = Path(source), Path(out), options or PrepOptions()
-    found, outside = _find_scans(source)
+    found = _find_scans(source)
     out = out.resolve()
     if out.is_relative_to(source.resolve()):
         raise PreprocessingError(
@@ -97,14 +115,14 @@ def prepare(
         shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
         partial.mkdir()
         try:
-            _write(source, found, outside, partial, options, quiet)
+            _write(source, found, partial, options, quiet)
             _move_into_place(partial, out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return load_dataset(out)
 
 
-def _find_scans(source: Path) -> tuple[list[_Source], list[str]]:
+def _find_scans(source: Path) -> _Found:
     """Find the files of every class, and those that lie beside the class folders."""
     if not source.is_dir():
         raise PreprocessingError(f"{source} is no folder; give a folder with one folder per class")
@@ -128,7 +146,7 @@ def _find_scans(source: Path) -> tuple[list[_Source], list[str]]:
     )
     if not found:
         raise PreprocessingError(f"{source} has no files in its class folders; put scans into them")
-    return found, outside
+    return _Found(classes, found, outside)
 
 
 def _raise(error: OSError) -> None:
@@ -159,15 +177,14 @@ def _check_out(out: Path, options: PrepOptions) -> None:
 
 def _write(
     source: Path,
-    found: list[_Source],
-    outside: list[str],
+    found: _Found,
     out: Path,
     options: PrepOptions,
     quiet: bool,
 ) -> None:
     items: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = [
-        {"file": file, "class": None, "reason": "in no class folder"} for file in outside
+        {"file": file, "class": None, "reason": "in no class folder"} for file in found.outside
     ]
     first_with: dict[str, int] = {}
     with (
@@ -175,9 +192,9 @@ def _write(
         (out / "images.npy").open("wb") as images,
     ):
         # Written as a plain file, not through a memory map: on a full disk that would be a crash.
-        _write_header(images, len(found), options.size)
-        task = bar.add_task("preparing", total=len(found), note="")
-        for scan, sha256, result in _prepared(source, found, options):
+        _write_header(images, len(found.scans), options.size)
+        task = bar.add_task("preparing", total=len(found.scans), note="")
+        for scan, sha256, result in _prepared(source, found.scans, options):
             if isinstance(result, Rejected):
                 rejects.append({"file": scan.file, "class": scan.class_name, "reason": str(result)})
                 bar.update(task, note=f"{len(rejects)} refused")
@@ -215,6 +232,7 @@ def _write(
             "size": options.size,
             "count": len(items),
             "rejected": len(rejects),
+            "empty_classes": [name for name in found.classes if name not in with_scans],
             "options": options.to_dict(),
             "fingerprint": fingerprint(kept, labels, classes),
         },

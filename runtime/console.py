@@ -1,9 +1,11 @@
 """What all commands share at the terminal: one-line errors, exit codes, ``--debug``, progress bars."""
 
+import contextlib
 import errno
 import os
+import signal
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -37,6 +39,8 @@ class ScanCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         debug = ctx.params.pop("debug", False)
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):
@@ -46,6 +50,8 @@ class ScanCommand(click.Command):
         except Exception as error:
             if debug:
                 raise
+            if isinstance(error, BrokenPipeError):  # whoever read our output has had enough
+                ctx.exit(FAILED)
             _end(ctx, explain(error), getattr(error, "exit_code", FAILED))
 
 
@@ -75,8 +81,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         where = error.filename if error.filename is not None else "the output"
         advice = {
-            errno.ENOSPC: "; free some space and run the same command again: it goes on",
-            errno.EACCES: "; choose a folder that you may write to",
+            errno.ENOSPC: "; free some space and run the same command again",
+            errno.EACCES: "; change its permissions, or choose another",
             errno.EROFS: "; choose a folder that you may write to",
         }.get(error.errno, "")
         return f"{where}: {os.strerror(error.errno).lower()}{advice}"
@@ -88,6 +94,10 @@ def explain(error: Exception) -> str:
 def _end(ctx: click.Context, message: str, code: int) -> NoReturn:
     click.echo(f"{ctx.command.name}: {message}", err=True)
     ctx.exit(code)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()  # a daemon has none
 
 
 def progress_bar(unit: str, *, quiet: bool = False) -> "Progress":
@@ -129,8 +139,8 @@ def progress_bar(unit: str, *, quiet: bool = False) -> "Progress":
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}"),
         console=Console(file=sys.stderr),
-        disable=quiet or not sys.stderr.isatty(),
+        disable=quiet or not _is_terminal(sys.stderr),
         # Lines printed meanwhile go above the bar, unless standard output is a file of its own.
-        redirect_stdout=sys.stdout.isatty(),
+        redirect_stdout=_is_terminal(sys.stdout),
         speed_estimate_period=60,
     )

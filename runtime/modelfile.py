@@ -72,6 +72,8 @@ def read_model_file(path: Path) -> ModelFile:
         It is missing, truncated, has no card, was changed after its card was written, or holds
         external data, functions, nested graphs or operators that our exporter never writes.
     """
+    if path.exists() and not path.is_file():
+        raise GenerationError(f"{path} is no file; give a model file that export-onnx wrote")
     try:
         data = path.read_bytes()
     except OSError as error:

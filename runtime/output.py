@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from scangan.runtime.errors import USAGE, GenerationError
 from scangan.runtime.files import only_writer, write_bytes, write_json, write_jsonl
-from scangan.runtime.generator import ScanGenerator, check_seed
+from scangan.runtime.generator import LARGEST_INDEX, ScanGenerator, check_seed
 from scangan.runtime.png import encode_png
 from scangan.runtime.sheet import NOTICE, contact_sheet
 
@@ -39,7 +39,7 @@ class Request:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.count < 1:
+        if not 1 <= self.count <= LARGEST_INDEX:
             raise GenerationError(
                 f"--count {self.count} is out of range; it takes 1 or more", exit_code=USAGE
             )
@@ -174,8 +174,8 @@ def _claim(out: Path, generator: ScanGenerator, request: Request) -> None:
         write_json(file, wanted)
         return
     try:
-        before: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        before: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
         raise GenerationError(f"{file} is damaged; choose another --out") from error
     differing = [
         f"{key} {before.get(key)} -> {value}"

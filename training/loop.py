@@ -19,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 from scangan.evaluation.metrics import RealReference, Scores
 from scangan.preprocessing.dataset import PreparedDataset, is_prepared, load_dataset
 from scangan.preprocessing.options import PrepOptions
-from scangan.preprocessing.pipeline import prepare
+from scangan.preprocessing.pipeline import prepare, summary
 from scangan.runtime.console import progress_bar
 from scangan.runtime.files import only_writer, write_bytes
 from scangan.runtime.png import encode_png
@@ -143,9 +143,7 @@ def _open_source(
     if not (run.path / "config.json").exists():
         shutil.rmtree(target, ignore_errors=True)  # of a start that failed; the scans may be others
     dataset = prepare(source, target, PrepOptions(size=options.size), quiet=quiet)
-    rejected = dataset.info["rejected"]
-    refused = f", {rejected} refused (see {target / 'rejects.jsonl'})" if rejected else ""
-    report(f"{len(dataset.labels)} scans prepared{refused}")
+    report(summary(dataset))
     return dataset
 
 

@@ -67,7 +67,10 @@ class Run:
             config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise TrainingError(f"{file} is damaged: {error}") from error
-        if not {"format_version", "options", "dataset", "started"} <= set(config):
+        wanted = {"format_version": int, "options": dict, "dataset": dict, "versions": dict}
+        if not isinstance(config, dict) or any(
+            not isinstance(config.get(key), kind) for key, kind in wanted.items()
+        ):
             raise TrainingError(f"{file} is damaged: it lacks what a run's config has")
         if config["format_version"] > FORMAT_VERSION:
             raise TrainingError(f"{self.path} was made by a newer scangan; update scangan")
@@ -203,6 +206,8 @@ class Run:
             model.load_state_dict(best.state)
         except RuntimeError as error:
             raise TrainingError(f"{self.path}/best.safetensors does not fit its config") from error
+        if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
+            raise TrainingError(f"{self.path}/best.safetensors is damaged: it has infinite weights")
         return model.eval(), best
 
     def append_metrics(self, line: dict[str, Any]) -> None:

@@ -147,3 +147,37 @@ def test_a_damaged_checkpoint_is_named(run, tmp_path):
     (broken / "best.safetensors").write_bytes(data[: len(data) // 2])
     with pytest.raises(TrainingError, match="damaged"):
         export_run(broken, tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("name", ["scan.jpg", "best.safetensors", "model"])
+def test_a_file_that_is_no_model_file_is_not_replaced(run, tmp_path, name):
+    (tmp_path / name).write_bytes(b"years of work")
+    with pytest.raises(ExportError, match=r"must end in \.onnx"):
+        export_run(run.path, tmp_path / name)
+    assert (tmp_path / name).read_bytes() == b"years of work"
+
+
+def test_infinite_weights_are_not_shipped(run, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file
+
+    from scangan.training.run import Best, Run
+
+    broken = Run(shutil.copytree(run.path, tmp_path / "broken"))
+    tensors = load_file(broken.path / "best.safetensors")
+    next(iter(tensors.values())).view(-1)[0] = float("nan")
+    best = broken.load_best()
+    broken.save_best(Best(tensors, best.kind, best.kimg, best.scores))
+    with pytest.raises(TrainingError, match="infinite weights"):
+        export_run(broken.path, tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("config", ["[]", "{}", "null", "{", '{"format_version": 99}'])
+def test_a_damaged_config_is_one_line(run, tmp_path, config):
+    import shutil
+
+    broken = shutil.copytree(run.path, tmp_path / "broken")
+    (broken / "config.json").write_text(config)
+    with pytest.raises(TrainingError, match="damaged"):
+        export_run(broken, tmp_path / "m.onnx")

@@ -10,6 +10,7 @@ import pytest
 from conftest import BRAIN, CLASSES
 
 from scangan.preprocessing import PrepOptions, PreprocessingError, load_dataset, prepare
+from scangan.preprocessing.pipeline import summary
 
 
 def test_sample_scans_are_all_kept_in_order(prepared):
@@ -147,7 +148,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(command, some_scans, tmp_pat
 def test_a_class_without_a_usable_scan_is_no_class(some_scans, tmp_path):
     (some_scans / "broken").mkdir()
     (some_scans / "broken/x.png").write_bytes(b"x")
-    assert prepare(some_scans, tmp_path / "out").classes == CLASSES[:2]
+    (some_scans / "void").mkdir()
+    dataset = prepare(some_scans, tmp_path / "out")
+    assert dataset.classes == CLASSES[:2]
+    assert dataset.info["empty_classes"] == ["broken", "void"]
+    assert "NO usable scan in broken, void" in summary(dataset)
 
 
 def test_again_is_left_alone_and_other_scans_are_refused(some_scans, tmp_path):

@@ -129,6 +129,26 @@ def test_a_huge_count_starts_at_once(tiny_acgan, tmp_path):
     assert list(tmp_path.glob("out/cat/000000000.png"))
 
 
+def test_asked_to_stop_it_says_so(tiny_acgan, tmp_path):
+    child = subprocess.Popen(
+        [sys.executable, "-m", "scangan.runtime", "--model", str(tiny_acgan), "--class", "cat",
+         "--count", "1000000", "--out", str(tmp_path / "out")],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not list(tmp_path.glob("out/cat/*.png")):
+        time.sleep(0.05)
+    child.terminate()
+    _, stderr = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert stderr == "gen-scans: stopped; the same command again goes on\n"
+
+
+def test_works_without_a_standard_output(tiny_acgan, tmp_path):
+    argv = f"{sys.executable} -m scangan.runtime --model {tiny_acgan} --out {tmp_path}/out"
+    assert subprocess.run(["sh", "-c", f"exec {argv} >&- 2>&-"]).returncode == 0
+    assert (tmp_path / "out/manifest.jsonl").exists()
+
+
 def test_two_at_once_into_one_folder_are_refused(command, tiny_acgan, tmp_path):
     from scangan.runtime.files import only_writer
 
@@ -150,6 +170,7 @@ def test_info_is_a_table_and_makes_nothing(command, tiny_acgan, tmp_path):
     [
         (["--class", "mouse"], 1, "no class 'mouse'; it has: 0 cat, 1 dog, 2 2"),
         (["--count", "0"], 2, "--count 0"),
+        (["--count", str(2**63)], 2, "--count 9223372036854775808"),
         (["--count", "many"], 2, "not a valid integer"),
         (["--seed", "-3"], 2, "--seed -3"),
         (["--model", "nowhere.onnx"], 1, "no such model file"),
