@@ -1,6 +1,6 @@
 """Encode grey PNG files over libdeflate.
 
-Three times as fast as OpenCV's encoder. isal is a tenth faster still, but was seen to compress the
+Twice as fast as OpenCV's encoder (benchmarks/results/runtime.md). isal is a tenth faster still, but was seen to compress the
 same bytes to two different lengths, and the same request must write the same files.
 """
 

@@ -245,7 +245,7 @@ class _Session:
                     bar.update(task, note=f"D {loss_d:.2f} G {loss_g:.2f} class {loss_aux:.2f}")
 
                 # Score, sample, save
-                if self.step % options.steps_per_tick == 0 or self.step == options.steps:
+                if options.is_tick(self.step):
                     seconds = time.monotonic() - started
                     self._tick(board, (self.step - first) * options.batch / seconds)
                     started, first = time.monotonic(), self.step

@@ -102,11 +102,12 @@ class TrainOptions:
         """Length of the run in optimiser steps of the discriminator."""
         return max(1, round(self.kimg * 1000 / self.batch))
 
-    @property
-    def steps_per_tick(self) -> int:
-        """Steps between two scores; a run has at least four ticks wherever it has four steps."""
-        wanted = round((10.0 if self.tick is None else self.tick) * 1000 / self.batch)
-        return max(1, min(wanted, self.steps // FEWEST_TICKS))
+    def is_tick(self, step: int) -> bool:
+        """Whether the run is scored and saved after `step` steps: evenly, the last step among them."""
+        wanted = (10.0 if self.tick is None else self.tick) * 1000 / self.batch
+        ticks = max(round(self.steps / wanted), min(FEWEST_TICKS, self.steps))
+        ticks = min(ticks, self.steps)
+        return step * ticks // self.steps > (step - 1) * ticks // self.steps
 
     def to_dict(self) -> dict[str, Any]:
         """The options as JSON values."""

@@ -249,7 +249,11 @@ def test_options_out_of_range_are_refused_by_name(options, says):
 @pytest.mark.parametrize("tick", [None, 0.5, 10, 1e6])
 def test_a_run_has_at_least_four_ticks(kimg, tick):
     options = TrainOptions(kimg=kimg, tick=tick, batch=16)
-    assert options.steps // options.steps_per_tick >= min(4, options.steps)
+    ticks = [step for step in range(1, options.steps + 1) if options.is_tick(step)]
+    assert len(ticks) >= min(4, options.steps)
+    assert ticks[-1] == options.steps
+    gaps = np.diff([0, *ticks])
+    assert gaps.max() - gaps.min() <= 1
 
 
 def test_one_class_is_enough_for_a_dcgan_and_too_few_for_an_acgan(some_scans, tmp_path):
