@@ -1,7 +1,8 @@
 """Encode grey PNG files over libdeflate.
 
-Twice as fast as OpenCV's encoder (benchmarks/results/runtime.md). isal is a tenth faster still, but was seen to compress the
-same bytes to two different lengths, and the same request must write the same files.
+Twice as fast as OpenCV's encoder (benchmarks/results/runtime.md). isal is a tenth faster
+still, but was seen to compress the same bytes to two different lengths, and the same request must
+write the same files.
 """
 
 import struct
