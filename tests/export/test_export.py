@@ -166,7 +166,7 @@ def test_infinite_weights_are_not_shipped(run, tmp_path):
 
     broken = Run(shutil.copytree(run.path, tmp_path / "broken"))
     tensors = load_file(broken.path / "best.safetensors")
-    next(iter(tensors.values())).view(-1)[0] = float("nan")
+    tensors["last.weight"].view(-1)[0] = float("nan")
     best = broken.load_best()
     broken.save_best(Best(tensors, best.kind, best.kimg, best.scores))
     with pytest.raises(TrainingError, match="infinite weights"):
