@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 from scangan.training.errors import TrainingError as TrainingError
 
 if TYPE_CHECKING:
-    from scangan.training.loop import train as train
     from scangan.training.options import TrainOptions as TrainOptions
     from scangan.training.run import Run as Run
+    from scangan.training.start import train as train
 
 __all__ = ["Run", "TrainOptions", "TrainingError", "train"]
 
@@ -15,7 +15,7 @@ __all__ = ["Run", "TrainOptions", "TrainingError", "train"]
 def __getattr__(name: str) -> Any:
     # Lazy: `train-gan --help` must not wait for torch.
     if name == "train":
-        from scangan.training.loop import train
+        from scangan.training.start import train
 
         return train
     if name == "TrainOptions":

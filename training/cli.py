@@ -56,8 +56,9 @@ from scangan.runtime.console import INTERRUPTED, ScanCommand
 @click.option("--quiet", is_flag=True, help="no progress bar")
 def main(source: Path, out: Path, device: str, quiet: bool, **options: Any) -> None:
     """Train a GAN on SOURCE: a prepared dataset, or a folder of scans with a folder per class."""
-    from scangan.training.loop import Stopped, train
+    from scangan.training.loop import Stopped
     from scangan.training.options import TrainOptions
+    from scangan.training.start import train
 
     checked = TrainOptions(**options)
     command = shlex.join(["train-gan", *sys.argv[1:]])
