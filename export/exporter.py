@@ -65,14 +65,15 @@ def export_run(
     generator, best = trained.load_generator()
     classes = trained.classes
     model = to_onnx(generator, trained.options.latent)
-    parity = _check_parity(model.SerializeToString(), generator, trained.options.latent)
+    data = model.SerializeToString()
+    parity = _check_parity(data, generator, trained.options.latent)
     config = trained.config
     card = ModelCard(
         architecture=trained.options.arch,
         latent=trained.options.latent,
         classes=classes,
         size=trained.options.size,
-        graph_sha256=graph_sha256(model.SerializeToString()),
+        graph_sha256=graph_sha256(data),
         preprocessing=config["dataset"]["preprocessing"],
         dataset_fingerprint=config["dataset"]["fingerprint"],
         dataset_counts=config["dataset"]["counts"],

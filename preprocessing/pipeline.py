@@ -25,7 +25,7 @@ from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading import read_file, read_grey
 from scangan.preprocessing.transforms import prepare_image
 from scangan.runtime.console import progress_bar
-from scangan.runtime.files import only_writer, write_json, write_jsonl
+from scangan.runtime.files import naming, only_writer, write_json, write_jsonl
 from scangan.runtime.session import usable_cpus
 
 LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
@@ -115,7 +115,8 @@ def prepare(
         shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
         partial.mkdir()
         try:
-            _write(source, found, partial, options, quiet)
+            with naming(out):
+                _write(source, found, partial, options, quiet)
             _move_into_place(partial, out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

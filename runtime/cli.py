@@ -89,7 +89,7 @@ def main(
 def _default_out(
     model: str, generator: "ScanGenerator", request: "Request", *, all_classes: bool
 ) -> Path:
-    """Name a folder after the request, so that two requests never meet in one folder."""
+    """Name a folder after the request, so that two of one model never meet in one folder."""
     from scangan.runtime.output import folder_name
 
     parts = [Path(model).stem]

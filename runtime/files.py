@@ -31,7 +31,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     beside = _beside(path)
     try:
-        with _named(path):
+        with naming(path):
             yield beside
         # Flushed before the rename: after a power cut the name never points at missing data.
         with beside.open("rb+") as file:
@@ -47,7 +47,7 @@ def _beside(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Name the file in an error that does not: a full disk is reported without one."""
     try:
         yield
@@ -103,7 +103,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     beside = _beside(path)
     try:
-        with _named(path):
+        with naming(path):
             beside.write_bytes(data)
             beside.replace(path)
     except BaseException:

@@ -142,6 +142,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(command, some_scans, tmp_pat
     out = tmp_path / "new/out"
     done = command("preprocessing", some_scans, out, preexec_fn=little_space)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert str(out) in done.stderr
     assert not out.exists() and not list(tmp_path.rglob("*.part"))
 
 
