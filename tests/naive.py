@@ -66,3 +66,73 @@ def translate(image, dy, dx, fill):
             if 0 <= y + dy < height and 0 <= x + dx < width:
                 out[y, x] = image[y + dy, x + dx]
     return out
+
+
+def equalize_deep(image, low, high):
+    """Equalise values clipped to low..high over 0..65535, value by value, in exact arithmetic."""
+    values = np.clip(image.astype(int), low, high)
+    lowest = values.min()
+    rest = (values > lowest).sum()
+    if rest == 0:
+        return np.zeros(image.shape)
+    below = {v: ((values <= v) & (values > lowest)).sum() for v in np.unique(values)}
+    return np.array([65535 * below[v] / rest for v in values.ravel()]).reshape(image.shape)
+
+
+def shrink(image, rows, columns):
+    """Average over areas, pixel by pixel: each source pixel by the part of it that is covered."""
+    height, width = image.shape
+
+    def parts(length, wanted, i):
+        left, right = i * length / wanted, (i + 1) * length / wanted
+        return [max(0.0, min(right, x + 1) - max(left, x)) for x in range(length)]
+
+    return np.array(
+        [
+            [
+                np.array(parts(height, rows, y))
+                @ image.astype(float)
+                @ np.array(parts(width, columns, x))
+                for x in range(columns)
+            ]
+            for y in range(rows)
+        ]
+    ) / (height * width / rows / columns)
+
+
+def clahe(image, clip, tiles, low=0, high=255):
+    """CLAHE with 256 bins over low..high, joined linearly: levels 0..1, pixel by pixel."""
+    height, width = image.shape
+    whole = height % tiles == 0 == width % tiles
+    rows, columns = height // tiles + (not whole), width // tiles + (not whole)
+    padded = np.pad(
+        np.clip(image.astype(int), low, high),
+        ((0, rows * tiles - height), (0, columns * tiles - width)),
+        "reflect",
+    )
+    through = (padded - low + 1) * 256 / (high - low + 1)  # bins up to the end of each value
+
+    def table(ty, tx):
+        tile = through[ty * rows : (ty + 1) * rows, tx * columns : (tx + 1) * columns]
+        counts = [0] * 256
+        for value in tile.ravel():
+            counts[max(math.ceil(value) - 1, 0)] += 1
+        limit = max(int(clip * tile.size / 256), 1)
+        clipped = sum(max(c - limit, 0) for c in counts)
+        counts = [min(c, limit) + clipped // 256 for c in counts]
+        rest = clipped % 256
+        for k in range(rest):
+            counts[k * max(256 // rest, 1)] += 1
+        return np.concatenate([[0], np.cumsum(counts)]) / tile.size
+
+    tables = {(ty, tx): table(ty, tx) for ty in range(tiles) for tx in range(tiles)}
+    out = np.zeros(image.shape)
+    for y in range(height):
+        for x in range(width):
+            fy, fx = y / rows - 0.5, x / columns - 0.5
+            for ty, wy in ((math.floor(fy), 1 - fy % 1), (math.floor(fy) + 1, fy % 1)):
+                for tx, wx in ((math.floor(fx), 1 - fx % 1), (math.floor(fx) + 1, fx % 1)):
+                    tile = min(max(ty, 0), tiles - 1), min(max(tx, 0), tiles - 1)
+                    level = np.interp(through[y, x], np.arange(257), tables[tile])
+                    out[y, x] += wy * wx * level
+    return out

@@ -1,0 +1,141 @@
+"""Compiled kernels: histograms, and the look-up tables that equalise."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.preprocessing.kernels.jit import kernel
+
+Array = npt.NDArray[Any]
+
+PAIRED_FROM = (
+    1 << 16
+)  # pixels; below, clearing and folding 65,536 counters costs more than it saves
+
+
+@kernel
+def count_levels(flat: Array) -> Array:
+    """Histogram of uint8 [N], C-contiguous: int64 [256].
+
+    Four counters in turn: one alone would wait for its own last store wherever neighbours are equal,
+    as in every black background.
+    """
+    counts = np.zeros((4, 256), np.uint32)
+    whole = flat.size // 4 * 4
+    for i in range(0, whole, 4):
+        counts[0, flat[i]] += np.uint32(1)
+        counts[1, flat[i + 1]] += np.uint32(1)
+        counts[2, flat[i + 2]] += np.uint32(1)
+        counts[3, flat[i + 3]] += np.uint32(1)
+    for i in range(whole, flat.size):
+        counts[0, flat[i]] += np.uint32(1)
+    total = np.zeros(256, np.int64)
+    for k in range(4):
+        for level in range(256):
+            total[level] += counts[k, level]
+    return total
+
+
+@kernel
+def count_levels_by_pairs(pairs: Array) -> Array:
+    """Histogram of uint8 pixels seen as uint16 [N/2], two pixels an element: int64 [256].
+
+    Half the stores, which are the limit (one a cycle). Neighbours are alike, so the counters in
+    use lie near the diagonal of the 256 KiB table and stay in the cache.
+    """
+    counts = np.zeros(65536, np.uint32)
+    for pair in pairs:
+        counts[pair] += np.uint32(1)
+    total = np.zeros(256, np.int64)
+    for high in range(256):
+        of_high = np.int64(0)
+        for low in range(256):
+            count = np.int64(counts[high * 256 + low])
+            of_high += count
+            total[low] += count
+        total[high] += of_high
+    return total
+
+
+@kernel
+def equalizing_table(counts: Array, pixels: int) -> Array:
+    """Table uint8 [256] that equalises, as OpenCV's ``equalizeHist`` defines it.
+
+    ``round(255 * (cdf[v] - cdf_min) / (pixels - cdf_min))``, in float32; a constant image stays.
+    """
+    table = np.zeros(256, np.uint8)
+    lowest = 0
+    while counts[lowest] == 0:
+        lowest += 1
+    if counts[lowest] == pixels:
+        table[lowest] = lowest
+        return table
+    scale = np.float32(255) / np.float32(pixels - counts[lowest])
+    below = 0
+    for level in range(lowest + 1, 256):
+        below += counts[level]
+        table[level] = np.uint8(np.rint(np.float32(below) * scale))
+    return table
+
+
+@kernel
+def value_range(image: Array) -> tuple[int, int]:
+    """Lowest and highest value of uint16 [H, W]; vectorised, a tenth of a cycle a pixel."""
+    low = np.uint16(65535)
+    high = np.uint16(0)
+    for y in range(image.shape[0]):
+        row = image[y]
+        for x in range(row.size):
+            low = min(low, row[x])
+            high = max(high, row[x])
+    return int(low), int(high)
+
+
+@kernel
+def deep_table(image: Array, low: int, high: int, top: float) -> Array:
+    """Table float32 [high - low + 1] that equalises uint16 [H, W] to 0 .. `top`.
+
+    Every value between `low` and `high` has a bin of its own; what lies outside counts as they do.
+    Only these bins are cleared, filled and summed, not all 65,536: a 12-bit scan has 4,096.
+    """
+    counts = np.zeros((2, high - low + 1), np.uint32)
+    for y in range(image.shape[0]):
+        row = image[y]
+        whole = row.size // 2 * 2
+        for x in range(0, whole, 2):
+            counts[0, min(max(np.int64(row[x]), low), high) - low] += np.uint32(1)
+            counts[1, min(max(np.int64(row[x + 1]), low), high) - low] += np.uint32(1)
+        if whole < row.size:
+            counts[0, min(max(np.int64(row[whole]), low), high) - low] += np.uint32(1)
+    table = np.zeros(high - low + 1, np.float32)
+    lowest = 0
+    while counts[0, lowest] + counts[1, lowest] == 0:
+        lowest += 1
+    first = np.int64(counts[0, lowest]) + np.int64(counts[1, lowest])
+    if first == image.size:
+        return table
+    scale = top / (image.size - first)
+    below = np.int64(0)
+    for level in range(lowest + 1, table.size):
+        below += np.int64(counts[0, level]) + np.int64(counts[1, level])
+        table[level] = below * scale
+    return table
+
+
+@kernel
+def look_up(image: Array, table: Array, out: Array) -> None:
+    """Write ``table[image]`` (uint8 [H, W]) to `out`."""
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            out[y, x] = table[image[y, x]]
+
+
+@kernel
+def look_up_deep(image: Array, table: Array, low: int, inverted: bool, out: Array) -> None:
+    """Write ``table[image - low]``, clipped to the table and rounded, to uint16 `out`."""
+    last = table.size - 1
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            level = table[min(max(np.int64(image[y, x]) - low, 0), last)]
+            out[y, x] = np.uint16(np.rint(np.float32(65535) - level if inverted else level))

@@ -1,0 +1,248 @@
+"""The kernels as functions of images: checked, and spread over threads.
+
+Numba is imported when the first of them is called. What a call costs beside OpenCV and scikit-image
+stands in benchmarks/results/preprocessing.md; what bounds it, in docs/kernels.md.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.preprocessing.errors import PreprocessingError
+
+Images = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Window = tuple[int, int]
+
+WHOLE: Window = (0, 65535)
+
+
+def equalize(images: Images, *, window: Window | None = None, threads: int | None = None) -> Images:
+    """Equalise the histogram of each image, with a bin for every value of its type.
+
+    Parameters
+    ----------
+    images : ndarray
+        uint8 or uint16, [H, W] or [N, H, W].
+    window : (int, int), optional
+        uint16 only: the values shown black and white; what lies beyond counts as they do. Black above
+        white inverts. By default the whole range.
+    threads : int, optional
+        Images computed at once; by default one.
+
+    Returns
+    -------
+    ndarray
+        Of the same type and shape, over the whole range of its type:
+        ``round(top * (cdf[v] - cdf_min) / (H * W - cdf_min))`` (Gonzalez and Woods, 3.3, with the
+        offset that OpenCV's ``equalizeHist`` takes; equal to it on uint8). A constant uint8 image is
+        returned as it is, a constant uint16 one as black.
+
+    Raises
+    ------
+    PreprocessingError
+        Wrong type, shape or window.
+    """
+    from scangan.preprocessing.kernels import histogram
+
+    def one(image: Images) -> Images:
+        out = np.empty_like(image)
+        if image.dtype == np.uint8:
+            histogram.look_up(image, _table(image), out)
+        else:
+            table, low = _deep_table(image, window, 65535.0)
+            histogram.look_up_deep(image, table, low, _inverts(window), out)
+        return out
+
+    return _each(one, _checked(images, window), threads)
+
+
+def clahe(
+    images: Images,
+    *,
+    clip: float = 2.0,
+    tiles: int = 8,
+    window: Window | None = None,
+    threads: int | None = None,
+) -> Images:
+    """Contrast-limited adaptive histogram equalisation of each image.
+
+    Parameters
+    ----------
+    images, window, threads
+        As for `equalize`.
+    clip : float
+        How many times the mean a bin of a tile's histogram may hold, at least 1.
+    tiles : int
+        Tiles along each side, 1 to 64.
+
+    Returns
+    -------
+    ndarray
+        Of the same type and shape, over the whole range of its type. uint8: as OpenCV's
+        ``createCLAHE``. uint16: 256 bins over the window, joined linearly
+        (see ``kernels/adaptive_deep.py`` for why not OpenCV's 65,536).
+
+    Raises
+    ------
+    PreprocessingError
+        Wrong type, shape, window, clip or tiles.
+    """
+    from scangan.preprocessing.kernels import adaptive, adaptive_deep
+
+    if not clip >= 1 or not 1 <= tiles <= 64:
+        raise PreprocessingError(
+            f"clip {clip}, tiles {tiles}: CLAHE takes a clip from 1 and 1 to 64 tiles"
+        )
+
+    def one(image: Images) -> Images:
+        out = np.empty_like(image)
+        if image.dtype == np.uint8:
+            tables = adaptive.tile_tables(image, tiles, float(clip))
+            adaptive.blend_tables(image, tables, out)
+        else:
+            low, high = sorted(window or WHOLE)
+            # The steps lie in `out` until it is written over, pixel by pixel.
+            adaptive_deep.steps_of(image, low, high, _inverts(window), out)
+            tables = adaptive_deep.deep_tables(out, tiles, float(clip))
+            adaptive.blend_tables(out, tables, out)
+        return out
+
+    return _each(one, _checked(images, window), threads)
+
+
+def shrink(
+    images: Images,
+    shape: tuple[int, int],
+    *,
+    equalized: bool = False,
+    window: Window | None = None,
+    threads: int | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Average each image over areas to a smaller one of 8 bits, equalised on the way if asked for.
+
+    Each source pixel is read once, and once more, before, where a histogram is needed.
+
+    Parameters
+    ----------
+    images, window, threads
+        As for `equalize`.
+    shape : (int, int)
+        Rows and columns of the result, no more than the images have.
+    equalized : bool
+        As `equalize` does, but at full precision: levels are rounded once, after averaging
+        (uint16), or as OpenCV's ``equalizeHist`` and ``resize(INTER_AREA)`` in turn (uint8).
+
+    Returns
+    -------
+    ndarray
+        uint8 [rows, columns] or [N, rows, columns]; of uint16 images the window as 0..255.
+
+    Raises
+    ------
+    PreprocessingError
+        Wrong type, shape or window.
+    """
+    images = _checked(images, window)
+    rows, columns = shape
+    if not (1 <= rows <= images.shape[-2] and 1 <= columns <= images.shape[-1]):
+        height, width = images.shape[-2:]
+        raise PreprocessingError(f"cannot shrink {height}x{width} pixels to {rows}x{columns}")
+
+    def one(image: Images) -> npt.NDArray[np.uint8]:
+        out = np.empty((rows, columns), np.uint8)
+        if image.dtype == np.uint8:
+            _shrink_8(image, _table(image) if equalized else np.arange(256, dtype=np.uint8), out)
+        else:
+            _shrink_16(image, window, equalized, out)
+        return out
+
+    return _each(one, images, threads)
+
+
+def _shrink_8(image: Images, table: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]) -> None:
+    from scangan.preprocessing.kernels import area
+
+    height, width = image.shape
+    if width % 2:  # two pixels are looked up at once
+        image = np.pad(image, ((0, 0), (0, 1)))
+    pairs = image.view(np.uint16)
+    factors = height / out.shape[0], width / out.shape[1]
+    if factors == (4, 4):
+        area.shrink_by_4(pairs, table, out)
+    elif factors == (2, 2):
+        area.shrink_by_2(pairs, table, out)
+    else:
+        area.shrink_pairs(pairs, width, table, out)
+
+
+def _shrink_16(
+    image: Images, window: Window | None, equalized: bool, out: npt.NDArray[np.uint8]
+) -> None:
+    from scangan.preprocessing.kernels import area
+
+    if equalized:
+        table, low = _deep_table(image, window, 255.0)
+        black, white = (255.0, 0.0) if _inverts(window) else (0.0, 255.0)
+        area.shrink_deep(image, low, low + table.size - 1, table, black, white, out)
+    else:
+        low, high = sorted(window or WHOLE)
+        black, white = window or WHOLE
+        none = np.empty(0, np.float32)
+        area.shrink_deep(image, low, high, none, float(black), float(white), out)
+
+
+def _table(image: Images) -> npt.NDArray[np.uint8]:
+    from scangan.preprocessing.kernels import histogram
+
+    flat = image.reshape(-1)
+    if flat.size % 2 == 0 and flat.size >= histogram.PAIRED_FROM:
+        counts = histogram.count_levels_by_pairs(flat.view(np.uint16))
+    else:
+        counts = histogram.count_levels(flat)
+    return histogram.equalizing_table(counts, flat.size)
+
+
+def _deep_table(
+    image: Images, window: Window | None, top: float
+) -> tuple[npt.NDArray[np.float32], int]:
+    """The equalising table of a uint16 image, and the value that it begins with."""
+    from scangan.preprocessing.kernels import histogram
+
+    low, high = sorted(window or WHOLE)
+    lowest, highest = histogram.value_range(image)
+    low, high = max(low, min(lowest, high)), min(high, max(highest, low))
+    return histogram.deep_table(image, low, high, top), low
+
+
+def _inverts(window: Window | None) -> bool:
+    return window is not None and window[0] > window[1]
+
+
+def _checked(images: Images, window: Window | None) -> Images:
+    if images.dtype not in (np.uint8, np.uint16) or images.ndim not in (2, 3) or not images.size:
+        raise PreprocessingError(
+            f"{images.dtype} of shape {images.shape}: "
+            f"kernels take uint8 or uint16 images, [H, W] or [N, H, W]"
+        )
+    if window is not None and (
+        images.dtype == np.uint8
+        or window[0] == window[1]
+        or not 0 <= min(window) <= max(window) <= 65535
+    ):
+        raise PreprocessingError(
+            f"window {window}: it takes two different values of 0..65535, and uint16 images"
+        )
+    return np.ascontiguousarray(images)
+
+
+def _each(function: Callable[[Any], Any], images: Any, threads: int | None) -> Any:
+    """Apply `function` to the image, or to each of several on `threads` threads."""
+    if images.ndim == 2:
+        return function(images)
+    if threads is None or threads == 1:
+        return np.stack([function(image) for image in images])
+    with ThreadPoolExecutor(threads) as pool:
+        return np.stack(list(pool.map(function, images)))
