@@ -1,12 +1,17 @@
 """What `prep-scans` can be told."""
 
 import dataclasses
+import math
 from typing import Any, Literal, get_args
 
 from scangan.preprocessing.errors import PreprocessingError
 from scangan.runtime.errors import USAGE
 
-Equalize = Literal["none", "global"]
+Equalize = Literal["none", "global", "clahe"]
+Fit = Literal["pad", "crop", "stretch"]
+Axis = Literal["axial", "coronal", "sagittal"]
+Duplicates = Literal["keep", "drop"]
+WINDOWS = ("auto", "dataset", "image", "dicom")
 
 SMALLEST, LARGEST = 16, 1024
 
@@ -19,25 +24,112 @@ class PrepOptions:
     ----------
     size : int
         Side of the prepared square in pixels, 16 to 1024.
-    equalize : {"none", "global"}
-        Histogram equalisation before resizing: none, or over the whole scan.
+    window : str
+        How scans of more than 8 bits come to 8: ``dataset`` (robust percentiles over all scans),
+        ``image`` (of each scan), ``dicom`` (the window that the file carries), ``LO,HI`` (values
+        shown black and white, in the file's units), or ``auto``: ``dicom`` where the file carries a
+        window, else ``dataset``.
+    equalize : {"none", "global", "clahe"}
+        Histogram equalisation before resizing: none, over the whole scan, or contrast-limited and
+        local (CLAHE).
+    clip : float
+        CLAHE: how many times the mean a histogram bin may hold, at least 1.
+    tiles : int
+        CLAHE: tiles along each side, 1 to 64.
+    fit : {"pad", "crop", "stretch"}
+        How a scan that is not square becomes so: padded with black, cut to its middle, or squeezed.
+    pixel_spacing : float, optional
+        Millimetres that a prepared pixel covers, for files that say their own spacing; the others
+        are refused. The scan is then cut or padded around its middle.
+    axis : {"axial", "coronal", "sagittal"}
+        Plane of the slices that are taken from a volume (NIfTI).
+    slices : str, optional
+        Slices of a volume: ``10:90`` (numbers, the end not included) or ``0.2:0.8`` (fractions of
+        the volume). All by default.
+    volume : int, optional
+        Which volume of a 4-D NIfTI file, from 0.
+    duplicates : {"keep", "drop"}
+        What becomes of files with the same bytes as an earlier one.
     """
 
     size: int = 64
+    window: str = "auto"
     equalize: Equalize = "none"
+    clip: float = 2.0
+    tiles: int = 8
+    fit: Fit = "pad"
+    pixel_spacing: float | None = None
+    axis: Axis = "axial"
+    slices: str | None = None
+    volume: int | None = None
+    duplicates: Duplicates = "keep"
 
     def __post_init__(self) -> None:
-        if not SMALLEST <= self.size <= LARGEST:
+        _check_range("--size", self.size, SMALLEST, LARGEST)
+        _check_range("--clip", self.clip, 1, 1000)
+        _check_range("--tiles", self.tiles, 1, 64)
+        _check_choice("--equalize", self.equalize, get_args(Equalize))
+        _check_choice("--fit", self.fit, get_args(Fit))
+        _check_choice("--axis", self.axis, get_args(Axis))
+        _check_choice("--duplicates", self.duplicates, get_args(Duplicates))
+        if self.pixel_spacing is not None:
+            _check_range("--pixel-spacing", self.pixel_spacing, 0.001, 1000)
+        if self.volume is not None:
+            _check_range("--volume", self.volume, 0, 1_000_000)
+        if self.window not in WINDOWS and self.window_range is None:
             raise PreprocessingError(
-                f"--size {self.size} is out of range; it takes {SMALLEST} to {LARGEST}",
+                f"--window {self.window!r} is unknown; it takes {', '.join(WINDOWS)}, or LO,HI "
+                f"with LO below HI",
                 exit_code=USAGE,
             )
-        if self.equalize not in get_args(Equalize):
-            known = ", ".join(get_args(Equalize))
+        self.slice_range(1)
+
+    @property
+    def window_range(self) -> tuple[float, float] | None:
+        """LO and HI of ``--window LO,HI``; None for a named window."""
+        try:
+            low, high = map(float, self.window.split(","))
+        except ValueError:
+            return None
+        return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
+
+    def slice_range(self, count: int) -> range:
+        """Which of `count` slices ``--slices`` takes; possibly none."""
+        if self.slices is None:
+            return range(count)
+        first, _, last = self.slices.partition(":")
+        try:
+            if "." in self.slices:
+                low, high = float(first), float(last)
+                start, stop = round(low * count), round(high * count)
+                valid = 0 <= low < high <= 1
+            else:
+                start, stop = low, high = int(first), int(last)
+                valid = 0 <= low < high
+        except ValueError:
+            valid = False
+        if not valid:
             raise PreprocessingError(
-                f"--equalize {self.equalize!r} is unknown; it takes {known}", exit_code=USAGE
+                f"--slices {self.slices!r} is no range; it takes numbers (10:90) or fractions "
+                f"(0.2:0.8), the first below the second",
+                exit_code=USAGE,
             )
+        return range(min(start, count), min(stop, count))
 
     def to_dict(self) -> dict[str, Any]:
         """The options as JSON values."""
         return dataclasses.asdict(self)
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise PreprocessingError(
+            f"{name} {value} is out of range; it takes {low} to {high}", exit_code=USAGE
+        )
+
+
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise PreprocessingError(
+            f"{name} {value!r} is unknown; it takes {', '.join(known)}", exit_code=USAGE
+        )

@@ -1,0 +1,57 @@
+"""Where the pixels of a scan come to lie in the prepared square."""
+
+from typing import NamedTuple
+
+from scangan.preprocessing.options import PrepOptions
+
+
+class Placement(NamedTuple):
+    """How a scan becomes a square of `size` pixels: cut, resize, paste onto black.
+
+    Rows and columns ``source`` of the scan are resized to `shape` and pasted at `corner`.
+    """
+
+    source: tuple[slice, slice]  # rows and columns of the scan that are used
+    shape: tuple[int, int]  # rows and columns after resizing, at most the square
+    corner: tuple[int, int]  # where their first row and column go
+
+
+def placement(
+    height: int,
+    width: int,
+    options: PrepOptions,
+    spacing: tuple[float, float] | None = None,
+) -> Placement:
+    """Say how a scan of `height` x `width` pixels fills the square.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the scan.
+    options : PrepOptions
+        Its `size`, `fit` and `pixel_spacing` are used.
+    spacing : tuple of float, optional
+        (row, column) spacing of the scan in millimetres; needed where `options` asks for one.
+    """
+    size = options.size
+    if options.pixel_spacing is not None and spacing is not None:
+        scales = spacing[0] / options.pixel_spacing, spacing[1] / options.pixel_spacing
+    elif options.fit == "stretch":
+        scales = size / height, size / width
+    else:
+        sides = (height, width)
+        scales = (size / (max(sides) if options.fit == "pad" else min(sides)),) * 2
+    rows, columns = (
+        _along(length, size, scale) for length, scale in zip((height, width), scales, strict=True)
+    )
+    return Placement((rows[0], columns[0]), (rows[1], columns[1]), (rows[2], columns[2]))
+
+
+def _along(length: int, size: int, scale: float) -> tuple[slice, int, int]:
+    """Along one side: what is used of the scan, to how many pixels it is resized, where it goes."""
+    if round(length * scale) > size:
+        used = max(1, round(size / scale))
+        start = (length - used) // 2
+        return slice(start, start + used), size, 0
+    resized = max(1, round(length * scale))
+    return slice(0, length), resized, (size - resized) // 2

@@ -1,0 +1,46 @@
+"""One scan as its file stores it."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """One 2-D image of a file, decoded and turned upright, before any windowing or resizing.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        [H, W] in the file's own integers (uint8, uint16, int16, int32, uint32) or float32, grey.
+        Finite. A physical value (Hounsfield units, counts, ...) is ``slope * pixel + intercept``.
+    frame : int
+        Its number in the file, from 0; for a slice of a volume, the number of the slice.
+    slope, intercept : float
+        From stored to physical values; slope is not 0.
+    inverted : bool
+        Low values are the bright ones (DICOM ``MONOCHROME1``).
+    window : tuple of float, optional
+        (low, high): the physical values that the file wants shown black and white.
+    spacing : tuple of float, optional
+        (row, column): millimetres from one row, and one column, to the next.
+    subject : str, optional
+        Who it is of, if the file says so; never a name or a number that the file carries, but a
+        short hash of it.
+    """
+
+    pixels: npt.NDArray[Any]
+    frame: int = 0
+    slope: float = 1.0
+    intercept: float = 0.0
+    inverted: bool = False
+    window: tuple[float, float] | None = None
+    spacing: tuple[float, float] | None = None
+    subject: str | None = None
+
+    @property
+    def deep(self) -> bool:
+        """Whether it must be windowed to come to 8 bits."""
+        return self.pixels.dtype != np.uint8 or self.window is not None
