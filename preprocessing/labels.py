@@ -1,0 +1,231 @@
+"""Classes and subjects from a CSV: which file each line means, and what may name a class."""
+
+import csv
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from scangan.preprocessing.errors import PreprocessingError
+
+MultiLabel = Literal["error", "first", "join"]
+DELIMITERS = ",;\t"
+COLUMNS = ("file", "class", "subject")  # by default; the last may then be missing
+
+
+class Row(NamedTuple):
+    """What a line of the CSV says."""
+
+    line: int
+    file: str
+    label: str
+    subject: str | None
+
+
+def read_rows(path: Path, columns: tuple[str, ...]) -> list[Row]:
+    """Read a CSV with a header, separated by commas, semicolons or tabs, in UTF-8.
+
+    Parameters
+    ----------
+    path : Path
+    columns : tuple of str
+        Headings of the file, the class and, if there are three, the subject.
+
+    Raises
+    ------
+    PreprocessingError
+        The file cannot be read, is no such CSV, or lacks a column.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            heading = file.readline()
+            delimiter, header = max(
+                ((mark, _cells(heading, mark)) for mark in DELIMITERS),
+                key=lambda read: (len(set(columns) & set(read[1])), len(read[1])),
+            )
+            at = _places(header, columns, path)
+            # A line that is too short lacks its last values.
+            blank = [""] * len(header)
+            reader = csv.reader(file, delimiter=delimiter)
+            rows = [(reader.line_num + 1, line + blank) for line in reader if any(line)]
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise PreprocessingError(f"--labels {path} cannot be read: {reason}") from error
+    except UnicodeDecodeError as error:
+        raise PreprocessingError(f"{path} is no UTF-8 text; save it as 'CSV UTF-8'") from error
+    except csv.Error as error:
+        raise PreprocessingError(f"{path} cannot be read as CSV: {error}") from error
+    subject = at[2] if len(at) == 3 else None
+    return [
+        Row(
+            number,
+            line[at[0]].strip(),
+            line[at[1]].strip(),
+            None if subject is None else line[subject].strip() or None,
+        )
+        for number, line in rows
+    ]
+
+
+def _cells(heading: str, delimiter: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([heading], delimiter=delimiter), [])]
+
+
+def _places(header: list[str], columns: tuple[str, ...], path: Path) -> list[int]:
+    """Where in a line the wanted columns are."""
+    if columns == COLUMNS and "subject" not in header:
+        columns = columns[:2]
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise PreprocessingError(
+            f"{path} has no column {missing[0]!r}; it has: {', '.join(filter(None, header))} "
+            f"(say which to use: --columns FILE,CLASS,SUBJECT)"
+        )
+    return [header.index(name) for name in columns]
+
+
+def assign(
+    rows: list[Row], files: list[str], table: str
+) -> tuple[dict[str, list[Row]], list[dict[str, Any]]]:
+    """Find the file that each row means.
+
+    A row names a file by its path relative to the source folder, by the end of that path (so also
+    by its bare name), or by one of these without the ending.
+
+    Parameters
+    ----------
+    rows : list of Row
+    files : list of str
+        Relative to the source folder, with ``/``.
+    table : str
+        Name of the CSV, for the reasons.
+
+    Returns
+    -------
+    of_file : dict
+        The rows of each file that has any.
+    rejects : list of dict
+        The rows that mean no file, or several.
+    """
+    find = _finder(files)
+    of_file: defaultdict[str, list[Row]] = defaultdict(list)
+    rejects: list[dict[str, Any]] = []
+    for row in rows:
+        places = find(row.file)
+        if len(places) == 1:
+            of_file[places[0]].append(row)
+            continue
+        if places:
+            problem = f"both {places[0]!r} and {places[1]!r}; give the path"
+        else:
+            problem = "no such file" if row.file else "no file name"
+        name = None if "|" in row.label or why_no_name(row.label) else row.label
+        reason = f"{problem} (line {row.line} of {table})"
+        rejects.append({"file": row.file, "class": name, "reason": reason})
+    return dict(of_file), rejects
+
+
+def _finder(files: list[str]) -> Callable[[str], list[str]]:
+    """Make the look-up of what a row calls a file: all the files that it may mean."""
+    by_path = {_normal(file): file for file in files}
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    by_stem: defaultdict[str, list[str]] = defaultdict(list)
+    for path in by_path:
+        name = path.rpartition("/")[2]
+        by_name[name].append(path)
+        by_stem[name.removesuffix(".gz").rpartition(".")[0]].append(path)
+
+    def find(text: str) -> list[str]:
+        path = _normal(text)
+        if path not in by_path:
+            path = path.replace("\\", "/").removeprefix("./")
+        if path in by_path:
+            return [by_path[path]]
+        folder, slash, name = path.rpartition("/")
+        for table in (by_name, by_stem):
+            places = [
+                by_path[place]
+                for place in table.get(name, ())
+                if f"/{place.rpartition('/')[0]}/".endswith(f"/{folder}{slash}")
+            ]
+            if places:
+                return places
+        return []
+
+    return find
+
+
+def _normal(text: str) -> str:
+    # macOS writes é as two letters, a spreadsheet as one.
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def class_of(
+    rows: list[Row], multi_label: MultiLabel, table: str
+) -> tuple[str | None, str | None, str]:
+    """Say of which class and subject a file is.
+
+    Parameters
+    ----------
+    rows : list of Row
+        All that name the file.
+    multi_label : {"error", "first", "join"}
+        What several labels (joined by ``|``, or on several lines) become: a refusal, the first of
+        them, or one class ``A+B``.
+    table : str
+        Name of the CSV, for the reason.
+
+    Returns
+    -------
+    class_name : str or None
+        None if refused.
+    subject : str or None
+    reason : str
+        Why it is refused, else empty.
+    """
+    lines = {row.subject: row.line for row in reversed(rows)}
+    if len(lines) > 1:
+        two = sorted(lines.values())
+        return None, None, f"two subjects (lines {two[0]} and {two[1]} of {table})"
+    labels: dict[str, int] = {}
+    for row in rows:
+        for label in filter(None, map(str.strip, row.label.split("|"))):
+            labels.setdefault(label, row.line)
+    if not labels:
+        return None, None, f"no class (line {rows[0].line} of {table})"
+    if len(labels) == 1 or multi_label == "first":
+        return next(iter(labels)), rows[0].subject, ""
+    if multi_label == "join":
+        return "+".join(sorted(labels)), rows[0].subject, ""
+    if len(set(labels.values())) == 1:
+        told = f"{'|'.join(labels)!r}, line {rows[0].line} of {table}"
+    else:
+        told = ", ".join(f"{label!r} on line {line}" for label, line in labels.items())
+        told += f" of {table}"
+    return None, None, f"several labels ({told}); choose --multi-label first or join"
+
+
+def why_no_name(name: str) -> str:
+    """Why `name` names no class, which becomes a folder and a word on terminals; else empty."""
+    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in name):
+        return "its class name has control characters"
+    if any(unicodedata.category(letter) == "Cs" for letter in name):
+        return "its class name is no UTF-8"
+    if "/" in name or "\\" in name:
+        return "its class name has a path separator"
+    return (
+        "" if name and not name.startswith(".") else "its class name is empty or starts with a dot"
+    )
+
+
+def check_case(classes: list[str], where: Path) -> None:
+    """Refuse names that are one folder on systems that do not tell the case of letters."""
+    first: dict[str, str] = {}
+    for name in classes:
+        other = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name:
+            raise PreprocessingError(
+                f"{where} has the classes {other!r} and {name!r}, which are one on systems that do "
+                f"not tell the case of letters; rename one, or make them one"
+            )

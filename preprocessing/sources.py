@@ -1,0 +1,240 @@
+"""Which files are scans, of which class and of which subject."""
+
+import csv
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from scangan.preprocessing.errors import PreprocessingError
+from scangan.preprocessing.folders import LINKS_BACK, Inside, below, inside, is_document
+from scangan.preprocessing.labels import (
+    COLUMNS,
+    MultiLabel,
+    assign,
+    check_case,
+    class_of,
+    read_rows,
+    why_no_name,
+)
+from scangan.runtime.errors import USAGE
+
+# Beside the class folders these are named as refused.
+LOOKS_LIKE_A_SCAN = {
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm",
+    ".dicom", ".ima", ".nii", ".gz",
+}  # fmt: skip
+PARTS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """What says the class and the subject of a scan; stored in ``dataset.json``.
+
+    Parameters
+    ----------
+    labels : Path, optional
+        A CSV that names the files and their classes. By default the folder that a file lies in is
+        its class.
+    columns : str
+        The headings of the CSV's columns: file, class and, if there is one, subject.
+    multi_label : {"error", "first", "join"}
+        What several labels of a file in the CSV (joined by ``|``, or on several lines) become: a
+        refusal, the first of them, or one class ``A+B``.
+    subjects : str, optional
+        A regular expression that is searched in each file's path: its group named ``subject``, else
+        its first group, else the whole match is the subject.
+    """
+
+    labels: Path | None = None
+    columns: str = ",".join(COLUMNS)
+    multi_label: MultiLabel = "error"
+    subjects: str | None = None
+
+    def __post_init__(self) -> None:
+        names = self.column_names
+        if len(names) not in (2, 3) or not all(names) or len(set(names)) < len(names):
+            raise _usage(
+                f"--columns {self.columns!r} is wrong; it takes FILE,CLASS or FILE,CLASS,SUBJECT"
+            )
+        if self.multi_label not in get_args(MultiLabel):
+            known = ", ".join(get_args(MultiLabel))
+            raise _usage(f"--multi-label {self.multi_label!r} is unknown; it takes {known}")
+        if self.labels is None and (names != COLUMNS or self.multi_label != "error"):
+            raise _usage("--columns and --multi-label say how to read --labels FILE.csv; add it")
+        if self.subjects is not None:
+            _check_pattern(self.subjects)
+            if names != COLUMNS and len(names) == 3:
+                raise _usage(
+                    f"--subjects and the column {names[2]!r} both say the subject; drop one"
+                )
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The headings of file, class and perhaps subject."""
+        return tuple(name.strip() for name in next(csv.reader([self.columns]), []))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options as JSON values; of the CSV its name, since it may lie elsewhere tomorrow."""
+        return dataclasses.asdict(self) | {"labels": self.labels and self.labels.name}
+
+
+def _usage(message: str) -> PreprocessingError:
+    return PreprocessingError(message, exit_code=USAGE)
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        where = "" if error.pos is None else f" at character {error.pos + 1}"
+        raise _usage(
+            f"--subjects {pattern!r} is no regular expression: {error.msg}{where}"
+        ) from error
+
+
+class Source(NamedTuple):
+    """A file of scans: relative to the source folder with ``/``, its class, its subject if known."""
+
+    file: str
+    class_name: str
+    subject: str | None = None
+
+
+class Found(NamedTuple):
+    """The classes in order (also those without a scan), the files in order, and what is refused."""
+
+    classes: list[str]
+    scans: list[Source]
+    rejects: list[dict[str, Any]]  # file, class, reason
+
+
+def find_scans(source: Path, options: SourceOptions) -> Found:
+    """Find the files of every class, and say which others are refused.
+
+    The folders in `source` are the classes, and are searched recursively; if there are none,
+    `source` itself is one class. With ``options.labels`` a CSV says the classes, wherever the files
+    lie. Links are followed. Hidden files and desktop litter are skipped; any other file of a class
+    counts as a scan until its content says otherwise.
+
+    Raises
+    ------
+    PreprocessingError
+        There is no scan, a class cannot be named so, or the CSV cannot be used.
+    """
+    if not source.is_dir():
+        is_file = " but a file" if source.exists() else ""
+        raise PreprocessingError(
+            f"{source} is no folder{is_file}; give a folder with one folder per class: CLASS/file"
+        )
+    try:
+        top = inside(source)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise PreprocessingError(f"{source} cannot be read: {reason}") from error
+    labels = options.labels
+    found = _labelled(source, labels, options) if labels else _in_folders(source, top)
+    scans = _with_subjects(found.scans, options.subjects) if options.subjects else found.scans
+    rejects = sorted(found.rejects, key=lambda reject: str(reject["file"]))
+    return Found(sorted(found.classes), sorted(scans), rejects)
+
+
+def _in_folders(source: Path, top: Inside) -> Found:
+    here = source.resolve()
+    up = [name for name in top.links if here.is_relative_to((source / name).resolve())]
+    rejects = [_reject(name, None, LINKS_BACK) for name in up]
+    classes = sorted({*top.folders, *top.links} - set(up))
+    _check_names(classes or [here.name], source)
+    if not classes:
+        files = [name for name in top.files if not is_document(name)]
+        if not files:
+            raise PreprocessingError(
+                f"{source} has no class folders and no scans; put the scans into one folder per "
+                f"class: CLASS/file"
+            )
+        return Found([here.name], [Source(file, here.name) for file in files], rejects)
+    if all(name.lower() in PARTS for name in classes):
+        raise PreprocessingError(
+            f"{source} has the folders {', '.join(classes)}, parts of a split and no classes; "
+            f"prepare each for itself: {source / classes[0]}"
+        )
+    outside = [name for name in top.files if Path(name).suffix.lower() in LOOKS_LIKE_A_SCAN]
+    rejects += [_reject(name, None, "in no class folder") for name in outside]
+    scans = []
+    for name in classes:
+        listed = below(source / name, name)
+        scans += [Source(file, name) for file in listed.files]
+        rejects += [_reject(folder, name, reason) for folder, reason in listed.refused]
+    if not scans:
+        refused = f" ({rejects[0]['file']!r}: {rejects[0]['reason']})" if rejects else ""
+        raise PreprocessingError(
+            f"{source} has no files in its class folders{refused}; put scans into them"
+        )
+    return Found(classes, scans, rejects)
+
+
+def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
+    rows = read_rows(labels, options.column_names)
+    if options.subjects and any(row.subject for row in rows):
+        raise _usage(
+            f"--subjects and the column 'subject' of {labels} both say the subject; leave one out "
+            f"(--columns file,class)"
+        )
+    listed = below(source, "")
+    files = [file for file in listed.files if not is_document(file)]
+    of_file, refused = assign(rows, files, labels.name)
+    rejects = refused + [_reject(folder, None, reason) for folder, reason in listed.refused]
+    scans = []
+    for file, its_rows in of_file.items():
+        name, subject, reason = class_of(its_rows, options.multi_label, labels.name)
+        reason = reason or why_no_name(name or "")
+        if name is None or reason:
+            rejects.append(_reject(file, None, reason))
+        else:
+            scans.append(Source(file, name, subject))
+    if not scans:
+        first = f"; {rejects[0]['file']!r}: {rejects[0]['reason']}" if rejects else ""
+        raise PreprocessingError(
+            f"{labels} has {len(rows)} lines, and none gives a file in {source} its class{first}"
+        )
+    rejects += [
+        _reject(file, None, f"not in {labels.name}") for file in files if file not in of_file
+    ]
+    told = {scan.class_name for scan in scans} | {each["class"] for each in refused}
+    classes = sorted(told - {None})
+    check_case(classes, labels)
+    return Found(classes, scans, rejects)
+
+
+def _reject(file: str, class_name: str | None, reason: str) -> dict[str, Any]:
+    return {"file": file, "class": class_name, "reason": reason}
+
+
+def _check_names(classes: list[str], source: Path) -> None:
+    for name in classes:
+        problem = why_no_name(name)
+        if problem:
+            raise PreprocessingError(
+                f"{source}: the folder {name!a} is no class, {problem}; rename it"
+            )
+    check_case(classes, source)
+
+
+def _with_subjects(scans: list[Source], pattern: str) -> list[Source]:
+    search = re.compile(pattern)
+    found = [scan._replace(subject=_subject(search.search(scan.file))) for scan in scans]
+    if all(scan.subject is None for scan in found):
+        raise PreprocessingError(
+            f"--subjects {pattern!r} matches none of the {len(scans)} files; the first is "
+            f"{scans[0].file!r}"
+        )
+    return found
+
+
+def _subject(match: re.Match[str] | None) -> str | None:
+    if match is None:
+        return None
+    if "subject" in match.re.groupindex:
+        return match["subject"] or None
+    # Of alternatives, (person[0-9]+)|(IM-[0-9]+), one group takes part.
+    return next(filter(None, match.groups()), None) if match.re.groups else match[0] or None
