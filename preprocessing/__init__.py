@@ -1,5 +1,6 @@
 """Folders of scans to prepared datasets."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from scangan.preprocessing.errors import PreprocessingError as PreprocessingError
@@ -9,22 +10,31 @@ if TYPE_CHECKING:
     from scangan.preprocessing.dataset import load_dataset as load_dataset
     from scangan.preprocessing.options import PrepOptions as PrepOptions
     from scangan.preprocessing.pipeline import prepare as prepare
+    from scangan.preprocessing.pipeline import prepare_split as prepare_split
+    from scangan.preprocessing.sources import SourceOptions as SourceOptions
 
-__all__ = ["PrepOptions", "PreparedDataset", "PreprocessingError", "load_dataset", "prepare"]
+_WHERE = {
+    "PrepOptions": "options",
+    "PreparedDataset": "dataset",
+    "SourceOptions": "sources",
+    "load_dataset": "dataset",
+    "prepare": "pipeline",
+    "prepare_split": "pipeline",
+}
+
+__all__ = [
+    "PrepOptions",
+    "PreparedDataset",
+    "PreprocessingError",
+    "SourceOptions",
+    "load_dataset",
+    "prepare",
+    "prepare_split",
+]
 
 
 def __getattr__(name: str) -> Any:
     # Lazy: `prep-scans --help` must not wait for OpenCV.
-    if name in ("PreparedDataset", "load_dataset"):
-        from scangan.preprocessing import dataset
-
-        return getattr(dataset, name)
-    if name == "PrepOptions":
-        from scangan.preprocessing.options import PrepOptions
-
-        return PrepOptions
-    if name == "prepare":
-        from scangan.preprocessing.pipeline import prepare
-
-        return prepare
+    if name in _WHERE:
+        return getattr(import_module(f"scangan.preprocessing.{_WHERE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from scangan.preprocessing.errors import PreprocessingError
 from scangan.runtime.files import read_jsonl
 
 FORMAT_VERSION = 1
+NPY_HEADER = 128  # bytes; numpy leaves room in it for any count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,8 @@ class PreparedDataset:
         Class names in order.
     items : list of dict
         A record per image: ``file``, ``sha256``, ``class``, ``subject``, ``frame``,
-        ``duplicate_group``.
+        ``duplicate_group`` (the index of the first item with these bytes), ``window`` (physical
+        values that are black and white; None for 8 bits as they came), ``perceptual_hash``.
     info : dict
         The content of ``dataset.json``.
     """
@@ -60,6 +62,11 @@ class PreparedDataset:
         return {name: int(count) for name, count in zip(self.classes, tally, strict=True)}
 
 
+def is_split(path: Path) -> bool:
+    """Whether `path` holds the parts of a split dataset, in a folder each."""
+    return (path / "split.json").is_file()
+
+
 def is_prepared(path: Path) -> bool:
     """Whether `path` is a prepared dataset (and not a folder of scans)."""
     return (path / "dataset.json").is_file()
@@ -74,6 +81,11 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         `path` is no prepared dataset, is damaged, or has a newer format.
     """
     path = Path(path)
+    if is_split(path):
+        parts = ", ".join(
+            str(path / name) for name in ("train", "val", "test") if (path / name).is_dir()
+        )
+        raise PreprocessingError(f"{path} is split into parts; give one of them: {parts}")
     if not is_prepared(path):
         raise PreprocessingError(
             f"{path} is no prepared dataset; make one: prep-scans SOURCE {path}"
@@ -89,7 +101,8 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         items = read_jsonl(path / "items.jsonl")
         images = np.load(path / "images.npy", mmap_mode="r")
         _ = info["options"], info["fingerprint"], info["rejected"]
-        labels = np.array([classes.index(item["class"]) for item in items], np.int64)
+        number = {name: n for n, name in enumerate(classes)}
+        labels = np.array([number[item["class"]] for item in items], np.int64)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise PreprocessingError(f"{path} is damaged ({error}); prepare it again") from error
     if len(images) != len(labels) or images.dtype != np.uint8 or images.ndim != 3:
@@ -97,12 +110,22 @@ def load_dataset(path: str | Path) -> PreparedDataset:
     return PreparedDataset(path, images, labels, classes, items, info)
 
 
-def fingerprint(
-    images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], classes: tuple[str, ...]
-) -> str:
-    """sha256 over the shape, the pixels, the labels (little-endian int64) and the class names."""
-    digest = hashlib.sha256(json.dumps([list(images.shape), list(classes)]).encode())
-    for image in images:
-        digest.update(np.ascontiguousarray(image).data)
+def npy_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """Write the header of a uint8 ``.npy`` file: `NPY_HEADER` bytes, whatever the shape."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": tuple(map(int, shape))}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def fingerprint(images_file: Path, labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> str:
+    """sha256 over the shape, the pixels, the labels (little-endian int64) and the class names.
+
+    Reads ``images.npy`` as a plain file: the pages of a memory map would count as ours.
+    """
+    with images_file.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape = np.lib.format.read_array_header_1_0(file)[0]
+        digest = hashlib.sha256(json.dumps([list(shape), list(classes)]).encode())
+        while block := file.read(1 << 20):
+            digest.update(block)
     digest.update(labels.astype("<i8").tobytes())
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zlib
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from conftest import BRAIN, CLASSES
 
 from scangan.preprocessing import PrepOptions, PreprocessingError, load_dataset, prepare
-from scangan.preprocessing.pipeline import summary
+from scangan.preprocessing.report import one_line
 
 
 def test_sample_scans_are_all_kept_in_order(prepared):
@@ -22,9 +23,10 @@ def test_sample_scans_are_all_kept_in_order(prepared):
     assert files == sorted(files)
     assert all(file.startswith(item["class"]) for file, item in zip(files, prepared.items))
     assert not (prepared.path / "rejects.jsonl").read_text()
-    assert {"images.npy", "items.jsonl", "rejects.jsonl", "dataset.json"} == {
-        p.name for p in prepared.path.iterdir()
-    }
+    assert {p.name for p in prepared.path.iterdir()} == {
+        "images.npy", "items.jsonl", "rejects.jsonl", "near_duplicates.jsonl", "preview.png",
+        "dataset.json",
+    }  # fmt: skip
 
 
 def test_images_stay_on_disk(prepared):
@@ -58,10 +60,9 @@ def test_bad_files_are_named_and_the_rest_is_kept(some_scans, tmp_path):
     (folder / "empty.png").write_bytes(b"")
     (folder / "text.png").write_text("not a picture")
     (folder / "header.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    deep = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
-    cv2.imwrite(str(folder / "deep.png"), deep)
     bomb = bytearray(cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes())
     bomb[16:24] = (60_000).to_bytes(4, "big") * 2
+    bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, "big")
     (folder / "bomb.png").write_bytes(bomb)
     (folder / ".hidden").write_text("litter")
     (folder / "Thumbs.db").write_text("litter")
@@ -71,15 +72,14 @@ def test_bad_files_are_named_and_the_rest_is_kept(some_scans, tmp_path):
     rejects = [json.loads(line) for line in (tmp_path / "out/rejects.jsonl").open()]
     reasons = {r["file"].split("/")[1]: r["reason"] for r in rejects}
     assert reasons.keys() == {
-        "cut.jpg", "empty.png", "text.png", "header.png", "deep.png", "bomb.png", "gone.jpg",
+        "cut.jpg", "empty.png", "text.png", "header.png", "bomb.png", "gone.jpg",
     }  # fmt: skip
-    assert "truncated JPEG" in reasons["cut.jpg"]
+    assert "JPEG" in reasons["cut.jpg"]
     assert "empty" in reasons["empty.png"]
-    assert "neither PNG nor JPEG" in reasons["text.png"]
-    assert "16-bit" in reasons["deep.png"]
+    assert "text" in reasons["text.png"]
     assert "60000x60000" in reasons["bomb.png"]
     assert "no such file" in reasons["gone.jpg"]
-    assert dataset.info["rejected"] == 7
+    assert dataset.info["rejected"] == 6
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9, 0.99])
@@ -131,7 +131,7 @@ def test_an_out_inside_the_source_is_refused(some_scans):
         prepare(some_scans, some_scans / "prepared")
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(command, some_scans, tmp_path):
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(command, some_scans, tmp_path):
     import resource
     import signal
 
@@ -143,7 +143,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(command, some_scans, tmp_pat
     done = command("preprocessing", some_scans, out, preexec_fn=little_space)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert str(out) in done.stderr
-    assert not out.exists() and not list(tmp_path.rglob("*.part"))
+    assert not (out / "dataset.json").exists()
+    done = command("preprocessing", some_scans, out)
+    assert done.returncode == 0 and len(load_dataset(out).images) == 20
 
 
 def test_a_class_without_a_usable_scan_is_no_class(some_scans, tmp_path):
@@ -153,7 +155,7 @@ def test_a_class_without_a_usable_scan_is_no_class(some_scans, tmp_path):
     dataset = prepare(some_scans, tmp_path / "out")
     assert dataset.classes == CLASSES[:2]
     assert dataset.info["empty_classes"] == ["broken", "void"]
-    assert "NO usable scan in broken, void" in summary(dataset)
+    assert "NO usable scan in broken, void" in one_line(dataset.info)
 
 
 def test_again_is_left_alone_and_other_scans_are_refused(some_scans, tmp_path):
@@ -172,9 +174,10 @@ def test_again_is_left_alone_and_other_scans_are_refused(some_scans, tmp_path):
 
 
 def test_what_a_killed_run_left_does_no_harm(some_scans, tmp_path):
-    left = tmp_path / ".out.part"
-    left.mkdir()
-    (left / "items.jsonl").write_text("half a li")
+    left = tmp_path / "out/.part"
+    left.mkdir(parents=True)
+    (left / "journal.jsonl").write_text("half a li")
+    (left / "images.npy").write_bytes(b"x")
     assert len(prepare(some_scans, tmp_path / "out").images) == 20
     assert not left.exists()
 
@@ -183,7 +186,7 @@ def test_what_a_killed_run_left_does_no_harm(some_scans, tmp_path):
     ("make", "says"),
     [
         (lambda p: None, "is no folder"),
-        (lambda p: p.mkdir(), "no class folders"),
+        (lambda p: p.mkdir(), "no scans"),
         (lambda p: (p / "a").mkdir(parents=True), "no files"),
     ],
 )
@@ -197,7 +200,7 @@ def test_a_source_without_scans_says_so_and_leaves_nothing(tmp_path, make, says)
 def test_no_usable_scan_names_the_commonest_reason(tmp_path):
     (tmp_path / "source/a").mkdir(parents=True)
     (tmp_path / "source/a/x.png").write_text("no picture")
-    with pytest.raises(PreprocessingError, match="1 files refused, 1 of them: neither PNG"):
+    with pytest.raises(PreprocessingError, match="1 files refused, 1 of them: .*text"):
         prepare(tmp_path / "source", tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["source"]
 

@@ -1,0 +1,172 @@
+"""From the journal of a run to prepared datasets: items, rejects, duplicates, splits."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.preprocessing.dataset import FORMAT_VERSION, NPY_HEADER, fingerprint, npy_header
+from scangan.preprocessing.duplicates import leaks, near_duplicates
+from scangan.preprocessing.split import PARTS, lacking, split_indices, together
+from scangan.runtime.files import write_json, write_jsonl
+
+Images = npt.NDArray[np.uint8]
+
+
+@dataclasses.dataclass
+class Assembled:
+    """What a run made and refused, in the order of its files."""
+
+    items: list[dict[str, Any]]
+    rejects: list[dict[str, Any]]
+    classes: tuple[str, ...] = ()  # that have a scan, in order
+    window: dict[str, Any] | None = None  # over all scans, where one was needed
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """int64 [N], indices into `classes`."""
+        number = {name: n for n, name in enumerate(self.classes)}
+        return np.array([number[item["class"]] for item in self.items], np.int64)
+
+
+def assemble(lines: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> Assembled:
+    """Turn the lines of a journal into items and rejects; `rejects` were never tried."""
+    made = Assembled([], list(rejects))
+    first_with: dict[tuple[str, int], int] = {}
+    for line in lines:
+        if "file" not in line:
+            made.window = line
+            continue
+        for frame, reason in line["refused"]:
+            named = {"file": line["file"], "class": line["class"], "reason": reason}
+            made.rejects.append(named | ({"frame": frame} if frame is not None else {}))
+        for frame in line["frames"]:
+            group = first_with.setdefault((line["sha256"], frame["frame"]), len(made.items))
+            made.items.append(
+                {
+                    "file": line["file"],
+                    "sha256": line["sha256"],
+                    "class": line["class"],
+                    "subject": frame["subject"],
+                    "frame": frame["frame"],
+                    "duplicate_group": group,
+                    "window": frame["window"],
+                    "perceptual_hash": frame["perceptual_hash"],
+                }
+            )
+    made.classes = tuple(sorted({str(item["class"]) for item in made.items}))
+    return made
+
+
+def tally(files: Counter[str], made: Assembled) -> dict[str, dict[str, int]]:
+    """Count for each class the files that were found, the scans kept, and what was refused."""
+    kept = Counter(str(item["class"]) for item in made.items)
+    refused = Counter(str(r["class"]) for r in made.rejects if r["class"] is not None)
+    return {
+        name: {"files": files[name], "kept": kept[name], "refused": refused[name]}
+        for name in sorted({*files, *kept, *refused})
+    }
+
+
+def find_near_duplicates(
+    images: Images, made: Assembled
+) -> tuple[list[tuple[int, int]], list[dict[str, Any]], int]:
+    """Find scans that show the same: all pairs, a record of each leak, and how many went unseen."""
+    items = made.items
+    # Scans of one class and subject, and slices of one file, are alike by nature.
+    kind = [(item["class"], item["subject"] or item["file"]) for item in items]
+    number = {key: n for n, key in enumerate(dict.fromkeys(kind))}
+    natural = np.array([number[key] for key in kind], np.int64)
+    digits = bytes.fromhex("".join(item["perceptual_hash"] for item in items))
+    hashes = np.frombuffer(digits, ">u8").reshape(-1, 3).astype(np.uint64)
+    pairs, left_off = near_duplicates(images, hashes, natural)
+    subjects = [item["subject"] for item in items]
+    records = [
+        {
+            "files": [items[i]["file"] for i in leak.pair[:2]],
+            "frames": [items[i]["frame"] for i in leak.pair[:2]],
+            "classes": [items[i]["class"] for i in leak.pair[:2]],
+            "across": leak.across,
+            "differing_bits": leak.pair.distance,
+            "correlation": round(leak.pair.correlation, 4),
+        }
+        for leak in leaks(pairs, [item["class"] for item in items], subjects)
+    ]
+    return [(pair.first, pair.second) for pair in pairs], records, left_off
+
+
+def write_dataset(folder: Path, made: Assembled, info: dict[str, Any]) -> None:
+    """Write all of a prepared dataset but ``images.npy``, which is there; ``dataset.json`` last."""
+    write_jsonl(folder / "items.jsonl", made.items)
+    write_jsonl(folder / "rejects.jsonl", made.rejects)
+    write_json(
+        folder / "dataset.json",
+        {
+            "format_version": FORMAT_VERSION,
+            "classes": list(made.classes),
+            "size": info["options"]["size"],
+            "count": len(made.items),
+            "rejected": len(made.rejects),
+        }
+        | info
+        | {"fingerprint": fingerprint(folder / "images.npy", made.labels, made.classes)},
+    )
+
+
+def write_split(
+    folder: Path,
+    made: Assembled,
+    pairs: Sequence[tuple[int, int]],
+    fractions: tuple[float, ...],
+    info: dict[str, Any],
+) -> dict[str, Any]:
+    """Write a prepared dataset for each part, in a folder of its name; return what they are.
+
+    Scans of one subject or one file, copies, and scans that show the same stay in one part.
+    """
+    items = made.items
+    groups = together(
+        [item["subject"] for item in items],
+        [item["file"] for item in items],
+        [item["duplicate_group"] for item in items],
+        pairs=pairs,
+    )
+    parts = split_indices(groups, made.labels, fractions)
+    without = lacking(parts, made.labels)
+    written = {}
+    for number, (name, chosen) in enumerate(zip(PARTS[len(fractions)], parts, strict=True)):
+        (folder / name).mkdir(exist_ok=True)
+        _copy_images(folder / "images.npy", folder / name / "images.npy", chosen, info)
+        chosen_items = _renumbered([items[i] for i in chosen])
+        part = Assembled(chosen_items, [], made.classes, made.window)
+        write_dataset(folder / name, part, info | {"part": name})
+        written[name] = {
+            "count": len(chosen),
+            "counts": dict(Counter(item["class"] for item in chosen_items)),
+            "lacks": [made.classes[label] for label in without if number in without[label]],
+        }
+    return written
+
+
+def _copy_images(
+    source: Path, target: Path, chosen: npt.NDArray[np.int64], info: dict[str, Any]
+) -> None:
+    size = info["options"]["size"]
+    with source.open("rb") as file, target.open("wb") as out:
+        npy_header(out, (len(chosen), size, size))
+        for index in chosen.tolist():
+            file.seek(NPY_HEADER + index * size**2)
+            out.write(file.read(size**2))
+
+
+def _renumbered(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Items of a part, with duplicate groups that are indices into this part."""
+    first: dict[int, int] = {}
+    return [
+        item | {"duplicate_group": first.setdefault(item["duplicate_group"], n)}
+        for n, item in enumerate(items)
+    ]

@@ -1,0 +1,149 @@
+"""Prepare every file of a source, going on where a killed run was."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.files import (
+    FileResult,
+    WindowNeeded,
+    in_order,
+    prepare_file,
+    survey_file,
+)
+from scangan.preprocessing.intensity import Survey, Window
+from scangan.preprocessing.journal import Journal
+from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.reading.reader import read_file
+from scangan.preprocessing.sources import Source
+
+CHUNK = 8  # files a thread takes at once: small files cost less than handing them over
+
+
+class Gatherer:
+    """Prepares the scans of a source into a journal.
+
+    Parameters
+    ----------
+    source : Path
+        The folder that the scans' names are relative to.
+    options : PrepOptions
+    workers : int
+        Threads.
+    """
+
+    def __init__(self, source: Path, options: PrepOptions, workers: int) -> None:
+        self.source, self.options, self.workers = source, options, workers
+
+    def gather(self, scans: list[Source], journal: Journal, bar: Progress) -> list[dict[str, Any]]:
+        """Prepare what the journal does not hold yet; return all of its lines."""
+        keep, window = self._still_true(journal.read(), scans)
+        done = sum("file" in line for line in keep)
+        task = bar.add_task("preparing", total=len(scans), completed=done, note="")
+        with journal.writing(keep):
+            while done < len(scans):
+                try:
+                    for scan, result in self._results(scans[done:], window):
+                        self._drop_copy(scan, result, journal)
+                        journal.append(*_line(scan, result))
+                        done += 1
+                        refused = f"{journal.refused} refused" if journal.refused else ""
+                        bar.update(task, completed=done, note=refused)
+                except WindowNeeded:
+                    # All before it needed none, so the survey is of all scans that do.
+                    survey = self._survey(scans[done:], bar)
+                    window = survey.window()
+                    journal.append({"window": list(window), "scans": survey.scans}, [])
+        return journal.lines
+
+    def hashes(self, scans: list[Source]) -> Iterator[tuple[Source, str | None]]:
+        """The sha256 of every file; None for one that can't be read."""
+        return in_order(lambda scan: self._sha256(scan), scans, self.workers)
+
+    def _results(
+        self, scans: list[Source], window: Window | None
+    ) -> Iterator[tuple[Source, FileResult]]:
+        def several(chunk: list[Source]) -> list[FileResult | None]:
+            results: list[FileResult | None] = []
+            for scan in chunk:
+                try:
+                    results.append(prepare_file(self.source / scan.file, self.options, window))
+                except WindowNeeded:
+                    return [*results, None]
+            return results
+
+        chunks = [scans[start : start + CHUNK] for start in range(0, len(scans), CHUNK)]
+        for chunk, results in in_order(several, chunks, self.workers):
+            for scan, result in zip(chunk, results, strict=False):
+                if result is None:
+                    raise WindowNeeded
+                yield scan, result
+
+    def _survey(self, scans: list[Source], bar: Progress) -> Survey:
+        """Look at all scans that need the window over all; none before these did."""
+        survey = Survey()
+        task = bar.add_task("measuring intensities", total=len(scans), note="")
+        one = lambda scan: survey_file(self.source / scan.file, self.options, survey)  # noqa: E731
+        for _ in in_order(one, scans, self.workers):
+            bar.advance(task)
+        bar.remove_task(task)
+        return survey
+
+    def _still_true(
+        self, lines: list[dict[str, Any]], scans: list[Source]
+    ) -> tuple[list[dict[str, Any]], Window | None]:
+        """The first lines whose files are still there as they were, and the window among them."""
+        keep: list[dict[str, Any]] = []
+        window: Window | None = None
+        expected = iter(scans)
+        for line in lines:
+            if "file" in line:
+                scan = next(expected, None)
+                if scan is None or scan != (line["file"], line["class"], line["given"]):
+                    break
+                if self._sha256(scan) != line["sha256"]:
+                    break
+            else:
+                window = (line["window"][0], line["window"][1])
+            keep.append(line)
+        if window is not None and len(keep) < len(lines):
+            return [], None  # the window was measured over scans that are others now
+        return keep, window
+
+    def _drop_copy(self, scan: Source, result: FileResult, journal: Journal) -> None:
+        if self.options.duplicates == "drop" and result.frames:
+            first = journal.first_with.get(str(result.sha256))
+            if first is not None:
+                result.frames.clear()
+                result.refused = [(None, f"same bytes as {first}")]
+
+    def _sha256(self, scan: Source) -> str | None:
+        try:
+            return hashlib.sha256(read_file(self.source / scan.file)).hexdigest()
+        except Rejected:
+            return None
+
+
+def _line(scan: Source, result: FileResult) -> tuple[dict[str, Any], list[Any]]:
+    """The journal's line for a file, and its images."""
+    line = {
+        "file": scan.file,
+        "class": scan.class_name,
+        "given": scan.subject,
+        "sha256": result.sha256,
+        "frames": [
+            {
+                "frame": frame.number,
+                "subject": scan.subject or frame.subject,
+                "window": frame.window,
+                "perceptual_hash": frame.perceptual_hash,
+            }
+            for frame in result.frames
+        ],
+        "refused": result.refused,
+    }
+    return line, [frame.image for frame in result.frames]

@@ -1,0 +1,121 @@
+"""The picture of a preparation: per class, scans as they came beside what became of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from scangan.preprocessing.assemble import Assembled
+from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.intensity import to_uint16
+from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.reading.reader import read_file, read_scans
+from scangan.preprocessing.reading.scan import Scan
+from scangan.preprocessing.transforms import resize
+from scangan.runtime.files import written_whole
+from scangan.runtime.sheet import draw_text
+
+Grey = npt.NDArray[np.uint8]
+
+EXAMPLES, MOST_CLASSES = 4, 12
+SIDE, CHART, GAP = 128, 40, 6  # pixels
+PAPER, INK = 255, 90
+NOTICE = "Scans of real patients: do not pass on."
+
+
+def write_preview(
+    source: Path, images: Grey, made: Assembled, options: PrepOptions, path: Path
+) -> None:
+    """Draw up to four scans of each class, evenly spread, and their histograms, to a PNG file.
+
+    A scan is shown as it came (stretched from its lowest to its highest value if it has more than
+    8 bits) beside its prepared self, and below each the histogram of its levels, in square roots.
+    """
+    blocks = []
+    for name in made.classes[:MOST_CLASSES]:
+        members = [i for i, item in enumerate(made.items) if item["class"] == name]
+        chosen = [members[k * len(members) // EXAMPLES] for k in range(EXAMPLES)]
+        cells = [
+            _cell(source, made.items[i], np.asarray(images[i]), options)
+            for i in sorted(set(chosen))
+        ]
+        blocks.append(_under(draw_text(f"{name}  ({len(members)})"), _row(cells)))
+    left_out = len(made.classes) - MOST_CLASSES
+    more = f"  ({left_out} more classes are not shown)" if left_out > 0 else ""
+    title = draw_text(f"{NOTICE} Left as it came, right as prepared.{more}")
+    picture = cv2.imencode(".png", _framed(_under(title, *blocks)))[1]
+    with written_whole(path) as beside:
+        beside.write_bytes(picture.tobytes())
+
+
+def _cell(source: Path, item: dict[str, Any], prepared: Grey, options: PrepOptions) -> Grey:
+    came = _as_it_came(source / item["file"], item["frame"], options)
+    if came is None:  # the file is gone meanwhile
+        came = np.full((SIDE, SIDE), PAPER, np.uint8)
+    pictures = [_in_square(came), _in_square(prepared)]
+    charts = [_histogram(came), _histogram(prepared)]
+    columns = [np.vstack([p, c]) for p, c in zip(pictures, charts, strict=True)]
+    return _row(columns, gap=1)
+
+
+def _as_it_came(path: Path, frame: int, options: PrepOptions) -> Grey | None:
+    try:
+        for number, scan in _scans(path, options):
+            if number == frame:
+                if scan.pixels.dtype == np.uint8:
+                    return np.asarray(scan.pixels, np.uint8)
+                ends = float(scan.pixels.min()), float(scan.pixels.max())
+                low, high = sorted(scan.slope * end + scan.intercept for end in ends)
+                pixels, (black, white) = to_uint16(scan, (low, high))
+                share = (pixels.astype(np.float32) - black) / (white - black)
+                return np.rint(255 * share.clip(0, 1)).astype(np.uint8)
+    except Rejected:
+        pass
+    return None
+
+
+def _scans(path: Path, options: PrepOptions) -> Iterator[tuple[int, Scan]]:
+    for number, scan in read_scans(read_file(path), options):
+        if isinstance(scan, Scan):
+            yield number, scan
+
+
+def _in_square(image: Grey) -> Grey:
+    scale = SIDE / max(image.shape)
+    shape = max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
+    if scale > 1:  # whole pixels, so that one sees what is there
+        small = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    else:
+        small = resize(image, shape)
+    square = np.full((SIDE, SIDE), PAPER, np.uint8)
+    top, left = (SIDE - shape[0]) // 2, (SIDE - shape[1]) // 2
+    square[top : top + shape[0], left : left + shape[1]] = small
+    return square
+
+
+def _histogram(image: Grey) -> Grey:
+    counts = np.sqrt(np.histogram(image, bins=SIDE // 2, range=(0, 256))[0])
+    heights = np.rint(counts / max(counts.max(), 1) * (CHART - 4)).astype(int).repeat(2)
+    rows = np.arange(CHART)[::-1, None]
+    return np.where(rows < heights, INK, PAPER).astype(np.uint8)
+
+
+def _row(cells: list[Grey], gap: int = 2 * GAP) -> Grey:
+    space = np.full((cells[0].shape[0], gap), PAPER, np.uint8)
+    return np.hstack([part for cell in cells for part in (cell, space)][:-1])
+
+
+def _under(*parts: Any) -> Grey:
+    width = max(part.shape[1] for part in parts)
+    padded = [
+        np.pad(part, ((0, GAP), (0, width - part.shape[1])), constant_values=PAPER)
+        for part in parts
+    ]
+    return np.vstack(padded)
+
+
+def _framed(picture: Grey) -> Grey:
+    return np.pad(picture, GAP, constant_values=PAPER)

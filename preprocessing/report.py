@@ -1,0 +1,63 @@
+"""What is said at the end of a preparation."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def report(summary: dict[str, Any], out: Path) -> Iterator[str]:
+    """Say what was made, line by line: a table of the classes, what to look at, and where it is.
+
+    Parameters
+    ----------
+    summary : dict
+        The content of ``dataset.json`` or ``split.json``.
+    out : Path
+        The folder of the dataset.
+    """
+    yield from _table(summary)
+    if summary["window"]:
+        low, high = summary["window"]["window"]
+        yield f"window {low:g} to {high:g}, measured over {summary['window']['scans']} scans"
+    if summary["near_duplicates"]:
+        yield (
+            f"{summary['near_duplicates']} pairs show the same across classes or subjects: "
+            f"{out / 'near_duplicates.jsonl'}"
+        )
+    if summary["candidates_not_compared"]:
+        yield (
+            f"so many scans are alike that {summary['candidates_not_compared']} likely copies "
+            f"were not compared; --duplicates drop leaves fewer"
+        )
+    for name, part in summary.get("parts", {}).items():
+        if part["lacks"]:
+            yield f"{name} has no scan of {', '.join(part['lacks'])}: too few subjects"
+    if summary["rejected"]:
+        yield f"why files were refused: {out / 'rejects.jsonl'}"
+    yield (
+        f"{one_line(summary)}: {out} (look at preview.png; it shows real patients, do not pass it on)"
+    )
+
+
+def one_line(summary: dict[str, Any]) -> str:
+    """Say in one line what was kept and what was refused, and which class came out empty."""
+    parts = [f"{summary['count']} scans prepared at {summary['size']}x{summary['size']}"]
+    if "parts" in summary:
+        parts.append(" + ".join(f"{p['count']} {name}" for name, p in summary["parts"].items()))
+    if summary["duplicates"]:
+        parts.append(f"{summary['duplicates']} of them copies of another")
+    parts.append(f"{summary['rejected']} refused" if summary["rejected"] else "none refused")
+    if summary["empty_classes"]:
+        parts.append(f"NO usable scan in {', '.join(summary['empty_classes'])}")
+    return ", ".join(parts)
+
+
+def _table(summary: dict[str, Any]) -> Iterator[str]:
+    parts = summary.get("parts", {})
+    headings = ["files", "kept", "refused", *parts]
+    width = max(5, *(len(name) for name in summary["files"]))
+    yield f"  {'class':<{width}}" + "".join(f"{heading:>9}" for heading in headings)
+    for name, row in summary["files"].items():
+        numbers = [row["files"], row["kept"], row["refused"]]
+        numbers += [part["counts"].get(name, 0) for part in parts.values()]
+        yield f"  {name:<{width}}" + "".join(f"{number:>9}" for number in numbers)

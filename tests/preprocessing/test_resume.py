@@ -1,0 +1,178 @@
+"""Killed, stopped, run twice: the same dataset in the end."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+from conftest import BRAIN
+
+from scangan.preprocessing import PrepOptions, PreprocessingError, load_dataset, prepare
+from scangan.preprocessing import files as files_module
+
+
+def contents(folder):
+    """Every file of a dataset by name, as a hash."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def deep_scans(some_scans):
+    """Add 16-bit scans, which need the window over all of them, behind the 8-bit ones."""
+    for file in sorted(some_scans.rglob("*.jpg"))[12:]:
+        image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE).astype(np.uint16) * 40
+        cv2.imwrite(str(file.with_suffix(".png")), image)
+        file.unlink()
+    return some_scans
+
+
+def _killed_after(files, source, out, options):
+    """Prepare in a process that is killed when so many files have been read."""
+    code = f"""
+import os, signal
+from scangan.preprocessing import PrepOptions, gather, prepare
+from scangan.preprocessing import journal
+journal.FLUSHED = 1
+real, seen = gather.prepare_file, []
+def count(*args):
+    seen.append(1)
+    if len(seen) > {files}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*args)
+gather.CHUNK, gather.prepare_file = 1, count
+prepare({str(source)!r}, {str(out)!r}, PrepOptions(**{options!r}), workers=1)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.parametrize("files", [1, 9, 17, 21])
+def test_killed_and_run_again_it_ends_with_the_same_bytes(deep_scans, tmp_path, files):
+    options = {"size": 32, "equalize": "global", "duplicates": "drop"}
+    shutil.copy(sorted(deep_scans.rglob("*.jpg"))[0], deep_scans / "glioma_tumor/zz_copy.jpg")
+    whole = prepare(deep_scans, tmp_path / "whole", PrepOptions(**options))
+    _killed_after(files, deep_scans, tmp_path / "out", options)
+    assert not (tmp_path / "out/dataset.json").exists()
+    again = prepare(deep_scans, tmp_path / "out", PrepOptions(**options), workers=2)
+    assert again.fingerprint == whole.fingerprint
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_it_goes_on_and_does_not_start_again(some_scans, tmp_path, monkeypatch):
+    _killed_after(15, some_scans, tmp_path / "out", {})
+    from scangan.preprocessing import gather
+
+    seen = []
+
+    def count(*args):
+        seen.append(args[0])
+        return files_module.prepare_file(*args)
+
+    monkeypatch.setattr(gather, "prepare_file", count)
+    assert len(prepare(some_scans, tmp_path / "out").images) == 20
+    assert 4 <= len(seen) <= 12
+
+
+@pytest.mark.parametrize("change", ["options", "a file's bytes", "a new file", "a file is gone"])
+def test_only_what_is_still_true_is_taken_over(some_scans, tmp_path, change):
+    _killed_after(15, some_scans, tmp_path / "out", {"size": 32})
+    options = PrepOptions(size=48 if change == "options" else 32)
+    first = sorted(some_scans.rglob("*.jpg"))[3]
+    if change == "a file's bytes":
+        shutil.copy(sorted(some_scans.rglob("*.jpg"))[9], first)
+    elif change == "a new file":
+        shutil.copy(first, first.with_name("AAA.jpg"))
+    elif change == "a file is gone":
+        first.unlink()
+    fresh = prepare(some_scans, tmp_path / "fresh", options)
+    again = prepare(some_scans, tmp_path / "out", options)
+    assert again.fingerprint == fresh.fingerprint
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_killed_while_it_renames_it_goes_on(some_scans, tmp_path):
+    whole = prepare(some_scans, tmp_path / "whole")
+    out = tmp_path / "out"
+    (out / ".part").mkdir(parents=True)
+    for n, path in enumerate(sorted((tmp_path / "whole").iterdir())):
+        inside = n > 2 or path.name == "dataset.json"
+        shutil.copy(path, out / ".part" / path.name if inside else out / path.name)
+    again = prepare(some_scans, out)
+    assert again.fingerprint == whole.fingerprint
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_the_same_bytes_whatever_the_number_of_workers(deep_scans, tmp_path, workers):
+    prepare(deep_scans, tmp_path / "one", PrepOptions(equalize="clahe"), workers=3)
+    prepare(deep_scans, tmp_path / "two", PrepOptions(equalize="clahe"), workers=workers)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_ctrl_c_ends_it_soon_and_the_same_command_goes_on(tmp_path):
+    source = tmp_path / "source"
+    for copy in range(30):
+        shutil.copytree(BRAIN, source / str(copy))
+    command = [sys.executable, "-m", "scangan.preprocessing", source, tmp_path / "out"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    journal = tmp_path / "out/.part/journal.jsonl"
+    give_up = time.monotonic() + 60
+    while not (journal.exists() and journal.stat().st_size > 2000):
+        assert process.poll() is None and time.monotonic() < give_up
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.count("\n") == 1 and "goes on" in said
+    assert journal.exists()
+    assert len(prepare(source, tmp_path / "out").images) == 30 * 240
+
+
+def test_two_at_once_do_not_mix(some_scans, tmp_path):
+    from scangan.runtime.errors import ScanganError
+    from scangan.runtime.files import only_writer
+
+    with only_writer(tmp_path / "out/.lock"), pytest.raises(ScanganError, match="another command"):
+        prepare(some_scans, tmp_path / "out")
+
+
+def test_a_finished_dataset_is_seen_to_be_so_without_decoding(some_scans, tmp_path, monkeypatch):
+    first = prepare(some_scans, tmp_path / "out")
+    from scangan.preprocessing import gather
+
+    monkeypatch.setattr(gather, "prepare_file", None)
+    assert prepare(some_scans, tmp_path / "out").fingerprint == first.fingerprint
+
+
+def test_another_class_of_a_file_makes_another_dataset(some_scans, tmp_path):
+    prepare(some_scans, tmp_path / "out")
+    (some_scans / "glioma_tumor").rename(some_scans / "other")
+    with pytest.raises(PreprocessingError, match="other scans"):
+        prepare(some_scans, tmp_path / "out")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_named(some_scans, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(PermissionError, match="closed"):
+        prepare(some_scans, tmp_path / "closed/out")
+
+
+def test_a_parent_that_may_not_be_written_is_enough(some_scans, tmp_path):
+    """As where OUT is a mount point: nothing is written beside it."""
+    out = tmp_path / "mount/out"
+    out.mkdir(parents=True)
+    before = sorted((tmp_path / "mount").iterdir())
+    prepare(some_scans, out)
+    assert sorted((tmp_path / "mount").iterdir()) == before
+    assert load_dataset(out).fingerprint
