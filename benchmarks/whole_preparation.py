@@ -10,7 +10,6 @@ The table goes to benchmarks/results/prep-scans.md.
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -66,8 +65,10 @@ def make_radiographs(scans, folder, count):
         path.parent.mkdir(parents=True, exist_ok=True)
         scan = cv2.imread(str(files[index % len(files)]), cv2.IMREAD_GRAYSCALE)
         part = rng.uniform(0.8, 1, 2)
-        rows, columns = (int(n * p) for n, p in zip(scan.shape, part))
-        top, left = (rng.integers(n - m + 1) for n, m in zip(scan.shape, (rows, columns)))
+        rows, columns = (int(n * p) for n, p in zip(scan.shape, part, strict=True))
+        top, left = (
+            rng.integers(n - m + 1) for n, m in zip(scan.shape, (rows, columns), strict=True)
+        )
         size = (int(rng.integers(1700, 1900)), int(rng.integers(1230, 1370)))
         big = cv2.resize(
             scan[top : top + rows, left : left + columns], size, interpolation=cv2.INTER_CUBIC
@@ -94,14 +95,12 @@ def make_small(scans, folder, count):
 def run(command, out):
     """Run a command; its wall time, CPU time (s) and peak memory (MiB)."""
     shutil.rmtree(out, ignore_errors=True)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
     if status:
         raise SystemExit(f"failed: {' '.join(map(str, command))}")
-    del before
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
@@ -120,7 +119,10 @@ def compare(title, scans, size, work, times):
     for _ in range(times):
         for name, command in ways.items():
             taken[name].append(run(list(map(str, command)), out))
-    median = {name: [statistics.median(f) for f in zip(*rows)] for name, rows in taken.items()}
+    median = {
+        name: [statistics.median(f) for f in zip(*rows, strict=True)]
+        for name, rows in taken.items()
+    }
     ours = median["prep-scans --workers 2"]
     lines = [f"## {title}", "", "| | wall s | CPU s | peak MiB | wall, to ours | CPU, to ours |"]
     lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
@@ -177,9 +179,8 @@ def main():
         f"{os.cpu_count()} cores. Trust ratios, not absolute figures.",
         "",
     ]
-    lines += compare(
-        f"{given.count} JPEG radiographs of about 1800x1300, equalised, to 256", large, 256, given.work, given.times
-    )  # fmt: skip
+    title = f"{given.count} JPEG radiographs of about 1800x1300, equalised, to 256"
+    lines += compare(title, large, 256, given.work, given.times)
     lines += compare(
         f"{given.small} JPEGs of 64x64, equalised, to 64", small, 64, given.work, given.times
     )

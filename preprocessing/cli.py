@@ -27,7 +27,8 @@ from scangan.runtime.errors import FAILED
     default="auto",
     show_default=True,
     metavar="auto|dataset|image|dicom|LO,HI",
-    help="how more than 8 bits come to 8: by percentiles over all scans or of each, by the file's own window, or from LO (black) to HI (white); auto: the file's own, else over all scans",
+    help="how more than 8 bits come to 8: by percentiles over all scans or of each one, by the file's "
+    "own window, or from LO (black) to HI (white); auto: the file's own, else over all scans",
 )
 @click.option(
     "--equalize",

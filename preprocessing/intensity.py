@@ -92,7 +92,7 @@ def to_uint16(scan: Scan, window: Window) -> tuple[npt.NDArray[np.uint16], tuple
     shift = {"uint8": 0, "uint16": 0, "int16": 32768}.get(pixels.dtype.name)
     if shift is not None and abs(white - black) >= ROUNDABLE:
         ends = round(black) + shift, round(white) + shift
-        if 0 <= min(ends) and max(ends) <= 65535:
+        if min(ends) >= 0 and max(ends) <= 65535:
             unsigned = pixels.view(np.uint16) ^ np.uint16(0x8000) if shift else pixels
             return unsigned.astype(np.uint16, copy=False), ends
     share = (pixels.astype(np.float64) - black) / (white - black)

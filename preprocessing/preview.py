@@ -86,10 +86,9 @@ def _scans(path: Path, options: PrepOptions) -> Iterator[tuple[int, Scan]]:
 def _in_square(image: Grey) -> Grey:
     scale = SIDE / max(image.shape)
     shape = max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
+    small = resize(image, shape)
     if scale > 1:  # whole pixels, so that one sees what is there
         small = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_NEAREST)
-    else:
-        small = resize(image, shape)
     square = np.full((SIDE, SIDE), PAPER, np.uint8)
     top, left = (SIDE - shape[0]) // 2, (SIDE - shape[1]) // 2
     square[top : top + shape[0], left : left + shape[1]] = small

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from scangan.evaluation.metrics import RealReference
-from scangan.preprocessing.dataset import PreparedDataset, is_prepared, load_dataset
+from scangan.preprocessing.dataset import PreparedDataset, is_prepared, is_split, load_dataset
 from scangan.preprocessing.options import PrepOptions
-from scangan.preprocessing.pipeline import prepare, summary
+from scangan.preprocessing.pipeline import prepare
+from scangan.preprocessing.report import one_line
 from scangan.runtime.files import only_writer
 from scangan.training.errors import TrainingError
 from scangan.training.loop import Session
@@ -114,7 +115,7 @@ def _open_source(
         )
     if run.path.resolve().is_relative_to(source.resolve()):
         raise TrainingError(f"{run.path} lies in {source}, or is it; choose an --out outside of it")
-    if is_prepared(source):
+    if is_prepared(source) or is_split(source):
         dataset = load_dataset(source)
         if dataset.size != options.size:
             raise TrainingError(
@@ -126,7 +127,7 @@ def _open_source(
     if not (run.path / "config.json").exists():
         shutil.rmtree(target, ignore_errors=True)  # of a start that failed; the scans may be others
     dataset = prepare(source, target, PrepOptions(size=options.size), quiet=quiet)
-    report(summary(dataset))
+    report(one_line(dataset.info))
     return dataset
 
 

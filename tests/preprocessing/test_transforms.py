@@ -106,7 +106,7 @@ def test_equalising_looks_at_the_part_that_is_used(fit):
 @pytest.mark.parametrize("side", [100, 400])
 def test_small_and_large_scans_come_out_as_opencv_makes_them(equalize, side):
     """Below KERNELS_FROM pixels OpenCV is called, above the kernels are."""
-    assert (100 * 100 < KERNELS_FROM) and (400 * 400 > KERNELS_FROM)
+    assert 100 * 100 < KERNELS_FROM <= 400 * 400
     scan = cv2.resize(SCANS[2], (side, side), interpolation=cv2.INTER_CUBIC)
     before = {
         "none": lambda image: image,

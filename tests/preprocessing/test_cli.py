@@ -1,0 +1,246 @@
+"""``prep-scans`` as its users meet it, on every kind of file."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from conftest import CLASSES
+from pydicom.data import get_testdata_file
+
+from scangan.preprocessing import load_dataset
+
+
+def dicom(name):
+    return get_testdata_file(name, download=False)
+
+
+@pytest.fixture
+def prep(command, tmp_path):
+    """Run the command into ``out``; give what it did and the dataset's folder."""
+
+    def run(source, *options, out="out"):
+        return command("preprocessing", source, tmp_path / out, *options), tmp_path / out
+
+    return run
+
+
+@pytest.fixture
+def every_kind(some_scans):
+    """Scans of every format, under names that lie, in two classes."""
+    folder, other = (some_scans / name for name in CLASSES[:2])
+    scan = cv2.imread(str(sorted(folder.iterdir())[0]), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(folder / "a.png"), scan[2:])
+    cv2.imwrite(str(folder / "b.tif"), scan[4:])
+    cv2.imwrite(str(folder / "c.bmp"), scan[6:])
+    cv2.imwrite(str(folder / "deep.png"), scan[8:].astype(np.uint16) * 16)
+    cv2.imwrite(str(folder / "float.tiff"), scan[10:].astype(np.float32) / 7)
+    (folder / "a.png").rename(folder / "a.jpg")
+    shutil.copy(dicom("CT_small.dcm"), folder / "ct.png")
+    shutil.copy(dicom("MR_small.dcm"), other / "mr")
+    shutil.copy(dicom("JPEG2000.dcm"), other / "packed.dcm")
+    import nibabel
+
+    volume = np.stack([scan[:96, :96].astype(np.int16) * 3 + 5 * k for k in range(4)], axis=2)
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), other / "volume.nii.gz")
+    return some_scans
+
+
+def test_every_kind_of_file_is_read(prep, every_kind):
+    done, out = prep(every_kind, "--size", "48", "--equalize", "clahe")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    dataset = load_dataset(out)
+    assert dataset.info["rejected"] == 0
+    by_file = {item["file"].split("/")[1]: item for item in dataset.items}
+    names = {"a.jpg", "b.tif", "c.bmp", "deep.png", "float.tiff", "ct.png"}
+    assert names | {"mr", "packed.dcm", "volume.nii.gz"} <= by_file.keys()
+    assert [i["frame"] for i in dataset.items if i["file"].endswith(".nii.gz")] == [0, 1, 2, 3]
+    assert by_file["a.jpg"]["window"] is None
+    low, high = dataset.info["window"]["window"]
+    assert by_file["deep.png"]["window"] == by_file["float.tiff"]["window"] == [low, high]
+    assert by_file["mr"]["window"] == [-200, 1399]  # its own: center 600, width 1600
+    assert by_file["mr"]["subject"] and "4MR1" not in (out / "items.jsonl").read_text()
+    assert all(image.std() > 5 for image in dataset.images)
+
+
+def test_the_last_lines_are_a_table_and_say_where_it_is(prep, some_scans):
+    (some_scans / CLASSES[1] / "notes.png").write_text("no scan")
+    done, out = prep(some_scans)
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["class", "files", "kept", "refused"]
+    assert lines[1].split() == [CLASSES[0], "10", "10", "0"]
+    assert lines[2].split() == [CLASSES[1], "11", "10", "1"]
+    assert lines[-1].startswith(f"20 scans prepared at 64x64, 1 refused: {out}")
+    assert "real patients" in lines[-1]
+    assert str(out / "rejects.jsonl") in done.stdout
+
+
+def test_the_preview_shows_every_class(prep, some_scans):
+    _, out = prep(some_scans)
+    picture = cv2.imread(str(out / "preview.png"), cv2.IMREAD_GRAYSCALE)
+    assert picture.shape[0] > 2 * 128 and picture.shape[1] > 8 * 128
+    assert 20 < picture.std() < 127
+
+
+def test_strict_turns_a_refusal_into_exit_1_and_keeps_the_rest(prep, some_scans):
+    assert prep(some_scans, "--strict", out="good")[0].returncode == 0
+    (some_scans / CLASSES[0] / "bad.png").write_bytes(b"")
+    done, out = prep(some_scans, "--strict")
+    assert done.returncode == 1
+    assert done.stderr == "prep-scans: 1 refused, and --strict was given\n"
+    assert len(load_dataset(out).images) == 20
+
+
+def test_a_window_in_the_files_own_units(prep, tmp_path):
+    source = tmp_path / "source/ct"
+    source.mkdir(parents=True)
+    shutil.copy(dicom("CT_small.dcm"), source)
+    soft, out = prep(source.parent, "--window", "-160,240", "--size", "128")
+    assert soft.returncode == 0, soft.stderr
+    import pydicom
+
+    file = pydicom.dcmread(dicom("CT_small.dcm"))
+    hounsfield = file.pixel_array * float(file.RescaleSlope) + float(file.RescaleIntercept)
+    expected = 255 * ((hounsfield + 160) / 400).clip(0, 1)
+    assert np.abs(load_dataset(out).images[0] - expected).max() <= 0.51
+    assert load_dataset(out).items[0]["window"] == [-160, 240]
+
+
+@pytest.mark.parametrize("window", ["dataset", "image"])
+def test_intensity_means_the_same_over_a_dataset_or_not(prep, tmp_path, window):
+    source = tmp_path / "source/a"
+    source.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for n, top in enumerate((1000, 2000, 4000)):
+        cv2.imwrite(str(source / f"{n}.png"), rng.integers(0, top, (64, 64)).astype(np.uint16))
+    _, out = prep(source.parent, "--window", window)
+    peaks = load_dataset(out).images.max((1, 2)).astype(int)
+    if window == "dataset":
+        assert np.abs(peaks - [64, 128, 255]).max() <= 2
+    else:
+        assert (peaks >= 254).all()
+
+
+def test_a_split_never_tears_a_subject_or_copies(prep, tmp_path, some_scans):
+    for file in sorted(some_scans.rglob("*.jpg")):
+        name = file.stem.split("_")[-1]
+        file.rename(file.with_name(f"person{sum(map(ord, name)) % 7}-{name}.jpg"))
+    first = sorted(some_scans.rglob("*.jpg"))[0]
+    shutil.copy(first, first.with_name("person99-copy.jpg"))
+    done, out = prep(some_scans, "--split", "0.6,0.2,0.2", "--subjects", r"person\d+")
+    assert done.returncode == 0, done.stderr
+    assert "train" in done.stdout.splitlines()[0]
+    parts = {name: load_dataset(out / name) for name in ("train", "val", "test")}
+    assert sum(len(part.images) for part in parts.values()) == 21
+    assert len({part.classes for part in parts.values()}) == 1
+    for key in ("subject", "sha256"):
+        sets = [{item[key] for item in part.items} for part in parts.values()]
+        assert not sets[0] & sets[1] and not sets[1] & sets[2] and not sets[0] & sets[2]
+    for part in parts.values():
+        groups = [item["duplicate_group"] for item in part.items]
+        assert all(group <= n for n, group in enumerate(groups))
+        for item, image in zip(part.items, part.images):
+            alone = cv2.imread(str(some_scans / item["file"]), cv2.IMREAD_GRAYSCALE)
+            assert abs(float(alone.mean()) - image[image > 0].mean()) < 60
+    again, _ = prep(some_scans, "--split", "0.6,0.2,0.2", "--subjects", r"person\d+")
+    assert again.returncode == 0 and again.stdout == done.stdout
+    other, _ = prep(some_scans, "--split", "0.8,0.2", "--subjects", r"person\d+")
+    assert other.returncode == 1 and "split" in other.stderr
+
+
+def test_a_split_dataset_is_not_mistaken_for_scans_or_for_one_dataset(prep, command, some_scans):
+    _, out = prep(some_scans, "--split", "0.7,0.3")
+    done, _ = prep(out, out="again")
+    assert done.returncode == 1 and "prepared already" in done.stderr
+    done = command("training", out, "--out", out.parent / "run")
+    assert done.returncode == 1 and str(out / "train") in done.stderr
+
+
+def test_a_table_of_labels_as_of_the_nih(prep, tmp_path, some_scans):
+    flat = tmp_path / "nih/images_001/images"
+    flat.mkdir(parents=True)
+    files = sorted(some_scans.rglob("*.jpg"))[:6]
+    for n, file in enumerate(files):
+        shutil.copy(file, flat / f"0000000{n}_000.png")
+    lines = ["Image Index,Finding Labels,Follow-up #,Patient ID"]
+    labels = ["No Finding", "Mass", "Mass|Nodule", "Nodule", "Mass", "No Finding"]
+    lines += [f"0000000{n}_000.png,{label},0,{n // 2}" for n, label in enumerate(labels)]
+    table = tmp_path / "Data_Entry_2017.csv"
+    table.write_text("\n".join(lines))
+    columns = ("--labels", table, "--columns", "Image Index,Finding Labels,Patient ID")
+    done, out = prep(tmp_path / "nih", *columns)
+    assert done.returncode == 0, done.stderr
+    assert load_dataset(out).counts == {"Mass": 2, "No Finding": 2, "Nodule": 1}
+    assert {item["subject"] for item in load_dataset(out).items} == {"0", "1", "2"}
+    assert "--multi-label" in (out / "rejects.jsonl").read_text()
+    _, out = prep(tmp_path / "nih", *columns, "--multi-label", "join", out="joined")
+    assert load_dataset(out).counts["Mass+Nodule"] == 1
+
+
+def test_copies_are_kept_and_listed_or_dropped_and_named(prep, some_scans):
+    first = sorted(some_scans.rglob("*.jpg"))[0]
+    shutil.copy(first, some_scans / CLASSES[1] / "zz.jpg")
+    done, out = prep(some_scans)
+    assert "1 of them copies of another" in done.stdout
+    (leak,) = [json.loads(line) for line in (out / "near_duplicates.jsonl").open()]
+    assert leak["across"] == "classes" and leak["differing_bits"] == 0
+    done, out = prep(some_scans, "--duplicates", "drop", out="dropped")
+    assert "20 scans prepared" in done.stdout and "1 refused" in done.stdout
+    (reject,) = [json.loads(line) for line in (out / "rejects.jsonl").open()]
+    assert reject["file"] == f"{CLASSES[1]}/zz.jpg"
+    assert reject["reason"] == f"same bytes as {CLASSES[0]}/{first.name}"
+
+
+def test_a_file_without_the_spacing_that_is_asked_for_is_refused(prep, every_kind):
+    done, out = prep(every_kind, "--pixel-spacing", "1.0")
+    assert done.returncode == 0, done.stderr
+    kept = {item["file"].split("/")[1] for item in load_dataset(out).items}
+    assert kept <= {"ct.png", "mr", "packed.dcm", "volume.nii.gz"} and "volume.nii.gz" in kept
+    assert "--pixel-spacing" in (out / "rejects.jsonl").read_text()
+
+
+def test_slices_of_a_volume(prep, every_kind):
+    _, out = prep(every_kind, "--slices", "1:3")
+    items = [i for i in load_dataset(out).items if i["file"].endswith(".nii.gz")]
+    assert [item["frame"] for item in items] == [1, 2]
+
+
+def test_a_folder_without_classes_is_one_class(prep, some_scans):
+    done, out = prep(some_scans / CLASSES[0])
+    assert load_dataset(out).counts == {CLASSES[0]: 10}, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--size", "8"), "16 to 1024"),
+        (("--equalize", "lots"), "none, global, clahe"),
+        (("--window", "5"), "LO,HI"),
+        (("--split", "0.5,0.6"), "adds up to 1.1"),
+        (("--subjects", "("), "regular expression"),
+        (("--slices", "4:2"), "10:90"),
+        (("--workers", "0"), "workers"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line_and_exit_2(prep, some_scans, options, says):
+    done, out = prep(some_scans, *options)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and says in done.stderr
+    assert not out.exists()
+
+
+def test_8_bits_that_are_small_need_no_numba_and_help_needs_nothing(some_scans, tmp_path):
+    code = (
+        "import sys\nfrom scangan.preprocessing.cli import main\n"
+        f"main([{str(some_scans)!r}, {str(tmp_path / 'out')!r}, '--equalize', 'global'], "
+        "standalone_mode=False)\nassert 'numba' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True)
+    code = (
+        "import sys\nfrom scangan.preprocessing.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "assert not {'numba', 'cv2', 'numpy', 'pydicom'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True)
