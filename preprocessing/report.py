@@ -21,8 +21,8 @@ def report(summary: dict[str, Any], out: Path) -> Iterator[str]:
         yield f"window {low:g} to {high:g}, measured over {summary['window']['scans']} scans"
     if summary["near_duplicates"]:
         yield (
-            f"{summary['near_duplicates']} pairs show the same across classes or subjects: "
-            f"{out / 'near_duplicates.jsonl'}"
+            f"{summary['near_duplicates']} pairs of files show the same and may leak between "
+            f"classes or subjects: {out / 'near_duplicates.jsonl'}"
         )
     if summary["candidates_not_compared"]:
         yield (

@@ -167,7 +167,9 @@ def _shrink_8(image: Images, table: npt.NDArray[np.uint8], out: npt.NDArray[np.u
 
     height, width = image.shape
     if width % 2:  # two pixels are looked up at once
-        image = np.pad(image, ((0, 0), (0, 1)))
+        wider = np.zeros((height, width + 1), np.uint8)
+        wider[:, :width] = image
+        image = wider
     pairs = image.view(np.uint16)
     factors = height / out.shape[0], width / out.shape[1]
     if factors == (4, 4):
@@ -198,10 +200,10 @@ def _table(image: Images) -> npt.NDArray[np.uint8]:
     from scangan.preprocessing.kernels import histogram
 
     flat = image.reshape(-1)
-    if flat.size % 2 == 0 and flat.size >= histogram.PAIRED_FROM:
-        counts = histogram.count_levels_by_pairs(flat.view(np.uint16))
-    else:
-        counts = histogram.count_levels(flat)
+    paired = flat.size // 2 * 2 if flat.size >= histogram.PAIRED_FROM else 0
+    counts = histogram.count_levels(flat[paired:])
+    if paired:
+        counts += histogram.count_levels_by_pairs(flat[:paired].view(np.uint16))
     return histogram.equalizing_table(counts, flat.size)
 
 

@@ -190,3 +190,21 @@ def test_numba_is_imported_by_the_first_call_and_not_before():
         "equalize(numpy.zeros((4, 4), numpy.uint8))\nassert 'numba' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_kernels_work_where_nothing_can_be_cached(monkeypatch):
+    import numba
+
+    from scangan.preprocessing.kernels import jit
+
+    def no_place(function=None, *, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return compiled(**options)
+
+    compiled = numba.njit
+    monkeypatch.setattr(
+        numba, "njit", lambda **options: lambda function: no_place(**options)(function)
+    )
+    double = jit.kernel(lambda x: x + x)
+    assert double(21) == 42
