@@ -1,0 +1,169 @@
+"""Decode the frames of DICOM files, compressed ones with whichever decoder is right for them.
+
+JPEG and JPEG 2000 go through Pillow where it can, RLE through pydicom, all else through gdcm.
+`decode_frame`, `is_available` and `DECODER_DEPENDENCIES` are what pydicom asks of a decoding plugin.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+import simplejpeg
+from pydicom import uid
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels.decoders import pillow
+from pydicom.pixels.decoders.base import Decoder, DecodeRunner
+from pydicom.pixels.utils import as_pixel_options
+
+from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.reading import gdcm_process
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+    from pydicom.uid import UID
+
+Decoded = tuple[npt.NDArray[Any], dict[str, str | int]]
+
+FAMILIES = {
+    uid.JPEGBaseline8Bit: "JPEG",
+    uid.JPEGExtended12Bit: "12-bit JPEG",
+    uid.JPEGLossless: "lossless JPEG",
+    uid.JPEGLosslessSV1: "lossless JPEG",
+    uid.JPEGLSLossless: "JPEG-LS",
+    uid.JPEGLSNearLossless: "JPEG-LS",
+    uid.JPEG2000Lossless: "JPEG 2000",
+    uid.JPEG2000: "JPEG 2000",
+}
+DECODER_DEPENDENCIES = dict.fromkeys(FAMILIES, ("gdcm>=3.0.24", "pillow>=11"))
+NATIVE = (
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+)
+JP2_SIGNATURE = b"\0\0\0\x0cjP  "
+
+
+def frame_decoder(syntax: "UID") -> Decoder:
+    """Give pydicom's decoder for a transfer syntax, with no other plugins than these.
+
+    Raises
+    ------
+    Rejected
+        Nothing that is installed decodes it; the reason says what would.
+    """
+    decoder = Decoder(syntax)
+    if syntax == uid.RLELossless:
+        decoder.add_plugin("pydicom", ("pydicom.pixels.decoders.rle", "_decode_frame"))
+    elif syntax in FAMILIES:
+        if not is_available(syntax):
+            raise Rejected(_missing(FAMILIES[syntax]))
+        decoder.add_plugin("scangan", (__name__, "decode_frame"))
+    elif syntax not in NATIVE:
+        known = syntax.name != syntax
+        raise Rejected(f"no decoder for {syntax.name}" if known else "unknown transfer syntax")
+    return decoder
+
+
+def decoded_frames(dataset: "Dataset", decoder: Decoder, frames: int) -> Iterator[Decoded]:
+    """Decode the pixels of a file, one frame at a time.
+
+    Parameters
+    ----------
+    dataset : pydicom.Dataset
+        The file, which has pixels.
+    decoder : pydicom.pixels.Decoder
+        Of its transfer syntax.
+    frames : int
+        How many frames it declares; what may follow them is left out.
+
+    Yields
+    ------
+    pixels : ndarray
+        [H, W] or [H, W, 3] as stored: a YBR colour is still YBR.
+    properties : dict
+        What pydicom says of them, after decoding.
+
+    Raises
+    ------
+    Rejected
+        A frame is missing, truncated or damaged, or only gdcm decodes it, which is not installed.
+    """
+    if decoder.is_native:
+        yield from decoder.iter_array(dataset, raw=True, allow_excess_frames=False)
+        return
+    options = as_pixel_options(dataset, number_of_frames=1)
+    offsets = options.pop("extended_offsets", None)
+    sources = generate_frames(dataset.PixelData, number_of_frames=frames, extended_offsets=offsets)
+    for frame in range(frames):
+        source = next(sources, None)
+        if source is None:
+            raise Rejected(f"{frame} frames of the {frames} that it declares")
+        if decoder.UID in FAMILIES:
+            _check_frame(source, decoder.UID)
+        try:
+            yield decoder.as_array(
+                encapsulate([source], has_bot=False), index=0, raw=True, **options
+            )
+        except RuntimeError as error:
+            # pydicom folds the reason that the plugin gives into a text of its own.
+            reason = str(error).rpartition("scangan: ")[2]
+            raise Rejected("damaged RLE DICOM" if reason == str(error) else reason) from error
+
+
+def is_available(syntax: str) -> bool:
+    """Whether frames of this transfer syntax can be decoded here, for most files at least."""
+    return syntax in FAMILIES and (gdcm_process.is_installed() or pillow.is_available(syntax))
+
+
+def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
+    """Decode one frame of JPEG, JPEG-LS or JPEG 2000 as pydicom's plugins do."""
+    family = FAMILIES[runner.transfer_syntax]
+    by_gdcm = gdcm_process.is_installed()
+    if not by_gdcm and not _pillow_can(runner):
+        raise Rejected(_missing(family))
+    try:
+        if _pillow_can(runner):
+            return pillow._decode_frame(source, runner)
+    except Exception as error:
+        if not by_gdcm:
+            raise Rejected(f"damaged {family} DICOM") from error
+    try:
+        return gdcm_process.decode(source, runner)
+    except gdcm_process.DecodingFailed as error:
+        raise Rejected(f"damaged {family} DICOM") from error
+
+
+def _missing(family: str) -> str:
+    return f"{family} DICOM; to read it: pip install 'scangan[dicom]'"
+
+
+def _pillow_can(runner: DecodeRunner) -> bool:
+    syntax = runner.transfer_syntax
+    if not pillow.is_available(syntax):
+        return False
+    if syntax in uid.JPEG2000TransferSyntaxes:
+        precision = runner.get_option("j2k_precision", runner.bits_stored)
+        return bool(precision <= (16 if runner.samples_per_pixel == 1 else 8))
+    return syntax == uid.JPEGBaseline8Bit or runner.bits_stored == 8
+
+
+def _check_frame(source: bytes, syntax: "UID") -> None:
+    """Refuse what a decoder would fill up, guess at or never come to the end of."""
+    family = FAMILIES[syntax]
+    # The end marker is the same in the three standards; padding may follow it.
+    if not source.rstrip(b"\x00\xff").endswith(b"\xd9"):
+        raise Rejected(f"truncated {family} DICOM: a frame without its end")
+    if syntax == uid.JPEGBaseline8Bit:
+        try:
+            # libjpeg only warns of most damage. At an eighth of the size, to save time.
+            simplejpeg.decode_jpeg(source, "GRAY", min_factor=8, strict=True)
+        except ValueError as error:
+            raise Rejected("damaged JPEG DICOM") from error
+    if source.startswith(JP2_SIGNATURE):
+        at = len(JP2_SIGNATURE) + 4
+        while at < len(source) and source[at + 4 : at + 8] != b"jp2c":
+            length = int.from_bytes(source[at : at + 4], "big")
+            if length < 8:  # 0 keeps pydicom 3.0.2 going round for ever
+                raise Rejected("damaged JPEG 2000 DICOM")
+            at += length

@@ -1,0 +1,153 @@
+"""Decode frames with gdcm, in a process of its own.
+
+One wrong byte in a frame can make gdcm end the whole process (3.2.6: an uncaught C++ exception or a
+segmentation fault, with each of its codecs). It also holds the interpreter's lock, and its codecs
+print to the standard error. So it runs in child processes, one for each thread that waits for it.
+They live until their parent ends, however that ends.
+"""
+
+import atexit
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+from typing import Any, BinaryIO, cast
+
+from pydicom import uid
+from pydicom.pixels.decoders import gdcm
+from pydicom.pixels.decoders.base import DecodeRunner
+
+# How long a frame may take: JPEG 2000, the slowest, decodes at about 30 million values a second,
+# but a damaged one may declare any size inside.
+LONGEST_S = 10
+LEAST_VALUES_A_SECOND = 2_000_000
+MOST_MEMORY = 4 << 30  # bytes a child may ask for: a damaged frame can declare any size
+CHANGED = ("bits_allocated", "planar_configuration", "photometric_interpretation")
+
+
+class DecodingFailed(Exception):
+    """gdcm gave no pixels, or its process ended, or took too long."""
+
+
+def is_installed() -> bool:
+    """Whether there is a gdcm; it is not loaded."""
+    return importlib.util.find_spec("gdcm") is not None
+
+
+def decode(source: bytes, runner: DecodeRunner) -> bytes:
+    """Decode one frame; safe to call from several threads.
+
+    Parameters
+    ----------
+    source : bytes
+        The compressed frame: JPEG, JPEG-LS or JPEG 2000.
+    runner : pydicom.pixels.decoders.base.DecodeRunner
+        Describes it; those of its options that decoding changes are changed.
+
+    Returns
+    -------
+    bytes
+        The pixels, colour by pixel.
+
+    Raises
+    ------
+    DecodingFailed
+        Whatever the bytes are, nothing worse happens.
+    """
+    try:
+        child = _idle.pop()
+    except IndexError:
+        child = _start()
+    values_in_all = runner.rows * runner.columns * runner.samples_per_pixel
+    clock = threading.Timer(LONGEST_S + values_in_all / LEAST_VALUES_A_SECOND, child.kill)
+    clock.start()
+    try:
+        values = {k: v for k, v in runner.options.items() if isinstance(v, int | str)}
+        _send(cast("BinaryIO", child.stdin), values, source)
+        changes, frame = _receive(cast("BinaryIO", child.stdout))
+    except (OSError, EOFError, ValueError) as error:
+        _end(child)
+        raise DecodingFailed from error
+    finally:
+        clock.cancel()
+    _idle.append(child)
+    if not frame:
+        raise DecodingFailed
+    runner.set_options(**changes)
+    return frame
+
+
+_idle: list["subprocess.Popen[bytes]"] = []
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    # -P: a folder `dl` where the user happens to be would be imported by gdcm.
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    child.kill()
+    child.communicate()
+
+
+@atexit.register
+def _end_all() -> None:
+    while _idle:
+        _end(_idle.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # the pipes belong to the parent
+
+
+def _send(stream: BinaryIO, values: dict[str, Any], body: bytes) -> None:
+    stream.write(json.dumps([values, len(body)]).encode() + b"\n" + body)
+    stream.flush()
+
+
+def _receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
+    line = stream.readline()
+    if not line:
+        raise EOFError
+    values, length = json.loads(line)
+    body = stream.read(length)
+    if len(body) < length:
+        raise EOFError
+    return values, body
+
+
+def serve() -> None:
+    """Be the child: decode what comes in on standard input until it closes."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what the codecs print must not come between
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    while True:
+        try:
+            options, source = _receive(sys.stdin.buffer)
+        except EOFError:
+            return
+        runner = DecodeRunner(uid.UID(options["transfer_syntax_uid"]))
+        runner.set_options(**options)
+        if runner.transfer_syntax == uid.JPEGExtended12Bit:
+            # pydicom's plugin refuses 12 bits under this name, but gdcm goes by the frame itself.
+            runner.set_option("transfer_syntax_uid", uid.JPEGLossless)
+        try:
+            frame = gdcm._decode_frame(source, runner)
+        except Exception:
+            frame = b""
+        _send(answers, {name: runner.get_option(name) for name in CHANGED}, frame)
+
+
+if __name__ == "__main__":
+    serve()

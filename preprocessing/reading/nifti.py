@@ -1,0 +1,215 @@
+"""Read the slices of a NIfTI file."""
+
+import gzip
+import math
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.reading.scan import Scan
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Header
+
+Array = npt.NDArray[Any]
+
+MOST_VOXELS = 1 << 29
+LARGEST_OFFSET = 1 << 28  # bytes before the voxels: the header and its extensions
+AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
+MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # of the header's code for metres, mm, microns
+
+
+def read_nifti(data: bytes, options: PrepOptions) -> Iterator[Scan]:
+    """Read the slices of a NIfTI-1 or NIfTI-2 file, one at a time.
+
+    A slice lies as it would in DICOM: in axial ones rows run from anterior to posterior and columns
+    from the patient's right to the left; in coronal ones from superior to inferior and from right
+    to left; in sagittal ones from superior to inferior and from anterior to posterior.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file, ``.nii`` or ``.nii.gz``.
+    options : PrepOptions
+        `axis` says which slices, `slices` which of them, and `volume` which volume of a file with
+        more than three dimensions (counted over the fourth, then the fifth, and so on). A file
+        of one slice gives that slice, whatever the `axis`.
+
+    Yields
+    ------
+    Scan
+        Its `frame` is the number of the slice: axial ones count from inferior to superior, coronal
+        ones from posterior to anterior, sagittal ones from left to right (the positive directions
+        of the NIfTI standard). Pixels are the stored integers, or float32 with the smallest finite
+        value of the volume for what is not finite, or the luma of colours.
+
+    Raises
+    ------
+    Rejected
+        The file is truncated, damaged, complex-valued, half of a pair, declares more than 2**29
+        voxels, has several volumes and `volume` names none, or `slices` takes none of its slices.
+    """
+    try:
+        yield from _slices(data, options)
+    except (Rejected, MemoryError):
+        raise
+    except EOFError as error:
+        raise Rejected("truncated gzip file") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise Rejected("damaged gzip file") from error
+    except Exception as error:
+        kind = f"{type(error).__module__}.{type(error).__name__}".removeprefix("builtins.")
+        raise Rejected(f"damaged NIfTI: {kind}") from error
+
+
+def _slices(data: bytes, options: PrepOptions) -> Iterator[Scan]:
+    # Reads of a gzip file inflate no more than they ask for.
+    stream = gzip.GzipFile(fileobj=BytesIO(data)) if data[:2] == b"\x1f\x8b" else BytesIO(data)
+    header = _header(cast("BinaryIO", stream))
+    voxels, spacings = _upright(header, _volume(cast("BinaryIO", stream), header, options))
+    slope, intercept = _scaling(header)
+    single = [axis for axis in range(3) if voxels.shape[axis] == 1]
+    axis = single[0] if len(single) == 1 else AXES[options.axis]
+    row_spacing, column_spacing = (spacings[k] for k in (2, 1, 0) if k != axis)
+    known = row_spacing > 0 and column_spacing > 0
+    count = voxels.shape[axis]
+    chosen = options.slice_range(count)
+    if not chosen:
+        raise Rejected(f"--slices {options.slices} takes none of its {count} slices")
+    kind, fill = _kind(voxels)
+    for number in chosen:
+        plane = np.moveaxis(voxels, axis, 0)[number]
+        yield Scan(
+            _plain(plane[::-1, ::-1].T, kind, fill),
+            frame=number,
+            slope=slope,
+            intercept=intercept,
+            spacing=(row_spacing, column_spacing) if known else None,
+        )
+
+
+def _header(stream: BinaryIO) -> "Nifti1Header":
+    """The header, refused if it is of another format or its sizes are impossible."""
+    from nibabel.nifti1 import Nifti1Header
+    from nibabel.nifti2 import Nifti2Header
+
+    head = stream.read(540)
+    first, second = head[344:348], head[4:12]
+    if first == b"ni1\0" or second.startswith(b"ni2\0"):
+        raise Rejected("NIfTI header without its voxels (.hdr and .img); convert it to .nii")
+    if first == b"n+1\0":
+        # Unchecked: nibabel would print what it finds, and mend it.
+        header = Nifti1Header(head[:348], check=False)
+    elif second == b"n+2\0\r\n\x1a\n" and len(head) == 540:
+        header = Nifti2Header(head, check=False)
+    else:
+        raise Rejected("no NIfTI" if isinstance(stream, BytesIO) else "gzip file without NIfTI")
+    shape = header.get_data_shape()
+    if len(shape) < 2 or min(shape) < 1:
+        raise Rejected(f"declares {'x'.join(map(str, shape)) or 'no'} voxels")
+    if math.prod(shape) > MOST_VOXELS:
+        raise Rejected(
+            f"declares {'x'.join(map(str, shape))} voxels; at most {MOST_VOXELS} are read"
+        )
+    if not len(header.binaryblock) <= header["vox_offset"] <= LARGEST_OFFSET:
+        raise Rejected(f"damaged NIfTI: its voxels start at byte {header['vox_offset']}")
+    if 3000 <= header["intent_code"] < 3100:
+        raise Rejected("CIFTI: connectivity, no scan")
+    return header
+
+
+def _volume(stream: BinaryIO, header: "Nifti1Header", options: PrepOptions) -> Array:
+    """The stored values [X, Y, Z] of one volume."""
+    from nibabel.nifti1 import data_type_codes
+
+    shape = (*header.get_data_shape(), 1)
+    spatial, volumes = shape[:3], math.prod(shape[3:])
+    if volumes > 1 and options.volume is None:
+        raise Rejected(f"{volumes} volumes; take one of them with --volume 0 to {volumes - 1}")
+    volume = options.volume or 0
+    if volume >= volumes:
+        raise Rejected(f"--volume {volume} of {volumes}, which count from 0")
+    code = int(header["datatype"])
+    dtype = header.get_data_dtype() if code in data_type_codes.code else np.dtype(np.void)
+    if not dtype.itemsize:
+        raise Rejected(f"NIfTI data type {code} is not read")
+    if dtype.kind == "c":
+        raise Rejected("complex values")
+    size = math.prod(spatial) * dtype.itemsize
+    stream.seek(int(header["vox_offset"]) + volume * size)
+    body = stream.read(size)
+    if len(body) < size:
+        raise Rejected(f"truncated NIfTI: {len(body)} of {size} bytes of voxels")
+    stream.read(1)  # a gzip file's checksum is behind the last one
+    return np.ndarray(spatial, dtype, body, order="F")
+
+
+def _upright(header: "Nifti1Header", voxels: Array) -> tuple[Array, list[float]]:
+    """A view of the voxels from left to right, posterior to anterior, inferior to superior.
+
+    With it the millimetres from one voxel to the next, 0 where the file does not say.
+    """
+    from nibabel.orientations import apply_orientation, io_orientation
+
+    with np.errstate(all="ignore"):  # a damaged affine may overflow
+        affine = header.get_best_affine()
+        if not np.isfinite(affine).all():
+            raise Rejected("damaged NIfTI: its affine is not finite")
+        orientation = io_orientation(affine)
+    # Axes of no extent, as the third one of a 2-D file may be, take the places that are left.
+    left = iter(sorted({0, 1, 2} - set(orientation[:, 0])))
+    for row in orientation:
+        if np.isnan(row[0]):
+            row[:] = next(left), 1
+    unit = MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+    spacings = [0.0, 0.0, 0.0]
+    for place, zoom in zip(orientation[:, 0], header.get_zooms(), strict=False):
+        spacings[int(place)] = abs(float(zoom)) * unit if math.isfinite(zoom) else 0.0
+    return apply_orientation(voxels, orientation), spacings
+
+
+def _scaling(header: "Nifti1Header") -> tuple[float, float]:
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or not math.isfinite(slope) or header.get_data_dtype().fields:
+        return 1.0, 0.0
+    if not math.isfinite(intercept):
+        raise Rejected("damaged NIfTI: its scl_inter is not finite")
+    return slope, intercept
+
+
+def _kind(voxels: Array) -> tuple[npt.DTypeLike, float]:
+    """Which type of a `Scan` holds the values, and for float32, the smallest finite one."""
+    dtype = voxels.dtype
+    if dtype.kind == "f":
+        # Plane by plane: a volume of masks would be large.
+        planes = (plane.min(where=np.isfinite(plane), initial=np.inf) for plane in voxels.T)
+        smallest = float(min(planes))
+        if smallest == np.inf:
+            raise Rejected("no finite value")
+        return np.float32, smallest
+    if dtype.itemsize == 8 and not dtype.fields:
+        low, high = int(voxels.min()), int(voxels.max())
+        limits = np.iinfo(np.int32 if low < 0 else np.uint32)
+        if low < limits.min or high > limits.max:
+            raise Rejected("integers of more than 32 bits")
+        return limits.dtype, 0.0
+    return np.int16 if dtype == np.int8 else dtype.newbyteorder("="), 0.0
+
+
+def _plain(plane: Array, kind: npt.DTypeLike, fill: float) -> Array:
+    """A slice as values of that type, or as the luma of its colours."""
+    if plane.dtype.fields:
+        from scangan.preprocessing.reading.dicom_values import luma
+
+        return luma(np.stack([plane[name] for name in "RGB"], axis=-1))
+    if plane.dtype.kind == "f":
+        largest = np.finfo(np.float32).max
+        with np.errstate(all="ignore"):
+            plane = np.where(np.isfinite(plane), np.clip(plane, -largest, largest), fill)
+    return plane.astype(kind, order="C")
