@@ -103,7 +103,7 @@ class Gatherer:
         for line in lines:
             if "file" in line:
                 scan = next(expected, None)
-                if scan is None or scan != (line["file"], line["class"], line["given"]):
+                if scan != Source(line["file"], line["class"], line["given"]):
                     break
                 if self._sha256(scan) != line["sha256"]:
                     break

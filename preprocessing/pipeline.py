@@ -131,7 +131,7 @@ class _Run:
         self.fractions, self.quiet = fractions, quiet
         self.gatherer = Gatherer(self.source, self.options, workers or usable_cpus())
         self.partial = self.out / ".part"
-        self.request = {
+        self.request: dict[str, Any] = {
             "options": self.options.to_dict(),
             "sources": self.sources.to_dict(),
             "split": list(fractions) if fractions else None,

@@ -71,7 +71,7 @@ def _as_it_came(path: Path, frame: int, options: PrepOptions) -> Grey | None:
                 low, high = sorted(scan.slope * end + scan.intercept for end in ends)
                 pixels, (black, white) = to_uint16(scan, (low, high))
                 share = (pixels.astype(np.float32) - black) / (white - black)
-                return np.rint(255 * share.clip(0, 1)).astype(np.uint8)
+                return np.asarray(np.rint(255 * share.clip(0, 1)), np.uint8)
     except Rejected:
         pass
     return None

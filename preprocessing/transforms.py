@@ -1,5 +1,7 @@
 """From a scan of any size and depth to a prepared square."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +41,8 @@ def prepare_scan(
         uint8 [size, size]. Shrinking averages over areas, which does not alias; enlarging is
         bicubic. Equalising sees the part of the scan that is used, at its own depth.
     """
-    place = placement(*scan.pixels.shape, options, scan.spacing)
+    height, width = scan.pixels.shape
+    place = placement(height, width, options, scan.spacing)
     if window is None:
         used = np.ascontiguousarray(scan.pixels[place.source])
         small = _prepare_8(used, options, place.shape)
@@ -85,7 +88,7 @@ def _prepare_16(
 
 
 def _shrinks(image: Grey, shape: tuple[int, int]) -> bool:
-    return shape[0] <= image.shape[0] and shape[1] <= image.shape[1]
+    return bool(shape[0] <= image.shape[0] and shape[1] <= image.shape[1])
 
 
 def resize(image: Grey, shape: tuple[int, int]) -> Grey:
@@ -95,10 +98,10 @@ def resize(image: Grey, shape: tuple[int, int]) -> Grey:
     and that alone moves FID by 6 (Parmar et al. 2022). Enlarging is bicubic.
     """
     less = min(shape[0], image.shape[0]), min(shape[1], image.shape[1])
+    done: Any = image
     if less != image.shape:
-        image = np.asarray(cv2.resize(image, less[::-1], interpolation=cv2.INTER_AREA), image.dtype)
+        done = cv2.resize(done, less[::-1], interpolation=cv2.INTER_AREA)
     if less != shape:
-        image = np.asarray(
-            cv2.resize(image, shape[::-1], interpolation=cv2.INTER_CUBIC), image.dtype
-        ).reshape(shape)
-    return image
+        done = cv2.resize(done, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    result: Any = np.asarray(done, image.dtype).reshape(shape)
+    return result  # type: ignore[no-any-return]

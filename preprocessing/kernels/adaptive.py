@@ -32,14 +32,14 @@ def tile_shape(height: int, width: int, tiles: int) -> tuple[int, int]:
 def limit_contrast(counts: Array, area: int, clip: float) -> None:
     """Clip a histogram in place and spread what was clipped."""
     limit = np.uint32(max(int(clip * area / BINS), 1))
-    clipped = 0
+    clipped = np.int64(0)
     for i in range(BINS):
         if counts[i] > limit:
             clipped += np.int64(counts[i] - limit)
             counts[i] = limit
     for i in range(BINS):
         counts[i] += np.uint32(clipped // BINS)
-    rest = clipped % BINS
+    rest = int(clipped % BINS)
     if rest:
         step = max(BINS // rest, 1)
         for i in range(0, min(rest * step, BINS), step):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scangan.preprocessing.kernels.histogram import place
 from scangan.preprocessing.kernels.jit import kernel
 
 Array = npt.NDArray[Any]
@@ -161,6 +162,7 @@ def shrink_deep(
     height, width = image.shape
     columns = _columns(width, out.shape[1])
     scale = height / out.shape[0]
+    lowest, highest = np.uint32(low), np.uint32(high)
     levels = np.empty(width, np.float32)
     sums = np.empty(width, np.float32)
     carried = np.zeros(width, np.float32)
@@ -170,12 +172,13 @@ def shrink_deep(
         bottom = min((row + 1) * scale, height)
         whole = int(bottom + SLIVER)
         part = np.float32(bottom - whole)
+        stop = whole + 1 if part > SLIVER else whole
         sums[:] = carried
         carried[:] = 0
-        for source in range(y, whole + (part > SLIVER)):
+        for source in range(y, stop):
             if table.size:
                 for x in range(width):
-                    levels[x] = table[min(max(np.int64(image[source, x]), low), high) - low]
+                    levels[x] = table[place(image[source, x], lowest, highest)]
             else:
                 for x in range(width):
                     levels[x] = min(max(np.int32(image[source, x]), np.int32(low)), np.int32(high))
@@ -186,7 +189,7 @@ def shrink_deep(
                 for x in range(width):
                     sums[x] += part * levels[x]
                     carried[x] = levels[x] - part * levels[x]
-        y = whole + (part > SLIVER)
+        y = stop
         _along_window(sums, columns, gain, black, white, out[row])
 
 

@@ -93,29 +93,39 @@ def value_range(image: Array) -> tuple[int, int]:
 
 
 @kernel
+def place(value: Any, low: Any, high: Any) -> Any:
+    """Where the value lies in low..high (uint32), from 0; what lies outside is at the ends.
+
+    Unsigned, since an index that may be negative costs a comparison.
+    """
+    return min(max(np.uint32(value), low), high) - low
+
+
+@kernel
 def deep_table(image: Array, low: int, high: int, top: float) -> Array:
     """Table float32 [high - low + 1] that equalises uint16 [H, W] to 0 .. `top`.
 
     Every value between `low` and `high` has a bin of its own; what lies outside counts as they do.
     Only these bins are cleared, filled and summed, not all 65,536: a 12-bit scan has 4,096.
     """
+    first, last = np.uint32(low), np.uint32(high)
     counts = np.zeros((2, high - low + 1), np.uint32)
     for y in range(image.shape[0]):
         row = image[y]
         whole = row.size // 2 * 2
         for x in range(0, whole, 2):
-            counts[0, min(max(np.int64(row[x]), low), high) - low] += np.uint32(1)
-            counts[1, min(max(np.int64(row[x + 1]), low), high) - low] += np.uint32(1)
+            counts[0, place(row[x], first, last)] += np.uint32(1)
+            counts[1, place(row[x + 1], first, last)] += np.uint32(1)
         if whole < row.size:
-            counts[0, min(max(np.int64(row[whole]), low), high) - low] += np.uint32(1)
+            counts[0, place(row[whole], first, last)] += np.uint32(1)
     table = np.zeros(high - low + 1, np.float32)
     lowest = 0
     while counts[0, lowest] + counts[1, lowest] == 0:
         lowest += 1
-    first = np.int64(counts[0, lowest]) + np.int64(counts[1, lowest])
-    if first == image.size:
+    fewest = np.int64(counts[0, lowest]) + np.int64(counts[1, lowest])
+    if fewest == image.size:
         return table
-    scale = top / (image.size - first)
+    scale = top / (image.size - fewest)
     below = np.int64(0)
     for level in range(lowest + 1, table.size):
         below += np.int64(counts[0, level]) + np.int64(counts[1, level])
@@ -134,8 +144,8 @@ def look_up(image: Array, table: Array, out: Array) -> None:
 @kernel
 def look_up_deep(image: Array, table: Array, low: int, inverted: bool, out: Array) -> None:
     """Write ``table[image - low]``, clipped to the table and rounded, to uint16 `out`."""
-    last = table.size - 1
+    first, last = np.uint32(low), np.uint32(low + table.size - 1)
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):
-            level = table[min(max(np.int64(image[y, x]) - low, 0), last)]
+            level = table[place(image[y, x], first, last)]
             out[y, x] = np.uint16(np.rint(np.float32(65535) - level if inverted else level))

@@ -56,7 +56,8 @@ def equalize(images: Images, *, window: Window | None = None, threads: int | Non
             histogram.look_up_deep(image, table, low, _inverts(window), out)
         return out
 
-    return _each(one, _checked(images, window), threads)
+    done: Images = _each(one, _checked(images, window), threads)
+    return done
 
 
 def clahe(
@@ -110,7 +111,8 @@ def clahe(
             adaptive.blend_tables(out, tables, out)
         return out
 
-    return _each(one, _checked(images, window), threads)
+    done: Images = _each(one, _checked(images, window), threads)
+    return done
 
 
 def shrink(
@@ -159,7 +161,8 @@ def shrink(
             _shrink_16(image, window, equalized, out)
         return out
 
-    return _each(one, images, threads)
+    done: npt.NDArray[np.uint8] = _each(one, images, threads)
+    return done
 
 
 def _shrink_8(image: Images, table: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]) -> None:
@@ -237,7 +240,8 @@ def _checked(images: Images, window: Window | None) -> Images:
         raise PreprocessingError(
             f"window {window}: it takes two different values of 0..65535, and uint16 images"
         )
-    return np.ascontiguousarray(images)
+    contiguous: Any = np.ascontiguousarray(images)
+    return contiguous  # type: ignore[no-any-return]
 
 
 def _each(function: Callable[[Any], Any], images: Any, threads: int | None) -> Any:
