@@ -50,7 +50,7 @@ class FileResult:
     refused: list[tuple[int | None, str]] = dataclasses.field(default_factory=list)
 
 
-def prepare_file(path: Path, options: PrepOptions, window: Window | None) -> FileResult:
+def prepare_file(path: str | Path, options: PrepOptions, window: Window | None) -> FileResult:
     """Read a file and prepare its scans; what can't be used is in `refused`, not raised.
 
     Raises

@@ -51,8 +51,9 @@ class Gatherer:
                         self._drop_copy(scan, result, journal)
                         journal.append(*_line(scan, result))
                         done += 1
-                        refused = f"{journal.refused} refused" if journal.refused else ""
-                        bar.update(task, completed=done, note=refused)
+                        if done % CHUNK == 0 or done == len(scans):
+                            refused = f"{journal.refused} refused" if journal.refused else ""
+                            bar.update(task, completed=done, note=refused)
                 except WindowNeeded:
                     # All before it needed none, so the survey is of all scans that do.
                     survey = self._survey(scans[done:], bar)
@@ -71,7 +72,7 @@ class Gatherer:
             results: list[FileResult | None] = []
             for scan in chunk:
                 try:
-                    results.append(prepare_file(self.source / scan.file, self.options, window))
+                    results.append(prepare_file(f"{self.source}/{scan.file}", self.options, window))
                 except WindowNeeded:
                     return [*results, None]
             return results
@@ -123,7 +124,7 @@ class Gatherer:
 
     def _sha256(self, scan: Source) -> str | None:
         try:
-            return hashlib.sha256(read_file(self.source / scan.file)).hexdigest()
+            return hashlib.sha256(read_file(f"{self.source}/{scan.file}")).hexdigest()
         except Rejected:
             return None
 

@@ -1,0 +1,25 @@
+"""What OpenCV does for the readers: decoding, in silence, and colour to grey."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+# OpenCV's own lines on damaged files would reach the terminal; every failure is a Rejected here.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def decode(encoded: bytes, shape: tuple[int, int]) -> npt.NDArray[Any] | None:
+    """Decode a picture file as it is stored, colours as BGR; None where it has not `shape`."""
+    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+    return None if pixels is None or pixels.shape[:2] != shape else np.asarray(pixels)
+
+
+def luma(pixels: npt.NDArray[Any], order: str) -> npt.NDArray[Any]:
+    """Weigh the colours of [H, W, C] to grey [H, W] of the same dtype (ITU-R BT.601).
+
+    `order` names the channels as OpenCV does: ``RGB``, ``BGR``, ``RGBA`` or ``BGRA``; the alpha is
+    left out. uint8, uint16 or float32.
+    """
+    return np.asarray(cv2.cvtColor(pixels, getattr(cv2, f"COLOR_{order}2GRAY")))

@@ -1,0 +1,42 @@
+"""What the readers of pictures share: the limit of size, transparency, turning upright."""
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.reading.scan import Scan
+
+MOST_PIXELS = 1 << 27  # 134 megapixels: above every radiograph, below what exhausts a laptop
+
+Frames: TypeAlias = Iterator[tuple[int, Scan | Rejected]]
+
+
+def check_size(height: int, width: int) -> None:
+    """Refuse a picture without pixels, or of more than `MOST_PIXELS`, before it is decoded."""
+    if height <= 0 or width <= 0:
+        raise Rejected(f"declares {width}x{height} pixels")
+    if height * width > MOST_PIXELS:
+        raise Rejected(f"declares {width}x{height} pixels; at most {MOST_PIXELS} are read")
+
+
+def over_black(grey: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Lay `grey` over black where it is not opaque; both uint8 or both uint16, [H, W]."""
+    opaque = int(np.iinfo(grey.dtype).max)
+    if alpha.min() == opaque:
+        return grey
+    product = grey.astype(np.uint32) * alpha  # 65535 * 65535 fits
+    return np.asarray((product + opaque // 2) // opaque, grey.dtype)
+
+
+def upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """Turn and mirror [H, W] as an orientation tag of 1 to 8 asks (TIFF 6.0, Exif 2.3)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.T
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

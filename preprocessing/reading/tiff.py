@@ -1,0 +1,153 @@
+"""TIFF (TIFF 6.0, BigTIFF): what its tags say of a page, and the page as one grey scan."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.reading.opencv import luma
+from scangan.preprocessing.reading.raster import Frames, check_size, over_black, upright
+from scangan.preprocessing.reading.scan import Scan
+from scangan.preprocessing.reading.tiff_data import Layout, packed_size, read_samples
+from scangan.preprocessing.reading.tiff_tags import ORIENTATION, Directory, directories
+
+SUBFILE, BITS, PHOTOMETRIC, SAMPLES, COLOURS = 254, 258, 262, 277, 320
+EXTRA, FORMAT, DEPTH, FILL_ORDER = 338, 339, 32_997, 266
+REDUCED_OR_MASK = 0b101  # of SUBFILE: a smaller copy of another page, or its mask
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
+PHOTOMETRICS = {4: "mask", 5: "CMYK", 8: "CIELAB", 9: "CIELAB", 10: "CIELAB", 32_803: "sensor"}
+ASSOCIATED, UNASSOCIATED = 1, 2  # of EXTRA: the alpha is multiplied in already, or not
+INTEGER, SIGNED, FLOAT = "u", "i", "f"
+FORMATS = {1: INTEGER, 2: SIGNED, 3: FLOAT, 4: INTEGER}
+DTYPES = {
+    **{(INTEGER, bits): np.uint8 for bits in (1, 2, 4, 8)},
+    (INTEGER, 16): np.uint16,
+    (INTEGER, 32): np.uint32,
+    (SIGNED, 8): np.int8,
+    (SIGNED, 16): np.int16,
+    (SIGNED, 32): np.int32,
+    (FLOAT, 16): np.float16,
+    (FLOAT, 32): np.float32,
+    (FLOAT, 64): np.float64,
+}
+
+
+class Page(NamedTuple):
+    """What the values of a page mean."""
+
+    layout: Layout
+    photometric: int
+    alpha: int  # ASSOCIATED, UNASSOCIATED, or 0: none
+    orientation: int
+
+
+def read_tiff(data: bytes, options: PrepOptions) -> Frames:
+    """Decode every page of a TIFF to a grey scan in its own depth; a bad page is no bad file.
+
+    Grey of 1 to 32 bits and float of 16 to 64 (as float32), RGB and palette as luma; alpha over
+    black; uncompressed, PackBits, LZW, Deflate and JPEG, in strips or tiles.
+
+    Raises
+    ------
+    Rejected
+        The chain of pages is broken, or there is none.
+    """
+    pages = packed = 0
+    for frame, directory in enumerate(directories(data)):
+        if directory.integer(SUBFILE, 0) & REDUCED_OR_MASK:
+            continue
+        pages += 1
+        try:
+            packed += packed_size(directory)
+            if packed > len(data):  # as where the same few bytes are any number of pages
+                raise Rejected("truncated TIFF: its pages hold more data than the file")
+            yield frame, _scan(directory, frame)
+        except Rejected as reason:
+            yield frame, reason
+    if not pages:
+        raise Rejected("TIFF without pages")
+
+
+def _scan(directory: Directory, frame: int) -> Scan:
+    page = _page(directory)
+    grey = upright(_grey(page, directory, read_samples(directory, page.layout)), page.orientation)
+    white = page.photometric == WHITE_IS_ZERO
+    if grey.dtype == np.uint8 and white:
+        return Scan(255 - grey, frame)
+    return Scan(grey, frame, inverted=white)
+
+
+def _page(directory: Directory) -> Page:
+    """Check that a page is of a kind that is read, and refuse it by name otherwise."""
+    width, height = directory.integer(256, 0), directory.integer(257, 0)
+    check_size(height, width)
+    samples = directory.integer(SAMPLES, 1)
+    bits, kinds = directory.integers(BITS), directory.integers(FORMAT)
+    photometric = directory.integer(PHOTOMETRIC, -1)
+    if len(set(bits.tolist())) > 1 or len(set(kinds.tolist())) > 1:
+        raise Rejected("TIFF of channels that differ in depth")
+    depth, kind = directory.integer(BITS, 1), FORMATS.get(directory.integer(FORMAT, 1), "")
+    if (kind, depth) not in DTYPES:
+        names = {INTEGER: "", SIGNED: "signed ", FLOAT: "float "}
+        raise Rejected(f"{names.get(kind, 'complex ')}{depth}-bit TIFF; save it with 8, 16 or 32")
+    if directory.integer(DEPTH, 1) != 1:
+        raise Rejected("TIFF of volumes; save its slices as pages")
+    if directory.integer(FILL_ORDER, 1) != 1:
+        raise Rejected("TIFF with its bits in reverse order")
+    if photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR):
+        raise Rejected(f"{PHOTOMETRICS.get(photometric, 'unknown')} TIFF; save it as grey or RGB")
+    extra = directory.integers(EXTRA).tolist()
+    colours = 3 if photometric in (RGB, YCBCR) else 1
+    alpha = extra[0] if extra and extra[0] in (ASSOCIATED, UNASSOCIATED) else 0
+    if not colours <= samples <= colours + (1 if alpha or colours == 3 else 0):
+        raise Rejected(f"TIFF of {samples} channels; save it as grey or RGB")
+    dtype = np.dtype(DTYPES[kind, depth])
+    if samples > 1 and (depth < 8 or dtype not in (np.uint8, np.uint16, np.float32)):
+        raise Rejected(f"colour TIFF of {kind}{depth}; save it as grey")
+    if alpha and kind == FLOAT:
+        raise Rejected("float TIFF with alpha; save it without")
+    layout = Layout(height, width, samples, depth, dtype, photometric == YCBCR)
+    return Page(layout, photometric, alpha, directory.integer(ORIENTATION, 1))
+
+
+def _grey(page: Page, directory: Directory, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """[H, W, C] as the file has them to grey [H, W]."""
+    if page.photometric == PALETTE:
+        grey = _through_palette(directory, page.layout.bits, samples[..., 0])
+    elif samples.shape[2] > 2:
+        grey = luma(np.ascontiguousarray(samples[..., :3]), "RGB")
+    else:
+        grey = samples[..., 0]
+    if page.layout.bits < 8 and page.photometric != PALETTE:
+        grey = grey * np.uint8(255 // ((1 << page.layout.bits) - 1))
+    if page.alpha == UNASSOCIATED:
+        grey = over_black(grey, samples[..., -1])
+    if grey.dtype == np.int8:
+        return grey.astype(np.int16)
+    return finite(grey) if grey.dtype.kind == "f" else grey
+
+
+def _through_palette(
+    directory: Directory, bits: int, indices: npt.NDArray[Any]
+) -> npt.NDArray[np.uint8]:
+    colours = directory.integers(COLOURS)
+    if bits > 8 or len(colours) != 3 << bits:
+        raise Rejected("damaged TIFF: its palette does not fit")
+    # 16 bits a colour; some writers fill only the lower 8 of them.
+    scale = 257 if colours.max() > 255 else 1
+    rgb = (colours.reshape(3, -1).T // scale).astype(np.uint8)
+    return np.asarray(luma(np.ascontiguousarray(rgb[None]), "RGB")[0][indices])
+
+
+def finite(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """float32, with the smallest finite value in the place of those that are not finite."""
+    with np.errstate(all="ignore"):  # a float64 beyond float32 becomes infinite
+        pixels = pixels.astype(np.float32)
+    good = np.isfinite(pixels)
+    if not good.any():
+        raise Rejected("no finite value")
+    if not good.all():
+        pixels[~good] = pixels[good].min()
+    return pixels

@@ -1,0 +1,212 @@
+"""The samples of a TIFF page: its strips or tiles unpacked and put together.
+
+OpenCV reads 8-bit TIFF through an interface that goes on after damaged data without a word, Pillow
+writes to the terminal, and tifffile unpacks LZW only with a codec package of its own. So the
+packed bytes go to the strictest library for each compression, and numpy does the rest.
+"""
+
+from typing import Any, NamedTuple
+
+import deflate
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.reading.jpeg import check_header, read_header, reason
+from scangan.preprocessing.reading.tiff_lzw import unpack_lzw
+from scangan.preprocessing.reading.tiff_tags import Directory, Order
+
+COMPRESSION, PLANAR, PREDICTOR, JPEG_TABLES = 259, 284, 317, 347
+STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_COUNTS = 273, 278, 279
+TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
+NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS = 1, 5, 7, 8, 32_946, 32_773
+# The most that a byte can stand for: in LZW, 12 bits are one of at most 3,838 bytes.
+RATIO = {NONE: 1, PACKBITS: 64, LZW: 2560, DEFLATE: 1032, OLD_DEFLATE: 1032}
+NOT_READ = {
+    **dict.fromkeys((2, 3, 4), "fax"),
+    6: "old-style JPEG",
+    34_712: "JPEG 2000",
+    34_887: "LERC",
+    34_925: "LZMA",
+    50_000: "Zstandard",
+    50_001: "WebP",
+}
+HORIZONTAL, FLOATING = 2, 3  # predictors
+MOST_BYTES = 1 << 31
+MOST_PARTS = 1 << 17
+
+
+class Layout(NamedTuple):
+    """How the samples of a page are stored."""
+
+    height: int
+    width: int
+    samples: int  # a pixel
+    bits: int  # a sample
+    dtype: np.dtype[Any]
+    ycbcr: bool
+
+
+class _Grid(NamedTuple):
+    """Equal parts, row by row; tiles at the right and at the bottom reach beyond the page."""
+
+    height: int
+    width: int
+    tiled: bool
+    offsets: list[int]
+    counts: list[int]
+
+
+def read_samples(directory: Directory, layout: Layout) -> npt.NDArray[Any]:
+    """Unpack a page.
+
+    Returns
+    -------
+    ndarray
+        [H, W, samples] in the dtype of `layout`, as stored; samples of fewer than 8 bits stay small
+        numbers. A JPEG page is [H, W, 1], already grey.
+
+    Raises
+    ------
+    Rejected
+        Truncated, damaged, too large, or of a compression that is not read.
+    """
+    compression = directory.integer(COMPRESSION, NONE)
+    if compression not in (NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS):
+        name = NOT_READ.get(compression, f"unknown ({compression})")
+        raise Rejected(f"TIFF with {name} compression; save it with LZW, Deflate or none")
+    if layout.ycbcr and compression != JPEG:
+        raise Rejected("YCbCr TIFF; save it as grey or RGB")
+    if layout.height * layout.width * layout.samples * layout.dtype.itemsize > MOST_BYTES:
+        raise Rejected(f"declares {layout.width}x{layout.height} pixels; too many of their kind")
+    planes = layout.samples if directory.integer(PLANAR, 1) == 2 else 1
+    if compression == JPEG and (planes > 1 or layout.bits != 8 or layout.samples not in (1, 3)):
+        raise Rejected("JPEG TIFF of an unusual kind; save it with LZW, Deflate or none")
+    across = 1 if compression == JPEG else layout.samples
+    image = np.zeros((layout.height, layout.width, across), layout.dtype)
+    grid = _grid(directory, layout, planes)
+    number = 0
+    for plane in np.split(image, planes, axis=2):
+        for top in range(0, layout.height, grid.height):
+            for left in range(0, layout.width, grid.width):
+                target = plane[top : top + grid.height, left : left + grid.width]
+                target[...] = _part(directory, layout, grid, number, target.shape)
+                number += 1
+    return image
+
+
+def packed_size(directory: Directory) -> int:
+    """Bytes in the file that the strips or tiles of a page take up."""
+    return int(sum(directory.integers(tag).sum() for tag in (STRIP_COUNTS, TILE_COUNTS)))
+
+
+def _grid(directory: Directory, layout: Layout, planes: int) -> _Grid:
+    """Find the strips or tiles, and check that all lie in the file."""
+    tiled = TILE_WIDTH in directory
+    if tiled:
+        height, width = directory.integer(TILE_HEIGHT, 0), directory.integer(TILE_WIDTH, 0)
+        offsets, counts = directory.integers(TILE_OFFSETS), directory.integers(TILE_COUNTS)
+    else:
+        rows = directory.integer(ROWS_PER_STRIP, layout.height)
+        height, width = min(rows, layout.height), layout.width
+        offsets, counts = directory.integers(STRIP_OFFSETS), directory.integers(STRIP_COUNTS)
+    if height <= 0 or width <= 0 or (tiled and (height % 16 or width % 16)):
+        raise Rejected("damaged TIFF: impossible strips or tiles")
+    if height * width > 2 * layout.height * layout.width + 1024 * 1024:
+        raise Rejected("damaged TIFF: tiles far larger than the page")
+    parts = -(-layout.height // height) * -(-layout.width // width) * planes
+    if len(offsets) < parts or len(counts) < parts or parts > MOST_PARTS:
+        raise Rejected("damaged TIFF: too few strips or tiles, or too many")
+    offsets, counts = offsets[:parts], counts[:parts]
+    size = len(directory.data)
+    if offsets.min() < 0 or counts.min() <= 0 or max(counts.max(), (offsets + counts).max()) > size:
+        raise Rejected("truncated TIFF: image data lie outside of the file")
+    return _Grid(height, width, tiled, offsets.tolist(), counts.tolist())
+
+
+def _part(
+    directory: Directory, layout: Layout, grid: _Grid, number: int, shape: tuple[int, ...]
+) -> npt.NDArray[Any]:
+    """Unpack one strip or tile to `shape`: rows, columns, samples."""
+    start = grid.offsets[number]
+    packed = directory.data[start : start + grid.counts[number]]
+    compression = directory.integer(COMPRESSION, NONE)
+    if compression == JPEG:
+        return _jpeg(directory, layout, packed, shape)
+    rows = grid.height if grid.tiled else shape[0]
+    row_bytes = (grid.width * shape[2] * layout.bits + 7) // 8
+    if rows * row_bytes > len(packed) * RATIO[compression]:
+        raise Rejected("truncated TIFF: image data end early")
+    if compression == NONE:
+        raw = packed
+    elif compression == PACKBITS:
+        raw = _packbits(packed, rows, row_bytes)
+    elif compression == LZW:
+        raw = unpack_lzw(packed, rows, row_bytes)
+    else:
+        try:  # a last strip may be packed with more rows than it needs
+            raw = deflate.zlib_decompress(packed, grid.height * row_bytes)
+        except deflate.DeflateError as error:
+            raise Rejected("damaged TIFF: image data cannot be unpacked") from error
+    if len(raw) < rows * row_bytes:
+        raise Rejected("truncated TIFF: image data end early")
+    stored = np.frombuffer(raw, np.uint8, rows * row_bytes).reshape(rows, row_bytes)
+    predictor = 1 if compression in (NONE, PACKBITS) else directory.integer(PREDICTOR, 1)
+    samples = _samples(stored, layout, shape[2], directory.order, predictor)
+    return samples.reshape(rows, -1, shape[2])[: shape[0], : shape[1]]
+
+
+def _samples(
+    stored: npt.NDArray[np.uint8], layout: Layout, channels: int, order: Order, predictor: int
+) -> npt.NDArray[Any]:
+    """Bytes [rows, bytes] to samples [rows, columns * channels], predictors undone."""
+    rows = len(stored)
+    if layout.bits < 8:
+        shifts = np.arange(8 - layout.bits, -1, -layout.bits, dtype=np.uint8)
+        small = (stored[..., None] >> shifts) & np.uint8((1 << layout.bits) - 1)
+        columns = small.size // rows // channels * channels
+        return small.reshape(rows, -1)[:, :columns]
+    if predictor == FLOATING and layout.dtype.kind == "f":
+        # Adobe TIFF Technical Note 3: the bytes of a row by significance, each the difference to
+        # the one before.
+        sums = np.cumsum(stored.reshape(rows, -1, channels), axis=1, dtype=np.uint8)
+        planes = sums.reshape(rows, layout.dtype.itemsize, -1).transpose(0, 2, 1)
+        return np.ascontiguousarray(planes).view(layout.dtype.newbyteorder(">"))[..., 0]
+    if predictor == HORIZONTAL:  # of whole numbers, also where they are the bits of floats
+        whole = np.dtype(f"u{layout.dtype.itemsize}")
+        values = stored.view(whole.newbyteorder(order)).reshape(rows, -1, channels)
+        return np.cumsum(values, axis=1, dtype=whole).view(layout.dtype).reshape(rows, -1)
+    if predictor != 1:
+        raise Rejected("TIFF with an unusual predictor; save it without")
+    return stored.view(layout.dtype.newbyteorder(order))
+
+
+def _packbits(packed: bytes, rows: int, row_bytes: int) -> bytes:
+    from PIL import Image
+
+    try:
+        return Image.frombytes("L", (row_bytes, rows), packed, "packbits", "L").tobytes()
+    except ValueError as error:
+        raise Rejected("truncated TIFF: image data end early") from error
+
+
+def _jpeg(
+    directory: Directory, layout: Layout, packed: bytes, shape: tuple[int, ...]
+) -> npt.NDArray[np.uint8]:
+    """Decode a strip or tile of JPEG to grey, its tables joined to it (Adobe TIFF Tech. Note 2)."""
+    tables = directory.raw(JPEG_TABLES)
+    if layout.samples == 3:
+        # The tag says whether it is RGB or YCbCr; the JPEG itself need not, and an Adobe marker does.
+        tables = (
+            b"\xff\xd8\xff\xee\x00\x0eAdobe\x00\x64\0\0\0\0" + bytes([layout.ycbcr]) + tables[2:]
+        )
+    whole = tables.removesuffix(b"\xff\xd9") + packed[2:] if tables else packed
+    header = read_header(whole)
+    check_header(header)
+    if header.height < shape[0] or header.width < shape[1] or header.components != layout.samples:
+        raise Rejected("damaged TIFF: JPEG data of another size")
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(whole, "GRAY")[: shape[0], : shape[1]])
+    except ValueError as error:
+        raise Rejected(reason(str(error))) from error

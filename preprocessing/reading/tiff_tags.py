@@ -1,0 +1,103 @@
+"""The directories of a TIFF file: where its tags are and what they say (TIFF 6.0, BigTIFF)."""
+
+import struct
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.preprocessing.errors import Rejected
+
+Order: TypeAlias = Literal["<", ">"]  # of bytes, as numpy and struct write it
+
+ORIENTATION = 274
+MOST_PAGES = 65_535
+_INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 18: "u8"}
+_BYTES = {1: 1, 2: 1, 6: 1, 7: 1}
+
+
+class Directory:
+    """One page: tags by number."""
+
+    def __init__(self, data: bytes, order: Order, tags: dict[int, tuple[int, int, int]]) -> None:
+        self.data = data
+        self.order = order
+        self._tags = tags  # number to (type, count, where the values are)
+
+    def __contains__(self, tag: int) -> bool:
+        return tag in self._tags
+
+    def integers(self, tag: int) -> npt.NDArray[np.int64]:
+        """All values of a tag; none where it is absent. A tag that is no integer is refused."""
+        if tag not in self._tags:
+            return np.zeros(0, np.int64)
+        kind, count, at = self._tags[tag]
+        if kind not in _INTEGERS:
+            raise Rejected(f"damaged TIFF: tag {tag} is no integer")
+        dtype = np.dtype(self.order + _INTEGERS[kind])
+        if at + count * dtype.itemsize > len(self.data):
+            raise Rejected("truncated TIFF: a tag lies outside of the file")
+        return np.frombuffer(self.data, dtype, count, at).astype(np.int64)
+
+    def integer(self, tag: int, default: int) -> int:
+        """Return the first value of a tag, or `default`."""
+        values = self.integers(tag)
+        return int(values[0]) if len(values) else default
+
+    def raw(self, tag: int) -> bytes:
+        """Return the bytes of a tag of bytes; empty where it is absent."""
+        kind, count, at = self._tags.get(tag, (7, 0, 0))
+        if kind not in _BYTES or at + count > len(self.data):
+            raise Rejected(f"damaged TIFF: tag {tag}")
+        return self.data[at : at + count]
+
+
+def directories(data: bytes) -> Iterator[Directory]:
+    """Follow the chain of pages; `Rejected` where it leaves the file or bites its tail."""
+    order: Order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    counts, pointers = (order + "Q", order + "Q") if big else (order + "H", order + "I")
+    entry = order + ("HHQ8s" if big else "HHI4s")
+    seen: set[int] = set()
+    link = 8 if big else 4
+    try:
+        while at := struct.unpack_from(pointers, data, link)[0]:
+            if at in seen or len(seen) == MOST_PAGES:
+                raise Rejected("damaged TIFF: its pages have no end")
+            seen.add(at)
+            count = struct.unpack_from(counts, data, at)[0]
+            start = at + struct.calcsize(counts)
+            link = start + count * struct.calcsize(entry)
+            if link > len(data):
+                raise Rejected("truncated TIFF: a page lies outside of the file")
+            yield Directory(data, order, _tags(data, start, link, entry, pointers))
+    except (struct.error, OverflowError) as error:
+        raise Rejected("truncated TIFF: a page lies outside of the file") from error
+
+
+def orientation(exif: bytes) -> int:
+    """Read how a picture is to be turned, 1 to 8, from Exif data (a TIFF file in small).
+
+    Damaged Exif data is taken for none, as every viewer does.
+    """
+    try:
+        value = next(directories(exif)).integer(ORIENTATION, 1)
+    except (Rejected, StopIteration):
+        return 1
+    return value if 1 <= value <= 8 else 1
+
+
+def _tags(
+    data: bytes, start: int, end: int, entry: str, pointers: str
+) -> dict[int, tuple[int, int, int]]:
+    tags: dict[int, tuple[int, int, int]] = {}
+    size, inline = struct.calcsize(entry), struct.calcsize(pointers)
+    entries = struct.iter_unpack(entry, memoryview(data)[start:end])
+    for number, (tag, kind, count, value) in enumerate(entries):
+        width = np.dtype(_INTEGERS[kind]).itemsize if kind in _INTEGERS else _BYTES.get(kind, 9)
+        at = start + number * size + size - inline
+        if count * width > inline:  # the value is where the values are
+            at = struct.unpack(pointers, value)[0]
+        tags.setdefault(tag, (kind, count, at))
+    return tags
