@@ -21,7 +21,6 @@ from scangan.preprocessing.reading.tiff_tags import orientation
 # from that of decoding in full by 0.1 to 0.5 grey levels in the mean, 1.2 in the worst scan, and up
 # to 31 in a single pixel; with a MARGIN of 1 that is 41, with 2 it is 19.
 MARGIN = 1.5
-EQUALIZED_MARGIN = 2.0
 MOST_SHIFT = 0.15
 # A progressive file of a few kilobytes can ask for any number of passes over its pixels.
 MOST_PASSES = 500
@@ -147,31 +146,27 @@ def _decode(data: bytes, header: Header, options: PrepOptions) -> npt.NDArray[np
 def reduction(height: int, width: int, options: PrepOptions) -> int:
     """Say by which factor (8, 4, 2 or 1) a scan may be decoded smaller.
 
-    The histogram of a reduced scan is another one, since averaging takes noise away. So a scan that
-    will be equalised is halved at most (under one grey level in the mean; 2 to 5 at 1/4), and one
-    for CLAHE, which works on small tiles, is decoded in full.
+    Only where it is not equalised: the histogram of a reduced scan is another one, since averaging
+    takes noise away (up to 3 grey levels in the mean at 1/2, where a dark background is noisy).
     """
-    if options.equalize == "clahe" or options.pixel_spacing is not None:
+    if options.equalize != "none" or options.pixel_spacing is not None:
         return 1
-    factors, margin = (
-        ((8, 4, 2), MARGIN) if options.equalize == "none" else ((2,), EQUALIZED_MARGIN)
-    )
-    if max(height, width) < 2 * margin * options.size:
+    if max(height, width) < 2 * MARGIN * options.size:
         return 1
     whole = placement(height, width, options)
-    for factor in factors:
+    for factor in (8, 4, 2):
         small = placement(round(height / factor), round(width / factor), options)
         sides = zip(small.source, whole.source, whole.shape, strict=True)
-        if small[1:] == whole[1:] and all(_covers(*side, factor, margin) for side in sides):
+        if small[1:] == whole[1:] and all(_covers(*side, factor) for side in sides):
             return factor
     return 1
 
 
-def _covers(small: slice, whole: slice, prepared: int, factor: int, margin: float) -> bool:
+def _covers(small: slice, whole: slice, prepared: int, factor: int) -> bool:
     """Whether, along one side, a reduced scan has pixels enough and covers the same region."""
     shift = max(abs(small.start * factor - whole.start), abs(small.stop * factor - whole.stop))
     pixel = (whole.stop - whole.start) / prepared
-    return bool(small.stop - small.start >= margin * prepared and shift <= MOST_SHIFT * pixel)
+    return bool(small.stop - small.start >= MARGIN * prepared and shift <= MOST_SHIFT * pixel)
 
 
 def _repaired(data: bytes, header: Header, fault: str) -> bytes:

@@ -17,8 +17,6 @@ from scangan.preprocessing import PrepOptions
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.geometry import placement
 from scangan.preprocessing.reading.jpeg import MARGIN, MOST_SHIFT, read_jpeg, reduction
-from scangan.preprocessing.reading.scan import Scan
-from scangan.preprocessing.transforms import prepare_scan
 
 FILES = sorted(BRAIN.rglob("*.jpg"))
 REAL = FILES[0].read_bytes()
@@ -277,22 +275,9 @@ def test_the_reduced_scan_lands_on_the_same_region():
     assert seen == {1, 2, 4, 8}
 
 
-@pytest.mark.parametrize("size", [64, 128, 256])
-def test_halving_a_scan_to_be_equalised_changes_the_result_by_little(radiographs, size):
-    options = PrepOptions(size=size, equalize="global")
-    for data in radiographs:
-        whole, halved = (
-            Scan(np.ascontiguousarray(p)) for p in (read(data), read(data, **vars(options)))
-        )
-        assert -(-whole.pixels.shape[0] // 2) - halved.pixels.shape[0] in (0, 1)
-        difference = np.abs(
-            prepare_scan(halved, options).astype(int) - prepare_scan(whole, options)
-        )
-        assert difference.mean() < 1.5
-        assert np.percentile(difference, 99.9) < 20
-
-
-@pytest.mark.parametrize("options", [{"equalize": "clahe"}, {"pixel_spacing": 1.0}])
-def test_scans_for_clahe_and_spaced_ones_are_decoded_in_full(radiographs, options):
+@pytest.mark.parametrize(
+    "options", [{"equalize": "global"}, {"equalize": "clahe"}, {"pixel_spacing": 1.0}]
+)
+def test_equalised_and_spaced_scans_are_decoded_in_full(radiographs, options):
     assert read(radiographs[0], size=64, **options).shape == (1304, 1800)
     assert read(radiographs[0], size=64).shape == (163, 225)
