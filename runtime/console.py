@@ -58,7 +58,10 @@ class ScanCommand(click.Command):
 # What to install for a module that is missing; the commands are all installed, their needs are not.
 EXTRAS = {
     "cv2": "prep",
+    "nibabel": "prep",
     "numba": "prep",
+    "PIL": "prep",
+    "simplejpeg": "prep",
     "sklearn": "eval",
     "torch": "train",
     "onnx": "train",
