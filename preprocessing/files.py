@@ -23,7 +23,7 @@ from scangan.preprocessing.transforms import prepare_scan
 T = TypeVar("T")
 R = TypeVar("R")
 
-QUEUED = 4  # files a worker that are prepared ahead: enough to stay busy, few enough to stay small
+QUEUED = 3  # calls a worker that are made ahead: enough to stay busy, few enough to stay small
 
 
 class WindowNeeded(Exception):

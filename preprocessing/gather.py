@@ -1,6 +1,8 @@
 """Prepare every file of a source, going on where a killed run was."""
 
+import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from scangan.preprocessing.reading.reader import read_file
 from scangan.preprocessing.sources import Source
 
 CHUNK = 8  # files a thread takes at once: small files cost less than handing them over
+CHUNK_BYTES = 1 << 18
 
 
 class Gatherer:
@@ -57,7 +60,7 @@ class Gatherer:
                 except WindowNeeded:
                     # All before it needed none, so the survey is of all scans that do.
                     survey = self._survey(scans[done:], bar)
-                    window = survey.window()
+                    window = survey.window() if survey.scans else (0.0, 1.0)
                     journal.append({"window": list(window), "scans": survey.scans}, [])
         return journal.lines
 
@@ -77,12 +80,25 @@ class Gatherer:
                     return [*results, None]
             return results
 
-        chunks = [scans[start : start + CHUNK] for start in range(0, len(scans), CHUNK)]
-        for chunk, results in in_order(several, chunks, self.workers):
+        for chunk, results in in_order(several, self._chunks(scans), self.workers):
             for scan, result in zip(chunk, results, strict=False):
                 if result is None:
                     raise WindowNeeded
                 yield scan, result
+
+    def _chunks(self, scans: list[Source]) -> Iterator[list[Source]]:
+        """Small files together; a volume, whose slices all wait to be written, by itself."""
+        chunk: list[Source] = []
+        held = 0
+        for scan in scans:
+            with contextlib.suppress(OSError):  # named when it is read
+                held += os.stat(f"{self.source}/{scan.file}").st_size  # noqa: PTH116
+            chunk.append(scan)
+            if len(chunk) == CHUNK or held > CHUNK_BYTES:
+                yield chunk
+                chunk, held = [], 0
+        if chunk:
+            yield chunk
 
     def _survey(self, scans: list[Source], bar: Progress) -> Survey:
         """Look at all scans that need the window over all; none before these did."""
