@@ -221,7 +221,7 @@ def test_the_classifier_really_learns_the_classes(prepared):
         options,
         torch.device("cpu"),
     )
-    for i in range(150):
+    for i in range(300):
         step(i)
     scans = images[:, None].float() / 127.5 - 1
     with torch.no_grad():
