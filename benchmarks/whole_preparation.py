@@ -133,7 +133,7 @@ def compare(title, scans, size, work, times):
 
 
 def memory(scans, work, few, many):
-    """Peak memory of few and of many files, the many being links to the same."""
+    """Peak memory of few and of many files, equal pictures in files of different bytes."""
     lines = ["## Memory", "", "| files | peak MiB |", "| ---: | ---: |"]
     files = sorted(scans.rglob("*.jpg"))
     for count in (few, many):

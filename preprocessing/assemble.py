@@ -1,6 +1,7 @@
 """From the journal of a run to prepared datasets: items, rejects, duplicates, splits."""
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from scangan.preprocessing.split import PARTS, lacking, split_indices, together
 from scangan.runtime.files import write_json, write_jsonl
 
 Images = npt.NDArray[np.uint8]
+
+OF_ALL = ("options", "sources", "split", "window", "source_sha256")  # what parts take over
 
 
 @dataclasses.dataclass
@@ -39,7 +42,7 @@ def assemble(lines: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> Asse
     first_with: dict[tuple[str, int], int] = {}
     for line in lines:
         if "file" not in line:
-            made.window = line
+            made.window = {"window": line["window"], "scans": line["scans"]}
             continue
         for frame, reason in line["refused"]:
             named = {"file": line["file"], "class": line["class"], "reason": reason}
@@ -143,11 +146,15 @@ def write_split(
         _copy_images(folder / "images.npy", folder / name / "images.npy", chosen, info)
         chosen_items = _renumbered([items[i] for i in chosen])
         part = Assembled(chosen_items, [], made.classes, made.window)
-        write_dataset(folder / name, part, info | {"part": name})
+        of_all = {key: info[key] for key in OF_ALL}
+        copies = sum(item["duplicate_group"] != n for n, item in enumerate(chosen_items))
+        lacks = [made.classes[label] for label in without if number in without[label]]
+        own = {"part": name, "empty_classes": lacks, "duplicates": copies}
+        write_dataset(folder / name, part, of_all | own)
         written[name] = {
             "count": len(chosen),
             "counts": dict(Counter(item["class"] for item in chosen_items)),
-            "lacks": [made.classes[label] for label in without if number in without[label]],
+            "lacks": lacks,
         }
     return written
 
@@ -161,6 +168,8 @@ def _copy_images(
         for index in chosen.tolist():
             file.seek(NPY_HEADER + index * size**2)
             out.write(file.read(size**2))
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def _renumbered(items: list[dict[str, Any]]) -> list[dict[str, Any]]:

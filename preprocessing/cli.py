@@ -69,7 +69,7 @@ from scangan.runtime.errors import FAILED
     metavar="error|first|join",
     help="several labels of one file (A|B): refuse it, take A, or make a class A+B",
 )
-@click.option("--subjects", metavar="REGEX", help="find the subject (patient) in the file name")
+@click.option("--subjects", metavar="REGEX", help="find the subject (patient) in a file's path")
 @click.option(
     "--duplicates",
     default="keep",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from scangan.preprocessing.duplicates import perceptual_hash
 from scangan.preprocessing.errors import Rejected
-from scangan.preprocessing.intensity import Survey, Window, choose_window
+from scangan.preprocessing.intensity import Survey, Window, choose_window, thinned
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.depth import may_be_deep
 from scangan.preprocessing.reading.reader import read_file, read_scans
@@ -23,6 +23,8 @@ from scangan.preprocessing.transforms import prepare_scan
 T = TypeVar("T")
 R = TypeVar("R")
 
+SPACINGS = 1e-4, 1e4  # millimetres; beyond, it is no spacing of a scan
+MOST_VALUE = 1e30  # of float32, with room to compute
 QUEUED = 3  # calls a worker that are made ahead: enough to stay busy, few enough to stay small
 
 
@@ -63,37 +65,62 @@ def prepare_file(path: str | Path, options: PrepOptions, window: Window | None) 
         data = read_file(path)
         result.sha256 = hashlib.sha256(data).hexdigest()
         for number, scan in read_scans(data, options):
-            if isinstance(scan, Rejected):
-                result.refused.append((number, str(scan)))
-            else:
+            reason = scan if isinstance(scan, Rejected) else why_not(scan, options)
+            if reason is not None:
+                result.refused.append((number, str(reason)))
+            elif isinstance(scan, Scan):
                 result.frames.append(_prepare_frame(number, scan, options, window))
+    except WindowNeeded:
+        raise
     except Rejected as reason:
         return FileResult(result.sha256, refused=[(None, str(reason))])
+    except Exception as error:  # one odd file must not end the preparing of all others
+        return FileResult(result.sha256, refused=[(None, f"cannot be prepared: {error!r:.80}")])
     return result
 
 
 def _prepare_frame(number: int, scan: Scan, options: PrepOptions, dataset: Window | None) -> Frame:
-    if options.pixel_spacing is not None and scan.spacing is None:
-        raise Rejected("says no pixel spacing; --pixel-spacing needs one")
     window = choose_window(scan, options, dataset) if scan.deep else None
     if scan.deep and window is None:
         raise WindowNeeded
     image = prepare_scan(scan, options, window)
-    return Frame(
-        number, image, perceptual_hash(image).byteswap().tobytes().hex(), window, scan.subject
-    )
+    digits = perceptual_hash(image).astype(">u8").tobytes().hex()
+    return Frame(number, image, digits, window, scan.subject)
 
 
-def survey_file(path: Path, options: PrepOptions, survey: Survey) -> None:
-    """Add the scans of a file that need the window over all scans; what is refused does not count."""
+def why_not(scan: Scan, options: PrepOptions) -> Rejected | None:
+    """Say why a scan that could be decoded cannot be prepared."""
+    if options.pixel_spacing is not None:
+        if scan.spacing is None:
+            return Rejected("says no pixel spacing; --pixel-spacing needs one")
+        if not all(SPACINGS[0] <= side <= SPACINGS[1] for side in scan.spacing):
+            return Rejected(f"a pixel spacing of {scan.spacing[0]:g} x {scan.spacing[1]:g} mm")
+    if scan.deep:
+        ends = np.array([scan.pixels.min(), scan.pixels.max(), *(scan.window or ())], np.float64)
+        ends[:2] = ends[:2] * scan.slope + scan.intercept
+        if not abs(ends).max() < MOST_VALUE or not abs(scan.slope) > 1 / MOST_VALUE:
+            return Rejected("its values or its window are beyond reason")
+    return None
+
+
+def survey_file(path: str | Path, options: PrepOptions, survey: Survey) -> None:
+    """Add the scans of a file that need the window over all scans, unless the file is refused."""
+    wanted: list[Scan] = []
     try:
-        if not may_be_deep(path):
+        if not may_be_deep(Path(path)):
             return
-        for _, scan in read_scans(read_file(path), options):
-            if isinstance(scan, Scan) and scan.deep and choose_window(scan, options, None) is None:
-                survey.add(scan)
-    except Rejected:
-        return  # named when it is prepared
+        data = read_file(path)
+        if options.duplicates == "drop" and not survey.is_new(hashlib.sha256(data).digest()):
+            return
+        for _, scan in read_scans(data, options):
+            if not isinstance(scan, Scan) or not scan.deep or why_not(scan, options) is not None:
+                continue
+            if choose_window(scan, options, None) is None:
+                wanted.append(thinned(scan))
+    except Exception:  # named when it is prepared
+        return
+    for scan in wanted:
+        survey.add(scan)
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[tuple[T, R]]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.errors import PreprocessingError, Rejected
 from scangan.preprocessing.files import (
     FileResult,
     WindowNeeded,
@@ -59,14 +60,20 @@ class Gatherer:
                             bar.update(task, completed=done, note=refused)
                 except WindowNeeded:
                     # All before it needed none, so the survey is of all scans that do.
+                    over = self._state(scans[done:])
                     survey = self._survey(scans[done:], bar)
-                    window = survey.window() if survey.scans else (0.0, 1.0)
-                    journal.append({"window": list(window), "scans": survey.scans}, [])
+                    if not survey.scans:
+                        raise PreprocessingError(
+                            f"{self.source} changes while it is read; run the same command again"
+                        ) from None
+                    window = survey.window()
+                    measured = {"window": list(window), "scans": survey.scans}
+                    journal.append(measured | {"over": over}, [])
         return journal.lines
 
     def hashes(self, scans: list[Source]) -> Iterator[tuple[Source, str | None]]:
         """The sha256 of every file; None for one that can't be read."""
-        return in_order(lambda scan: self._sha256(scan), scans, self.workers)
+        return in_order(self._sha256, scans, self.workers)
 
     def _results(
         self, scans: list[Source], window: Window | None
@@ -104,7 +111,10 @@ class Gatherer:
         """Look at all scans that need the window over all; none before these did."""
         survey = Survey()
         task = bar.add_task("measuring intensities", total=len(scans), note="")
-        one = lambda scan: survey_file(self.source / scan.file, self.options, survey)  # noqa: E731
+
+        def one(scan: Source) -> None:
+            survey_file(f"{self.source}/{scan.file}", self.options, survey)
+
         for _ in in_order(one, scans, self.workers):
             bar.advance(task)
         bar.remove_task(task)
@@ -125,11 +135,21 @@ class Gatherer:
                 if self._sha256(scan) != line["sha256"]:
                     break
             else:
+                done = sum("file" in kept for kept in keep)
+                if line["over"] != self._state(scans[done:]):
+                    break  # the window was measured over scans that are others now
                 window = (line["window"][0], line["window"][1])
             keep.append(line)
-        if window is not None and len(keep) < len(lines):
-            return [], None  # the window was measured over scans that are others now
         return keep, window
+
+    def _state(self, scans: list[Source]) -> str:
+        """A hash of which files there are and when they changed, without reading them."""
+        digest = hashlib.sha256()
+        for scan in scans:
+            with contextlib.suppress(OSError):
+                told = os.stat(f"{self.source}/{scan.file}")  # noqa: PTH116
+                digest.update(json.dumps([*scan, told.st_size, told.st_mtime_ns]).encode())
+        return digest.hexdigest()
 
     def _drop_copy(self, scan: Source, result: FileResult, journal: Journal) -> None:
         if self.options.duplicates == "drop" and result.frames:

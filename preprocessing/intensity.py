@@ -1,5 +1,6 @@
 """From the values of a file to grey: which window, and how it is applied."""
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -12,6 +13,7 @@ Window = tuple[float, float]  # physical values shown black and white
 
 TAILS = 0.001  # share of the pixels beyond each end of a robust window
 SAMPLED = 1 << 16  # pixels of a scan that are looked at
+FARTHEST = 1e9  # values; beyond, nothing fits 16 bits
 ROUNDABLE = 1024  # values; of a wider window the ends may be rounded to whole values
 
 
@@ -26,6 +28,7 @@ class Survey:
     def __init__(self) -> None:
         self.scans = 0
         self._weights = np.zeros(1 << 20, np.int64)
+        self._seen: set[bytes] = set()
         self._lock = threading.Lock()
 
     def add(self, scan: Scan) -> None:
@@ -35,12 +38,25 @@ class Survey:
             np.add.at(self._weights, keys, SAMPLED * 16 // len(keys))
             self.scans += 1
 
+    def is_new(self, sha256: bytes) -> bool:
+        """Whether a file of these bytes comes for the first time."""
+        with self._lock:
+            before = len(self._seen)
+            self._seen.add(sha256)
+            return len(self._seen) > before
+
     def window(self) -> Window:
         """Robust percentiles (0.1 and 99.9 %) over all scans that were added."""
         share = np.cumsum(self._weights) / self._weights.sum()
         low = int(np.searchsorted(share, TAILS, "right"))
         high = int(np.searchsorted(share, 1 - TAILS, "left"))
         return _widened(_value(low), _value(high))
+
+
+def thinned(scan: Scan) -> Scan:
+    """The scan with no more pixels than a survey looks at."""
+    flat = scan.pixels.reshape(1, -1)
+    return dataclasses.replace(scan, pixels=flat[:, :: -(-flat.size // SAMPLED)].copy())
 
 
 def own_window(scan: Scan) -> Window:
@@ -90,7 +106,7 @@ def to_uint16(scan: Scan, window: Window) -> tuple[npt.NDArray[np.uint16], tuple
         black, white = white, black
     pixels = scan.pixels
     shift = {"uint8": 0, "uint16": 0, "int16": 32768}.get(pixels.dtype.name)
-    if shift is not None and abs(white - black) >= ROUNDABLE:
+    if shift is not None and ROUNDABLE <= abs(white - black) < FARTHEST > abs(black):
         ends = round(black) + shift, round(white) + shift
         if min(ends) >= 0 and max(ends) <= 65535:
             unsigned = pixels.view(np.uint16) ^ np.uint16(0x8000) if shift else pixels

@@ -77,6 +77,8 @@ class Journal:
             self.flush()
             self._images.seek(0)
             npy_header(self._images, (self.count, self.size, self.size))
+            self._images.flush()
+            os.fsync(self._images.fileno())  # dataset.json must not outlive it in a power cut
 
     def append(self, line: dict[str, Any], images: list[npt.NDArray[np.uint8]]) -> None:
         """Add what came of one file; it is safe after the next `flush`."""

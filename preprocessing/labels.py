@@ -128,25 +128,31 @@ def assign(
 
 def _finder(files: list[str]) -> Callable[[str], list[str]]:
     """Make the look-up of what a row calls a file: all the files that it may mean."""
-    by_path = {_normal(file): file for file in files}
+    by_path: defaultdict[str, list[str]] = defaultdict(list)
+    for file in files:
+        by_path[_normal(file)].append(file)
     by_name: defaultdict[str, list[str]] = defaultdict(list)
     by_stem: defaultdict[str, list[str]] = defaultdict(list)
     for path in by_path:
         name = path.rpartition("/")[2]
         by_name[name].append(path)
-        by_stem[name.removesuffix(".gz").rpartition(".")[0]].append(path)
+        if stem := name.removesuffix(".gz").rpartition(".")[0]:
+            by_stem[stem].append(path)
 
     def find(text: str) -> list[str]:
         path = _normal(text)
+        if not path:
+            return []
         if path not in by_path:
             path = path.replace("\\", "/").removeprefix("./")
         if path in by_path:
-            return [by_path[path]]
+            return by_path[path]
         folder, slash, name = path.rpartition("/")
         for table in (by_name, by_stem):
             places = [
-                by_path[place]
+                file
                 for place in table.get(name, ())
+                for file in by_path[place]
                 if f"/{place.rpartition('/')[0]}/".endswith(f"/{folder}{slash}")
             ]
             if places:
@@ -184,10 +190,11 @@ def class_of(
     reason : str
         Why it is refused, else empty.
     """
-    lines = {row.subject: row.line for row in reversed(rows)}
+    lines = {row.subject: row.line for row in reversed(rows) if row.subject is not None}
     if len(lines) > 1:
         two = sorted(lines.values())
         return None, None, f"two subjects (lines {two[0]} and {two[1]} of {table})"
+    subject = next(iter(lines), None)
     labels: dict[str, int] = {}
     for row in rows:
         for label in filter(None, map(str.strip, row.label.split("|"))):
@@ -195,9 +202,9 @@ def class_of(
     if not labels:
         return None, None, f"no class (line {rows[0].line} of {table})"
     if len(labels) == 1 or multi_label == "first":
-        return next(iter(labels)), rows[0].subject, ""
+        return next(iter(labels)), subject, ""
     if multi_label == "join":
-        return "+".join(sorted(labels)), rows[0].subject, ""
+        return "+".join(sorted(labels)), subject, ""
     if len(set(labels.values())) == 1:
         told = f"{'|'.join(labels)!r}, line {rows[0].line} of {table}"
     else:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from scangan.preprocessing.journal import Journal
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.preview import write_preview
 from scangan.preprocessing.sources import Found, Source, SourceOptions, find_scans
+from scangan.preprocessing.split import check_fractions
 from scangan.runtime.console import progress_bar
 from scangan.runtime.files import naming, only_writer, write_json, write_jsonl
 from scangan.runtime.session import usable_cpus
@@ -131,10 +133,12 @@ class _Run:
         self.fractions, self.quiet = fractions, quiet
         self.gatherer = Gatherer(self.source, self.options, workers or usable_cpus())
         self.partial = self.out / ".part"
+        if fractions is not None:
+            check_fractions(fractions, ",".join(map(str, fractions)))
+        self.readers = {name: find_spec(name) is not None for name in ("pydicom", "gdcm")}
         self.request: dict[str, Any] = {
             "options": self.options.to_dict(),
             "sources": self.sources.to_dict(),
-            "split": list(fractions) if fractions else None,
         }
 
     def run(self) -> None:
@@ -149,7 +153,8 @@ class _Run:
             if any((self.out / name).exists() for name in DONE):
                 return self._check_same(found)
             with progress_bar("scans", quiet=self.quiet) as bar:
-                journal = Journal(self.partial, self.options.size, self.request)
+                request = self.request | {"readers": self.readers}
+                journal = Journal(self.partial, self.options.size, request)
                 lines = self.gatherer.gather(found.scans, journal, bar)
                 self._finish(found, lines, bar)
             self._publish()
@@ -179,12 +184,18 @@ class _Run:
             for key, value in self.request[group].items()
             if before.get(group, {}).get(key) != value
         ]
-        if before.get("split") != self.request["split"]:
-            differing.append(f"split {before.get('split')} -> {self.request['split']}")
+        split = list(self.fractions) if self.fractions else None
+        if before.get("split") != split:
+            differing.append(f"split {before.get('split')} -> {split}")
         if differing:
             raise PreprocessingError(
                 f"{self.out} was prepared with other options ({', '.join(differing)}); "
                 f"choose another OUT, or delete it"
+            )
+        if before["rejected"] and before["readers"] != self.readers:
+            raise PreprocessingError(
+                f"{self.out} was prepared with other readers installed, and {before['rejected']} "
+                f"refused; delete it to try them again, or choose another OUT"
             )
         if before["source_sha256"] != _digest(self.gatherer.hashes(found.scans)):
             raise PreprocessingError(
@@ -193,6 +204,11 @@ class _Run:
             )
 
     def _finish(self, found: Found, lines: list[dict[str, Any]], bar: Progress) -> None:
+        for path in self.partial.iterdir():  # what a killed run of another --split left
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in ("images.npy", "journal.jsonl"):
+                path.unlink()
         made = assemble(lines, found.rejects)
         if not made.items:
             shutil.rmtree(self.partial)
@@ -203,6 +219,8 @@ class _Run:
         files = Counter(scan.class_name for scan in found.scans)
         copies = sum(item["duplicate_group"] != n for n, item in enumerate(made.items))
         info = self.request | {
+            "split": list(self.fractions) if self.fractions else None,
+            "readers": self.readers,
             "files": tally(files, made),
             "empty_classes": [name for name in found.classes if name not in made.classes],
             "window": made.window,
@@ -224,11 +242,12 @@ class _Run:
         write_jsonl(self.partial / "rejects.jsonl", made.rejects)
         count = {"count": len(made.items), "rejected": len(made.rejects), "size": images.shape[1]}
         write_json(self.partial / "split.json", info | count | {"parts": parts})
-        (self.partial / "images.npy").unlink()
 
     def _publish(self) -> None:
         """Rename what is whole to its place; the file that says that all is there comes last."""
         (self.partial / "journal.jsonl").unlink(missing_ok=True)
+        if is_split(self.partial):  # the parts have their own
+            (self.partial / "images.npy").unlink(missing_ok=True)
         made = sorted(self.partial.iterdir(), key=lambda path: (path.name in DONE, path.name))
         for path in made:
             path.rename(self.out / path.name)

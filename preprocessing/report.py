@@ -21,7 +21,7 @@ def report(summary: dict[str, Any], out: Path) -> Iterator[str]:
         yield f"window {low:g} to {high:g}, measured over {summary['window']['scans']} scans"
     if summary["near_duplicates"]:
         yield (
-            f"{summary['near_duplicates']} pairs of files show the same and may leak between "
+            f"{summary['near_duplicates']} pairs of scans show the same and may leak between "
             f"classes or subjects: {out / 'near_duplicates.jsonl'}"
         )
     if summary["candidates_not_compared"]:

@@ -26,14 +26,20 @@ def parse_split(text: str) -> tuple[float, ...]:
         fractions = tuple(float(part) for part in text.split(","))
     except ValueError:
         fractions = ()
+    check_fractions(fractions, text)
+    return fractions
+
+
+def check_fractions(fractions: tuple[float, ...], given: str) -> None:
+    """Raise `PreprocessingError` unless they are two or three positive numbers that add up to 1."""
     if len(fractions) not in PARTS or not all(0 < f < 1 for f in fractions):
         problem = "is no split"
     elif not math.isclose(math.fsum(fractions), 1, abs_tol=1e-6):
         problem = f"adds up to {math.fsum(fractions):.6g}, not 1"
     else:
-        return fractions
+        return
     raise PreprocessingError(
-        f"--split {text!r} {problem}; it takes fractions for train,val,test (0.8,0.1,0.1) or "
+        f"--split {given!r} {problem}; it takes fractions for train,val,test (0.8,0.1,0.1) or "
         f"train,test (0.8,0.2)",
         exit_code=USAGE,
     )

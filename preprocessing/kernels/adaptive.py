@@ -113,7 +113,8 @@ def blend_tables(keys: Array, tables: Array, out: Array) -> None:
     weight = np.empty(width, np.float32)
     for x in range(width):
         at = np.float32(x) * (np.float32(1) / np.float32(columns)) - np.float32(0.5)
-        weight[x] = at - np.floor(at)
+        # Its floor in whole numbers, as the tile is found below: rounded, `at` may be just under it.
+        weight[x] = max(at - np.float32((2 * x - columns) // (2 * columns)), np.float32(0))
     for y in range(height):
         at = np.float32(y) * (np.float32(1) / np.float32(rows)) - np.float32(0.5)
         upper = int(np.floor(at))

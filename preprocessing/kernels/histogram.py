@@ -9,9 +9,8 @@ from scangan.preprocessing.kernels.jit import kernel
 
 Array = npt.NDArray[Any]
 
-PAIRED_FROM = (
-    1 << 16
-)  # pixels; below, clearing and folding 65,536 counters costs more than it saves
+# Pixels; below, clearing and folding 65,536 counters costs more than it saves.
+PAIRED_FROM = 1 << 16
 
 
 @kernel

@@ -1,7 +1,8 @@
 """The kernels as functions of images: checked, and spread over threads.
 
 Numba is imported when the first of them is called. What a call costs beside OpenCV and scikit-image
-stands in benchmarks/results/preprocessing.md; what bounds it, in docs/kernels.md.
+stands in benchmarks/results/preprocessing.md; what bounds it, in docs/kernels.md. Rows and areas are
+summed in float32: where a prepared pixel covers over a million source pixels, it may be off.
 """
 
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def equalize(images: Images, *, window: Window | None = None, threads: int | Non
         Of the same type and shape, over the whole range of its type:
         ``round(top * (cdf[v] - cdf_min) / (H * W - cdf_min))`` (Gonzalez and Woods, 3.3, with the
         offset that OpenCV's ``equalizeHist`` takes; equal to it on uint8). A constant uint8 image is
-        returned as it is, a constant uint16 one as black.
+        returned as it is, a constant uint16 one as black (white where the window inverts).
 
     Raises
     ------
@@ -75,7 +76,7 @@ def clahe(
     images, window, threads
         As for `equalize`.
     clip : float
-        How many times the mean a bin of a tile's histogram may hold, at least 1.
+        How many times the mean a bin of a tile's histogram may hold, 1 to 1000.
     tiles : int
         Tiles along each side, 1 to 64.
 
@@ -93,9 +94,9 @@ def clahe(
     """
     from scangan.preprocessing.kernels import adaptive, adaptive_deep
 
-    if not clip >= 1 or not 1 <= tiles <= 64:
+    if not 1 <= clip <= 1000 or not 1 <= tiles <= 64:
         raise PreprocessingError(
-            f"clip {clip}, tiles {tiles}: CLAHE takes a clip from 1 and 1 to 64 tiles"
+            f"clip {clip}, tiles {tiles}: CLAHE takes a clip of 1 to 1000 and 1 to 64 tiles"
         )
 
     def one(image: Images) -> Images:
@@ -232,13 +233,13 @@ def _checked(images: Images, window: Window | None) -> Images:
             f"{images.dtype} of shape {images.shape}: "
             f"kernels take uint8 or uint16 images, [H, W] or [N, H, W]"
         )
-    if window is not None and (
-        images.dtype == np.uint8
-        or window[0] == window[1]
-        or not 0 <= min(window) <= max(window) <= 65535
+    if window is not None and not (
+        images.dtype == np.uint16
+        and all(isinstance(end, int | np.integer) and 0 <= end <= 65535 for end in window)
+        and window[0] != window[1]
     ):
         raise PreprocessingError(
-            f"window {window}: it takes two different values of 0..65535, and uint16 images"
+            f"window {window}: it takes two different whole values of 0..65535, and uint16 images"
         )
     contiguous: Any = np.ascontiguousarray(images)
     return contiguous  # type: ignore[no-any-return]

@@ -17,4 +17,6 @@ def may_be_deep(path: Path) -> bool:
         form = sniff(head)
     except (OSError, Rejected):
         return False
-    return form in ("tiff", "dicom", "nifti") or (form == "png" and head[PNG_DEPTH] == 16)
+    return form in ("tiff", "dicom", "nifti") or (
+        form == "png" and head[PNG_DEPTH : PNG_DEPTH + 1] == b"\x10"
+    )

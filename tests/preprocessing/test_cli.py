@@ -11,7 +11,9 @@ import pytest
 from conftest import CLASSES
 from pydicom.data import get_testdata_file
 
-from scangan.preprocessing import load_dataset
+from scangan.preprocessing import PrepOptions, PreprocessingError, load_dataset, prepare_split
+from scangan.preprocessing.reading.reader import read_scans
+from scangan.preprocessing.transforms import prepare_scan
 
 
 def dicom(name):
@@ -143,12 +145,55 @@ def test_a_split_never_tears_a_subject_or_copies(prep, tmp_path, some_scans):
         groups = [item["duplicate_group"] for item in part.items]
         assert all(group <= n for n, group in enumerate(groups))
         for item, image in zip(part.items, part.images):
-            alone = cv2.imread(str(some_scans / item["file"]), cv2.IMREAD_GRAYSCALE)
-            assert abs(float(alone.mean()) - image[image > 0].mean()) < 60
+            data = (some_scans / item["file"]).read_bytes()
+            ((_, scan),) = read_scans(data, PrepOptions())
+            assert np.array_equal(prepare_scan(scan, PrepOptions()), image)
     again, _ = prep(some_scans, "--split", "0.6,0.2,0.2", "--subjects", r"person\d+")
     assert again.returncode == 0 and again.stdout == done.stdout
     other, _ = prep(some_scans, "--split", "0.8,0.2", "--subjects", r"person\d+")
     assert other.returncode == 1 and "split" in other.stderr
+
+
+@pytest.mark.parametrize("fractions", [(0.5, 0.1, 0.1, 0.3), (5, 3), (1.0,)])
+def test_fractions_are_checked_before_anything_is_done(some_scans, tmp_path, fractions):
+    with pytest.raises(PreprocessingError, match="--split"):
+        prepare_split(some_scans, tmp_path / "out", fractions)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_files_beside_scans_that_need_the_window_over_all(prep, tmp_path):
+    source = tmp_path / "source/a"
+    source.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for n in range(6):
+        cv2.imwrite(str(source / f"{n}.png"), rng.integers(0, 4000, (64, 64)).astype(np.uint16))
+    good = (source / "5.png").read_bytes()
+    (source / "header.png").write_bytes(good[:8])
+    (source / "cut.png").write_bytes(good[:1000])
+    (source / "empty.png").write_bytes(b"")
+    (source / "gone.png").symlink_to("nowhere")
+    import pydicom
+
+    for name, slope, spacing in (
+        ("tiny", "1e-310", 1.0),
+        ("huge", "1e40", 1.0),
+        ("far", "1", 1e300),
+    ):
+        file = pydicom.dcmread(dicom("CT_small.dcm"))
+        file.RescaleSlope, file.PixelSpacing = slope, [spacing, spacing]
+        file.save_as(source / f"{name}.dcm")
+    done, out = prep(source.parent)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    dataset = load_dataset(out)
+    assert dataset.counts == {"a": 7}  # the spacing matters only where it is asked for
+    rejects = [json.loads(line) for line in (out / "rejects.jsonl").open()]
+    bad = {"header.png", "cut.png", "empty.png", "gone.png", "tiny.dcm", "huge.dcm"}
+    assert {r["file"].split("/")[1] for r in rejects} == bad
+    assert all(len(np.unique(image)) > 50 for image in dataset.images)
+    low, high = dataset.info["window"]["window"]
+    assert -1100 < low < 10 and 3900 < high < 4100 and dataset.info["window"]["scans"] == 7
+    done, out = prep(source.parent, "--pixel-spacing", "0.5", out="spaced")
+    assert done.returncode == 1 and "no usable scan" in done.stderr
 
 
 def test_a_split_dataset_is_not_mistaken_for_scans_or_for_one_dataset(prep, command, some_scans):

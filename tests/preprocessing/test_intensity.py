@@ -80,12 +80,12 @@ def test_which_window_is_taken(window, has, expected):
     assert choose_window(scan, PrepOptions(window=window), (5.0, 6.0)) == expected
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.int32, np.float32])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32, np.uint32, np.float32])
 @pytest.mark.parametrize("inverted", [False, True])
 @pytest.mark.parametrize("slope", [1.0, -1.0, 0.5])
 @pytest.mark.parametrize("window", [(-160.0, 240.0), (-1024.0, 1975.0), (-3000.0, 90000.0)])
 def test_windowing_is_linear_between_black_and_white(dtype, inverted, slope, window):
-    stored = RNG.integers(0, 3000, (64, 64)).astype(dtype)
+    stored = RNG.integers(0, 256 if dtype is np.uint8 else 3000, (64, 64)).astype(dtype)
     if dtype is np.int16:
         stored -= 1500
     scan = Scan(stored, slope=slope, intercept=-1024.0, inverted=inverted)

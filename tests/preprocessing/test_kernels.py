@@ -116,6 +116,15 @@ def test_clahe_of_8_bits_is_opencvs(clip, tiles):
         assert far(clahe(scan, clip=clip, tiles=tiles), expected) <= 1
 
 
+def test_clahe_has_no_seam_at_any_width_of_a_tile():
+    """Columns right above a tile's centre, where rounding may fall to either side."""
+    wide = cv2.resize(SCANS[0], (1050, 40), interpolation=cv2.INTER_CUBIC)
+    for columns in range(2, 263):
+        scan = np.ascontiguousarray(wide[:, : 4 * columns])
+        expected = cv2.createCLAHE(2.0, (4, 4)).apply(scan)
+        assert far(clahe(scan, tiles=4), expected) <= 1, columns
+
+
 @pytest.mark.parametrize(("clip", "tiles"), [(2.0, 4), (1.0, 3), (8.0, 1)])
 def test_clahe_is_the_textbooks(clip, tiles):
     scan = np.ascontiguousarray(SCANS[0][30:79, 30:71])
@@ -172,6 +181,8 @@ def test_a_constant_image_does_not_divide_by_zero(level):
         (lambda: clahe(np.zeros((0, 4), np.uint8)), "shape"),
         (lambda: clahe(np.zeros((4, 4), np.uint8), clip=0.5), "clip 0.5"),
         (lambda: clahe(np.zeros((4, 4), np.uint8), tiles=65), "tiles 65"),
+        (lambda: clahe(np.zeros((4, 4), np.uint8), clip=float("inf")), "clip inf"),
+        (lambda: equalize(np.zeros((4, 4), np.uint16), window=(0.5, 9)), "window"),
         (lambda: equalize(np.zeros((4, 4), np.uint8), window=(0, 9)), "window"),
         (lambda: equalize(np.zeros((4, 4), np.uint16), window=(9, 9)), "window"),
         (lambda: equalize(np.zeros((4, 4), np.uint16), window=(-1, 9)), "window"),

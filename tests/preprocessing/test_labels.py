@@ -216,3 +216,15 @@ def test_a_list_within_the_folder_and_documents_are_no_scans(tmp_path):
     (tmp_path / "list.csv").write_text("file,class\nx.png,a\n")
     found = find_scans(tmp_path, SourceOptions(labels=tmp_path / "list.csv"))
     assert reasons_of(found) == {"more.png": "not in list.csv"}
+
+
+def test_a_row_without_a_file_name_means_no_file():
+    rows = [Row(2, "", "tumor", None), Row(3, "y", "no", None)]
+    of_file, rejects = assign(rows, ["IM1", "y"], "labels.csv")
+    assert list(of_file) == ["y"]
+    assert rejects[0]["reason"] == "no file name (line 2 of labels.csv)"
+
+
+def test_a_row_without_a_subject_does_not_contradict_one_with():
+    rows = [Row(2, "a", "tumor", None), Row(3, "a", "tumor", "P1")]
+    assert class_of(rows, "error", "labels.csv") == ("tumor", "P1", "")

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 from conftest import BRAIN
 
-from scangan.preprocessing import PrepOptions, PreprocessingError, load_dataset, prepare
+from scangan.preprocessing import (
+    PrepOptions,
+    PreprocessingError,
+    gather,
+    load_dataset,
+    pipeline,
+    prepare,
+    prepare_split,
+)
 from scangan.preprocessing import files as files_module
 
 
@@ -70,8 +78,6 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(deep_scans, tmp_path, 
 
 def test_it_goes_on_and_does_not_start_again(some_scans, tmp_path, monkeypatch):
     _killed_after(15, some_scans, tmp_path / "out", {})
-    from scangan.preprocessing import gather
-
     seen = []
 
     def count(*args):
@@ -81,6 +87,59 @@ def test_it_goes_on_and_does_not_start_again(some_scans, tmp_path, monkeypatch):
     monkeypatch.setattr(gather, "prepare_file", count)
     assert len(prepare(some_scans, tmp_path / "out").images) == 20
     assert 4 <= len(seen) <= 12
+
+
+@pytest.mark.parametrize("change", ["a file's bytes", "a new file", "a file is gone", "nothing"])
+def test_a_window_over_scans_that_are_others_now_is_measured_anew(tmp_path, change):
+    source = tmp_path / "source/a"
+    source.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for n in range(20):
+        image = rng.integers(0, 60_000 if n == 17 else 4000, (40, 40)).astype(np.uint16)
+        cv2.imwrite(str(source / f"{n:02d}.png"), image)
+    _killed_after(9, source.parent, tmp_path / "out", {})
+    if change == "a file's bytes":
+        shutil.copy(source / "03.png", source / "17.png")
+    elif change == "a new file":
+        hot = rng.integers(0, 65_000, (40, 40)).astype(np.uint16)
+        cv2.imwrite(str(source / "99.png"), hot)
+    elif change == "a file is gone":
+        (source / "17.png").unlink()
+    fresh = prepare(source.parent, tmp_path / "fresh")
+    again = prepare(source.parent, tmp_path / "out")
+    assert again.info["window"] == fresh.info["window"]
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("then", [(0.5, 0.3, 0.2), (0.6, 0.4), None])
+@pytest.mark.parametrize("killed", ["write_json", "unlink"])
+def test_killed_with_its_parts_written_leaves_none_of_another_split(
+    some_scans, tmp_path, monkeypatch, then, killed
+):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    if killed == "write_json":  # before split.json
+        monkeypatch.setattr(pipeline, "write_json", stop)
+    else:  # before the images of all parts are removed
+        monkeypatch.setattr(pipeline._Run, "_publish", stop)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_split(some_scans, tmp_path / "out", (0.5, 0.3, 0.2))
+    monkeypatch.undo()
+    if killed == "unlink" and then != (0.5, 0.3, 0.2):
+        with pytest.raises(PreprocessingError, match="split"):
+            run_again(some_scans, tmp_path / "out", then)
+        then = (0.5, 0.3, 0.2)  # it was whole
+    run_again(some_scans, tmp_path / "out", then)
+    run_again(some_scans, tmp_path / "fresh", then)
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def run_again(source, out, fractions):
+    if fractions is None:
+        prepare(source, out)
+    else:
+        prepare_split(source, out, fractions)
 
 
 @pytest.mark.parametrize("change", ["options", "a file's bytes", "a new file", "a file is gone"])
@@ -148,8 +207,6 @@ def test_two_at_once_do_not_mix(some_scans, tmp_path):
 
 def test_a_finished_dataset_is_seen_to_be_so_without_decoding(some_scans, tmp_path, monkeypatch):
     first = prepare(some_scans, tmp_path / "out")
-    from scangan.preprocessing import gather
-
     monkeypatch.setattr(gather, "prepare_file", None)
     assert prepare(some_scans, tmp_path / "out").fingerprint == first.fingerprint
 
@@ -168,11 +225,18 @@ def test_a_folder_that_may_not_be_written_is_named(some_scans, tmp_path):
         prepare(some_scans, tmp_path / "closed/out")
 
 
-def test_a_parent_that_may_not_be_written_is_enough(some_scans, tmp_path):
-    """As where OUT is a mount point: nothing is written beside it."""
+def test_nothing_is_written_beside_out_which_may_be_a_mount_point(
+    some_scans, tmp_path, monkeypatch
+):
     out = tmp_path / "mount/out"
     out.mkdir(parents=True)
-    before = sorted((tmp_path / "mount").iterdir())
+    beside = []
+
+    def look(*args):
+        beside.append([path.name for path in (tmp_path / "mount").iterdir()])
+        return files_module.prepare_file(*args)
+
+    monkeypatch.setattr(gather, "prepare_file", look)
     prepare(some_scans, out)
-    assert sorted((tmp_path / "mount").iterdir()) == before
+    assert beside == [["out"]] * 20
     assert load_dataset(out).fingerprint
