@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from scangan.runtime.console import ScanCommand
+from scangan.runtime.console import ScanCommand, say
 
 
 @click.command("export-onnx", cls=ScanCommand)
@@ -25,9 +25,9 @@ def main(run: Path, out: Path, license: str, citation: str) -> None:
 
     card = export_run(run, out, license=license, citation=citation)
     compared = PARITY_COUNT * max(1, len(card.classes))
-    click.echo(f"parity: at most {card.parity} grey levels from torch over {compared} scans")
+    say(f"parity: at most {card.parity} grey levels from torch over {compared} scans")
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(card.classes)) or "none"
-    click.echo(
+    say(
         f"{card.architecture} {card.size}x{card.size}, classes: {classes}\n"
         f"{out.stat().st_size / 1e6:.1f} MB: {out}; next: gen-scans --model {out}"
     )

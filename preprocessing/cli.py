@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from scangan.runtime.console import ScanCommand
+from scangan.runtime.console import ScanCommand, say
 from scangan.runtime.errors import FAILED
 
 
@@ -111,7 +111,7 @@ def main(source: Path, out: Path, **given: Any) -> None:
         prepare_split(source, out, parse_split(split), options, **common)
     summary = read_summary(out)
     for line in report(summary, out):
-        click.echo(line)
+        say(line)
     if strict and summary["rejected"]:
-        click.echo(f"prep-scans: {summary['rejected']} refused, and --strict was given", err=True)
+        say(f"prep-scans: {summary['rejected']} refused, and --strict was given", err=True)
         click.get_current_context().exit(FAILED)

@@ -104,9 +104,13 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         number = {name: n for n, name in enumerate(classes)}
         labels = np.array([number[item["class"]] for item in items], np.int64)
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise PreprocessingError(f"{path} is damaged ({error}); prepare it again") from error
+        raise PreprocessingError(
+            f"{path} is damaged ({error}); delete it and prepare it again"
+        ) from error
     if len(images) != len(labels) or images.dtype != np.uint8 or images.ndim != 3:
-        raise PreprocessingError(f"{path} is damaged: images and items differ; prepare it again")
+        raise PreprocessingError(
+            f"{path} is damaged: images and items differ; delete it and prepare it again"
+        )
     return PreparedDataset(path, images, labels, classes, items, info)
 
 

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from tempfile import SpooledTemporaryFile
+from typing import IO, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from scangan.preprocessing.duplicates import perceptual_hash
 from scangan.preprocessing.errors import Rejected
@@ -25,6 +25,8 @@ R = TypeVar("R")
 
 SPACINGS = 1e-4, 1e4  # millimetres; beyond, it is no spacing of a scan
 MOST_VALUE = 1e30  # of float32, with room to compute
+LEAST_SLOPE = 1e-20
+IN_MEMORY = 1 << 20  # bytes of prepared scans of a file
 QUEUED = 3  # calls a worker that are made ahead: enough to stay busy, few enough to stay small
 
 
@@ -37,19 +39,37 @@ class Frame:
     """One prepared scan of a file."""
 
     number: int
-    image: npt.NDArray[np.uint8]
     perceptual_hash: str  # 48 hexadecimal digits
     window: Window | None
     subject: str | None
 
 
+def _spool() -> IO[bytes]:
+    return SpooledTemporaryFile(IN_MEMORY)
+
+
 @dataclasses.dataclass
 class FileResult:
-    """What came of one file: its hash, its scans, and for what is refused (frame or None, reason)."""
+    """What came of one file: its hash, its scans, and for what is refused (frame or None, reason).
+
+    The pixels of all frames lie one behind the other in `images`, on disk if they are many: the
+    slices of a few volumes that wait to be written would else fill the memory.
+    """
 
     sha256: str | None = None
     frames: list[Frame] = dataclasses.field(default_factory=list)
+    images: IO[bytes] = dataclasses.field(default_factory=_spool)
     refused: list[tuple[int | None, str]] = dataclasses.field(default_factory=list)
+
+    def add(self, number: int, scan: Scan, options: PrepOptions, dataset: Window | None) -> None:
+        """Prepare a scan and add it; `dataset` is the window over all scans, if it is known."""
+        window = choose_window(scan, options, dataset) if scan.deep else None
+        if scan.deep and window is None:
+            raise WindowNeeded
+        image = prepare_scan(scan, options, window)
+        digits = perceptual_hash(image).astype(">u8").tobytes().hex()
+        self.images.write(image.data)
+        self.frames.append(Frame(number, digits, window, scan.subject))
 
 
 def prepare_file(path: str | Path, options: PrepOptions, window: Window | None) -> FileResult:
@@ -69,7 +89,7 @@ def prepare_file(path: str | Path, options: PrepOptions, window: Window | None) 
             if reason is not None:
                 result.refused.append((number, str(reason)))
             elif isinstance(scan, Scan):
-                result.frames.append(_prepare_frame(number, scan, options, window))
+                result.add(number, scan, options, window)
     except WindowNeeded:
         raise
     except Rejected as reason:
@@ -77,15 +97,6 @@ def prepare_file(path: str | Path, options: PrepOptions, window: Window | None) 
     except Exception as error:  # one odd file must not end the preparing of all others
         return FileResult(result.sha256, refused=[(None, f"cannot be prepared: {error!r:.80}")])
     return result
-
-
-def _prepare_frame(number: int, scan: Scan, options: PrepOptions, dataset: Window | None) -> Frame:
-    window = choose_window(scan, options, dataset) if scan.deep else None
-    if scan.deep and window is None:
-        raise WindowNeeded
-    image = prepare_scan(scan, options, window)
-    digits = perceptual_hash(image).astype(">u8").tobytes().hex()
-    return Frame(number, image, digits, window, scan.subject)
 
 
 def why_not(scan: Scan, options: PrepOptions) -> Rejected | None:
@@ -98,7 +109,7 @@ def why_not(scan: Scan, options: PrepOptions) -> Rejected | None:
     if scan.deep:
         ends = np.array([scan.pixels.min(), scan.pixels.max(), *(scan.window or ())], np.float64)
         ends[:2] = ends[:2] * scan.slope + scan.intercept
-        if not abs(ends).max() < MOST_VALUE or not abs(scan.slope) > 1 / MOST_VALUE:
+        if not abs(ends).max() < MOST_VALUE or not abs(scan.slope) > LEAST_SLOPE:
             return Rejected("its values or its window are beyond reason")
     return None
 
@@ -107,7 +118,7 @@ def survey_file(path: str | Path, options: PrepOptions, survey: Survey) -> None:
     """Add the scans of a file that need the window over all scans, unless the file is refused."""
     wanted: list[Scan] = []
     try:
-        if not may_be_deep(Path(path)):
+        if not may_be_deep(path):
             return
         data = read_file(path)
         if options.duplicates == "drop" and not survey.is_new(hashlib.sha256(data).digest()):

@@ -53,7 +53,9 @@ class Gatherer:
                 try:
                     for scan, result in self._results(scans[done:], window):
                         self._drop_copy(scan, result, journal)
-                        journal.append(*_line(scan, result))
+                        journal.append(
+                            _line(scan, result), result.images if result.frames else None
+                        )
                         done += 1
                         if done % CHUNK == 0 or done == len(scans):
                             refused = f"{journal.refused} refused" if journal.refused else ""
@@ -68,7 +70,7 @@ class Gatherer:
                         ) from None
                     window = survey.window()
                     measured = {"window": list(window), "scans": survey.scans}
-                    journal.append(measured | {"over": over}, [])
+                    journal.append(measured | {"over": over})
         return journal.lines
 
     def hashes(self, scans: list[Source]) -> Iterator[tuple[Source, str | None]]:
@@ -165,9 +167,9 @@ class Gatherer:
             return None
 
 
-def _line(scan: Source, result: FileResult) -> tuple[dict[str, Any], list[Any]]:
-    """The journal's line for a file, and its images."""
-    line = {
+def _line(scan: Source, result: FileResult) -> dict[str, Any]:
+    """The journal's line for a file."""
+    return {
         "file": scan.file,
         "class": scan.class_name,
         "given": scan.subject,
@@ -183,4 +185,3 @@ def _line(scan: Source, result: FileResult) -> tuple[dict[str, Any], list[Any]]:
         ],
         "refused": result.refused,
     }
-    return line, [frame.image for frame in result.frames]

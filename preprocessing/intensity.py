@@ -14,6 +14,7 @@ Window = tuple[float, float]  # physical values shown black and white
 TAILS = 0.001  # share of the pixels beyond each end of a robust window
 SAMPLED = 1 << 16  # pixels of a scan that are looked at
 FARTHEST = 1e9  # values; beyond, nothing fits 16 bits
+LEAST = 1e-30  # of a value; what is less counts as 0
 ROUNDABLE = 1024  # values; of a wider window the ends may be rounded to whole values
 
 
@@ -132,7 +133,8 @@ def _value(key: int) -> float:
     """The middle of the values that have this key."""
     ordered = np.uint32((key << 12) + (1 << 11))
     bits = ordered & np.uint32(0x7FFFFFFF) if ordered >> 31 else ~ordered
-    return float(np.uint32(bits).view(np.float32))
+    value = float(np.uint32(bits).view(np.float32))
+    return value if abs(value) > LEAST else 0.0
 
 
 def _widened(low: float, high: float) -> Window:

@@ -3,12 +3,10 @@
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
-
-import numpy as np
-import numpy.typing as npt
+from typing import IO, Any, BinaryIO, TextIO
 
 from scangan.preprocessing.dataset import NPY_HEADER, npy_header
 
@@ -80,10 +78,12 @@ class Journal:
             self._images.flush()
             os.fsync(self._images.fileno())  # dataset.json must not outlive it in a power cut
 
-    def append(self, line: dict[str, Any], images: list[npt.NDArray[np.uint8]]) -> None:
-        """Add what came of one file; it is safe after the next `flush`."""
-        for image in images:
-            self._images.write(image.data)
+    def append(self, line: dict[str, Any], images: IO[bytes] | None = None) -> None:
+        """Add what came of one file and its images, if any; it is safe after the next `flush`."""
+        if images is not None:
+            images.seek(0)
+            shutil.copyfileobj(images, self._images)
+            images.close()
         self._note(line)
         self._waiting.append(json.dumps(line) + "\n")
         if len(self._waiting) == FLUSHED:

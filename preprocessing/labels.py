@@ -3,7 +3,7 @@
 import csv
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -147,17 +147,24 @@ def _finder(files: list[str]) -> Callable[[str], list[str]]:
             path = path.replace("\\", "/").removeprefix("./")
         if path in by_path:
             return by_path[path]
-        folder, slash, name = path.rpartition("/")
+        folder, _, name = path.rpartition("/")
         for table in (by_name, by_stem):
-            places = [
-                file
-                for place in table.get(name, ())
-                for file in by_path[place]
-                if f"/{place.rpartition('/')[0]}/".endswith(f"/{folder}{slash}")
-            ]
-            if places:
+            if places := tails(table.get(name, ()), folder):
                 return places
         return []
+
+    known: dict[int, dict[str, list[str]]] = {}
+
+    def tails(places: Sequence[str], folder: str) -> list[str]:
+        """The files among `places` whose folders end with `folder`; all tails are found at once."""
+        if id(places) not in known:
+            ends: defaultdict[str, list[str]] = defaultdict(list)
+            known[id(places)] = ends
+            for place in places:
+                above = place.split("/")[:-1]
+                for start in range(len(above) + 1):
+                    ends["/".join(above[start:])] += by_path[place]
+        return known[id(places)].get(folder, [])
 
     return find
 

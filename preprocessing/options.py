@@ -1,7 +1,6 @@
 """What `prep-scans` can be told."""
 
 import dataclasses
-import math
 from typing import Any, Literal, get_args
 
 from scangan.preprocessing.errors import PreprocessingError
@@ -91,7 +90,9 @@ class PrepOptions:
             low, high = map(float, self.window.split(","))
         except ValueError:
             return None
-        return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
+        widest = max(abs(low), abs(high))
+        # No wider than float32 can hold, no narrower than it can tell apart.
+        return (low, high) if widest < 1e30 and high - low > max(1e-6 * widest, 1e-20) else None
 
     def slice_range(self, count: int) -> range:
         """Which of `count` slices ``--slices`` takes; possibly none."""

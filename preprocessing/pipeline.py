@@ -35,6 +35,10 @@ from scangan.runtime.files import naming, only_writer, write_json, write_jsonl
 from scangan.runtime.session import usable_cpus
 
 DONE = ("dataset.json", "split.json")  # either comes last
+MADE = {
+    *DONE, "journal.jsonl", "images.npy", "items.jsonl", "rejects.jsonl", "near_duplicates.jsonl",
+    "preview.png", "train", "val", "test",
+}  # fmt: skip
 
 
 def prepare(
@@ -112,7 +116,12 @@ def prepare_split(
 def read_summary(out: Path) -> dict[str, Any]:
     """The content of ``dataset.json``, or of ``split.json``."""
     name = "split.json" if is_split(out) else "dataset.json"
-    return dict(json.loads((out / name).read_text(encoding="utf-8")))
+    try:
+        return dict(json.loads((out / name).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise PreprocessingError(
+            f"{out / name} is damaged; delete {out} and prepare it again"
+        ) from error
 
 
 class _Run:
@@ -128,7 +137,7 @@ class _Run:
         workers: int | None,
         quiet: bool,
     ) -> None:
-        self.source, self.out = Path(source), Path(out).resolve()
+        self.source, self.out = Path(source), _resolved(Path(out))
         self.options, self.sources = options or PrepOptions(), sources or SourceOptions()
         self.fractions, self.quiet = fractions, quiet
         self.gatherer = Gatherer(self.source, self.options, workers or usable_cpus())
@@ -147,6 +156,8 @@ class _Run:
             raise PreprocessingError(f"{self.source} is prepared already; give a folder of scans")
         found = find_scans(self.source, self.sources)
         self._check_place()
+        if not self.partial.exists() and any((self.out / name).exists() for name in DONE):
+            return self._check_same(found)  # which takes no right to write
         with only_writer(self.out / ".lock"), naming(self.out), _one_cv2_thread():
             if any((self.partial / name).exists() for name in DONE):
                 self._publish()  # killed while it did
@@ -167,9 +178,15 @@ class _Run:
             )
         if self.out.exists() and not self.out.is_dir():
             raise PreprocessingError(f"{self.out} is a file; choose another OUT")
+        if self.source.resolve().is_relative_to(self.out):
+            raise PreprocessingError(
+                f"{self.source} lies in {self.out}; choose an OUT that does not hold SOURCE"
+            )
         if not self.out.is_dir() or any((self.out / name).exists() for name in DONE):
             return
         others = [p.name for p in self.out.iterdir() if p.name not in (".part", ".lock")]
+        if self.partial.is_dir() and {p.name for p in self.partial.iterdir()} - MADE:
+            others.append(".part")  # somebody else's
         if others and not any((self.partial / name).exists() for name in DONE):
             raise PreprocessingError(
                 f"{self.out} exists and is no prepared dataset; choose another OUT"
@@ -252,6 +269,13 @@ class _Run:
         for path in made:
             path.rename(self.out / path.name)
         self.partial.rmdir()
+
+
+def _resolved(out: Path) -> Path:
+    try:
+        return out.resolve()
+    except (OSError, RuntimeError) as error:
+        raise PreprocessingError(f"{out} is a link in a circle; choose another OUT") from error
 
 
 def _nothing_usable(source: Path, made: Assembled) -> str:

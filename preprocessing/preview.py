@@ -65,7 +65,7 @@ def _as_it_came(path: Path, frame: int, options: PrepOptions) -> Grey | None:
     try:
         for number, scan in _scans(path, options):
             if number == frame:
-                if scan.pixels.dtype == np.uint8:
+                if not scan.deep:
                     return np.asarray(scan.pixels, np.uint8)
                 ends = float(scan.pixels.min()), float(scan.pixels.max())
                 low, high = sorted(scan.slope * end + scan.intercept for end in ends)

@@ -76,7 +76,11 @@ class SourceOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """The options as JSON values; of the CSV its name, since it may lie elsewhere tomorrow."""
-        return dataclasses.asdict(self) | {"labels": self.labels and self.labels.name}
+        # Names need not be UTF-8, JSON must be.
+        return {
+            name: value and str(value).encode("utf-8", "backslashreplace").decode()
+            for name, value in dataclasses.asdict(self).items()
+        } | {"labels": self.labels and ascii(self.labels.name)[1:-1]}
 
 
 def _usage(message: str) -> PreprocessingError:

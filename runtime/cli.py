@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scangan.runtime.console import ScanCommand, progress_bar
+from scangan.runtime.console import ScanCommand, progress_bar, say
 
 if TYPE_CHECKING:
     from scangan.runtime.generator import ScanGenerator
@@ -83,7 +83,7 @@ def main(
         made = write_scans(generator, request, out, lambda n: bar.advance(task, n))
     names = ", ".join(generator.classes[n] for n in numbers)
     of = f" of {names}" if names else ""
-    click.echo(f"{made} synthetic scans{of}: {out} (look at {out / 'sheet.png'})")
+    say(f"{made} synthetic scans{of}: {out} (look at {out / 'sheet.png'})")
 
 
 def _default_out(

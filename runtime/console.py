@@ -34,7 +34,7 @@ class ScanCommand(click.Command):
         try:
             return super().make_context(*args, **kwargs)
         except click.UsageError as error:
-            click.echo(f"{self.name}: {error.format_message()} (see {self.name} --help)", err=True)
+            say(f"{self.name}: {error.format_message()} (see {self.name} --help)", err=True)
             raise click.exceptions.Exit(USAGE) from None
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -94,8 +94,20 @@ def explain(error: Exception) -> str:
     return f"unexpected {kind}: {first_line} (--debug shows where; please report it)"
 
 
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line; what a terminal would obey, or cannot show, is escaped.
+
+    File and class names may hold line ends, control characters, bytes that are no text, or letters
+    that the terminal's encoding lacks.
+    """
+    stream = sys.stderr if err else sys.stdout
+    escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    click.echo(escaped.encode(encoding, "backslashreplace").decode(encoding), err=err)
+
+
 def _end(ctx: click.Context, message: str, code: int) -> NoReturn:
-    click.echo(f"{ctx.command.name}: {message}", err=True)
+    say(f"{ctx.command.name}: {message}", err=True)
     ctx.exit(code)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from scangan.runtime.console import INTERRUPTED, ScanCommand
+from scangan.runtime.console import INTERRUPTED, ScanCommand, say
 
 
 @click.command("train-gan", cls=ScanCommand)
@@ -63,16 +63,14 @@ def main(source: Path, out: Path, device: str, quiet: bool, **options: Any) -> N
     checked = TrainOptions(**options)
     command = shlex.join(["train-gan", *sys.argv[1:]])
     try:
-        run = train(
-            source, out, checked, device=device, command=command, report=click.echo, quiet=quiet
-        )
+        run = train(source, out, checked, device=device, command=command, report=say, quiet=quiet)
     except Stopped as stopped:
-        click.echo(f"train-gan: {stopped}", err=True)
+        say(f"train-gan: {stopped}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     best = run.load_best()
     agreement = best.scores["mean_agreement"]
     agrees = "" if agreement is None else f", class agreement {agreement:.0%}"
-    click.echo(
+    say(
         f"best generator ({best.kind}) at {best.kimg:.1f} kimg, "
         f"KID x1000 {best.scores['kid'] * 1000:.1f}{agrees}: {run.path / 'best.safetensors'}\n"
         f"pictures: {run.path / 'samples'}; next: export-onnx {out} -o {out.name}.onnx"

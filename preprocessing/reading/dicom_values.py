@@ -128,8 +128,8 @@ def _monochrome(dataset: "Dataset", frame: int, stored: Array, show: bool) -> Sc
             white = scan.intercept + scan.slope * (2**dataset.BitsStored - 1)
             black = scan.intercept
             return dataclasses.replace(scan, window=(min(black, white), max(black, white)))
-        if inverted:
-            return Scan(255 - scan.pixels)
+        # Shown as stored, from the lowest physical value to the highest.
+        return Scan(255 - scan.pixels if inverted != (scan.slope < 0) else scan.pixels)
     return scan
 
 

@@ -17,8 +17,8 @@ from scangan.preprocessing.reading.scan import Scan
 MOST_BYTES = 1 << 31
 
 
-def read_file(path: str | Path) -> bytes:
-    """Read the bytes of a file; an unreadable one is `Rejected` with the system's reason."""
+def read_file(path: str | Path, most: int = -1) -> bytes:
+    """Read a file, or its first `most` bytes; `Rejected`, with the system's reason, if it can't be."""
     try:
         # Not to wait for ever for somebody to write into a pipe.
         with open(path, "rb", buffering=0, opener=_open_at_once) as file:
@@ -27,7 +27,7 @@ def read_file(path: str | Path) -> bytes:
                 raise Rejected("no regular file")
             if status.st_size > MOST_BYTES:
                 raise Rejected("over 2 GiB")
-            return file.readall()
+            return file.read(most) or b""
     except OSError as error:
         raise Rejected(f"cannot be read: {(error.strerror or str(error)).lower()}") from error
 

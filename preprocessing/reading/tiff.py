@@ -135,8 +135,8 @@ def _through_palette(
     colours = directory.integers(COLOURS)
     if bits > 8 or len(colours) != 3 << bits:
         raise Rejected("damaged TIFF: its palette does not fit")
-    # 16 bits a colour; some writers fill only the lower 8 of them.
-    scale = 257 if colours.max() > 255 else 1
+    # 16 bits a colour, from 8 by times 257 or 256; some writers fill only the lower 8 of them.
+    scale = 256 if colours.max() > 255 else 1
     rgb = (colours.reshape(3, -1).T // scale).astype(np.uint8)
     return np.asarray(luma(np.ascontiguousarray(rgb[None]), "RGB")[0][indices])
 

@@ -1,6 +1,7 @@
 """``prep-scans`` as its users meet it, on every kind of file."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,32 @@ def test_the_last_lines_are_a_table_and_say_where_it_is(prep, some_scans):
     assert lines[-1].startswith(f"20 scans prepared at 64x64, 1 refused: {out}")
     assert "real patients" in lines[-1]
     assert str(out / "rejects.jsonl") in done.stdout
+
+
+def test_names_that_a_terminal_would_obey_or_cannot_show_are_escaped(prep, tmp_path, some_scans):
+    done, _ = prep(tmp_path / "no\nsuch\x1b[31m")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert r"no\nsuch\x1b[31m" in done.stderr
+    (some_scans / CLASSES[0]).rename(some_scans / "ç😀")
+    argv = [sys.executable, "-m", "scangan.preprocessing", some_scans, tmp_path / "out"]
+    env = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(argv, env=env, capture_output=True, timeout=120)
+    assert done.returncode == 0 and r"ç\U0001f600".encode("latin-1") in done.stdout
+    table = tmp_path / os.fsdecode(b"l\xff.csv")
+    table.write_text("file,class\n" + "\n".join(f"{p.name},x" for p in some_scans.rglob("*.jpg")))
+    done, out = prep(some_scans, "--labels", table, out="labelled")
+    assert done.returncode == 0, done.stderr
+    assert load_dataset(out).counts == {"x": 20}
+
+
+def test_an_out_that_is_a_link_in_a_circle_or_damaged_is_named(prep, tmp_path, some_scans):
+    (tmp_path / "loop").symlink_to("loop")
+    done, _ = prep(some_scans, out="loop")
+    assert done.returncode == 1 and "link in a circle" in done.stderr
+    _, out = prep(some_scans)
+    (out / "dataset.json").write_text("{")
+    done, _ = prep(some_scans)
+    assert done.returncode == 1 and "delete" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_the_preview_shows_every_class(prep, some_scans):
@@ -172,6 +199,7 @@ def test_bad_files_beside_scans_that_need_the_window_over_all(prep, tmp_path):
     (source / "cut.png").write_bytes(good[:1000])
     (source / "empty.png").write_bytes(b"")
     (source / "gone.png").symlink_to("nowhere")
+    os.mkfifo(source / "pipe.png")
     import pydicom
 
     for name, slope, spacing in (
@@ -187,7 +215,7 @@ def test_bad_files_beside_scans_that_need_the_window_over_all(prep, tmp_path):
     dataset = load_dataset(out)
     assert dataset.counts == {"a": 7}  # the spacing matters only where it is asked for
     rejects = [json.loads(line) for line in (out / "rejects.jsonl").open()]
-    bad = {"header.png", "cut.png", "empty.png", "gone.png", "tiny.dcm", "huge.dcm"}
+    bad = {"header.png", "cut.png", "empty.png", "gone.png", "pipe.png", "tiny.dcm", "huge.dcm"}
     assert {r["file"].split("/")[1] for r in rejects} == bad
     assert all(len(np.unique(image)) > 50 for image in dataset.images)
     low, high = dataset.info["window"]["window"]
@@ -264,6 +292,8 @@ def test_a_folder_without_classes_is_one_class(prep, some_scans):
         (("--size", "8"), "16 to 1024"),
         (("--equalize", "lots"), "none, global, clahe"),
         (("--window", "5"), "LO,HI"),
+        (("--window", "0,1e-300"), "LO,HI"),
+        (("--window=-1e308,1e308",), "LO,HI"),
         (("--split", "0.5,0.6"), "adds up to 1.1"),
         (("--subjects", "("), "regular expression"),
         (("--slices", "4:2"), "10:90"),

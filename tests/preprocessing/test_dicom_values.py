@@ -1,11 +1,13 @@
 """What the elements of a DICOM file say of its pixels, on files made for it."""
 
 import hashlib
+import io
 
 import cv2
 import numpy as np
 import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
@@ -331,3 +333,24 @@ def test_a_bare_data_set_without_its_transfer_syntax_is_read():
         group = b"\x08\x00\x16\x00UI" if syntax == ExplicitVRLittleEndian else b"\x00\x08\x00\x16UI"
         (scan,) = read_dicom(data[data.index(group) :], PrepOptions())
         np.testing.assert_array_equal(scan.pixels, RAMP)
+
+
+@pytest.mark.parametrize("interpretation", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("slope", [1, -1])
+def test_8_bits_are_dark_where_their_physical_values_are_low(interpretation, slope):
+    dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    dataset.Rows = dataset.Columns = 16
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    dataset.PhotometricInterpretation = interpretation
+    dataset.RescaleSlope, dataset.RescaleIntercept = slope, 0
+    for keyword in ("PixelPaddingValue", "WindowCenter", "WindowWidth"):
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    dataset.PixelData = pixels.tobytes()
+    out = io.BytesIO()
+    dataset.save_as(out)
+    (scan,) = read_dicom(out.getvalue(), PrepOptions())
+    upright = (slope > 0) == (interpretation == "MONOCHROME2")
+    assert np.array_equal(scan.pixels, pixels if upright else 255 - pixels)

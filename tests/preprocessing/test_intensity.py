@@ -107,3 +107,11 @@ def test_whole_values_keep_bins_of_their_own():
 def test_a_window_beyond_what_16_bits_hold_is_fine():
     pixels, ends = to_uint16(hounsfield(), (-1e6, 1e6))
     assert ends == (0, 65535) and pixels.std() > 0
+
+
+def test_zero_is_zero():
+    survey = Survey()
+    image = RNG.integers(0, 1000, (100, 100)).astype(np.uint16)
+    image[:50] = 0
+    survey.add(Scan(image))
+    assert survey.window()[0] == 0

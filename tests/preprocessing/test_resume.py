@@ -197,6 +197,41 @@ def test_ctrl_c_ends_it_soon_and_the_same_command_goes_on(tmp_path):
     assert len(prepare(source, tmp_path / "out").images) == 30 * 240
 
 
+def test_what_is_not_ours_is_neither_removed_nor_published(some_scans, tmp_path):
+    theirs = tmp_path / "out/.part/photos"
+    theirs.mkdir(parents=True)
+    (theirs / "a.png").write_text("holiday")
+    with pytest.raises(PreprocessingError, match="choose another OUT"):
+        prepare(some_scans, tmp_path / "out")
+    inside = shutil.copytree(some_scans, tmp_path / "home/.part")
+    with pytest.raises(PreprocessingError, match="does not hold SOURCE"):
+        prepare(inside, tmp_path / "home")
+    assert (theirs / "a.png").read_text() == "holiday" and len(list(inside.rglob("*.jpg"))) == 20
+
+
+def test_many_slices_wait_on_disk_and_not_in_memory(tmp_path):
+    import nibabel
+    import psutil
+
+    source = tmp_path / "source/a"
+    source.mkdir(parents=True)
+    volume = np.random.default_rng(0).integers(0, 255, (16, 16, 300), dtype=np.uint8)
+    for n in range(16):
+        nibabel.save(nibabel.Nifti1Image(volume + np.uint8(n), np.eye(4)), source / f"{n}.nii")
+    before, most = psutil.Process().memory_info().rss, []
+    real = files_module.prepare_file
+
+    def watch(*args):
+        most.append(psutil.Process().memory_info().rss)
+        return real(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gather, "prepare_file", watch)
+        prepare(source.parent, tmp_path / "out", PrepOptions(size=256), workers=4)
+    assert load_dataset(tmp_path / "out").images.nbytes > 300e6
+    assert max(most) - before < 150e6
+
+
 def test_two_at_once_do_not_mix(some_scans, tmp_path):
     from scangan.runtime.errors import ScanganError
     from scangan.runtime.files import only_writer
