@@ -54,8 +54,8 @@ np.save(sys.argv[3], np.array(images))
 """
 
 
-def make_radiographs(scans, folder, count):
-    """Write `count` different JPEGs of about 1800 x 1300 in two classes."""
+def make(scans, folder, count, change):
+    """Write `count` different JPEGs in two classes, each made of a real scan by `change`."""
     rng = np.random.default_rng(0)
     files = sorted(p for p in scans.rglob("*") if p.suffix in (".jpg", ".jpeg"))
     for index in range(count):
@@ -64,32 +64,23 @@ def make_radiographs(scans, folder, count):
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         scan = cv2.imread(str(files[index % len(files)]), cv2.IMREAD_GRAYSCALE)
-        part = rng.uniform(0.8, 1, 2)
-        rows, columns = (int(n * p) for n, p in zip(scan.shape, part, strict=True))
-        top, left = (
-            rng.integers(n - m + 1) for n, m in zip(scan.shape, (rows, columns), strict=True)
-        )
-        size = (int(rng.integers(1700, 1900)), int(rng.integers(1230, 1370)))
-        big = cv2.resize(
-            scan[top : top + rows, left : left + columns], size, interpolation=cv2.INTER_CUBIC
-        )
-        noisy = np.clip(big + rng.normal(0, 3, big.shape), 0, 255).astype(np.uint8)
+        changed = change(scan, rng)
+        noisy = np.clip(changed + rng.normal(0, 3, changed.shape), 0, 255).astype(np.uint8)
         cv2.imwrite(str(path), noisy, [cv2.IMWRITE_JPEG_QUALITY, 92])
 
 
-def make_small(scans, folder, count):
-    """Write `count` different JPEGs of 64 x 64 in two classes."""
-    rng = np.random.default_rng(0)
-    files = sorted(p for p in scans.rglob("*") if p.suffix in (".jpg", ".jpeg"))
-    for index in range(count):
-        path = folder / f"class{index % 2}" / f"{index:05d}.jpg"
-        if path.exists():
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scan = cv2.imread(str(files[index % len(files)]), cv2.IMREAD_GRAYSCALE)
-        small = cv2.resize(scan, (64, 64), interpolation=cv2.INTER_AREA)
-        noisy = np.clip(small + rng.normal(0, 3, small.shape), 0, 255).astype(np.uint8)
-        cv2.imwrite(str(path), noisy, [cv2.IMWRITE_JPEG_QUALITY, 92])
+def radiograph(scan, rng):
+    """Enlarge a random crop to about 1800 x 1300."""
+    rows, columns = (np.array(scan.shape) * rng.uniform(0.8, 1, 2)).astype(int)
+    top, left = rng.integers(scan.shape[0] - rows + 1), rng.integers(scan.shape[1] - columns + 1)
+    size = (int(rng.integers(1700, 1900)), int(rng.integers(1230, 1370)))
+    crop = scan[top : top + rows, left : left + columns]
+    return cv2.resize(crop, size, interpolation=cv2.INTER_CUBIC)
+
+
+def small(scan, rng):
+    """Shrink to 64 x 64."""
+    return cv2.resize(scan, (64, 64), interpolation=cv2.INTER_AREA)
 
 
 def run(command, out):
@@ -167,9 +158,9 @@ def main():
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--many", type=int, default=20_000)
     given = parser.parse_args()
-    large, small = given.work / "large", given.work / "small"
-    make_radiographs(given.scans, large, given.count)
-    make_small(given.scans, small, given.small)
+    many, tiny = given.work / "large", given.work / "small"
+    make(given.scans, many, given.count, radiograph)
+    make(given.scans, tiny, given.small, small)
     lines = [
         "# prep-scans, the whole command",
         "",
@@ -180,11 +171,11 @@ def main():
         "",
     ]
     title = f"{given.count} JPEG radiographs of about 1800x1300, equalised, to 256"
-    lines += compare(title, large, 256, given.work, given.times)
+    lines += compare(title, many, 256, given.work, given.times)
     lines += compare(
-        f"{given.small} JPEGs of 64x64, equalised, to 64", small, 64, given.work, given.times
+        f"{given.small} JPEGs of 64x64, equalised, to 64", tiny, 64, given.work, given.times
     )
-    lines += memory(small, given.work, 1000, given.many)
+    lines += memory(tiny, given.work, 1000, given.many)
     target = Path(__file__).parent / "results" / "prep-scans.md"
     target.write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
