@@ -137,8 +137,13 @@ def survey_file(path: str | Path, options: PrepOptions, survey: Survey) -> None:
 def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[tuple[T, R]]:
     """Apply `function` on `workers` threads; results come in the order of `items`, a few ahead.
 
-    Threads, since decoders and kernels let go of the GIL. Leaving early drops what waits.
+    Threads, since decoders and kernels let go of the GIL. Leaving early drops what waits. With no
+    workers, `function` is called on the spot.
     """
+    if workers == 0:
+        for item in items:
+            yield item, function(item)
+        return
     waiting: deque[tuple[T, Future[R]]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
