@@ -166,14 +166,14 @@ def main():
         "",
         f"Made by `python benchmarks/whole_preparation.py SCANS WORK --count {given.count} "
         f"--small {given.small} --times {given.times} --many {given.many}`: medians of "
-        f"{given.times} runs in turn, processes from start to end, on a shared machine of "
+        f"{given.times} runs in turn ({5 * given.times} of the small scans), processes from start to end, on a shared machine of "
         f"{os.cpu_count()} cores. Trust ratios, not absolute figures.",
         "",
     ]
     title = f"{given.count} JPEG radiographs of about 1800x1300, equalised, to 256"
     lines += compare(title, many, 256, given.work, given.times)
     lines += compare(
-        f"{given.small} JPEGs of 64x64, equalised, to 64", tiny, 64, given.work, given.times
+        f"{given.small} JPEGs of 64x64, equalised, to 64", tiny, 64, given.work, 5 * given.times
     )
     lines += memory(tiny, given.work, 1000, given.many)
     target = Path(__file__).parent / "results" / "prep-scans.md"
