@@ -166,8 +166,8 @@ def main():
         "",
         f"Made by `python benchmarks/whole_preparation.py SCANS WORK --count {given.count} "
         f"--small {given.small} --times {given.times} --many {given.many}`: medians of "
-        f"{given.times} runs in turn ({5 * given.times} of the small scans), processes from start to end, on a shared machine of "
-        f"{os.cpu_count()} cores. Trust ratios, not absolute figures.",
+        f"{given.times} runs in turn ({5 * given.times} of the small scans), processes from start "
+        f"to end, on a shared machine of {os.cpu_count()} cores. Trust ratios, not absolute figures.",
         "",
     ]
     title = f"{given.count} JPEG radiographs of about 1800x1300, equalised, to 256"
