@@ -93,12 +93,14 @@ def main(source: Path, out: Path, **given: Any) -> None:
 
     Reads PNG, JPEG, TIFF, BMP, DICOM and NIfTI. What can't be used is named in OUT/rejects.jsonl.
     """
+    from scangan.preprocessing.memory import keep_freed_memory
     from scangan.preprocessing.options import PrepOptions
     from scangan.preprocessing.pipeline import prepare, prepare_split, read_summary
     from scangan.preprocessing.report import report
     from scangan.preprocessing.sources import SourceOptions
     from scangan.preprocessing.split import parse_split
 
+    keep_freed_memory()
     split, strict = given.pop("split"), given.pop("strict")
     common = {"workers": given.pop("workers"), "quiet": given.pop("quiet")}
     common["sources"] = SourceOptions(
