@@ -35,6 +35,11 @@ class Assembled:
         number = {name: n for n, name in enumerate(self.classes)}
         return np.array([number[item["class"]] for item in self.items], np.int64)
 
+    @property
+    def copies(self) -> int:
+        """How many items have the same bytes as an earlier one."""
+        return sum(item["duplicate_group"] != n for n, item in enumerate(self.items))
+
 
 def assemble(lines: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> Assembled:
     """Turn the lines of a journal into items and rejects; `rejects` were never tried."""
@@ -147,9 +152,8 @@ def write_split(
         chosen_items = _renumbered([items[i] for i in chosen])
         part = Assembled(chosen_items, [], made.classes, made.window)
         of_all = {key: info[key] for key in OF_ALL}
-        copies = sum(item["duplicate_group"] != n for n, item in enumerate(chosen_items))
         lacks = [made.classes[label] for label in without if number in without[label]]
-        own = {"part": name, "empty_classes": lacks, "duplicates": copies}
+        own = {"part": name, "empty_classes": lacks, "duplicates": part.copies}
         write_dataset(folder / name, part, of_all | own)
         written[name] = {
             "count": len(chosen),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -112,8 +113,12 @@ def to_uint16(scan: Scan, window: Window) -> tuple[npt.NDArray[np.uint16], tuple
         if min(ends) >= 0 and max(ends) <= 65535:
             unsigned = pixels.view(np.uint16) ^ np.uint16(0x8000) if shift else pixels
             return unsigned.astype(np.uint16, copy=False), ends
-    share = (pixels.astype(np.float64) - black) / (white - black)
-    return np.rint(share.clip(0, 1) * 65535).astype(np.uint16), (0, 65535)
+    return np.rint(grey_of(pixels, black, white) * 65535).astype(np.uint16), (0, 65535)
+
+
+def grey_of(pixels: npt.NDArray[Any], black: float, white: float) -> npt.NDArray[np.float64]:
+    """Grey from 0 (`black` and beyond) to 1 (`white` and beyond)."""
+    return ((pixels.astype(np.float64) - black) / (white - black)).clip(0, 1)
 
 
 def _sample(scan: Scan) -> npt.NDArray[np.float32]:

@@ -152,16 +152,16 @@ class _Run:
 
     def run(self) -> None:
         """Prepare, or see that it is done."""
-        if is_prepared(self.source) or is_split(self.source):
+        if _is_done(self.source):
             raise PreprocessingError(f"{self.source} is prepared already; give a folder of scans")
         found = find_scans(self.source, self.sources)
         self._check_place()
-        if not self.partial.exists() and any((self.out / name).exists() for name in DONE):
+        if not self.partial.exists() and _is_done(self.out):
             return self._check_same(found)  # which takes no right to write
         with only_writer(self.out / ".lock"), naming(self.out), _one_cv2_thread():
-            if any((self.partial / name).exists() for name in DONE):
+            if _is_done(self.partial):
                 self._publish()  # killed while it did
-            if any((self.out / name).exists() for name in DONE):
+            if _is_done(self.out):
                 return self._check_same(found)
             with progress_bar("scans", quiet=self.quiet) as bar:
                 request = self.request | {"readers": self.readers}
@@ -182,12 +182,12 @@ class _Run:
             raise PreprocessingError(
                 f"{self.source} lies in {self.out}; choose an OUT that does not hold SOURCE"
             )
-        if not self.out.is_dir() or any((self.out / name).exists() for name in DONE):
+        if not self.out.is_dir() or _is_done(self.out):
             return
         others = [p.name for p in self.out.iterdir() if p.name not in (".part", ".lock")]
         if self.partial.is_dir() and {p.name for p in self.partial.iterdir()} - MADE:
             others.append(".part")  # somebody else's
-        if others and not any((self.partial / name).exists() for name in DONE):
+        if others and not _is_done(self.partial):
             raise PreprocessingError(
                 f"{self.out} exists and is no prepared dataset; choose another OUT"
             )
@@ -234,14 +234,13 @@ class _Run:
         images = np.load(self.partial / "images.npy", mmap_mode="r")
         pairs, leaks, unseen = find_near_duplicates(images, made)
         files = Counter(scan.class_name for scan in found.scans)
-        copies = sum(item["duplicate_group"] != n for n, item in enumerate(made.items))
         info = self.request | {
             "split": list(self.fractions) if self.fractions else None,
             "readers": self.readers,
             "files": tally(files, made),
             "empty_classes": [name for name in found.classes if name not in made.classes],
             "window": made.window,
-            "duplicates": copies,
+            "duplicates": made.copies,
             "near_duplicates": len(leaks),
             "candidates_not_compared": unseen,
             "source_sha256": _digest(
@@ -269,6 +268,11 @@ class _Run:
         for path in made:
             path.rename(self.out / path.name)
         self.partial.rmdir()
+
+
+def _is_done(folder: Path) -> bool:
+    """Whether it holds one of the files that come last."""
+    return is_prepared(folder) or is_split(folder)
 
 
 def _resolved(out: Path) -> Path:

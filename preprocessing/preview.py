@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from scangan.preprocessing.assemble import Assembled
 from scangan.preprocessing.errors import Rejected
-from scangan.preprocessing.intensity import to_uint16
+from scangan.preprocessing.intensity import grey_of, to_uint16
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.reader import read_file, read_scans
 from scangan.preprocessing.reading.scan import Scan
@@ -69,9 +69,8 @@ def _as_it_came(path: Path, frame: int, options: PrepOptions) -> Grey | None:
                     return np.asarray(scan.pixels, np.uint8)
                 ends = float(scan.pixels.min()), float(scan.pixels.max())
                 low, high = sorted(scan.slope * end + scan.intercept for end in ends)
-                pixels, (black, white) = to_uint16(scan, (low, high))
-                share = (pixels.astype(np.float32) - black) / (white - black)
-                return np.asarray(np.rint(255 * share.clip(0, 1)), np.uint8)
+                pixels, ends = to_uint16(scan, (low, high))
+                return np.asarray(np.rint(255 * grey_of(pixels, *ends)), np.uint8)
     except Rejected:
         pass
     return None
@@ -86,12 +85,14 @@ def _scans(path: Path, options: PrepOptions) -> Iterator[tuple[int, Scan]]:
 def _in_square(image: Grey) -> Grey:
     scale = SIDE / max(image.shape)
     shape = max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
-    small = resize(image, shape)
-    if scale > 1:  # whole pixels, so that one sees what is there
-        small = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    if scale > 1:
+        # Pixels stay pixels, so that one sees what is there.
+        image = np.asarray(
+            cv2.resize(image, shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8
+        )
     square = np.full((SIDE, SIDE), PAPER, np.uint8)
     top, left = (SIDE - shape[0]) // 2, (SIDE - shape[1]) // 2
-    square[top : top + shape[0], left : left + shape[1]] = small
+    square[top : top + shape[0], left : left + shape[1]] = resize(image, shape)
     return square
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.preprocessing.geometry import placement
-from scangan.preprocessing.intensity import Window, to_uint16
+from scangan.preprocessing.intensity import Window, grey_of, to_uint16
 from scangan.preprocessing.kernels import clahe, equalize, shrink
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.scan import Scan
@@ -81,9 +81,7 @@ def _prepare_16(
     if options.equalize == "global":
         image = equalize(image, window=ends)
     else:
-        black, white = ends
-        share = (image.astype(np.float32) - black) / (white - black)
-        image = np.rint(share.clip(0, 1) * 65535).astype(np.uint16)
+        image = np.rint(grey_of(image, *ends) * 65535).astype(np.uint16)
     return np.asarray(np.rint(resize(image, shape) / 257), np.uint8)
 
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading import dicom_values
+from scangan.preprocessing.reading.formats import sniff
+from scangan.preprocessing.reading.raster import check_size
 from scangan.preprocessing.reading.scan import Scan
 
 if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.uid import UID
 
-MOST_PIXELS = 1 << 27  # of a frame
 MOST_PIXELS_OF_FILE = 1 << 29
 MOST_INFLATED = 1 << 30  # bytes of a deflated file
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -69,19 +70,6 @@ def read_dicom(data: bytes, options: PrepOptions) -> Iterator[Scan]:
         raise Rejected(f"damaged DICOM: {kind}") from error
 
 
-def _looks_like_dicom(head: bytes) -> bool:
-    """Tell a DICOM file by its first 132 bytes, or an older one by its first element.
-
-    Files without the preamble start with an element of group 2 or 8, as bare data sets do.
-    """
-    if head[128:132] == b"DICM":
-        return True
-    has_vr = head[4:6].isalpha() and head[4:6].isupper()
-    if head[:2] in (b"\x02\0", b"\x08\0"):
-        return has_vr or int.from_bytes(head[4:8], "little") <= 1024
-    return head[:2] in (b"\0\x02", b"\0\x08") and has_vr
-
-
 def _scans(data: bytes, options: PrepOptions) -> Iterator[Scan]:
     dataset = _parse(data)
     from scangan.preprocessing.reading.compressed import decoded_frames, frame_decoder
@@ -99,7 +87,7 @@ def _scans(data: bytes, options: PrepOptions) -> Iterator[Scan]:
 
 
 def _parse(data: bytes) -> "Dataset":
-    if not _looks_like_dicom(data):
+    if sniff(data) != "dicom":
         raise Rejected("no DICOM")
     from pydicom import dcmread
     from pydicom.filereader import read_dataset, read_preamble
@@ -165,14 +153,13 @@ def _check(dataset: "Dataset", native: bool) -> int:
         frames = int(dataset.get("NumberOfFrames") or 1)
     except (TypeError, ValueError):
         raise Rejected("NumberOfFrames is no number") from None
-    if rows * columns > MOST_PIXELS:
-        raise Rejected(f"declares {columns}x{rows} pixels; at most {MOST_PIXELS} are read")
+    check_size(rows, columns)
     if rows * columns * frames > MOST_PIXELS_OF_FILE:
         raise Rejected(
             f"declares {frames} frames of {columns}x{rows} pixels; at most "
             f"{MOST_PIXELS_OF_FILE} pixels are read"
         )
-    if rows * columns * samples < 1 or frames < 1:
+    if samples < 1 or frames < 1:
         raise Rejected(f"declares {frames} frames of {columns}x{rows} pixels")
     if integers:
         _check_integers(dataset, bits)

@@ -144,7 +144,7 @@ def serve() -> None:
             runner.set_option("transfer_syntax_uid", uid.JPEGLossless)
         try:
             frame = gdcm._decode_frame(source, runner)
-        except Exception:
+        except Exception:  # no pixels is the answer that says so
             frame = b""
         _send(answers, {name: runner.get_option(name) for name in CHANGED}, frame)
 

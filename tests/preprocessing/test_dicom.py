@@ -38,7 +38,8 @@ REFUSED = {
     "empty_charset_LEI.dcm": "DICOM without pixels",
     "meta_missing_tsyntax.dcm": NOTHING_DESCRIBED,
     "nested_priv_SQ.dcm": NOTHING_DESCRIBED,
-    "no_meta.dcm": "no DICOM",  # the bytes of its first element are swapped in part
+    # The bytes of its first element are swapped in part.
+    "no_meta.dcm": "not a format that is read (PNG, JPEG, TIFF, BMP, DICOM, NIfTI)",
     "no_meta_group_length.dcm": "DICOM without pixels: RT Image Storage",
     "priv_SQ.dcm": "DICOM without pixels: MR Image Storage",
     "reportsi.dcm": "DICOM without pixels: Basic Text SR Storage",
@@ -66,8 +67,12 @@ def expected_refusal(path):
         return "DICOMDIR: an index of files, without pixels"
     if path.name.startswith("IM0000"):
         return "DICOM without pixels: CT Image Storage"
-    if path.suffix in (".txt", ".dump", ".json", ".icc", ".gz") or path.name == "README":
-        return "no DICOM"
+    if path.suffix == ".gz":
+        return "gzip file of a DICOM; unpack it"
+    if path.suffix == ".icc":
+        return "not a format that is read (PNG, JPEG, TIFF, BMP, DICOM, NIfTI)"
+    if path.suffix in (".txt", ".dump", ".json") or path.name == "README":
+        return "text"
     return REFUSED.get(path.name)
 
 
@@ -264,7 +269,7 @@ def test_a_truncated_file_is_refused():
     data = (FILES / "SC_rgb_jpeg_dcmtk.dcm").read_bytes()
     assert "without its pixels (truncated?)" in reason(data[:-400])
     assert "without its pixels (truncated?)" in reason(data[:200])
-    assert reason(b"") == reason(b"text") == "no DICOM"
+    assert reason(b"") == "empty file" and reason(b"text") == "text"
 
 
 def test_frames_are_decoded_one_at_a_time():

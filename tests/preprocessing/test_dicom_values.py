@@ -303,7 +303,7 @@ def test_a_palette_of_more_than_256_entries_is_applied(syntax):
     [
         ({"Rows": 17}, "short pixel data: 512 of 544 bytes"),
         ({"NumberOfFrames": 2}, "short pixel data: 512 of 1024 bytes"),
-        ({"Rows": 0}, "declares 1 frames of 16x0 pixels"),
+        ({"Rows": 0}, "declares 16x0 pixels"),
         ({"NumberOfFrames": -1}, "declares -1 frames of 16x16 pixels"),
         ({"Rows": 60000, "Columns": 60000}, "declares 60000x60000 pixels; at most 134217728"),
         ({"NumberOfFrames": 3_000_000}, "declares 3000000 frames of 16x16 pixels; at most"),
