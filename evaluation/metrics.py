@@ -1,25 +1,30 @@
-"""How good synthetic scans are: KID, class agreement, variety. One code for training and reports."""
+"""How good synthetic scans are, class by class. One code for training and reports."""
 
 import dataclasses
-import warnings
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline
 
+from scangan.evaluation import manifold
 from scangan.evaluation.errors import EvaluationError
 from scangan.evaluation.features import FeatureExtractor
+from scangan.evaluation.kid import kernel_distances, mean_kernels
+from scangan.evaluation.manifold import Manifold, precision_recall
+from scangan.evaluation.probe import named_right, train_probe
 
 Features = npt.NDArray[np.float32]  # [N, D]
 Labels = npt.NDArray[np.int64]  # [N]
 
 FEWEST = 8  # real scans of a class; fewer say nothing about a distribution
 MOST = 700  # real scans of a class that are used: more cost time and change no score
-HELD_BACK = 0.2  # share of the real scans on which the probe itself is measured
+HELD_BACK = 0.2  # share of the real scans on which the probe is measured where none are held back
+PER_TICK = (
+    100  # scans of a class that training synthesises for a score; so many real ones anchor it
+)
+LOW_VARIETY = 0.5  # of the real class's: below it, a class has begun to collapse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +44,10 @@ class Scores:
         one class.
     variety : dict
         Mean pairwise feature distance inside each class, as a share of the real class's.
+    precision, recall : dict
+        Share of each class's synthetic scans that look like a real one, and of its real scans that
+        the synthetic ones come near to, 0 to 1 (`manifold.precision_recall`). Real scans do not
+        reach 1 either: `RealReference.real_precision` and `real_recall` say what they reach.
     """
 
     n: int
@@ -46,6 +55,8 @@ class Scores:
     class_kid: dict[str, float]
     agreement: dict[str, float]
     variety: dict[str, float]
+    precision: dict[str, float]
+    recall: dict[str, float]
 
     @property
     def mean_class_kid(self) -> float:
@@ -53,92 +64,44 @@ class Scores:
 
         The kernel twin of the intra-FID of Miyato and Koyama 2018. It picks the checkpoint.
         """
-        return float(np.mean(list(self.class_kid.values())))
+        return _mean(self.class_kid.values())
 
     @property
     def mean_agreement(self) -> float | None:
         """Mean of `agreement` over the classes; None for one class."""
-        return float(np.mean(list(self.agreement.values()))) if self.agreement else None
+        return _mean(self.agreement.values()) if self.agreement else None
+
+    @property
+    def mean_precision(self) -> float:
+        """Mean of `precision` over the classes."""
+        return _mean(self.precision.values())
+
+    @property
+    def mean_recall(self) -> float:
+        """Mean of `recall` over the classes."""
+        return _mean(self.recall.values())
+
+    @property
+    def lacking_variety(self) -> tuple[str, ...]:
+        """Classes whose variety is below half of the real one's."""
+        return tuple(name for name, share in self.variety.items() if share < LOW_VARIETY)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, the means among them."""
         return dataclasses.asdict(self) | {
             "mean_class_kid": self.mean_class_kid,
             "mean_agreement": self.mean_agreement,
+            "mean_precision": self.mean_precision,
+            "mean_recall": self.mean_recall,
         }
-
-
-def polynomial_kernel(a: Features, b: Features) -> npt.NDArray[np.float64]:
-    """The kernel of KID, (a·b / D + 1)^3, for all pairs: float64 [len(a), len(b)]."""
-    products = a.astype(np.float64) @ b.astype(np.float64).T
-    return np.asarray((products / a.shape[1] + 1.0) ** 3)
-
-
-def kernel_distances(
-    real: list[Features],
-    synthetic: list[Features],
-    real_kernels: npt.NDArray[np.float64] | None = None,
-) -> tuple[float, npt.NDArray[np.float64]]:
-    """KID (Binkowski et al. 2018) over all classes, and inside each.
-
-    Parameters
-    ----------
-    real, synthetic : list of ndarray
-        Features of each class, float32 [N_k, D], at least two a class.
-    real_kernels : ndarray, optional
-        ``mean_kernels(real)``, where it is known already.
-
-    Returns
-    -------
-    kid : float
-        Unbiased squared MMD between the mixtures in which every class weighs the same, whatever
-        its count.
-    class_kid : ndarray
-        float64 [K]: unbiased squared MMD inside each class. Either may come out below zero.
-    """
-    rr = mean_kernels(real) if real_kernels is None else real_kernels
-    ss = mean_kernels(synthetic)
-    rs = np.array([[polynomial_kernel(a, b).mean() for b in synthetic] for a in real])
-    difference = rr + ss - rs - rs.T
-    return float(difference.mean()), np.diagonal(difference).copy()
-
-
-def mean_kernels(groups: list[Features]) -> npt.NDArray[np.float64]:
-    """Mean kernel between every two groups; a sample is never paired with itself."""
-    means = np.empty((len(groups), len(groups)))
-    for i, a in enumerate(groups):
-        for j, b in enumerate(groups[: i + 1]):
-            kernel = polynomial_kernel(a, b)
-            if i == j:
-                n = len(a)
-                means[i, i] = (kernel.sum() - np.trace(kernel)) / (n * (n - 1))
-            else:
-                means[i, j] = means[j, i] = kernel.mean()
-    return means
-
-
-def mean_pairwise_distance(features: Features) -> float:
-    """Mean Euclidean distance over all pairs of different rows."""
-    x = features.astype(np.float64)
-    squares = (x * x).sum(1)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * x @ x.T, 0))
-    np.fill_diagonal(distances, 0)
-    return float(distances.sum() / (len(x) * (len(x) - 1)))
-
-
-def train_probe(features: Features, labels: Labels) -> Pipeline:
-    """Fit the linear probe of class agreement: balanced, regularised logistic regression."""
-    probe = make_pipeline(
-        StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=300)
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # near the optimum is near enough
-        probe.fit(features, labels)
-    return probe
 
 
 class RealReference:
     """Real scans, ready to score synthetic ones against.
+
+    Synthetic scans are scored against the scans of their class that training held back: a generator
+    gains nothing by copying the others. A class that has fewer than 8 scans on either side of that
+    cut is scored against all its scans. At most 700 scans of a class are used on each side.
 
     Parameters
     ----------
@@ -150,15 +113,24 @@ class RealReference:
         Class names.
     extractor : FeatureExtractor, optional
         By default one on all threads.
+    held_back : ndarray, optional
+        bool [N]: which scans training does not see. By default it sees all.
 
     Attributes
     ----------
+    not_held_back : tuple of str
+        Classes that are scored against all their scans.
     real_kid : float
-        KID of one half of the real scans against the other, classes alike: what a perfect
-        generator would score, about.
+        KID of the scans that training sees against those held back, classes alike: what a perfect
+        generator would score, about. Of a class not held back, one half against the other.
+    mean_real_class_kid : float
+        The same inside the classes, their mean.
+    real_precision, real_recall : float
+        Means over the classes of the same two sides, at most 100 scans of a class standing in for
+        the synthetic ones.
     probe_accuracy : float or None
-        Mean over classes of the share of real scans, held back from a probe, that it names right.
-        None for one class.
+        Mean over classes of the share of held-back scans that a probe trained on the others names
+        right. Of a class not held back, a fifth is kept from the probe. None for one class.
 
     Raises
     ------
@@ -172,37 +144,61 @@ class RealReference:
         labels: Labels,
         classes: tuple[str, ...],
         extractor: FeatureExtractor | None = None,
+        *,
+        held_back: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         self.classes = tuple(classes)
         self._extract = extractor or FeatureExtractor()
+        if held_back is None:
+            held_back = np.zeros(len(labels), bool)
         rng = np.random.default_rng(0)
-        self._real: list[Features] = []
-        for k, name in enumerate(self.classes):
-            of_class = np.flatnonzero(labels == k)
-            if len(of_class) < FEWEST:
+        shuffled = [rng.permutation(np.flatnonzero(labels == k)) for k in range(len(self.classes))]
+        self._check_counts([len(of_class) for of_class in shuffled])
+        sides = [self._two_sides(images, of_class, held_back) for of_class in shuffled]
+        self.not_held_back = tuple(
+            name for name, side in zip(self.classes, sides, strict=True) if side.seen is None
+        )
+        self._real = [Manifold(side.reference) for side in sides]
+        self._real_kernels = mean_kernels([m.features for m in self._real])
+        self._measure_anchors(sides)
+        self._probe, self.probe_accuracy = self._train_probe(sides)
+
+    def _check_counts(self, counts: list[int]) -> None:
+        for name, count in zip(self.classes, counts, strict=True):
+            if count < FEWEST:
                 raise EvaluationError(
-                    f"class {name!r} has {len(of_class)} scans; scoring needs at least {FEWEST}: "
+                    f"class {name!r} has {count} scans; scoring needs at least {FEWEST}: "
                     f"add scans, merge classes or leave it out"
                 )
-            chosen = rng.permutation(of_class)[:MOST]
-            self._real.append(self._extract(images[chosen]))
-        self._spread = [mean_pairwise_distance(f) for f in self._real]
-        self._real_kernels = mean_kernels(self._real)
-        halves = [(f[: len(f) // 2], f[len(f) // 2 :]) for f in self._real]
-        self.real_kid, _ = kernel_distances([a for a, _ in halves], [b for _, b in halves])
-        self._probe: Pipeline | None = None
-        self.probe_accuracy: float | None = None
-        if len(self.classes) > 1:
-            self._probe = train_probe(np.concatenate(self._real), _labels(self._real))
-            self.probe_accuracy = self._held_back_accuracy()
 
-    def _held_back_accuracy(self) -> float:
-        # Rows were shuffled above, so the first ones of a class are a random part of it.
-        cut = [max(1, round(len(f) * HELD_BACK)) for f in self._real]
-        held = [f[:c] for f, c in zip(self._real, cut, strict=True)]
-        kept = [f[c:] for f, c in zip(self._real, cut, strict=True)]
-        probe = train_probe(np.concatenate(kept), _labels(kept))
-        return float(np.mean([(probe.predict(f) == k).mean() for k, f in enumerate(held)]))
+    def _two_sides(
+        self, images: npt.NDArray[np.uint8], of_class: Labels, held_back: npt.NDArray[np.bool_]
+    ) -> "_Sides":
+        held, seen = of_class[held_back[of_class]], of_class[~held_back[of_class]]
+        if min(len(held), len(seen)) < FEWEST:
+            return _Sides(self._extract(images[of_class[:MOST]]), None)
+        return _Sides(self._extract(images[held[:MOST]]), self._extract(images[seen[:MOST]]))
+
+    def _measure_anchors(self, sides: list["_Sides"]) -> None:
+        pairs = [side.for_anchors() for side in sides]
+        self.real_kid, class_kid = kernel_distances(
+            [real for real, _ in pairs], [as_if for _, as_if in pairs]
+        )
+        self.mean_real_class_kid = _mean(class_kid.tolist())
+        precision, recall = zip(
+            *(precision_recall(Manifold(a), Manifold(b[:PER_TICK])) for a, b in pairs), strict=True
+        )
+        self.real_precision, self.real_recall = _mean(precision), _mean(recall)
+
+    def _train_probe(self, sides: list["_Sides"]) -> tuple[Pipeline | None, float | None]:
+        if len(self.classes) < 2:
+            return None, None
+        pairs = [side.for_probe() for side in sides]
+        probe = train_probe([learnt for _, learnt in pairs])
+        accuracy = _mean(named_right(probe, [asked for asked, _ in pairs]))
+        if self.not_held_back:  # measured; now it may learn from what it was asked about
+            probe = train_probe([s.reference if s.seen is None else s.seen for s in sides])
+        return probe, accuracy
 
     def score(self, images: npt.NDArray[np.uint8], labels: Labels) -> Scores:
         """Score synthetic scans.
@@ -212,30 +208,55 @@ class RealReference:
         images : ndarray
             uint8 [N, H, W].
         labels : ndarray
-            int64 [N], the classes that were asked for; at least two scans of every class.
+            int64 [N], the classes that were asked for; at least four scans of every class.
         """
         features = self._extract(images)
         groups = [features[labels == k] for k in range(len(self.classes))]
-        if min(map(len, groups)) < 2:
-            raise EvaluationError("scoring needs at least two synthetic scans of every class")
-        kid, class_kid = kernel_distances(self._real, groups, self._real_kernels)
-        agreement = {}
-        if self._probe is not None:
-            named = self._probe.predict(features)
-            agreement = {
-                name: float((named[labels == k] == k).mean()) for k, name in enumerate(self.classes)
-            }
-        spread = [mean_pairwise_distance(f) for f in groups]
+        if min(map(len, groups)) < manifold.FEWEST:
+            raise EvaluationError(
+                f"scoring needs at least {manifold.FEWEST} synthetic scans of every class"
+            )
+        synthetic = [Manifold(f) for f in groups]
+        kid, class_kid = kernel_distances(
+            [m.features for m in self._real], [m.features for m in synthetic], self._real_kernels
+        )
+        agreement = [] if self._probe is None else named_right(self._probe, groups)
+        pairs = list(zip(self._real, synthetic, strict=True))
+        precision, recall = zip(*(precision_recall(r, s) for r, s in pairs), strict=True)
         return Scores(
             n=len(images),
             kid=kid,
-            class_kid=dict(zip(self.classes, class_kid.tolist(), strict=True)),
-            agreement=agreement,
-            variety={
-                name: spread[k] / max(self._spread[k], 1e-12) for k, name in enumerate(self.classes)
-            },
+            class_kid=self._by_class(class_kid.tolist()),
+            agreement=self._by_class(agreement) if agreement else {},
+            variety=self._by_class([s.spread / max(r.spread, 1e-12) for r, s in pairs]),
+            precision=self._by_class(precision),
+            recall=self._by_class(recall),
         )
 
+    def _by_class(self, values: Collection[float]) -> dict[str, float]:
+        return dict(zip(self.classes, values, strict=True))
 
-def _labels(groups: list[Features]) -> Labels:
-    return np.repeat(np.arange(len(groups)), [len(f) for f in groups])
+
+class _Sides(NamedTuple):
+    """Features of the real scans of a class, in random order."""
+
+    reference: Features  # what synthetic scans are scored against
+    seen: Features | None  # by training; None: no scan of the class counts as held back
+
+    def for_anchors(self) -> tuple[Features, Features]:
+        """Real scans, and others in the place of synthetic ones."""
+        if self.seen is not None:
+            return self.reference, self.seen
+        half = len(self.reference) // 2
+        return self.reference[:half], self.reference[half:]
+
+    def for_probe(self) -> tuple[Features, Features]:
+        """Scans to measure a probe on, and others to train it on."""
+        if self.seen is not None:
+            return self.reference, self.seen
+        cut = max(1, round(len(self.reference) * HELD_BACK))
+        return self.reference[:cut], self.reference[cut:]
+
+
+def _mean(values: Collection[float]) -> float:
+    return float(np.mean(list(values)))

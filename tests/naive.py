@@ -136,3 +136,17 @@ def clahe(image, clip, tiles, low=0, high=255):
                     level = np.interp(through[y, x], np.arange(257), tables[tile])
                     out[y, x] += wy * wx * level
     return out
+
+
+def precision_recall(real, synthetic, k=3):
+    """Improved precision and recall (Kynkäänniemi et al. 2019), pair by pair."""
+
+    def share(queries, centres):
+        radii = [
+            sorted(math.dist(a, b) for j, b in enumerate(centres) if i != j)[k - 1]
+            for i, a in enumerate(centres)
+        ]
+        inside = [any(math.dist(q, a) <= r for a, r in zip(centres, radii)) for q in queries]
+        return sum(inside) / len(inside)
+
+    return share(synthetic, real), share(real, synthetic)

@@ -1,6 +1,7 @@
-"""Scores against slow twins, and on real scans."""
+"""Scores on real scans."""
 
-import naive
+import json
+
 import numpy as np
 import pytest
 
@@ -13,42 +14,22 @@ def reference(prepared):
     return metrics.RealReference(prepared.images, prepared.labels, prepared.classes)
 
 
-def _features(seed, n, shift=0.0):
-    return (np.random.default_rng(seed).normal(size=(n, 7)) + shift).astype(np.float32)
+@pytest.fixture
+def held_back(prepared):
+    """A third of the scans of every class."""
+    return np.arange(len(prepared.labels)) % 3 == 0
 
 
-def test_kid_of_each_class_is_the_naive_one():
-    real, synthetic = [_features(0, 9), _features(1, 12)], [_features(2, 5, 1), _features(3, 8)]
-    _, by_class = metrics.kernel_distances(real, synthetic)
-    want = [naive.kernel_distance(a, b) for a, b in zip(real, synthetic)]
-    assert by_class == pytest.approx(want, rel=1e-9)
+def _pixels(images):
+    """A feature extractor that costs nothing."""
+    return images[:, ::4, ::4].reshape(len(images), -1).astype(np.float32) / 255
 
 
-def test_kid_of_one_class_is_the_naive_one():
-    kid, _ = metrics.kernel_distances([_features(0, 9)], [_features(2, 6, 1)])
-    assert kid == pytest.approx(naive.kernel_distance(_features(0, 9), _features(2, 6, 1)))
-
-
-def test_kid_weighs_classes_alike_whatever_their_counts():
-    few, many = [_features(0, 40), _features(1, 4000, 3)], [_features(2, 4000), _features(3, 40, 3)]
-    same_mixture, _ = metrics.kernel_distances(few, many)
-    moved, _ = metrics.kernel_distances(few, [many[0], many[1] + 2])
-    assert abs(same_mixture) < 0.1 * moved
-
-
-def test_known_kernels_change_nothing():
-    real, synthetic = [_features(0, 9), _features(1, 12)], [_features(2, 5), _features(3, 8)]
-    known = metrics.kernel_distances(real, synthetic, metrics.mean_kernels(real))
-    fresh = metrics.kernel_distances(real, synthetic)
-    assert known[0] == fresh[0] and np.array_equal(known[1], fresh[1])
-
-
-def test_mean_pairwise_distance_is_the_naive_one():
-    x = _features(0, 8)
-    want = np.mean(
-        [np.linalg.norm(a - b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j]
-    )
-    assert metrics.mean_pairwise_distance(x) == pytest.approx(want)
+def _with_noise(images, where):
+    changed = np.array(images)
+    noise = np.random.default_rng(0).integers(0, 256, images.shape, dtype=np.uint8)
+    changed[where] = noise[where]
+    return changed
 
 
 def test_real_scans_score_as_real(reference, prepared):
@@ -75,10 +56,134 @@ def test_right_scans_under_wrong_names_are_seen_by_class_and_not_by_kid(referenc
     assert swapped.mean_agreement < 0.1
 
 
-def test_one_scan_over_and_over_has_no_variety(reference, prepared):
+def test_one_scan_over_and_over_has_no_variety_and_recalls_only_itself(reference, prepared):
     labels = np.repeat(np.arange(4), 5)
     firsts = np.stack([prepared.images[prepared.labels == k][0] for k in labels])
-    assert max(reference.score(firsts, labels).variety.values()) < 1e-3
+    scores = reference.score(firsts, labels)
+    assert max(scores.variety.values()) < 1e-3
+    assert scores.lacking_variety == prepared.classes
+    assert scores.mean_precision == 1  # each is a real scan
+    assert max(scores.recall.values()) <= 2 / 60
+
+
+def test_only_classes_under_half_the_variety_are_lacking(reference, prepared):
+    collapsed = np.array(prepared.images)
+    of_class = prepared.labels == 2
+    collapsed[of_class] = collapsed[of_class][0]
+    assert reference.score(collapsed, prepared.labels).lacking_variety == (prepared.classes[2],)
+
+
+def test_other_real_scans_come_near_the_anchors(prepared):
+    third = np.arange(len(prepared.labels)) % 3
+    known, others = third < 2, third == 2
+    images, labels, held_back = (x[known] for x in (prepared.images, prepared.labels, third == 0))
+    reference = metrics.RealReference(images, labels, prepared.classes, held_back=held_back)
+    scores = reference.score(prepared.images[others], prepared.labels[others])
+    assert scores.kid == pytest.approx(reference.real_kid, abs=0.05)
+    assert scores.mean_precision == pytest.approx(reference.real_precision, abs=0.1)
+    assert scores.mean_recall == pytest.approx(reference.real_recall, abs=0.1)
+    assert reference.real_precision > 0.7 < reference.real_recall
+
+
+def test_anchors_are_the_scores_of_the_scans_that_training_sees(prepared, held_back):
+    reference = metrics.RealReference(
+        prepared.images, prepared.labels, prepared.classes, _pixels, held_back=held_back
+    )
+    scores = reference.score(prepared.images[~held_back], prepared.labels[~held_back])
+    assert reference.real_kid == pytest.approx(scores.kid)
+    assert reference.real_precision == pytest.approx(scores.mean_precision)
+    assert reference.real_recall == pytest.approx(scores.mean_recall)
+
+
+def test_anchors_put_no_more_scans_in_the_place_of_synthetic_ones_than_a_tick(monkeypatch):
+    counts = []
+
+    def counted(real, synthetic):
+        counts.append((len(real.features), len(synthetic.features)))
+        return 1.0, 1.0
+
+    monkeypatch.setattr(metrics, "precision_recall", counted)
+    images = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)
+    metrics.RealReference(
+        images, np.zeros(200, np.int64), ("all",), _pixels, held_back=np.arange(200) < 20
+    )
+    assert counts == [(20, metrics.PER_TICK)]
+
+
+def test_only_held_back_scans_are_scored_against_and_only_the_others_teach(prepared, held_back):
+    def scored(images):
+        reference = metrics.RealReference(
+            images, prepared.labels, prepared.classes, _pixels, held_back=held_back
+        )
+        assert reference.not_held_back == ()
+        scores = reference.score(prepared.images // 2, prepared.labels).to_dict()
+        taught = {k: scores.pop(k) for k in ("agreement", "mean_agreement")}
+        return scores, taught, reference.probe_accuracy
+
+    scores, taught, accuracy = scored(prepared.images)
+    other_scores, same_taught, other_accuracy = scored(_with_noise(prepared.images, held_back))
+    assert same_taught == taught and other_accuracy < accuracy
+    for measure in ("kid", "class_kid", "variety", "precision", "recall"):
+        assert other_scores[measure] != scores[measure]
+    same_scores, other_taught, _ = scored(_with_noise(prepared.images, ~held_back))
+    assert same_scores == scores and other_taught != taught
+
+
+def test_class_with_few_held_back_scans_is_scored_against_all_of_them(prepared, held_back):
+    few = held_back & ((prepared.labels != 1) | (np.cumsum(prepared.labels == 1) < 20))
+    assert (few & (prepared.labels == 1)).sum() == metrics.FEWEST - 1
+    partly, never = (
+        metrics.RealReference(
+            prepared.images, prepared.labels, prepared.classes, _pixels, held_back=mask
+        )
+        for mask in (few, None)
+    )
+    assert partly.not_held_back == (prepared.classes[1],)
+    assert never.not_held_back == prepared.classes
+    images = prepared.images // 2
+    one, other = (r.score(images, prepared.labels) for r in (partly, never))
+    same = [one.class_kid[k] == pytest.approx(other.class_kid[k]) for k in prepared.classes]
+    assert same == [False, True, False, False]
+
+
+def test_probe_learns_in_the_end_from_every_scan_that_is_not_held_back(
+    prepared, held_back, monkeypatch
+):
+    sizes = []
+    train_probe = metrics.train_probe
+    monkeypatch.setattr(
+        metrics,
+        "train_probe",
+        lambda groups: sizes.append([*map(len, groups)]) or train_probe(groups),
+    )
+    for mask in (held_back, None):
+        metrics.RealReference(
+            prepared.images, prepared.labels, prepared.classes, _pixels, held_back=mask
+        )
+    assert sizes == [[40] * 4, [48] * 4, [60] * 4]  # of 60 a class
+
+
+def test_class_with_few_scans_to_train_on_is_scored_against_all_of_them(prepared):
+    held_back = np.arange(len(prepared.labels)) >= 5  # the first class keeps five, others none
+    reference = metrics.RealReference(
+        prepared.images, prepared.labels, prepared.classes, _pixels, held_back=held_back
+    )
+    assert reference.not_held_back == prepared.classes
+
+
+def test_scores_are_json_values_with_their_means(reference, prepared):
+    scores = reference.score(prepared.images[::2], prepared.labels[::2])
+    values = json.loads(json.dumps(scores.to_dict()))
+    for measure in ("class_kid", "agreement", "precision", "recall"):
+        assert tuple(values[measure]) == prepared.classes
+        name = f"mean_{measure}"
+        assert values[name] == pytest.approx(np.mean(list(values[measure].values())))
+        assert values[name] == getattr(scores, name)
+
+
+def test_too_few_synthetic_scans_are_refused(reference, prepared):
+    with pytest.raises(EvaluationError, match="at least 4 synthetic scans of every class"):
+        reference.score(prepared.images[:12], np.repeat(np.arange(4), 3))
 
 
 def test_scores_are_the_same_every_time(reference, prepared):
