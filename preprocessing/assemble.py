@@ -64,6 +64,7 @@ def assemble(lines: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> Asse
                     "duplicate_group": group,
                     "window": frame["window"],
                     "perceptual_hash": frame["perceptual_hash"],
+                    "enlarged": frame["enlarged"],
                 }
             )
     made.classes = tuple(sorted({str(item["class"]) for item in made.items}))

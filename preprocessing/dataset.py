@@ -33,7 +33,8 @@ class PreparedDataset:
     items : list of dict
         A record per image: ``file``, ``sha256``, ``class``, ``subject``, ``frame``,
         ``duplicate_group`` (the index of the first item with these bytes), ``window`` (physical
-        values that are black and white; None for 8 bits as they came), ``perceptual_hash``.
+        values that are black and white; None for 8 bits as they came), ``perceptual_hash``,
+        ``enlarged`` (whether the scan is smaller than `size`).
     info : dict
         The content of ``dataset.json``.
     """

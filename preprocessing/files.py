@@ -13,6 +13,7 @@ import numpy as np
 
 from scangan.preprocessing.duplicates import perceptual_hash
 from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.geometry import placement
 from scangan.preprocessing.intensity import Survey, Window, choose_window, thinned
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.depth import may_be_deep
@@ -42,6 +43,7 @@ class Frame:
     perceptual_hash: str  # 48 hexadecimal digits
     window: Window | None
     subject: str | None
+    enlarged: bool  # it is smaller than it was prepared
 
 
 def _spool() -> IO[bytes]:
@@ -69,7 +71,9 @@ class FileResult:
         image = prepare_scan(scan, options, window)
         digits = perceptual_hash(image).astype(">u8").tobytes().hex()
         self.images.write(image.data)
-        self.frames.append(Frame(number, digits, window, scan.subject))
+        height, width = scan.pixels.shape
+        enlarged = placement(height, width, options, scan.spacing).enlarges
+        self.frames.append(Frame(number, digits, window, scan.subject, enlarged))
 
 
 def prepare_file(path: str | Path, options: PrepOptions, window: Window | None) -> FileResult:

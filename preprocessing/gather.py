@@ -192,6 +192,7 @@ def _line(scan: Source, result: FileResult) -> dict[str, Any]:
                 "subject": scan.subject or frame.subject,
                 "window": frame.window,
                 "perceptual_hash": frame.perceptual_hash,
+                "enlarged": frame.enlarged,
             }
             for frame in result.frames
         ],

@@ -15,6 +15,12 @@ class Placement(NamedTuple):
     shape: tuple[int, int]  # rows and columns after resizing, at most the square
     corner: tuple[int, int]  # where their first row and column go
 
+    @property
+    def enlarges(self) -> bool:
+        """Whether the scan has fewer rows or columns than it is given."""
+        used = (part.stop - part.start for part in self.source)
+        return any(pixels < given for pixels, given in zip(used, self.shape, strict=True))
+
 
 def placement(
     height: int,
