@@ -1,9 +1,5 @@
 """A run to a model file: export, check against torch, write the card last."""
 
-import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -14,17 +10,16 @@ import onnx
 import torch
 
 from scangan.export.errors import ExportError
-from scangan.export.network import ShippedGenerator
+from scangan.export.graph import to_onnx
 from scangan.runtime.card import KEY, ModelCard
 from scangan.runtime.files import written_whole
 from scangan.runtime.latents import UNCONDITIONAL, draw_latents
 from scangan.runtime.modelfile import graph_sha256, read_model_file
 from scangan.runtime.session import open_session
-from scangan.training.networks import Generator
+from scangan.training.networks import Generator, GeneratorBank
 from scangan.training.run import Run
 from scangan.training.scoring import to_grey
 
-OPSET, IR_VERSION = 18, 10  # read by onnxruntime 1.18 and later
 PARITY_SEED, PARITY_COUNT = 0, 64  # latents of each class that are compared
 MOST_GREY_LEVELS = 1
 
@@ -91,7 +86,7 @@ def export_run(
     return card
 
 
-def _check_parity(model: bytes, generator: Generator, latent: int) -> int:
+def _check_parity(model: bytes, generator: Generator | GeneratorBank, latent: int) -> int:
     parity = measure_parity(model, generator, latent)
     if parity > MOST_GREY_LEVELS:
         raise ExportError(
@@ -110,82 +105,24 @@ def _recipe(config: dict[str, Any], kind: str, kimg: float) -> dict[str, Any]:
     }
 
 
-def to_onnx(generator: Generator, latent: int) -> onnx.ModelProto:
-    """Turn a generator into an ONNX model with the signature of docs/model-format.md."""
-    shipped = ShippedGenerator(generator).eval()
-    # Two samples: torch.export would take a batch of one for a constant.
-    examples: dict[str, torch.Tensor] = {"z": torch.zeros(2, latent)}
-    if generator.classes:
-        examples["label"] = torch.zeros(2, dtype=torch.int64)
-    batch = torch.export.Dim("n")
-    with _silence():
-        program = torch.onnx.export(
-            shipped,
-            (),
-            kwargs=examples,
-            input_names=list(examples),
-            output_names=["image"],
-            dynamic_shapes={name: {0: batch} for name in examples},
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    assert program is not None
-    return _pinned(program.model_proto)
-
-
-def _pinned(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Pin versions and drop what the exporter notes for itself (source lines, local paths)."""
-    model.ir_version = IR_VERSION
-    model.producer_name, model.producer_version = "scangan", version("scangan")
-    model.ClearField("metadata_props")
-    model.ClearField("functions")
-    del model.opset_import[:]
-    model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
-    model.graph.name = "generator"
-    model.graph.ClearField("value_info")
-    model.graph.ClearField("metadata_props")
-    for part in (*model.graph.node, *model.graph.input, *model.graph.output):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    for tensor in model.graph.initializer:
-        tensor.ClearField("metadata_props")
-        tensor.ClearField("doc_string")
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-@contextlib.contextmanager
-def _silence() -> Any:
-    """Keep torch's exporter from talking about itself (missing torchvision, its own steps)."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
-
-
 @torch.no_grad()
-def measure_parity(model: bytes, generator: Generator, latent: int) -> int:
-    """Compare a serialised model with the generator it came from: largest difference in grey levels."""
+def measure_parity(model: bytes, generator: Generator | GeneratorBank, latent: int) -> int:
+    """Compare a serialised model with the generator it came from: largest difference in grey levels.
+
+    The classes take turns within every batch, so that a scan of a wrong class would be seen too.
+    """
     session = open_session(model, threads=1)
+    numbers = range(generator.classes) if generator.classes else [UNCONDITIONAL]
+    latents = [draw_latents(PARITY_SEED, k, range(PARITY_COUNT), latent) for k in numbers]
+    z = np.stack(latents, axis=1).reshape(-1, latent)
+    label = np.tile(np.array(numbers, np.int64), PARITY_COUNT)
     worst = 0
-    numbers = (
-        range(generator.classes) if generator.classes else range(UNCONDITIONAL, UNCONDITIONAL + 1)
-    )
-    for number in numbers:
-        z = draw_latents(PARITY_SEED, number, range(PARITY_COUNT), latent)
-        label = np.full(PARITY_COUNT, number, np.int64)
-        feed = {"z": z, "label": label} if generator.classes else {"z": z}
-        got = session.run(["image"], feed)[0][:, 0]
-        want = to_grey(generator(torch.from_numpy(z), torch.from_numpy(label)))
+    for i in range(0, len(z), PARITY_COUNT):
+        batch = {"z": z[i : i + PARITY_COUNT], "label": label[i : i + PARITY_COUNT]}
+        want = to_grey(generator(*map(torch.from_numpy, batch.values())))
+        if not generator.classes:
+            del batch["label"]
+        got = session.run(["image"], batch)[0][:, 0]
         worst = max(worst, int(np.abs(got.astype(np.int16) - want).max()))
     return worst
 

@@ -1,17 +1,18 @@
-"""The generator as it is shipped: BatchNorm folded, uint8 out."""
+"""The generator as it is shipped: BatchNorm folded, the class in full or in part, uint8 out."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scangan.training.networks import FIRST, ConditionalBatchNorm, Generator
+from scangan.training.networks import ConditionalBatchNorm, Generator, blend
 
 
 class ShippedGenerator(nn.Module):
     """A generator in evaluation mode with its normalisation folded away, exactly.
 
-    An unconditional BatchNorm goes into the weights before it. A conditional one becomes a scale
-    and a shift looked up by class: ``x * scale[label] + shift[label]``.
+    A plain BatchNorm goes into the weights before it. A conditional one becomes a scale and a shift
+    looked up by class: ``x * scale[label] + shift[label]``. The tables of the classes are blended
+    once, by the `share` that the generator has.
 
     Parameters
     ----------
@@ -21,55 +22,66 @@ class ShippedGenerator(nn.Module):
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
-        self.conditional = bool(generator.classes)
+        self.by_norm, self.by_product = generator.by_norm, generator.by_product
+        self.first_map, self.leak = generator.first_map, generator.leak
+        share = generator.share if generator.ramped else None
         weights = [up.get_parameter("weight") for up in (generator.dense, *generator.ups)]
+        self.layers = len(weights)
         for i, (weight, norm) in enumerate(zip(weights, generator.norms, strict=True)):
-            scale, shift = _affine(norm)
             folded = weight.detach().double()
-            if not self.conditional and i == 0:
-                # The dense layer's rows are [channel, y, x], so each channel owns 16 of them.
-                scale, shift = (t.repeat_interleave(FIRST * FIRST) for t in (scale, shift))
-                folded = folded * scale[:, None]
-            elif not self.conditional:
-                folded = folded * scale[None, :, None, None]
+            scale, shift = _affine(norm, share)
+            if not self.by_norm:
+                if i == 0:
+                    # The dense layer's rows are [channel, y, x]: a channel owns a whole first map.
+                    places = self.first_map**2
+                    scale, shift = (t.repeat_interleave(places) for t in (scale, shift))
+                # A transposed convolution's weights are [in, out, y, x].
+                folded = folded * (scale[:, None] if i == 0 else scale[:, None, None])
             self.register_buffer(f"weight{i}", folded.float())
             self.register_buffer(f"scale{i}", scale.float())
             self.register_buffer(f"shift{i}", shift.float())
-        self.layers = len(weights)
+        if self.by_product:
+            table = blend(generator.embedding.weight.detach().double(), share)
+            self.register_buffer("embedding", table.float())
         self.register_buffer("last_weight", generator.last.get_parameter("weight").detach())
         self.register_buffer("last_bias", generator.last.get_parameter("bias").detach())
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """z float32 [N, latent] and label int64 [N] to images uint8 [N, 1, H, W]."""
         x = z
+        if self.by_product:
+            assert label is not None  # a conditional generator is exported with labels
+            x = x * F.embedding(label, self.get_buffer("embedding"))
         for i in range(self.layers):
             weight, scale, shift = (
                 self.get_buffer(f"{name}{i}") for name in ("weight", "scale", "shift")
             )
-            bias = None if self.conditional else shift
+            bias = None if self.by_norm else shift
             if i == 0:
-                x = F.linear(x, weight, bias).unflatten(1, (-1, FIRST, FIRST))
+                x = F.linear(x, weight, bias).unflatten(1, (-1, self.first_map, self.first_map))
             else:
                 x = F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
-            if self.conditional:
-                assert label is not None  # a conditional generator is exported with labels
+            if self.by_norm:
+                assert label is not None
                 scale, shift = F.embedding(label, scale), F.embedding(label, shift)
                 x = x * scale[:, :, None, None] + shift[:, :, None, None]
-            x = F.relu(x)
+            x = F.leaky_relu(x, self.leak) if self.leak else F.relu(x)
         last, bias = self.get_buffer("last_weight"), self.get_buffer("last_bias")
         image = torch.tanh(F.conv_transpose2d(x, last, bias, stride=2, padding=1))
         return ((image + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+def _affine(norm: nn.Module, share: Tensor | None) -> tuple[Tensor, Tensor]:
     """Scale and shift that a BatchNorm applies in evaluation: float64 [C], or [K, C] by class."""
     inner = norm.norm if isinstance(norm, ConditionalBatchNorm) else norm
     assert isinstance(inner, nn.BatchNorm2d)
     assert inner.running_mean is not None and inner.running_var is not None
     inverse = (inner.running_var.double() + inner.eps).rsqrt()
     if isinstance(norm, ConditionalBatchNorm):
-        weight, bias = norm.scale.weight, norm.shift.weight
+        weight, bias = (
+            blend(table.weight.detach().double(), share) for table in (norm.scale, norm.shift)
+        )
     else:
-        weight, bias = inner.weight, inner.bias
-    scale = weight.detach().double() * inverse
-    return scale, bias.detach().double() - inner.running_mean.double() * scale
+        weight, bias = inner.weight.detach().double(), inner.bias.detach().double()
+    scale = weight * inverse
+    return scale, bias - inner.running_mean.double() * scale

@@ -22,7 +22,7 @@ class ModelCard:
     Parameters
     ----------
     architecture : {"dcgan", "acgan"}
-        Kind of generator.
+        Kind of generator; a dcgan with classes holds one generator for each.
     latent : int
         Length of `z`.
     classes : tuple of str

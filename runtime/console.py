@@ -63,6 +63,7 @@ EXTRAS = {
     "PIL": "prep",
     "simplejpeg": "prep",
     "sklearn": "eval",
+    "matplotlib": "train",
     "torch": "train",
     "onnx": "train",
     "onnxscript": "train",

@@ -1,45 +1,90 @@
 """DiffAugment (Zhao et al. 2020): the same differentiable changes for real and for fake scans.
 
-No flips: laterality means something in chest and cardiac scans.
+No flips unless asked for: laterality means something in chest and cardiac scans.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from scangan.training.sampling import Draws
+
 SHIFT = 1 / 8  # largest translation, share of the side
+HOLE = 1 / 2  # side of a cutout, share of the image's
 BLACK = -1.0
 
 
-def diff_augment(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Change brightness and contrast and translate each image by its own random amounts.
+def diff_augment(
+    x: Tensor, draws: Draws, operations: tuple[str, ...], probability: Tensor | float = 1.0
+) -> Tensor:
+    """Change each image by its own random amounts.
 
     Parameters
     ----------
     x : Tensor
         float [N, 1, H, W] in [-1, 1].
-    rng : torch.Generator
+    draws : Draws
         Source of the amounts, on the device of `x`.
+    operations : tuple of str
+        Which of `options.OPERATIONS`; they are applied in the order of that list.
+    probability : Tensor or float
+        Probability of each change of each image, 0 to 1; a scalar.
 
     Returns
     -------
     Tensor
-        float [N, 1, H, W]; may leave [-1, 1]. What a translation uncovers is black.
+        float [N, 1, H, W]; may leave [-1, 1]. What is uncovered or cut out is black.
     """
-    brightness, contrast = torch.rand((2, len(x), 1, 1, 1), generator=rng, device=x.device)
-    x = x + (brightness - 0.5)
+    for name, operation in _OPERATIONS.items():
+        if name in operations:
+            chosen = draws.uniform(len(x), 1, 1, 1) < probability
+            x = operation(x, draws, chosen)
+    return x
+
+
+def brightness(x: Tensor, draws: Draws, chosen: Tensor) -> Tensor:
+    """Add -0.5 to 0.5 to the chosen images (bool [N, 1, 1, 1])."""
+    return x + (draws.uniform(len(x), 1, 1, 1) - 0.5) * chosen
+
+
+def contrast(x: Tensor, draws: Draws, chosen: Tensor) -> Tensor:
+    """Multiply the chosen images' distance from their own mean by 0.5 to 1.5."""
+    factor = 1.0 + (draws.uniform(len(x), 1, 1, 1) - 0.5) * chosen
     mean = x.mean((1, 2, 3), keepdim=True)
-    x = (x - mean) * (contrast + 0.5) + mean
-    return translate(x, rng)
+    return (x - mean) * factor + mean
 
 
-def translate(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Shift each image by up to an eighth of its side, both ways, in whole pixels."""
+def translation(x: Tensor, draws: Draws, chosen: Tensor) -> Tensor:
+    """Shift the chosen images by up to an eighth of their side, both ways, in whole pixels."""
     n, channels, height, width = x.shape
     reach = max(1, round(height * SHIFT))
-    dy, dx = torch.randint(0, 2 * reach + 1, (2, n, 1), generator=rng, device=x.device)
+    shift = draws.integers(-reach, reach + 1, n, 2, 1) * chosen[..., 0]
     padded = F.pad(x, (reach, reach, reach, reach), value=BLACK)
+    dy, dx = shift[:, 0] + reach, shift[:, 1] + reach
     rows = (dy + torch.arange(height, device=x.device))[:, None, :, None]
     columns = (dx + torch.arange(width, device=x.device))[:, None, None, :]
     padded = padded.gather(2, rows.expand(n, channels, height, padded.shape[3]))
     return padded.gather(3, columns.expand(n, channels, height, width))
+
+
+def cutout(x: Tensor, draws: Draws, chosen: Tensor) -> Tensor:
+    """Blacken a square of half the side, anywhere, in the chosen images."""
+    n, _, height, width = x.shape
+    centre = draws.uniform(n, 2, 1)
+    rows, columns = (
+        (torch.arange(side, device=x.device) + 0.5 - centre[:, i] * side).abs() < HOLE * side / 2
+        for i, side in enumerate((height, width))
+    )
+    hole = rows[:, None, :, None] & columns[:, None, None, :] & chosen
+    return torch.where(hole, BLACK, x)
+
+
+def flip(x: Tensor, draws: Draws, chosen: Tensor) -> Tensor:
+    """Mirror half of the chosen images, left for right."""
+    mirrored = chosen & (draws.uniform(len(x), 1, 1, 1) < 0.5)
+    return torch.where(mirrored, x.flip(3), x)
+
+
+_OPERATIONS = {
+    operation.__name__: operation for operation in (brightness, contrast, translation, cutout, flip)
+}

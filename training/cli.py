@@ -10,6 +10,24 @@ import click
 from scangan.runtime.console import INTERRUPTED, ScanCommand, say
 
 
+def _list_recipes(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from scangan.training.recipe import describe_recipes
+
+        for line in describe_recipes():
+            say(line)
+        context.exit()
+
+
+def _list_options(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from scangan.training.options import describe_options
+
+        for line in describe_options():
+            say(line)
+        context.exit()
+
+
 @click.command("train-gan", cls=ScanCommand)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
@@ -20,31 +38,71 @@ from scangan.runtime.console import INTERRUPTED, ScanCommand, say
     help="folder of the run; the same command again resumes it",
 )
 @click.option(
-    "--arch",
-    type=click.Choice(["dcgan", "acgan"]),
-    default="acgan",
+    "--recipe",
+    default="stable",
     show_default=True,
-    help="unconditional, or conditional on the class",
+    metavar="NAME|FILE",
+    help="set of training options; options below override it",
 )
 @click.option(
-    "--size", default=64, show_default=True, help="side of the scans in pixels: 32, 64 or 128"
+    "--list-recipes",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_list_recipes,
+    help="show the recipes and exit",
+)
+@click.option(
+    "--list-options",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_list_options,
+    help="show what --set takes and exit",
+)
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="override any value of the recipe; may be given again",
+)
+@click.option(
+    "--arch",
+    type=click.Choice(["dcgan", "acgan"]),
+    help="unconditional, or conditional on the class  [default: acgan]",
+)
+@click.option(
+    "--per-class",
+    is_flag=True,
+    default=None,
+    help="train a DCGAN for each class, joined at export",
+)
+@click.option(
+    "--size", type=int, help="side of the scans in pixels: 16, 32, ... 512  [default: 64]"
 )
 @click.option(
     "--kimg",
-    default=400.0,
-    show_default=True,
-    help="length of the run, in thousands of real scans shown",
+    type=float,
+    help="length of the run, in thousands of real scans shown; may be raised later  [default: 400]",
 )
-@click.option("--batch", default=64, show_default=True, help="scans a step")
-@click.option("--seed", default=0, show_default=True, help="everything random follows from it")
+@click.option("--batch", type=int, help="scans a step  [default: 64]")
+@click.option(
+    "--width", type=int, help="channels of the feature maps next to the image  [default: 32]"
+)
+@click.option("--latent", type=int, help="length of the latent z  [default: 100]")
+@click.option("--seed", type=int, help="everything random follows from it  [default: 0]")
 @click.option(
     "--tick",
     type=float,
     metavar="KIMG",
-    help="score and save so often  [default: 10, at most a quarter of --kimg]",
+    help="score and save so often  [default: 20, at most a quarter of --kimg]",
 )
 @click.option(
-    "--width", default=32, show_default=True, help="channels of the feature maps next to the image"
+    "--patience",
+    type=float,
+    metavar="KIMG",
+    help="stop when nothing improved for so long; 0: never  [default: 200]",
 )
 @click.option(
     "--device",
@@ -53,25 +111,48 @@ from scangan.runtime.console import INTERRUPTED, ScanCommand, say
     show_default=True,
     help="where to train",
 )
+@click.option("--force", is_flag=True, help="delete a run that --out holds and start anew")
 @click.option("--quiet", is_flag=True, help="no progress bar")
-def main(source: Path, out: Path, device: str, quiet: bool, **options: Any) -> None:
+def main(
+    source: Path,
+    out: Path,
+    recipe: str,
+    assignments: tuple[str, ...],
+    device: str,
+    force: bool,
+    quiet: bool,
+    **given: Any,
+) -> None:
     """Train a GAN on SOURCE: a prepared dataset, or a folder of scans with a folder per class."""
     from scangan.training.loop import Stopped
-    from scangan.training.options import TrainOptions
+    from scangan.training.options import parse_assignment
+    from scangan.training.recipe import options_from
     from scangan.training.start import train
 
-    checked = TrainOptions(**options)
+    overrides = dict(map(parse_assignment, assignments))
+    overrides |= {key: value for key, value in given.items() if value is not None}
+    options = options_from(recipe, overrides)
     command = shlex.join(["train-gan", *sys.argv[1:]])
     try:
-        run = train(source, out, checked, device=device, command=command, report=say, quiet=quiet)
+        run = train(
+            source,
+            out,
+            options,
+            device=device,
+            force=force,
+            command=command,
+            report=say,
+            quiet=quiet,
+        )
     except Stopped as stopped:
         say(f"train-gan: {stopped}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     best = run.load_best()
     agreement = best.scores["mean_agreement"]
-    agrees = "" if agreement is None else f", class agreement {agreement:.0%}"
+    agrees = "" if agreement is None else f", {agreement:.0%} in right class"
+    picture = "samples" if options.per_class else "report.png"
     say(
         f"best generator ({best.kind}) at {best.kimg:.1f} kimg, "
-        f"KID x1000 {best.scores['kid'] * 1000:.1f}{agrees}: {run.path / 'best.safetensors'}\n"
-        f"pictures: {run.path / 'samples'}; next: export-onnx {out} -o {out.name}.onnx"
+        f"KID x1000 {best.scores['kid'] * 1000:.1f}{agrees}: {run.path / 'best.safetensors'}"
     )
+    say(f"look at {run.path / picture}; next: export-onnx {out} -o {out.name}.onnx")

@@ -6,13 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from scangan.training.networks import Generator
+from scangan.training.parallel import BatchNorm
 
 BATCHES = 16  # of latents, from which BatchNorm statistics are re-estimated
 
 
-def ema_decay(half_life_kimg: float, seen: int, batch: int) -> float:
-    """Decay of one step, with the warm-up of StyleGAN2-ADA: the half-life is at most 5 % of what was seen."""
-    half_life = min(half_life_kimg * 1000, max(seen, batch) * 0.05)
+def ema_decay(half_life_kimg: float, seen: int, batch: int, warmup: float = 0.05) -> float:
+    """Decay of one step; the half-life is at most the share `warmup` of what was seen.
+
+    The warm-up of StyleGAN2-ADA (Karras et al. 2020).
+    """
+    half_life = min(half_life_kimg * 1000, max(seen, batch) * warmup)
     return float(0.5 ** (batch / max(half_life, 1e-8)))
 
 
@@ -47,12 +51,12 @@ def with_own_statistics(
     """
     model = copy.deepcopy(ema).train()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, BatchNorm):
             module.reset_running_stats()
             module.momentum = None  # a plain mean over the batches
     for i, z in enumerate(latents):
         model(z, labels[i] if labels else None)
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, BatchNorm):
             module.momentum = 0.1
     return model.eval()

@@ -1,213 +1,225 @@
 """The training loop."""
 
+import dataclasses
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from scangan.evaluation.metrics import RealReference, Scores
-from scangan.preprocessing.dataset import PreparedDataset
 from scangan.runtime.console import progress_bar
-from scangan.runtime.files import write_bytes
-from scangan.runtime.png import encode_png
-from scangan.runtime.sheet import NOTICE, contact_sheet
-from scangan.training.ema import BATCHES, with_own_statistics
+from scangan.training.data import TrainingScans
+from scangan.training.discriminator import make_discriminator
 from scangan.training.errors import TrainingError
-from scangan.training.networks import Discriminator, Generator
+from scangan.training.measuring import Measurer, Progress
+from scangan.training.networks import make_generator
 from scangan.training.options import TrainOptions
-from scangan.training.run import FORMAT_VERSION, Best, Run, make_generator
-from scangan.training.sampling import Sampler, step_rng
-from scangan.training.scoring import generate, score_generator
+from scangan.training.parallel import ALONE, Shard
+from scangan.training.run import FORMAT_VERSION, Run
+from scangan.training.sampling import Sampler
 from scangan.training.step import LOSSES, TrainingStep
 
-GRID = 8  # scans of a class in a sample sheet
+LOOK = 50  # steps between two looks at the losses: looking waits for the device
 
 
 class Stopped(TrainingError):
     """The run was asked to stop (Ctrl-C or SIGTERM), saved itself, and can be resumed."""
 
 
+def make_networks(
+    options: TrainOptions,
+    scans: TrainingScans,
+    classes: int,
+    device: torch.device,
+    shard: Shard = ALONE,
+) -> TrainingStep:
+    """Make networks with random weights, and give them the scans that are not held back."""
+    torch.manual_seed(options.seed)
+    generator, discriminator = (
+        make_generator(options, classes),
+        make_discriminator(options, classes),
+    )
+    images = torch.from_numpy(scans.images[~scans.held_back]).to(device)
+    labels = torch.from_numpy(scans.labels[~scans.held_back]).to(device)
+    sampler = Sampler(images, labels, classes if options.balanced else 0)
+    return TrainingStep(generator, discriminator, sampler, options, device, shard)
+
+
+def train_session(
+    run: Run,
+    options: TrainOptions,
+    scans: TrainingScans,
+    classes: int,
+    device: torch.device,
+    report: Callable[[str], None],
+    shard: Shard = ALONE,
+    quiet: bool = True,
+) -> bool:
+    """Train a run, or go on with it; whether there was anything left to do.
+
+    Raises
+    ------
+    TrainingError
+        The losses are no numbers any more.
+    Stopped
+        By a signal.
+    """
+    session = Session(run, options, scans, classes, device, report, shard)
+    session.resume()
+    return session.loop(quiet)
+
+
 class Session:
-    """One process's part of a run: networks, optimisers, and what is measured at each tick."""
+    """One process's part of a run.
+
+    Parameters
+    ----------
+    run, options, scans, device, shard
+        As of `make_networks`.
+    classes : int
+        0 for an unconditional model.
+    report : callable
+        Takes lines of text.
+    """
 
     def __init__(
         self,
         run: Run,
         options: TrainOptions,
-        dataset: PreparedDataset,
-        reference: RealReference,
+        scans: TrainingScans,
+        classes: int,
         device: torch.device,
         report: Callable[[str], None],
+        shard: Shard = ALONE,
     ) -> None:
-        self.run, self.options, self.device, self.report = run, options, device, report
-        self.reference, self.classes = reference, run.classes
-        torch.manual_seed(options.seed)
-        generator = make_generator(options, len(self.classes))
-        discriminator = Discriminator(
-            size=options.size, width=options.width, classes=len(self.classes)
+        self.run, self.options, self.device = run, options, device
+        self.report, self.shard = report, shard
+        self.measurer = (
+            Measurer(run, options, scans, bool(classes), report) if shard.first else None
         )
-        images = torch.from_numpy(np.array(dataset.images)).to(device)
-        labels = torch.from_numpy(dataset.labels).to(device)
-        self.networks = TrainingStep(
-            generator,
-            discriminator,
-            Sampler(images, labels, len(self.classes)),
-            options,
-            device,
-        )
+        self.networks = make_networks(options, scans, classes, device, shard)
         self.step = 0
-        self.best_score = float("inf")
         self.sums = torch.zeros(len(LOSSES), device=device)
         self.summed = 0
 
     def resume(self) -> None:
         """Go back to where ``last.pt`` was saved, if it was."""
         state = self.run.load_state(self.device)
-        self.run.cut_metrics(state["step"] if state else 0)
         if state:
             self.networks.load_state_dict(state["networks"])
-            self.step, self.best_score = state["step"], state["best_score"]
+            self.step = state["step"]
             self.sums, self.summed = state["sums"].to(self.device), state["summed"]
-            self.report(f"resuming at {self._kimg():.1f} of {self.options.kimg:g} kimg")
+        if self.measurer:
+            self.run.cut_metrics(self.step)
+            if state:
+                self.measurer.resume()
+                self.measurer.progress = Progress(**state["progress"])
+                if self.step < self.options.steps:
+                    self.report(f"resuming at {self._kimg():.1f} of {self.options.kimg:g} kimg")
 
-    def loop(self, quiet: bool) -> None:
-        """Train to the end, with a tick every so often."""
+    def loop(self, quiet: bool) -> bool:
+        """Train to the end, with a tick every so often; whether there was anything left to do."""
         options = self.options
-        probe = self.reference.probe_accuracy
-        self.report(
-            f"{len(self.reference.classes)} classes; real scans score KID x1000 "
-            f"{self.reference.real_kid * 1000:.1f} (one half against the other)"
-            + ("" if probe is None else f", class agreement {probe:.0%} (held back)")
-        )
+        why = self._why_stop()
+        if self.step >= options.steps or why:
+            if why:
+                self.report(f"stopped early: {why}")
+            return False
+        if self.measurer:
+            self.measurer.introduce()
         with (
             _stop_signals() as stop,
-            progress_bar("scans", quiet=quiet) as bar,
-            SummaryWriter(str(self.run.path), purge_step=self.step + 1) as board,
+            progress_bar("scans", quiet=quiet or not self.shard.first) as bar,
+            self._board() as board,
         ):
             total = options.steps * options.batch
             done = self.step * options.batch
             task = bar.add_task("training", total=total, completed=done, note="")
             started, first = time.monotonic(), self.step
             while self.step < options.steps:
-                # One optimiser update of D and one of G
+                # One optimiser update of D, and of G
                 self.sums += self.networks(self.step)
                 self.step += 1
                 self.summed += 1
                 bar.advance(task, options.batch)
+                looking, ticking = self.step % LOOK == 0, options.is_tick(self.step)
 
-                # Show how it goes, now and then: reading a loss waits for the device
-                if self.step % 50 == 0 and not bar.disable:
-                    loss_d, loss_g, loss_aux = (self.sums / self.summed).tolist()
-                    bar.update(task, note=f"D {loss_d:.2f} G {loss_g:.2f} class {loss_aux:.2f}")
+                # Show how it goes, and see that it goes at all
+                if looking or ticking:
+                    losses = self._losses()
+                    bar.update(task, note=self._note(losses))
 
                 # Score, sample, save
-                if options.is_tick(self.step):
+                if ticking:
                     seconds = time.monotonic() - started
-                    self._tick(board, (self.step - first) * options.batch / seconds)
+                    speed = (self.step - first) * options.batch / seconds
+                    if self.measurer:
+                        self.measurer.tick(self.networks, self.step, losses, speed, board)
+                    self._forget_losses()
+                    self._save()
+                    why = self._why_stop()
+                    if why and self.step < options.steps:
+                        self.report(f"stopped early: {why}")
+                        break
                     started, first = time.monotonic(), self.step
 
-                # Save and leave when told to
-                if stop and self.step < options.steps:
+                # Save and leave when told to, all processes together
+                if self.shard.anyone(bool(stop)) and self.step < options.steps:
                     self._save()
+                    self.shard.agree(None)  # that it is saved: when one leaves, all are ended
                     raise Stopped(
                         f"stopped at {self._kimg():.1f} of {options.kimg:g} kimg and saved; "
                         f"the same command again goes on"
                     )
+        if self.measurer:
+            self.measurer.draw_report(f"{self.run.path.name}: {self._kimg():.0f} kimg")
+        return True
 
-    def _tick(self, board: SummaryWriter, speed: float) -> None:
-        options = self.options
+    def _losses(self) -> dict[str, float]:
         losses = dict(zip(LOSSES, (self.sums / self.summed).tolist(), strict=True))
-        if not all(np.isfinite(list(losses.values()))):
-            raise TrainingError(
-                f"{self.run.path}: the losses are no numbers any more at {self._kimg():.1f} kimg; "
-                f"the best generator before is kept; start anew with another --seed"
-            )
-        self.sums.zero_()
-        self.summed = 0
-        candidates = {"raw": self.networks.generator.eval(), "ema": self._averaged()}
-        scores = {
-            kind: score_generator(model, self.reference, options.latent, options.seed, self.device)
-            for kind, model in candidates.items()
-        }
-        self.networks.generator.train()
-        kind = min(scores, key=lambda k: scores[k].mean_class_kid)
-        improved = scores[kind].mean_class_kid < self.best_score
-        self._record(board, losses, scores, speed, kind if improved else None)
-        if improved:
-            self.best_score = scores[kind].mean_class_kid
-            state = {k: v.cpu() for k, v in candidates[kind].state_dict().items()}
-            self.run.save_best(Best(state, kind, self._kimg(), self._scores(scores[kind])))
-        self._sample(candidates["ema"])
-        self._save()
-
-    def _averaged(self) -> Generator:
-        options, rng = self.options, step_rng(self.options.seed, 0, "statistics", self.device)
-        shape = (options.batch, options.latent)
-        latents = [torch.randn(shape, generator=rng, device=self.device) for _ in range(BATCHES)]
-        labels: list[Tensor] | None = None
-        if self.classes:
-            order = torch.arange(BATCHES * options.batch, device=self.device)
-            labels = list((order % len(self.classes)).split(options.batch))
-        return with_own_statistics(self.networks.ema, latents, labels)
-
-    def _scores(self, scores: Scores) -> dict[str, Any]:
-        return scores.to_dict() | {
-            "real_kid": self.reference.real_kid,
-            "probe_accuracy": self.reference.probe_accuracy,
-        }
-
-    def _record(
-        self,
-        board: SummaryWriter,
-        losses: dict[str, float],
-        scores: dict[str, Scores],
-        speed: float,
-        improved: str | None,
-    ) -> None:
-        line: dict[str, Any] = {"step": self.step, "kimg": self._kimg(), **losses}
-        line |= {kind: s.to_dict() for kind, s in scores.items()}
-        self.run.append_metrics(line | {"best": improved, "images_per_second": round(speed, 1)})
-        for name, value in losses.items():
-            board.add_scalar(f"loss/{name}", value, self.step)
-        for kind, s in scores.items():
-            board.add_scalar(f"{kind}/kid", s.kid, self.step)
-            board.add_scalar(f"{kind}/class_kid", s.mean_class_kid, self.step)
-            if s.mean_agreement is not None:
-                board.add_scalar(f"{kind}/agreement", s.mean_agreement, self.step)
-        board.flush()
-        shown = scores["ema"]
-        agreement = shown.mean_agreement
-        self.report(
-            f"{self._kimg():8.1f} kimg  KID x1000 {shown.kid * 1000:6.1f}"
-            f" (raw {scores['raw'].kid * 1000:6.1f})"
-            + ("" if agreement is None else f"  class agreement {agreement:4.0%}")
-            + f"  variety {min(shown.variety.values()):.2f}"
-            + (f"  best so far ({improved})" if improved else "")
+        if all(map(math.isfinite, losses.values())):
+            return losses
+        options = self.options
+        raise TrainingError(
+            f"{self.run.path}: the losses are no numbers any more at {self._kimg():.1f} kimg; the "
+            f"best generator before is kept; lower the learning rates (--set lr_g={options.lr_g / 2:g} "
+            f"--set lr_d={options.lr_d / 2:g}) and start anew with --force"
         )
 
-    def _sample(self, model: Generator) -> None:
-        rng = step_rng(self.options.seed, 0, "samples", self.device)
-        per_class = GRID if self.classes else GRID * GRID
-        images, _ = generate(model, per_class, self.options.latent, rng)
-        names = self.classes or ("",) * GRID
-        rows = list(zip(names, images.reshape(len(names), GRID, *images.shape[1:]), strict=True))
-        sheet = contact_sheet(rows, f"synthetic, {self._kimg():.1f} kimg")
-        name = f"{round(self._kimg() * 1000):09d}.png"
-        write_bytes(self.run.path / "samples" / name, encode_png(sheet, {"Comment": NOTICE}))
+    def _forget_losses(self) -> None:
+        self.sums.zero_()
+        self.summed = 0
+
+    def _note(self, losses: dict[str, float]) -> str:
+        return "  ".join(
+            [f"D {losses['loss_d']:.2f}", f"G {losses['loss_g']:.2f}"]
+            + ([f"class {losses['loss_class']:.2f}"] if losses["loss_class"] else [])
+        )
+
+    def _why_stop(self) -> str | None:
+        why = None
+        if self.measurer:
+            why = self.measurer.progress.why_stop(self._kimg(), self.options.patience)
+        return self.shard.agree(why)
+
+    def _board(self) -> Any:
+        if not self.shard.first:
+            return nullcontext()
+        return SummaryWriter(str(self.run.path), purge_step=self.step + 1)
 
     def _save(self) -> None:
+        if self.measurer is None:
+            return
         self.run.save_state(
             {
                 "format_version": FORMAT_VERSION,
                 "step": self.step,
                 "networks": self.networks.state_dict(),
-                "best_score": self.best_score,
+                "progress": dataclasses.asdict(self.measurer.progress),
                 "sums": self.sums.cpu(),
                 "summed": self.summed,
             }

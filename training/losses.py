@@ -1,18 +1,60 @@
-"""The objectives."""
+"""The objectives. Realness is float [N], larger for what D takes for real."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
+def bce_discriminator(
+    real: Tensor, fake: Tensor, smoothing: float = 0.0, flipped: Tensor | None = None
+) -> Tensor:
+    """Binary cross-entropy of D (Goodfellow et al. 2014) to a scalar.
+
+    Parameters
+    ----------
+    real, fake : Tensor
+        Realness of real and of fake scans, each [N].
+    smoothing : float
+        The target of real scans is 1 less this (one-sided, Salimans et al. 2016).
+    flipped : Tensor, optional
+        bool [2, N]: which real, and which fake scans change targets.
+    """
+    targets = torch.stack([torch.full_like(real, 1.0 - smoothing), torch.zeros_like(fake)])
+    if flipped is not None:
+        targets = torch.where(flipped, targets.flip(0), targets)
+    return 2 * F.binary_cross_entropy_with_logits(torch.stack([real, fake]), targets)
+
+
+def bce_generator(fake: Tensor) -> Tensor:
+    """Non-saturating loss of G (Goodfellow et al. 2014) to a scalar."""
+    return F.softplus(-fake).mean()
+
+
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """Hinge loss of D (Lim and Ye 2017): realness [N] of real and of fake scans to a scalar."""
+    """Hinge loss of D (Lim and Ye 2017) to a scalar."""
     return F.relu(1.0 - real).mean() + F.relu(1.0 + fake).mean()
 
 
 def hinge_generator(fake: Tensor) -> Tensor:
-    """Hinge loss of G: realness [N] of fake scans to a scalar."""
+    """Hinge loss of G to a scalar."""
     return -fake.mean()
+
+
+def relativistic(better: Tensor, worse: Tensor) -> Tensor:
+    """Relativistic pairing loss (Jolicoeur-Martineau 2019, Huang et al. 2024) to a scalar.
+
+    D's with real scans as `better`, G's with fake ones.
+    """
+    return F.softplus(worse - better).mean()
+
+
+def gradient_penalty(realness: Tensor, images: Tensor) -> Tensor:
+    """Half the mean squared norm of D's gradient by the images [N, C, H, W] to a scalar.
+
+    R1 on real scans, R2 on fake ones: Mescheder et al. 2018, eq. 9.
+    """
+    (gradient,) = torch.autograd.grad(realness.sum(), images, create_graph=True)
+    return 0.5 * gradient.square().sum((1, 2, 3)).mean()
 
 
 def classifier(logits: Tensor | None, label: Tensor) -> Tensor:

@@ -1,101 +1,126 @@
-"""What `train-gan` can be told."""
+"""What `train-gan` can be told. A recipe is a set of values for these options."""
 
 import dataclasses
-from typing import Any, Literal, get_args
+import difflib
+from typing import Any
 
 from scangan.runtime.errors import USAGE
 from scangan.training.errors import TrainingError
 
-Arch = Literal["dcgan", "acgan"]
-
-SIZES = (32, 64, 128)
+SIZES = (16, 32, 64, 128, 256, 512)
+HEADS = ("auxiliary", "auxiliary-normalized", "projection", "projection+auxiliary-normalized")
+OPERATIONS = ("brightness", "contrast", "translation", "cutout", "flip")
 FEWEST_TICKS = 4  # a run is scored and saved at least so often
+TICK = 20.0  # kimg
+
+
+def option(
+    default: Any,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+) -> Any:
+    """A field with its help and what it takes: numbers from `low` to `high`, or `choices`."""
+    metadata = {"help": help, "low": low, "high": high, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """Options of a run; stored in its ``config.json``.
+    """Options of a run; stored in its ``config.json``. The defaults are the recipe ``stable``.
 
-    Parameters
-    ----------
-    arch : {"dcgan", "acgan"}
-        Unconditional, or conditional on the class with an auxiliary classifier.
-    size : int
-        Side of the scans in pixels: 32, 64 or 128.
-    kimg : float
-        Length of the run in thousands of real scans shown.
-    batch : int
-        Scans a step, a multiple of 4 from 4 to 4096.
-    seed : int
-        Everything random in the run follows from it, 0 to 2**32 - 1.
-    tick : float or None
-        Thousands of scans between two scores and checkpoints; None: 10, and never more than a
-        quarter of `kimg`.
-    width : int
-        Channels of the feature maps next to the image; each map of half the side has twice as many.
-    latent : int
-        Length of the latent `z`.
-    lr : float
-        Learning rate of both Adam optimisers.
-    beta1, beta2 : float
-        Their decay rates.
-    ema_kimg : float
-        Half-life of the generator's moving average, in thousands of scans.
-    aux_weight : float
-        Weight of the auxiliary classifier's loss beside the adversarial one.
-    augment : bool
-        DiffAugment (brightness, contrast, translation) before the discriminator.
+    Each field's metadata holds one line of help and the values that it takes; those of another kind
+    or out of range raise `TrainingError`.
     """
 
-    arch: Arch = "acgan"
-    size: int = 64
-    kimg: float = 400.0
-    batch: int = 64
-    seed: int = 0
-    tick: float | None = None
-    width: int = 32
-    latent: int = 100
-    lr: float = 2e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
-    ema_kimg: float = 10.0
-    aux_weight: float = 0.5
-    augment: bool = True
+    # What is trained, and for how long
+    arch: str = option(
+        "acgan", "unconditional, or conditional on the class", choices=("dcgan", "acgan")
+    )
+    per_class: bool = option(False, "one unconditional GAN for each class, joined at export")
+    size: int = option(64, "side of the scans in pixels", choices=SIZES)
+    kimg: float = option(400.0, "length of the run, in thousands of real scans shown", 0.001, 1e9)
+    batch: int = option(64, "scans a step, a multiple of 4", 4, 4096)
+    seed: int = option(0, "everything random follows from it", 0, 2**32 - 1)
+    tick: float | None = option(None, "score and save every so many kimg", 0.001, 1e9)
+    patience: float = option(200.0, "stop when nothing improved for so many kimg; 0: never", 0, 1e9)
+    held_back: float = option(0.15, "share of the scans kept for scoring, not trained on", 0, 0.5)
+
+    # Networks
+    width: int = option(32, "channels of the feature maps next to the image", 4, 512)
+    latent: int = option(100, "length of the latent z", 1, 4096)
+    first_map: int = option(4, "side of the generator's first feature map", choices=(4, 8))
+    conditioning: str = option(
+        "norm", "how the generator learns the class: by its BatchNorms, or by embedding times z",
+        choices=("norm", "product"),
+    )  # fmt: skip
+    leak: float = option(0.0, "slope of the generator's LeakyReLU; 0: ReLU", 0, 0.9)
+    spectral_norm: bool = option(True, "spectral norm in the discriminator")
+    minibatch_std: bool = option(True, "minibatch standard deviation in the discriminator")
+    batch_norm: bool = option(False, "BatchNorm in the discriminator")
+    dropout: float = option(0.0, "dropout in the discriminator", 0, 0.9)
+    pool: str = option(
+        "sum", "the discriminator's last 4x4 map: summed, or taken place by place",
+        choices=("sum", "flatten"),
+    )  # fmt: skip
+    head: str = option(
+        "projection+auxiliary-normalized", "how the discriminator learns the class", choices=HEADS
+    )
+
+    # Objective
+    loss: str = option("hinge", "the adversarial loss", choices=("bce", "hinge", "relativistic"))
+    label_smoothing: float = option(0.0, "bce: real is 1 less this", 0, 0.5)
+    label_flip: float = option(0.0, "bce: share of the scans shown to D as the other kind", 0, 0.5)
+    instance_noise: float = option(0.0, "deviation of noise on what D sees, at the start", 0, 2)
+    noise_kimg: float = option(100.0, "instance noise has gone after so many kimg", 0.001, 1e9)
+    g_steps: int = option(1, "generator updates for each of the discriminator", 1, 16)
+    r1: float = option(0.0, "weight of the gradient penalty on real scans", 0, 1e6)
+    r2: float = option(0.0, "weight of the gradient penalty on synthetic scans", 0, 1e6)
+    penalty_every: int = option(16, "gradient penalties every so many steps", 1, 1000)
+    aux_weight: float = option(0.5, "weight of the auxiliary classifier's loss", 0, 1e6)
+    aux_on_fake: bool = option(False, "train D's classifier on synthetic scans too")
+
+    # Optimisers
+    lr_g: float = option(2e-4, "learning rate of the generator", 1e-9, 1.0)
+    lr_d: float = option(2e-4, "learning rate of the discriminator", 1e-9, 1.0)
+    lr_schedule: str = option(
+        "constant", "learning rates over the run", choices=("constant", "linear", "cosine")
+    )
+    beta1: float = option(0.5, "Adam's decay of the mean", 0, 0.9999)
+    beta2: float = option(0.999, "Adam's decay of the square", 0, 0.999999)
+
+    # What keeps a small set from collapsing
+    augment: tuple[str, ...] = option(
+        ("brightness", "contrast", "translation"),
+        "DiffAugment: what is changed",
+        choices=OPERATIONS,
+    )
+    augment_p: float = option(1.0, "probability of each change; the most, if adaptive", 0, 1)
+    augment_target: float = option(0.0, "adaptive: sign of D on real scans to hold; 0: off", 0, 1)
+    augment_kimg: float = option(
+        100.0, "adaptive: kimg in which the probability goes 0 to 1", 1, 1e9
+    )
+    ema_kimg: float = option(10.0, "half-life of the generator's moving average, in kimg", 0, 1e9)
+    ema_warmup: float = option(0.05, "half-life at most this share of what was seen", 0.001, 1)
+    balanced: bool = option(True, "acgan: show every class equally often")
+    ramp_start: float = option(0.0, "kimg from which the class begins to count", 0, 1e9)
+    ramp_end: float = option(0.0, "kimg from which the class counts in full", 0, 1e9)
 
     def __post_init__(self) -> None:
-        if self.arch not in get_args(Arch):
-            raise TrainingError(
-                f"--arch {self.arch!r} is unknown; it takes dcgan or acgan", exit_code=USAGE
-            )
-        if self.size not in SIZES:
-            known = ", ".join(map(str, SIZES))
-            raise TrainingError(
-                f"--size {self.size} is not supported; it takes {known}", exit_code=USAGE
-            )
-        checks: list[tuple[str, float, float, float]] = [
-            ("kimg", self.kimg, 0.001, 1e9),
-            ("batch", self.batch, 4, 4096),
-            ("seed", self.seed, 0, 2**32 - 1),
-            ("tick", 1.0 if self.tick is None else self.tick, 0.001, 1e9),
-            ("width", self.width, 4, 512),
-            ("latent", self.latent, 1, 4096),
-            ("lr", self.lr, 1e-9, 1.0),
-            ("beta1", self.beta1, 0.0, 0.9999),
-            ("beta2", self.beta2, 0.0, 0.999999),
-            ("ema-kimg", self.ema_kimg, 0.0, 1e9),
-            ("aux-weight", self.aux_weight, 0.0, 1e6),
-        ]
-        for name, value, low, high in checks:
-            if not low <= value <= high:
-                raise TrainingError(
-                    f"--{name} {value} is out of range; it takes {low} to {high}", exit_code=USAGE
-                )
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name))
         if self.batch % 4:
             # The minibatch standard deviation is taken over groups of four.
-            raise TrainingError(
-                f"--batch {self.batch} is no multiple of 4; try {-(-self.batch // 4) * 4}",
-                exit_code=USAGE,
+            raise _refusal(
+                f"--batch {self.batch} is no multiple of 4; try {-(-self.batch // 4) * 4}"
             )
+        if self.ramp_end < self.ramp_start:
+            raise _refusal(
+                f"ramp_end {self.ramp_end:g} comes before ramp_start {self.ramp_start:g}; raise it"
+            )
+        if self.per_class and self.arch != "dcgan":
+            raise _refusal("--per-class trains unconditional GANs; give it --arch dcgan too")
 
     @property
     def steps(self) -> int:
@@ -104,11 +129,120 @@ class TrainOptions:
 
     def is_tick(self, step: int) -> bool:
         """Whether the run is scored and saved after `step` steps: evenly, the last step among them."""
-        wanted = (10.0 if self.tick is None else self.tick) * 1000 / self.batch
+        wanted = (TICK if self.tick is None else self.tick) * 1000 / self.batch
         ticks = max(round(self.steps / wanted), min(FEWEST_TICKS, self.steps))
         ticks = min(ticks, self.steps)
         return step * ticks // self.steps > (step - 1) * ticks // self.steps
 
     def to_dict(self) -> dict[str, Any]:
         """The options as JSON values."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        return values | {"augment": list(self.augment)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainOptions":
+        """Options from JSON or TOML values; what is left out has its default.
+
+        Raises
+        ------
+        TrainingError
+            A key does not exist (the nearest one is named), or a value does not fit.
+        """
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        for key in values:
+            if key not in known:
+                raise _refusal(f"there is no option {key!r}{nearest(key, known)}")
+        return cls(**{key: _typed(known[key], value) for key, value in values.items()})
+
+
+def nearest(name: str, known: Any) -> str:
+    """`; did you mean ...?`, or nothing where no known name is near."""
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def describe_options() -> list[str]:
+    """One line for each option: its name, its default, what it takes and what it is."""
+    lines = []
+    for field in dataclasses.fields(TrainOptions):
+        low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
+        default = field.default
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        takes = f"{low:g} to {high:g}" if low is not None else ""
+        takes = ", ".join(map(str, choices)) if choices else takes
+        known = f"{field.name} = {str(default).lower() if isinstance(default, bool) else default}"
+        lines.append(f"{known:<46}  {field.metadata['help']}" + (f" ({takes})" if takes else ""))
+    return lines
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Turn ``key=value`` into an option and its value, in the option's own type.
+
+    Raises
+    ------
+    TrainingError
+        There is no such option, or the value is of another kind.
+    """
+    key, equals, value = text.partition("=")
+    key = key.strip().replace("-", "_")
+    known = {field.name: field for field in dataclasses.fields(TrainOptions)}
+    if not equals:
+        raise _refusal(f"--set {text!r} is no key=value; for example --set width=64")
+    if key not in known:
+        raise _refusal(f"--set {text}: there is no option {key!r}{nearest(key, known)}")
+    return key, _typed(known[key], value.strip())
+
+
+def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
+    """`value` (of a JSON or TOML file, or the text of a command line) in the field's type."""
+    if value is None and field.default is None:
+        return None
+    kind = _kind(field)
+    try:
+        if kind is tuple:
+            parts = value.split(",") if isinstance(value, str) else value
+            return tuple(part.strip() for part in parts if part.strip())
+        if kind is bool:
+            return {"true": True, "false": False}[str(value).lower()]
+        if isinstance(value, bool) or (kind is int and float(value) % 1):
+            raise ValueError
+        return kind(float(value)) if kind is int else kind(value)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        kinds = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a list"}
+        raise _refusal(f"{field.name} {value!r} is not {kinds.get(kind, 'text')}") from None
+
+
+def _kind(field: dataclasses.Field[Any]) -> type:
+    return float if field.default is None else type(field.default)
+
+
+def _check(field: dataclasses.Field[Any], value: Any) -> None:
+    if value is None and field.default is None:
+        return
+    kind = _kind(field)
+    fits = isinstance(value, (float, int) if kind is float else kind)
+    if not fits or isinstance(value, bool) != (kind is bool):
+        raise _refusal(f"{field.name} {value!r} is no {kind.__name__}")
+    low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
+    if choices is not None:
+        for part in value if isinstance(value, tuple) else (value,):
+            if part not in choices:
+                takes = ", ".join(map(str, choices))
+                raise _refusal(f"{_shown(field)} {part} is not supported; it takes {takes}")
+    elif low is not None and not low <= value <= high:
+        raise _refusal(f"{_shown(field)} {value} is out of range; it takes {low:g} to {high:g}")
+
+
+def _shown(field: dataclasses.Field[Any]) -> str:
+    return f"--{field.name.replace('_', '-')}" if field.name in COMMAND_LINE else field.name
+
+
+def _refusal(message: str) -> TrainingError:
+    return TrainingError(message, exit_code=USAGE)
+
+
+# Options with a flag of their own; the others are reached by --set.
+COMMAND_LINE = (
+    "arch", "per_class", "size", "kimg", "batch", "width", "latent", "seed", "tick", "patience",
+)  # fmt: skip

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,16 @@ from torch import Tensor
 
 from scangan.runtime.files import write_json, write_jsonl, written_whole
 from scangan.training.errors import TrainingError
-from scangan.training.networks import Generator
+from scangan.training.networks import Generator, GeneratorBank, make_generator
 from scangan.training.options import TrainOptions
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAY_GROW = {"kimg"}  # a run may be continued for longer
+MAY_CHANGE = {"patience"}
+PARTS = (
+    "config.json", "last.pt", "best.safetensors", "metrics.jsonl", "items.jsonl", "report.png",
+    "samples", "classes", "dataset", "events.out.tfevents.*",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,23 +80,39 @@ class Run:
             raise TrainingError(f"{file} is damaged: it lacks what a run's config has")
         if config["format_version"] > FORMAT_VERSION:
             raise TrainingError(f"{self.path} was made by a newer scangan; update scangan")
+        if config["format_version"] < FORMAT_VERSION:
+            raise TrainingError(
+                f"{self.path} was made by an older scangan; train it anew (--force)"
+            )
         return config
 
     @property
     def options(self) -> TrainOptions:
         """The options it was started with."""
         try:
-            return TrainOptions(**self.config["options"])
-        except TypeError as error:
-            raise TrainingError(
-                f"{self.path}/config.json has an unknown option: {error}"
-            ) from error
+            return TrainOptions.from_dict(self.config["options"])
+        except TrainingError as error:
+            raise TrainingError(f"{self.path}/config.json: {error}") from error
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Classes that the generator is conditional on; empty for an unconditional one."""
-        conditional = self.options.arch == "acgan"
+        conditional = self.options.arch == "acgan" or self.options.per_class
         return tuple(self.config["dataset"]["classes"]) if conditional else ()
+
+    @property
+    def started(self) -> bool:
+        """Whether it has a configuration: all before that is preparation."""
+        return (self.path / "config.json").exists()
+
+    def clear(self) -> None:
+        """Delete what a run writes, and nothing else."""
+        for pattern in PARTS:
+            for path in self.path.glob(pattern):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
     def check_free(self) -> None:
         """Refuse a folder that holds something else than a run.
@@ -129,6 +151,7 @@ class Run:
             f"{key} {before['options'].get(key)} -> {value}"
             for key, value in config["options"].items()
             if before["options"].get(key) != value
+            and key not in MAY_CHANGE
             and not (key in MAY_GROW and value > before["options"].get(key, value))
         ]
         if before["dataset"]["fingerprint"] != config["dataset"]["fingerprint"]:
@@ -136,7 +159,7 @@ class Run:
         if differing:
             raise TrainingError(
                 f"{self.path} holds a run with another configuration ({', '.join(differing)}); "
-                f"choose another --out, or delete it"
+                f"choose another --out, or start it anew with --force"
             )
         if config["options"] != before["options"]:
             write_json(self.path / "config.json", config | {"started": before["started"]})
@@ -198,10 +221,14 @@ class Run:
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise TrainingError(f"{file} is damaged: {error}") from error
 
-    def load_generator(self) -> tuple[Generator, Best]:
+    def load_generator(self) -> tuple[Generator | GeneratorBank, Best]:
         """Load the best generator in evaluation mode, on the CPU."""
         options, best = self.options, self.load_best()
-        model = make_generator(options, len(self.classes))
+        model: Generator | GeneratorBank
+        if options.per_class:
+            model = GeneratorBank([make_generator(options, 0) for _ in self.classes])
+        else:
+            model = make_generator(options, len(self.classes))
         try:
             model.load_state_dict(best.state)
         except RuntimeError as error:
@@ -215,16 +242,19 @@ class Run:
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Read the lines of ``metrics.jsonl``; none where there is no such file yet."""
+        file = self.path / "metrics.jsonl"
+        if not file.exists():
+            return []
+        text = file.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]  # a kill may have cut the last line
+        return [json.loads(line) for line in whole.splitlines()]
+
     def cut_metrics(self, step: int) -> None:
         """Drop what was measured after `step`: a killed run is about to measure it again."""
-        file = self.path / "metrics.jsonl"
-        if file.exists():
-            text = file.read_text(encoding="utf-8")
-            whole = text[: text.rfind("\n") + 1]  # a kill may have cut the last line
-            lines = [json.loads(line) for line in whole.splitlines()]
-            write_jsonl(file, [line for line in lines if line["step"] <= step])
-
-
-def make_generator(options: TrainOptions, classes: int) -> Generator:
-    """Make the generator that `options` describe, with random weights."""
-    return Generator(size=options.size, width=options.width, latent=options.latent, classes=classes)
+        lines = self.read_metrics()
+        if lines:
+            write_jsonl(
+                self.path / "metrics.jsonl", [line for line in lines if line["step"] <= step]
+            )

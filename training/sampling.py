@@ -1,4 +1,4 @@
-"""Which scans a step sees. A function of (seed, step) alone, so that resuming is exact."""
+"""What a step draws at random. A function of (seed, step) alone, so that resuming is exact."""
 
 from typing import Literal, get_args
 
@@ -6,20 +6,67 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Purpose = Literal["scans", "latents", "augment", "samples", "score", "statistics"]
+from scangan.training.parallel import ALONE, Shard
+
+Purpose = Literal[
+    "scans", "latents", "augment", "samples", "score", "statistics", "flips", "noise", "dropout"
+]
 _STREAMS = get_args(Purpose)  # the place in this list is part of what a seed means: only append
 
 
-def step_rng(seed: int, step: int, purpose: Purpose, device: torch.device) -> torch.Generator:
-    """Make the generator of random numbers for one purpose in one step."""
+class Draws:
+    """Random numbers for one purpose in one step.
+
+    Several processes draw the same numbers, for the whole batch, and each takes its own part: how
+    many they are changes no number.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+        Their source, on the training device.
+    shard : Shard
+        The part to take.
+    """
+
+    def __init__(self, generator: torch.Generator, shard: Shard = ALONE) -> None:
+        self.generator, self.shard = generator, shard
+
+    def uniform(self, n: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """[n, *shape], uniform in [0, 1)."""
+        whole = self._whole(n, shape)
+        u = torch.rand(whole, generator=self.generator, device=self.generator.device, dtype=dtype)
+        return self.shard.part(u)
+
+    def normal(self, n: int, *shape: int) -> Tensor:
+        """float32 [n, *shape], standard normal."""
+        whole = self._whole(n, shape)
+        return self.shard.part(
+            torch.randn(whole, generator=self.generator, device=self.generator.device)
+        )
+
+    def integers(self, low: int, high: int, n: int, *shape: int) -> Tensor:
+        """int64 [n, *shape], uniform from `low` to `high` - 1."""
+        whole = self._whole(n, shape)
+        return self.shard.part(
+            torch.randint(low, high, whole, generator=self.generator, device=self.generator.device)
+        )
+
+    def _whole(self, n: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (n * self.shard.world, *shape)
+
+
+def step_draws(
+    seed: int, step: int, purpose: Purpose, device: torch.device, shard: Shard = ALONE
+) -> Draws:
+    """Make the random numbers for one purpose in one step."""
     state = np.random.SeedSequence([seed, step, _STREAMS.index(purpose)]).generate_state(
         1, np.uint64
     )
-    return torch.Generator(device).manual_seed(int(state[0]))
+    return Draws(torch.Generator(device).manual_seed(int(state[0])), shard)
 
 
 class Sampler:
-    """Draws scans with replacement; class-balanced for a conditional model.
+    """Draws scans with replacement, every class equally often or every scan.
 
     Parameters
     ----------
@@ -39,12 +86,11 @@ class Sampler:
             self._order, self._counts = order, counts
             self._starts = counts.cumsum(0) - counts
 
-    def draw(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
         """Draw n scans: float [n, 1, H, W] in [-1, 1], and their labels int64 [n]."""
-        device = self.images.device
-        u = torch.rand(n, generator=rng, device=device, dtype=torch.float64)
+        u = draws.uniform(n, dtype=torch.float64)
         if self.classes:
-            label = torch.randint(0, self.classes, (n,), generator=rng, device=device)
+            label = draws.integers(0, self.classes, n)
             within = (u * self._counts[label]).long()
             chosen = self._order[self._starts[label] + within]
         else:

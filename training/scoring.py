@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from scangan.evaluation.metrics import RealReference, Scores
-from scangan.training.networks import Generator
-from scangan.training.sampling import step_rng
+from scangan.training.networks import Generator, GeneratorBank
+from scangan.training.sampling import Draws, step_draws
 
 PER_CLASS = 100
 FOR_ONE_CLASS = 400  # scans of an unconditional model: its one class holds all variety
@@ -22,12 +22,12 @@ def to_grey(image: Tensor) -> npt.NDArray[np.uint8]:
 
 @torch.no_grad()
 def generate(
-    model: Generator, per_class: int, latent: int, rng: torch.Generator
+    model: Generator | GeneratorBank, per_class: int, latent: int, draws: Draws
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Generate `per_class` scans of every class: uint8 [N, H, W] and their labels int64 [N]."""
-    device = rng.device
+    device = draws.generator.device
     label = torch.arange(max(model.classes, 1), device=device).repeat_interleave(per_class)
-    z = torch.randn(len(label), latent, generator=rng, device=device)
+    z = draws.normal(len(label), latent)
     parts = [
         to_grey(model(z[i : i + BATCH], label[i : i + BATCH])) for i in range(0, len(z), BATCH)
     ]
@@ -35,9 +35,13 @@ def generate(
 
 
 def score_generator(
-    model: Generator, reference: RealReference, latent: int, seed: int, device: torch.device
+    model: Generator | GeneratorBank,
+    reference: RealReference,
+    latent: int,
+    seed: int,
+    device: torch.device,
 ) -> Scores:
     """Score a generator in evaluation mode; the same latents in every tick."""
     per_class = PER_CLASS if model.classes else FOR_ONE_CLASS
-    images, labels = generate(model, per_class, latent, step_rng(seed, 0, "score", device))
+    images, labels = generate(model, per_class, latent, step_draws(seed, 0, "score", device))
     return reference.score(images, labels)

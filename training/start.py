@@ -1,9 +1,10 @@
 """Start or resume a run: check what was asked for, open the scans, write the configuration."""
 
 import datetime
+import os
 import platform
-import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from scangan.evaluation.metrics import RealReference
-from scangan.preprocessing.dataset import PreparedDataset, is_prepared, is_split, load_dataset
-from scangan.preprocessing.options import PrepOptions
-from scangan.preprocessing.pipeline import prepare
-from scangan.preprocessing.report import one_line
+from scangan.preprocessing.dataset import PreparedDataset, is_prepared, load_dataset
 from scangan.runtime.files import only_writer
+from scangan.training.data import (
+    TrainingScans,
+    check_counts,
+    enlarged_warning,
+    hold_back,
+    open_source,
+)
 from scangan.training.errors import TrainingError
-from scangan.training.loop import Session
+from scangan.training.loop import train_session
+from scangan.training.memory import explaining_memory
 from scangan.training.options import TrainOptions
+from scangan.training.parallel import Shard, join_processes, one_voice
+from scangan.training.per_class import train_each_class
 from scangan.training.run import FORMAT_VERSION, Run
 from scangan.training.step import fast_precision
+
+Report = Callable[[str], None]
 
 
 def train(
@@ -30,11 +39,14 @@ def train(
     options: TrainOptions | None = None,
     *,
     device: str = "auto",
+    force: bool = False,
     command: str = "",
-    report: Callable[[str], None] = lambda line: None,
+    report: Report = lambda line: None,
     quiet: bool = True,
 ) -> Run:
     """Train a GAN; the same call again resumes a run that was stopped or killed.
+
+    Under ``torchrun`` every process calls it with the same arguments.
 
     Parameters
     ----------
@@ -43,9 +55,11 @@ def train(
     out : path
         The run folder.
     options : TrainOptions, optional
-        Networks and schedule.
+        Networks, objective and schedule.
     device : {"auto", "cpu", "cuda"}
         Where to train; auto takes a GPU if there is one.
+    force : bool
+        Delete a run that `out` holds and start anew.
     command : str
         What was typed, for the record.
     report : callable
@@ -65,70 +79,88 @@ def train(
     Stopped
         It was stopped by a signal, and saved.
     """
-    options, run = options or TrainOptions(), Run(Path(out))
-    place = choose_device(device)
-    run.check_free()
-    with only_writer(run.path / ".lock"):
-        _train(Path(source), run, options, place, command, report, quiet)
+    options, run, shard = options or TrainOptions(), Run(Path(out)), join_processes()
+    report = report if shard.first else lambda line: None
+    lock = only_writer(run.path / ".lock") if shard.first else nullcontext()
+    with one_voice(shard), lock:
+        place = choose_device(device)
+        _check_shares(options, shard)
+        if shard.first:
+            run.check_free()
+            if force or not run.started:  # a start that failed leaves scans that may be others now
+                run.clear()
+            _prepare(Path(source), run, options, command, place, report, quiet)
+        shard.agree(None)  # the others wait for that
+        prepared = is_prepared(Path(source))
+        dataset = load_dataset(source if prepared else run.path / "dataset")
+        _train(dataset, run, options, place, shard, report, quiet)
+        shard.agree(None)  # and for the last that is written
     return run
 
 
-def _train(
-    source: Path,
-    run: Run,
-    options: TrainOptions,
-    device: torch.device,
-    command: str,
-    report: Callable[[str], None],
-    quiet: bool,
-) -> None:
-    dataset = _open_source(source, run, options, report, quiet)
-    conditional = options.arch == "acgan"
-    if conditional and len(dataset.classes) < 2:
+def _check_shares(options: TrainOptions, shard: Shard) -> None:
+    if options.batch % (4 * shard.world):
         raise TrainingError(
-            f"{source} has one class only ({dataset.classes[0]}); an ACGAN needs two or more: "
-            f"use --arch dcgan"
+            f"--batch {options.batch} cannot be shared by {shard.world} processes in fours; "
+            f"try {-(-options.batch // (4 * shard.world)) * 4 * shard.world}"
         )
-    labels = dataset.labels if conditional else np.zeros_like(dataset.labels)
-    reference = RealReference(dataset.images, labels, dataset.classes if conditional else ("all",))
-    run.start(_config(dataset, options, command, device), dataset.items)
-    session = Session(run, options, dataset, reference, device, report)
-    session.resume()
-    session.loop(quiet)
 
 
 def choose_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu`` or ``cuda`` into a device that works."""
+    """Turn ``auto``, ``cpu`` or ``cuda`` into a device that works; of several GPUs, the process's own."""
     if name == "cuda" and not torch.cuda.is_available():
         raise TrainingError("--device cuda: this torch finds no GPU; use --device cpu, or auto")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        own, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if own >= gpus:
+            raise TrainingError(f"every process needs a GPU of its own: --nproc-per-node {gpus}")
+        torch.cuda.set_device(own)
     return torch.device(name)
 
 
-def _open_source(
-    source: Path, run: Run, options: TrainOptions, report: Callable[[str], None], quiet: bool
-) -> PreparedDataset:
-    if not source.exists():
-        raise TrainingError(
-            f"{source} does not exist; give a prepared dataset or a folder of scans"
-        )
-    if run.path.resolve().is_relative_to(source.resolve()):
+def _prepare(
+    source: Path,
+    run: Run,
+    options: TrainOptions,
+    command: str,
+    device: torch.device,
+    report: Report,
+    quiet: bool,
+) -> None:
+    if source.exists() and run.path.resolve().is_relative_to(source.resolve()):
         raise TrainingError(f"{run.path} lies in {source}, or is it; choose an --out outside of it")
-    if is_prepared(source) or is_split(source):
-        dataset = load_dataset(source)
-        if dataset.size != options.size:
-            raise TrainingError(
-                f"{source} is prepared at {dataset.size} pixels, not {options.size}; "
-                f"use --size {dataset.size}, or prepare it with --size {options.size}"
-            )
-        return dataset
-    target = run.path / "dataset"
-    if not (run.path / "config.json").exists():
-        shutil.rmtree(target, ignore_errors=True)  # of a start that failed; the scans may be others
-    dataset = prepare(source, target, PrepOptions(size=options.size), quiet=quiet)
-    report(one_line(dataset.info))
-    return dataset
+    dataset = open_source(source, run.path / "dataset", options, report, quiet)
+    check_counts(dataset, options)
+    warning = enlarged_warning(dataset)
+    if warning and not run.started:
+        report(f"warning: {warning}")
+    run.start(_config(dataset, options, command, device), dataset.items)
+
+
+def _train(
+    dataset: PreparedDataset,
+    run: Run,
+    options: TrainOptions,
+    device: torch.device,
+    shard: Shard,
+    report: Report,
+    quiet: bool,
+) -> None:
+    held_back = hold_back(dataset, options.held_back)
+    scans = TrainingScans(np.array(dataset.images), dataset.labels, dataset.classes, held_back)
+    classes = len(scans.classes) if options.arch == "acgan" else 0
+    if not classes and not options.per_class:
+        scans = scans.whatever_class()
+
+    def work() -> None:
+        if options.per_class:
+            train_each_class(run, options, scans, device, shard, report, quiet)
+        else:
+            train_session(run, options, scans, classes, device, report, shard, quiet)
+
+    explaining_memory(work, options, scans, classes, device)
 
 
 def _config(

@@ -1,104 +1,126 @@
 """One file that is provably the same as the checkpoint."""
 
+import json
+import shutil
+
 import numpy as np
-import onnx
 import pytest
 import torch
+from conftest import BRAIN, CLASSES
 
 from scangan.export import ExportError, export_run
-from scangan.export.exporter import measure_parity, to_onnx
-from scangan.export.network import ShippedGenerator
+from scangan.preprocessing import PrepOptions, prepare
 from scangan.runtime import ScanGenerator
 from scangan.runtime.latents import draw_latents
 from scangan.training import TrainingError, TrainOptions, train
-from scangan.training.networks import Generator
 from scangan.training.scoring import to_grey
 
-
-def _generator(size, classes):
-    torch.manual_seed(1)
-    generator = Generator(size=size, width=4, latent=12, classes=classes).eval()
-    for name, tensor in generator.state_dict().items():
-        if name.endswith("running_var"):
-            tensor.uniform_(0.5, 2.0)
-        elif tensor.is_floating_point():
-            tensor.normal_(1.0 if "scale" in name else 0.0, 0.3)
-    return generator
-
-
-@pytest.mark.parametrize("size", [32, 64, 128])
-@pytest.mark.parametrize("classes", [0, 3])
-def test_folding_batch_norm_is_exact(size, classes):
-    generator = _generator(size, classes)
-    z, label = torch.randn(16, 12), torch.arange(16) % max(classes, 1)
-    with torch.no_grad():
-        want = to_grey(generator(z, label)).astype(int)
-        got = ShippedGenerator(generator)(z, label).numpy()[:, 0].astype(int)
-    assert np.abs(got - want).max() <= 1
-    assert (got != want).mean() < 1e-3
-    assert want.std() > 10  # not blank
+KINDS = {
+    "dcgan": {"arch": "dcgan"},
+    "acgan": {
+        "arch": "acgan",
+        "conditioning": "product",
+        "first_map": 8,
+        "leak": 0.2,
+        "ramp_end": 0.04,
+    },
+    "per class": {"arch": "dcgan", "per_class": True},
+}
+SCANS = 16  # of each of two classes
 
 
-@pytest.mark.parametrize("classes", [0, 3])
-def test_the_graph_has_the_promised_signature(classes):
-    model = to_onnx(_generator(32, classes), 12)
-    inputs = {i.name: i.type.tensor_type for i in model.graph.input}
-    assert set(inputs) == ({"z", "label"} if classes else {"z"})
-    assert inputs["z"].elem_type == onnx.TensorProto.FLOAT
-    assert inputs["z"].shape.dim[1].dim_value == 12 and inputs["z"].shape.dim[0].dim_param
-    if classes:
-        assert inputs["label"].elem_type == onnx.TensorProto.INT64
-    (output,) = model.graph.output
-    assert output.name == "image" and output.type.tensor_type.elem_type == onnx.TensorProto.UINT8
-    assert model.ir_version == 10 and [o.version for o in model.opset_import] == [18]
-    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """Prepare a few real scans of two classes: to learn from them is not what is tested here."""
+    source = tmp_path_factory.mktemp("few")
+    for name in CLASSES[:2]:
+        (source / "scans" / name).mkdir(parents=True)
+        for file in sorted((BRAIN / name).iterdir())[:SCANS]:
+            shutil.copy(file, source / "scans" / name)
+    return prepare(source / "scans", source / "prepared", PrepOptions(size=32))
 
 
-def test_nothing_of_the_exporting_machine_is_in_the_file():
-    data = to_onnx(_generator(32, 3), 12).SerializeToString()
-    for word in (b"/home", b"/usr", b".py", b"site-packages", b"pkg.torch"):
-        assert word not in data
+@pytest.fixture(scope="module")
+def runs(few, tmp_path_factory):
+    """A run of each kind, of a single step."""
+    made = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scangan.training.scoring.PER_CLASS", 16)
+        patch.setattr("scangan.training.scoring.FOR_ONE_CLASS", 16)
+        for kind, choices in KINDS.items():
+            options = TrainOptions(size=32, width=4, batch=16, kimg=0.016, **choices)
+            out = tmp_path_factory.mktemp("runs") / "run"
+            made[kind] = train(few.path, out, options, command="train-gan scans --out run")
+            _mature(made[kind])
+    return made
 
 
-def test_parity_sees_a_changed_weight():
-    generator = _generator(32, 3)
-    model = to_onnx(generator, 12).SerializeToString()
-    assert measure_parity(model, generator, 12) <= 1
-    with torch.no_grad():
-        generator.last.bias += 0.1
-    assert measure_parity(model, generator, 12) > 1
+def _mature(run):
+    """Give the scans contrast, which a single step does not; the class counts in part."""
+    torch.manual_seed(0)
+    best = run.load_best()
+    for name, tensor in best.state.items():
+        if name == "share":
+            tensor.fill_(0.3)
+        elif tensor.is_floating_point() and "running" not in name:
+            tensor.normal_(0.0, 0.5)
+    run.save_best(best)
 
 
-@pytest.fixture(scope="module", params=["acgan", "dcgan"])
-def run(request, prepared, tmp_path_factory):
-    options = TrainOptions(arch=request.param, size=32, width=4, batch=16, kimg=0.064)
-    out = tmp_path_factory.mktemp("runs") / request.param
-    return train(prepared.path, out, options, command="train-gan scans --out run")
+@pytest.fixture(scope="module")
+def run(runs):
+    return runs["dcgan"]
 
 
-def test_a_trained_run_comes_out_as_scans(run, tmp_path):
-    card = export_run(run.path, tmp_path / "m.onnx", license="MIT", citation="Somebody 2020")
-    generator, best = run.load_generator()
-    with ScanGenerator(tmp_path / "m.onnx") as scans:
+@pytest.fixture(scope="module", params=KINDS)
+def exported(request, runs, tmp_path_factory):
+    """A run of each kind, its model file and the card that was returned."""
+    run, out = runs[request.param], tmp_path_factory.mktemp("models") / "m.onnx"
+    return run, out, export_run(run.path, out, license="MIT", citation="Somebody 2020")
+
+
+def test_a_trained_run_comes_out_as_scans(exported):
+    run, file, card = exported
+    generator, _ = run.load_generator()
+    with ScanGenerator(file) as scans:
         assert scans.card == card
-        label = 1 if run.classes else None
-        got = scans.sample(8, label, seed=3)
-    z = torch.from_numpy(draw_latents(3, label or 0, range(8), card.latent))
-    with torch.no_grad():
-        want = to_grey(generator(z, torch.full((8,), label or 0)))
-    assert np.abs(got.astype(int) - want).max() <= 1
+        for label in range(len(run.classes)) or [None]:
+            got = scans.sample(8, label, seed=3)
+            z = torch.from_numpy(draw_latents(3, label or 0, range(8), card.latent))
+            with torch.no_grad():
+                want = to_grey(generator(z, torch.full((8,), label or 0)))
+            assert np.abs(got.astype(int) - want).max() <= 1
+            assert want.std() > 10  # not blank
+
+
+def test_the_card_says_how_it_was_made(exported):
+    run, _, card = exported
+    best = run.load_best()
+    conditional = card.architecture == "acgan" or run.options.per_class
+    assert card.architecture == run.options.arch
+    assert card.classes == (CLASSES[:2] if conditional else ())
     assert card.parity <= 1
     assert card.recipe["command"] == "train-gan scans --out run"
-    assert card.scores == best.scores and card.scores["n"] == 400
+    assert card.recipe["options"] == run.options.to_dict()
+    assert card.recipe["kept"] == best.kind and card.recipe["kept_kimg"] == best.kimg
+    assert card.scores == best.scores and card.scores["n"] == 16 * max(1, len(run.classes))
+    assert {"real_kid", "real_precision", "probe_accuracy"} <= card.scores.keys()
     assert card.license == "MIT" and card.citation == "Somebody 2020"
-    assert card.dataset_counts == dict.fromkeys(run.config["dataset"]["classes"], 60)
+    assert card.dataset_counts == dict.fromkeys(CLASSES[:2], SCANS)
 
 
-def test_a_card_holds_no_hash_of_a_scan(run, tmp_path):
-    import json
+def test_the_batch_changes_no_byte(exported):
+    run, file, _ = exported
+    made = []
+    for batch in (1, 4, 32):
+        with ScanGenerator(file, batch=batch) as scans:
+            made.append([scans.sample(9, name, seed=3) for name in run.classes or [None]])
+    assert np.array_equal(made[0], made[1]) and np.array_equal(made[0], made[2])
 
-    export_run(run.path, tmp_path / "m.onnx")
-    data = (tmp_path / "m.onnx").read_bytes()
+
+def test_a_card_holds_no_hash_of_a_scan(exported):
+    run, file, _ = exported
+    data = file.read_bytes()
     items = [json.loads(line) for line in (run.path / "items.jsonl").open()]
     assert not any(item["sha256"].encode() in data for item in items)
     assert not any(item["file"].encode() in data for item in items)
@@ -115,8 +137,6 @@ def test_a_failed_export_leaves_what_was_there(run, tmp_path, monkeypatch):
 
 
 def test_a_run_without_a_checkpoint(run, tmp_path):
-    import shutil
-
     young = tmp_path / "young"
     young.mkdir()
     shutil.copy(run.path / "config.json", young)
@@ -140,8 +160,6 @@ def test_no_run_at_all_is_one_line(tmp_path, command):
 
 
 def test_a_damaged_checkpoint_is_named(run, tmp_path):
-    import shutil
-
     broken = shutil.copytree(run.path, tmp_path / "broken")
     data = (broken / "best.safetensors").read_bytes()
     (broken / "best.safetensors").write_bytes(data[: len(data) // 2])
@@ -158,8 +176,6 @@ def test_a_file_that_is_no_model_file_is_not_replaced(run, tmp_path, name):
 
 
 def test_infinite_weights_are_not_shipped(run, tmp_path):
-    import shutil
-
     from safetensors.torch import load_file
 
     from scangan.training.run import Best, Run
@@ -175,8 +191,6 @@ def test_infinite_weights_are_not_shipped(run, tmp_path):
 
 @pytest.mark.parametrize("config", ["[]", "{}", "null", "{", '{"format_version": 99}'])
 def test_a_damaged_config_is_one_line(run, tmp_path, config):
-    import shutil
-
     broken = shutil.copytree(run.path, tmp_path / "broken")
     (broken / "config.json").write_text(config)
     with pytest.raises(TrainingError, match="damaged"):

@@ -1,7 +1,11 @@
 """Runs: killed, stopped, resumed, refused."""
 
+import dataclasses
 import json
 import random
+import re
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +18,10 @@ from conftest import BRAIN
 from safetensors.torch import load_file
 
 from scangan.training import Run, TrainingError, TrainOptions, train
+from scangan.training.data import TrainingScans
+from scangan.training.loop import make_networks
+from scangan.training.measuring import Progress
+from scangan.training.step import TrainingStep
 
 TINY = {"size": 32, "width": 4, "batch": 16, "kimg": 1.28, "tick": 0.16}  # 80 steps, 8 ticks
 
@@ -21,6 +29,11 @@ TINY = {"size": 32, "width": 4, "batch": 16, "kimg": 1.28, "tick": 0.16}  # 80 s
 def _argv(source, out, **options):
     given = [f"--{k}={v}" for k, v in (TINY | options).items()]
     return [sys.executable, "-m", "scangan.training", str(source), "--out", str(out), *given]
+
+
+def _all_scans(prepared):
+    held_back = np.zeros(len(prepared.labels), bool)
+    return TrainingScans(np.array(prepared.images), prepared.labels, prepared.classes, held_back)
 
 
 def _tensors(run):
@@ -50,6 +63,7 @@ def test_a_run_holds_all_that_it_should(whole):
     names = {p.name for p in out.iterdir()}
     assert {
         "config.json", "metrics.jsonl", "samples", "last.pt", "best.safetensors", "items.jsonl",
+        "report.png",
     } <= names  # fmt: skip
     assert any(name.startswith("events.out.tfevents") for name in names)
     lines = [json.loads(line) for line in (out / "metrics.jsonl").open()]
@@ -58,7 +72,8 @@ def test_a_run_holds_all_that_it_should(whole):
     for line in lines:
         assert line["raw"]["n"] == line["ema"]["n"] == 400
         assert set(line["ema"]["agreement"]) == set(Run(out).classes)
-    assert "best.safetensors" in printed and "class agreement" in printed
+    assert "204 scans to train on, 36 held back" in printed
+    assert "best.safetensors" in printed and "in right class" in printed and "\\n" not in printed
     assert len((out / "items.jsonl").read_text().splitlines()) == 240
 
 
@@ -124,8 +139,6 @@ def test_asked_to_stop_it_saves_and_goes_on(whole, prepared, tmp_path, one_threa
 
 
 def test_a_finished_run_typed_again_is_left_alone_and_may_be_made_longer(whole, prepared, tmp_path):
-    import shutil
-
     out = shutil.copytree(whole[0], tmp_path / "again")
     before = _tensors(out)
     run = train(prepared.path, out, TrainOptions(**TINY))
@@ -147,8 +160,6 @@ def test_a_shorter_run_is_refused_and_changes_nothing(whole, prepared):
 
 
 def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(prepared, tmp_path, one_thread):
-    import resource
-
     def little_space():  # fails a write half-way, like a full disk
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
@@ -182,8 +193,6 @@ def test_other_scans_are_refused(whole, some_scans):
 
 
 def test_a_checkpoint_that_carries_code_is_not_run(whole, tmp_path):
-    import shutil
-
     out = shutil.copytree(whole[0], tmp_path / "evil")
 
     class Evil:
@@ -206,24 +215,12 @@ def test_a_folder_of_scans_is_prepared_into_the_run(some_scans, tmp_path):
 
 
 def test_the_classifier_really_learns_the_classes(prepared):
-    from scangan.training.networks import Discriminator
-    from scangan.training.run import make_generator
-    from scangan.training.sampling import Sampler
-    from scangan.training.step import TrainingStep
-
-    torch.manual_seed(0)
-    options = TrainOptions(**TINY | {"width": 16, "batch": 64, "augment": False})
-    images, labels = torch.from_numpy(np.array(prepared.images)), torch.from_numpy(prepared.labels)
-    step = TrainingStep(
-        make_generator(options, 4),
-        Discriminator(size=32, width=16, classes=4),
-        Sampler(images, labels, 4),
-        options,
-        torch.device("cpu"),
-    )
+    options = TrainOptions(**TINY | {"width": 16, "batch": 64, "augment": ()})
+    step = make_networks(options, _all_scans(prepared), 4, torch.device("cpu"))
     for i in range(300):
         step(i)
-    scans = images[:, None].float() / 127.5 - 1
+    scans = step.sampler.images[:, None].float() / 127.5 - 1
+    labels = step.sampler.labels
     with torch.no_grad():
         logits = step.discriminator.eval()(scans, labels)[1]
     assert (logits.argmax(1) == labels).float().mean() > 0.6  # chance is 0.25
@@ -232,8 +229,8 @@ def test_the_classifier_really_learns_the_classes(prepared):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"size": 48}, "--size 48 is not supported; it takes 32, 64, 128"),
-        ({"arch": "vae"}, "dcgan or acgan"),
+        ({"size": 48}, "--size 48 is not supported; it takes 16, 32, 64, 128, 256, 512"),
+        ({"arch": "vae"}, "--arch vae is not supported; it takes dcgan, acgan"),
         ({"batch": 30}, "no multiple of 4; try 32"),
         ({"kimg": 0}, "--kimg 0"),
         ({"seed": -1}, "--seed -1"),
@@ -257,8 +254,6 @@ def test_a_run_has_at_least_four_ticks(kimg, tick):
 
 
 def test_one_class_is_enough_for_a_dcgan_and_too_few_for_an_acgan(some_scans, tmp_path):
-    import shutil
-
     shutil.rmtree(some_scans / "meningioma_tumor")
     with pytest.raises(TrainingError, match=r"one class only .*use --arch dcgan"):
         train(some_scans, tmp_path / "run", TrainOptions(**TINY))
@@ -272,7 +267,9 @@ def test_too_small_a_class_is_named_before_anything_is_trained(some_scans, tmp_p
 
     for file in sorted((some_scans / "glioma_tumor").iterdir())[3:]:
         file.unlink()
-    with pytest.raises(ScanganError, match="'glioma_tumor' has 3 scans"):
+    with pytest.raises(
+        ScanganError, match=r"too few scans of 'glioma_tumor' \(3\): .*--arch dcgan"
+    ):
         train(some_scans, tmp_path / "run", TrainOptions(**TINY))
 
 
@@ -296,3 +293,137 @@ def test_no_source(tmp_path, make, says, command):
 def test_cuda_without_a_gpu_says_so(tmp_path, command):
     done = command("training", BRAIN, "--out", tmp_path / "run", "--device", "cuda")
     assert done.returncode == 1 and "no GPU; use --device cpu" in done.stderr
+
+
+def test_force_starts_anew_and_deletes_only_what_a_run_writes(whole, prepared, tmp_path):
+    out = shutil.copytree(whole[0], tmp_path / "again")
+    (out / "notes.txt").write_text("mine")
+    run = train(prepared.path, out, TrainOptions(**TINY | {"width": 8, "kimg": 0.032}), force=True)
+    assert run.options.width == 8
+    assert [line["step"] for line in run.read_metrics()] == [1, 2]
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_of_an_older_format_says_so(whole, prepared, tmp_path):
+    out = shutil.copytree(whole[0], tmp_path / "old")
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(config | {"format_version": 1}))
+    with pytest.raises(TrainingError, match=r"older scangan; train it anew \(--force\)"):
+        train(prepared.path, out, TrainOptions(**TINY))
+
+
+def test_patience_ends_a_run_which_then_is_left_alone(prepared, tmp_path):
+    said = []
+    options = TrainOptions(**TINY | {"kimg": 64.0, "tick": 0.032, "patience": 0.01, "lr_g": 1e-9})
+    run = train(prepared.path, tmp_path / "run", options, report=said.append)
+    assert any("stopped early: nothing improved for" in line for line in said)
+    lines, before = run.read_metrics(), (run.path / "last.pt").read_bytes()
+    assert lines[-1]["kimg"] < 1
+    train(prepared.path, run.path, options, report=said.append)
+    assert said[-1].startswith("stopped early")
+    assert (run.path / "last.pt").read_bytes() == before
+    # With more patience the same run goes on.
+    patient = dataclasses.replace(options, patience=0.2)
+    train(prepared.path, run.path, patient)
+    assert run.read_metrics()[-1]["kimg"] > lines[-1]["kimg"]
+
+
+def test_far_worse_scores_one_after_the_other_end_a_run():
+    progress = Progress()
+    assert progress.note(0.3, 20.0) and progress.why_stop(20.0, 0) is None
+    for kimg in (40.0, 60.0):
+        assert not progress.note(2.0, kimg) and progress.why_stop(kimg, 0) is None
+    assert not progress.note(0.5, 80.0)  # a good one between
+    for kimg in (100.0, 120.0):
+        progress.note(float("nan"), kimg)
+    assert progress.why_stop(120.0, 0) is None
+    progress.note(2.0, 140.0)
+    assert "it diverged" in progress.why_stop(140.0, 0)
+
+
+def test_losses_that_are_no_numbers_stop_the_run_and_say_what_to_lower(
+    prepared, tmp_path, monkeypatch
+):
+    take = TrainingStep.__call__
+
+    def explode_later(self, step):
+        losses = take(self, step)
+        return losses * float("nan") if step >= 25 else losses
+
+    monkeypatch.setattr(TrainingStep, "__call__", explode_later)
+    with pytest.raises(
+        TrainingError, match=r"no numbers any more .* lower .*lr_g=0\.0001 .*--force"
+    ):
+        train(prepared.path, tmp_path / "run", TrainOptions(**TINY))
+    run = Run(tmp_path / "run")
+    assert [line["step"] for line in run.read_metrics()] == [10, 20]
+    assert run.load_best().kimg <= 0.32  # kept
+    assert run.load_state(torch.device("cpu"))["step"] == 20
+
+
+@pytest.mark.slow
+def test_more_memory_than_there_is_says_which_batch_would_fit(prepared, tmp_path, one_thread):
+    def little_memory():
+        resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+
+    argv = _argv(prepared.path, tmp_path / "run", batch=4096, width=64, kimg=4, tick=4)
+    done = subprocess.run(
+        argv, env=one_thread, capture_output=True, text=True, preexec_fn=little_memory
+    )
+    assert done.returncode == 1
+    found = re.search(
+        r"--batch 4096 needs more memory than there is: --batch (\d+) fits", done.stderr
+    )
+    assert found and 4 <= int(found[1]) <= 2048 and done.stderr.count("\n") == 1
+
+
+def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path):
+    said = []
+    options = TrainOptions(**TINY | {"kimg": 0.064, "arch": "dcgan", "per_class": True})
+    run = train(some_scans, tmp_path / "run", options, report=said.append)
+    assert "class 2 of 2: meningioma_tumor" in said
+    assert run.classes == ("glioma_tumor", "meningioma_tumor")
+    model, best = run.load_generator()
+    for number in range(2):
+        part, _ = Run(run.path / f"classes/{number}").load_generator()
+        z = torch.randn(3, 100)
+        want = part(z)
+        assert torch.equal(model(z, torch.full((3,), number)), want)
+    assert set(best.scores["agreement"]) == set(run.classes)
+    assert (run.path / "samples/joined.png").exists()
+    before = (run.path / "best.safetensors").read_bytes()
+    train(some_scans, run.path, options)
+    assert (run.path / "best.safetensors").read_bytes() == before
+
+
+def test_scans_smaller_than_the_size_are_told_of_once(some_scans, tmp_path):
+    said = []
+    options = TrainOptions(**TINY | {"size": 512, "kimg": 0.004, "batch": 4, "arch": "dcgan"})
+    train(some_scans, tmp_path / "run", options, report=said.append)
+    train(some_scans, tmp_path / "run", options, report=said.append)
+    assert sum("20 of 20 scans are smaller than 512 pixels" in line for line in said) == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--recipe", "stabel"], "there is no recipe 'stabel'; did you mean stable?"),
+        (["--set", "lerning_rate=1"], "there is no option 'lerning_rate'"),
+        (["--set", "withd=1"], "did you mean width?"),
+        (["--set", "width"], "is no key=value"),
+        (["--set", "width=wide"], "width 'wide' is not a whole number"),
+        (["--per-class"], "give it --arch dcgan too"),
+    ],
+)
+def test_what_is_wrong_with_a_recipe_or_an_option(tmp_path, argv, says, command):
+    done = command("training", BRAIN, "--out", tmp_path / "run", *argv)
+    assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_recipes_are_listed(command):
+    done = command("training", "--list-recipes")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("stable ") and len(lines) == 7
+    assert all(len(line) < 130 for line in lines)

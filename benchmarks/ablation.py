@@ -1,0 +1,141 @@
+"""Which part of the stable recipe brings how much, on real scans.
+
+    python benchmarks/ablation.py SCANS WORK              train what is not trained yet
+    python benchmarks/ablation.py SCANS WORK --table      print the table of what is there
+
+SCANS is a prepared dataset, WORK a folder for the runs. It may be stopped and started again, and
+several may share a WORK, each on cores of its own: a run that another one writes is passed over.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+from pathlib import Path
+
+from scangan.runtime import ScanganError
+from scangan.training import Run, TrainOptions, train
+from scangan.training.loop import Stopped
+from scangan.training.recipe import options_from
+
+KIMG = 300.0
+CLASSIC = options_from("classic-acgan", {})
+STABLE = options_from("stable", {})
+
+
+def rungs() -> dict[str, TrainOptions]:
+    """From classic-acgan to stable, one part after the other; then the heads."""
+    spectral = dataclasses.replace(
+        CLASSIC, spectral_norm=True, batch_norm=False, dropout=0.0, pool="sum"
+    )
+    augmented = dataclasses.replace(spectral, augment=STABLE.augment)
+    small = dataclasses.replace(augmented, balanced=True, ema_kimg=10.0, minibatch_std=True)
+    hinge = dataclasses.replace(small, loss="hinge", label_smoothing=0.0)
+    # Huang et al. 2024: no norm in D but two gradient penalties.
+    relativistic = dataclasses.replace(
+        hinge, loss="relativistic", spectral_norm=False, pool="flatten", r1=1.0, r2=1.0,
+        penalty_every=4, beta1=0.0, beta2=0.99,
+    )  # fmt: skip
+    by_norm = dataclasses.replace(hinge, conditioning="norm")
+    heads = {
+        f"head {head}": dataclasses.replace(STABLE, head=head)
+        for head in ("auxiliary", "auxiliary-normalized", "projection")
+    }
+    batches = {f"batch {n}": dataclasses.replace(STABLE, batch=n) for n in (16, 32)}
+    return {
+        "stable": STABLE,
+        "classic-acgan": CLASSIC,
+        **batches,
+        **heads,
+        "+ spectral norm, summed": spectral,
+        "+ DiffAugment": augmented,
+        "+ balanced, EMA, minibatch std": small,
+        "+ hinge": hinge,
+        "+ relativistic, R1 and R2, instead": relativistic,
+        "+ conditional BatchNorm": by_norm,
+    }
+
+
+def plan(width: int, kimg: float, seeds: int) -> dict[tuple[str, int], TrainOptions]:
+    """All runs by name and seed: `seeds` of the two ends, one of each rung between."""
+    runs = {}
+    for seed in range(seeds):
+        for name, options in rungs().items():
+            if seed == 0 or name in ("stable", "classic-acgan"):
+                runs[name, seed] = dataclasses.replace(
+                    options, width=width, kimg=kimg, seed=seed, patience=0.0, tick=20.0
+                )
+    return runs
+
+
+def folder(work: Path, name: str, seed: int) -> Path:
+    """Where a run lies."""
+    words = "".join(c if c.isalnum() else " " for c in name).split()
+    return work / f"{'-'.join(words)}-{seed}"
+
+
+def table(work: Path, runs: dict[tuple[str, int], TrainOptions]) -> list[str]:
+    """A line for each rung: what its best and its last generator score (means over the seeds)."""
+    lines = [
+        "| recipe | seeds | KID x1000, best | inside classes | at the end | class agreement "
+        "| least variety | kimg of the best |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name in dict.fromkeys(name for name, _ in runs):
+        rows = [_row(folder(work, name, seed)) for n, seed in runs if n == name]
+        rows = [row for row in rows if row]
+        if rows:
+            cells = [_mean_and_range(list(values)) for values in zip(*rows, strict=True)]
+            lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _row(path: Path) -> list[float] | None:
+    run = Run(path)
+    lines = run.read_metrics() if (path / "metrics.jsonl").exists() else []
+    if not lines:
+        return None
+    best = run.load_best()
+    last = min((lines[-1][kind] for kind in ("raw", "ema")), key=lambda s: s["mean_class_kid"])
+    return [
+        best.scores["kid"] * 1000, best.scores["mean_class_kid"] * 1000,
+        last["mean_class_kid"] * 1000, best.scores["mean_agreement"] * 100,
+        min(best.scores["variety"].values()) * 100, best.kimg,
+    ]  # fmt: skip
+
+
+def _mean_and_range(values: list[float]) -> str:
+    mean = f"{statistics.fmean(values):.0f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.0f} to {max(values):.0f})"
+
+
+def main() -> None:
+    """Train or tabulate."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scans", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--kimg", type=float, default=KIMG)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="runs whose name contains this")
+    parser.add_argument("--table", action="store_true")
+    given = parser.parse_args()
+    runs = plan(given.width, given.kimg, given.seeds)
+    if given.table:
+        print("\n".join(table(given.work, runs)))
+        return
+    for (name, seed), options in runs.items():
+        if given.only not in name:
+            continue
+        out = folder(given.work, name, seed)
+        print(f"{name}, seed {seed}: {out}", flush=True)
+        try:
+            train(given.scans, out, options, report=lambda line: print(line, flush=True))
+        except Stopped:
+            raise SystemExit("stopped; the same command again goes on") from None
+        except ScanganError as error:
+            print(json.dumps({"run": str(out), "error": str(error)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""A generator to an ONNX graph with the signature of docs/model-format.md."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import onnx
+import torch
+from onnx import TensorProto, helper
+
+from scangan.export.network import ShippedGenerator
+from scangan.training.networks import Generator, GeneratorBank
+
+OPSET, IR_VERSION = 18, 10  # read by onnxruntime 1.18 and later
+
+
+def to_onnx(generator: Generator | GeneratorBank, latent: int) -> onnx.ModelProto:
+    """Turn a generator, or one for each class, into an ONNX model.
+
+    Parameters
+    ----------
+    generator : Generator or GeneratorBank
+        In evaluation mode, on the CPU.
+    latent : int
+        Length of `z`.
+
+    Returns
+    -------
+    ModelProto
+        Without a card.
+    """
+    if isinstance(generator, GeneratorBank):
+        graphs = [_export(part, latent) for part in generator.generators]  # type: ignore[arg-type]
+        return _model(join_classes(graphs))
+    return _model(_export(generator, latent))
+
+
+def _export(generator: Generator, latent: int) -> onnx.GraphProto:
+    # Two samples: torch.export would take a batch of one for a constant.
+    examples: dict[str, torch.Tensor] = {"z": torch.zeros(2, latent)}
+    if generator.classes:
+        examples["label"] = torch.zeros(2, dtype=torch.int64)
+    batch = torch.export.Dim("n")
+    with _silence():
+        program = torch.onnx.export(
+            ShippedGenerator(generator).eval(),
+            (),
+            kwargs=examples,
+            input_names=list(examples),
+            output_names=["image"],
+            dynamic_shapes={name: {0: batch} for name in examples},
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto.graph
+
+
+def join_classes(graphs: list[onnx.GraphProto]) -> onnx.GraphProto:
+    """Join unconditional graphs, one for each class, into a conditional one.
+
+    The latents are sorted by class and split; every graph makes the scans of its class, none where
+    the batch has none, and these are put back where their labels were. So a scan costs one
+    evaluation, however many classes there are. A label that is no class makes the run fail, since
+    the parts are then fewer than the whole.
+    """
+    numbers = range(len(graphs))
+    classes = helper.make_tensor("classes", TensorProto.INT64, [len(graphs)], list(numbers))
+    first, last = (helper.make_tensor(f"axis{i}", TensorProto.INT64, [1], [i]) for i in (0, 1))
+    parts, images = [f"{k}/z" for k in numbers], [f"{k}/image" for k in numbers]
+    named = [onnx.compose.add_prefix_graph(graph, f"{k}/") for k, graph in enumerate(graphs)]
+    nodes = [
+        # Place of each latent in the batch, class by class
+        helper.make_node("Shape", ["label"], ["n"]),
+        helper.make_node("TopK", ["label", "n"], ["sorted", "order"], largest=0),
+        # Scans of each class
+        helper.make_node("Unsqueeze", ["label", "axis1"], ["column"]),
+        helper.make_node("Equal", ["column", "classes"], ["of_class"]),
+        helper.make_node("Cast", ["of_class"], ["ones"], to=TensorProto.INT64),
+        helper.make_node("ReduceSum", ["ones", "axis0"], ["counts"], keepdims=0),
+        # Every class by its own generator
+        helper.make_node("Gather", ["z", "order"], ["by_class"]),
+        helper.make_node("Split", ["by_class", "counts"], parts),
+        *(node for graph in named for node in graph.node),
+        helper.make_node("Concat", images, ["images"], axis=0),
+        # The inverse of a permutation is what sorts it
+        helper.make_node("TopK", ["order", "n"], ["places", "back"], largest=0),
+        helper.make_node("Gather", ["images", "back"], ["image"]),
+    ]
+    label = helper.make_tensor_value_info("label", TensorProto.INT64, ["n"])
+    weights = [tensor for graph in named for tensor in graph.initializer]
+    return helper.make_graph(
+        nodes,
+        "generator",
+        [*graphs[0].input, label],
+        list(graphs[0].output),
+        [classes, first, last, *weights],
+    )
+
+
+def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
+    """Pin versions and drop what the exporter notes for itself (source lines, local paths)."""
+    graph.name = "generator"
+    graph.ClearField("value_info")
+    graph.ClearField("metadata_props")
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="scangan",
+        producer_version=version("scangan"),
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep torch's exporter from talking about itself (missing torchvision, its own steps)."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,349 @@
+"""Several processes train as one does: two of them on the CPU, started as a user starts them."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from scangan.training.discriminator import make_discriminator
+from scangan.training.networks import make_generator
+from scangan.training.parallel import ALONE, BatchNorm, join_processes
+from scangan.training.recipe import options_from
+from scangan.training.sampling import Sampler
+from scangan.training.step import TrainingStep
+
+CPU = torch.device("cpu")
+DEADLOCK = 60  # seconds
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+SMALL = {"size": 32, "width": 8, "batch": 16, "kimg": 1.0}
+# A first step of Adam turns rounding into whole steps: the weights must stay for G's gradients.
+STILL = {"lr_g": 1e-9, "lr_d": 1e-9}
+PENALTIES = {"loss": "relativistic", "spectral_norm": False, "r1": 1.0, "r2": 1.0}
+RECIPES = {
+    "stable": ("stable", {}),
+    "dcgan": ("stable", {"arch": "dcgan", "g_steps": 2}),
+    "ramped and adaptive": ("stable", {"augment_target": 0.6, "augment_p": 0.8, "ramp_end": 0.1}),
+    "classic": ("classic-acgan", {"dropout": 0.0, "label_flip": 0.2, "instance_noise": 0.1}),
+    "classic dcgan": ("classic-dcgan", {}),
+    "relativistic with penalties": ("stable", PENALTIES | {"pool": "flatten"}),
+    "penalties through BatchNorm": ("classic-acgan", {"dropout": 0.0, "r1": 1.0, "r2": 1.0}),
+}
+
+
+def _networks(name, shard, **changes):
+    recipe, values = RECIPES[name]
+    options = options_from(recipe, SMALL | values | changes)
+    classes = 4 if options.arch == "acgan" else 0
+    torch.manual_seed(0)
+    generator, discriminator = (
+        make_generator(options, classes),
+        make_discriminator(options, classes),
+    )
+    labels = torch.arange(40) % 4
+    images = (torch.rand(40, 32, 32) * 255 / (labels[:, None, None] + 1)).to(torch.uint8)
+    sampler = Sampler(images, labels, classes if options.balanced else 0)
+    networks = TrainingStep(generator, discriminator, sampler, options, CPU, shard)
+    networks._precision = None  # bfloat16 has too few digits to compare
+    return networks
+
+
+def _gradients(name, shard):
+    """The losses of a first step, and the gradients that it left."""
+    networks = _networks(name, shard, **STILL)
+    found = {"losses": networks(0), "augment_p": networks.augment_p}
+    for kind in ("generator", "discriminator"):
+        parts = getattr(networks, kind).named_parameters()
+        found[kind] = {name: part.grad.clone() for name, part in parts}
+    return found
+
+
+def _after_steps(name, shard, **changes):
+    networks = _networks(name, shard, **changes)
+    for step in range(4):
+        networks(step)
+    return {
+        f"{kind}.{key}": value
+        for kind in ("generator", "discriminator", "ema")
+        for key, value in getattr(networks, kind).state_dict().items()
+    } | {"augment_p": networks.augment_p}
+
+
+def _normalised(norm, x, shard):
+    """What a BatchNorm makes of x, its gradients, and a penalty on them."""
+    x = shard.part(x).clone().requires_grad_()
+    out = norm(x)
+    (slope,) = torch.autograd.grad(out.pow(3).sum(), x, create_graph=True)
+    (out.pow(3).mean() + slope.square().sum((1, 2, 3)).mean()).backward()
+    shard.average_gradients(norm.parameters())
+    found = {"out": out.detach(), "slope": slope.detach(), "weight": norm.weight.grad}
+    return found | {"running": torch.stack([norm.running_mean, norm.running_var])}
+
+
+def _norm(kind):
+    norm = kind(3)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([0.5, 1.0, 2.0]))
+    return norm
+
+
+def _scattered():
+    x = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    return 0.1 * x + torch.tensor([0.0, 1.0, 30.0])[:, None, None]
+
+
+def _in_every_process(out):
+    """Run by torchrun: all that the tests compare, in one start."""
+    shard = join_processes()
+    norm = _norm(BatchNorm)
+    norm.shared = True
+    adaptive = _networks("ramped and adaptive", shard)
+    adaptive.augment_p.fill_(0.5)
+    adaptive._adapt(torch.full((8,), 1.0 - 2.0 * shard.rank))  # D is sure in the first one only
+    dropping = _networks("classic", shard, dropout=0.5)
+    dropping._schedule(0)
+    found = {
+        "gradients": {name: _gradients(name, shard) for name in RECIPES},
+        "after steps": {name: _after_steps(name, shard) for name in RECIPES},
+        "with dropout": _after_steps("classic", shard, dropout=0.5),
+        "normalised": _normalised(norm, _scattered(), shard),
+        "adapted": adaptive.augment_p,
+        "dropped": torch.rand(20, generator=dropping._dropout_rng),
+        "agreed": torch.tensor(shard.agree(shard.rank + 7)),
+        "anyone": torch.tensor([shard.anyone(shard.rank == 1), shard.anyone(False)]),
+    }
+    torch.save(found, out / f"{shard.rank}.pt")
+    print("once")
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """What each of two processes found, and what they printed."""
+    out = tmp_path_factory.mktemp("both")
+    done = _run([*TORCHRUN, __file__, out])
+    assert done.returncode == 0, done.stderr
+    return [torch.load(out / f"{rank}.pt") for rank in range(2)], done.stdout
+
+
+def _start(argv):
+    return subprocess.Popen(
+        list(map(str, argv)),
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _run(argv):
+    child = _start(argv)
+    try:
+        stdout, stderr = child.communicate(timeout=DEADLOCK)
+    except subprocess.TimeoutExpired:
+        child.terminate()  # not kill: torchrun ends the others
+        child.communicate()
+        raise
+    return subprocess.CompletedProcess(argv, child.returncode, stdout, stderr)
+
+
+def _close(got, want, scale=None):
+    scale = want.abs().max() if scale is None else scale
+    return bool((got - want).abs().max() <= 1e-5 * scale)
+
+
+def _same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("kind", ["generator", "discriminator"])
+def test_gradients_are_those_of_the_whole_batch(name, kind, both):
+    want = _gradients(name, ALONE)[kind]
+    scale = max(gradient.abs().max() for gradient in want.values())
+    for process in both[0]:
+        got = process["gradients"][name][kind]
+        assert got.keys() == want.keys()
+        assert [key for key in want if not _close(got[key], want[key], scale)] == []
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_losses_are_those_of_the_whole_batch(name, both):
+    want = _gradients(name, ALONE)
+    for process in both[0]:
+        assert _close(process["gradients"][name]["losses"], want["losses"])
+        assert torch.equal(process["gradients"][name]["augment_p"], want["augment_p"])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_weights_and_buffers_stay_the_same_to_the_bit_in_all_processes(name, both):
+    one, two = (process["after steps"][name] for process in both[0])
+    assert _same(one, two)
+    assert one.keys() == _after_steps(name, ALONE).keys()
+
+
+def test_dropout_drops_other_places_in_every_process_and_weights_stay_the_same(both):
+    one, two = both[0]
+    assert not torch.equal(one["dropped"], two["dropped"])
+    assert _same(one["with dropout"], two["with dropout"])
+
+
+def test_batch_norm_is_that_of_the_whole_batch(both):
+    want = _normalised(_norm(nn.BatchNorm2d), _scattered(), ALONE)
+    got = {key: [process["normalised"][key] for process in both[0]] for key in want}
+    for key in ("out", "slope"):  # rounding is that of means as large as 30
+        assert torch.allclose(torch.cat(got[key]), want[key], rtol=1e-3, atol=1e-3)
+    for key in ("weight", "running"):
+        for of_process in got[key]:
+            assert torch.allclose(of_process, want[key], rtol=1e-3)
+
+
+def test_augmentation_adapts_to_what_d_says_in_all_processes(both):
+    assert all(process["adapted"] < 0.5 for process in both[0])
+
+
+def test_processes_agree(both):
+    for process in both[0]:
+        assert process["agreed"] == 7
+        assert process["anyone"].tolist() == [True, False]
+
+
+def test_only_the_first_process_prints(both):
+    assert both[1].count("once") == 1
+
+
+TINY = {"size": 32, "width": 4, "batch": 16, "kimg": 0.64, "tick": 0.16}  # 40 steps, 4 ticks
+
+
+def _train(source, out, *flags, **options):
+    given = [f"--{key}={value}" for key, value in (TINY | options).items()]
+    argv = ["-m", "scangan.training", source, "--out", out, "--device=cpu", *given, *flags]
+    return list(map(str, [*TORCHRUN, *argv]))
+
+
+@pytest.fixture(scope="module")
+def run_of_two(prepared, tmp_path_factory):
+    """Train with two processes, undisturbed: the run, and what was printed."""
+    out = tmp_path_factory.mktemp("runs") / "two"
+    done = _run(_train(prepared.path, out))
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+@pytest.fixture(scope="module")
+def run_of_one(prepared, tmp_path_factory):
+    """Train the same with one process."""
+    from scangan.training import TrainOptions, train
+
+    out = tmp_path_factory.mktemp("runs") / "one"
+    train(prepared.path, out, TrainOptions(**TINY), device="cpu")
+    return out
+
+
+def _metrics(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").open()]
+
+
+def _written(run):
+    return sorted(p.name for p in run.iterdir() if "tfevents" not in p.name)
+
+
+@pytest.mark.slow
+def test_the_run_is_like_that_of_one_process(run_of_two, run_of_one):
+    two, one = _metrics(run_of_two[0]), _metrics(run_of_one)
+    assert [line["step"] for line in two] == [line["step"] for line in one]
+    assert two[0].keys() == one[0].keys()
+    for loss in ("loss_d", "loss_g", "loss_class"):
+        assert two[0][loss] == pytest.approx(one[0][loss], rel=0.05)
+    assert _written(run_of_two[0]) == _written(run_of_one)
+    assert len(list(run_of_two[0].glob("events.out.tfevents*"))) == 1
+
+
+@pytest.mark.slow
+def test_everything_is_said_once(run_of_two):
+    lines = run_of_two[1].splitlines()
+    assert len(lines) == 1 + 4 + 2  # what is scored against what, the ticks, the best and what next
+    assert len(set(lines)) == len(lines)
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_where_two_were(prepared, run_of_two, tmp_path):
+    from scangan.training import TrainOptions, train
+
+    out, said = shutil.copytree(run_of_two[0], tmp_path / "run"), []
+    longer = TrainOptions(**TINY | {"kimg": 0.8})
+    run = train(prepared.path, out, longer, device="cpu", report=said.append)
+    assert "resuming at 0.6 of 0.8 kimg" in said
+    assert run.load_state(CPU)["step"] == 50
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_where_one_was(prepared, run_of_one, tmp_path):
+    out = shutil.copytree(run_of_one, tmp_path / "run")
+    done = _run(_train(prepared.path, out, kimg=0.8))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("resuming at 0.6 of 0.8 kimg") == 1
+    assert [line["step"] for line in _metrics(out)] == [10, 20, 30, 40, 50]
+
+
+@pytest.mark.slow
+def test_asked_to_stop_they_save_once_and_go_on(prepared, run_of_two, tmp_path):
+    out = tmp_path / "run"
+    child = _start(_train(prepared.path, out))
+    while not list(out.glob("samples/*.png")):
+        assert child.poll() is None
+        time.sleep(0.01)
+    child.send_signal(signal.SIGTERM)
+    _, stderr = child.communicate(timeout=25)  # torchrun kills what has not ended after 30 s
+    assert child.returncode != 0
+    assert stderr.count("and saved; the same command again goes on") == 1
+    done = _run(_train(prepared.path, out))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("resuming at") == 1
+    one, two = (load_file(run / "best.safetensors") for run in (out, run_of_two[0]))
+    assert _same(one, two)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "--arch dcgan"),
+        ({"batch": 12}, "--batch 12 cannot be shared by 2 processes in fours; try 16"),
+    ],
+)
+def test_what_is_wrong_is_said_once_and_ends_all(options, says, some_scans, tmp_path):
+    shutil.rmtree(some_scans / "glioma_tumor")
+    started = time.monotonic()
+    done = _run(_train(some_scans, tmp_path / "run", **options))
+    assert time.monotonic() - started < DEADLOCK / 2
+    assert done.returncode != 0
+    (line,) = re.findall("^train-gan: .*$", done.stderr, re.MULTILINE)
+    assert says in line
+    assert not (tmp_path / "run/config.json").exists()
+
+
+@pytest.mark.slow
+def test_scans_are_prepared_once_and_every_class_trained_until_patience_ends(some_scans, tmp_path):
+    from scangan.training import Run
+
+    out = tmp_path / "run"
+    flags = ("--per-class", "--patience=0.16", "--set", "lr_g=1e-9", "--set", "lr_d=1e-9")
+    done = _run(_train(some_scans, out, *flags, arch="dcgan"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("20 scans") == 1
+    assert done.stdout.count("stopped early: nothing improved") == 2
+    assert Run(out).load_generator()[0].classes == 2
+    assert all(_metrics(out / "classes" / k)[-1]["step"] < 40 for k in "01")
+
+
+if __name__ == "__main__":
+    _in_every_process(Path(sys.argv[1]))

@@ -1,0 +1,198 @@
+"""The curves of ``report.png``: losses, and scores against those of real scans."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+    PercentFormatter,
+    StrMethodFormatter,
+)
+
+from scangan.evaluation.metrics import LOW_VARIETY
+from scangan.training.words import best_so_far
+
+Curve = npt.NDArray[np.float64]  # [lines]; NaN where a line lacks the value
+Lines = Sequence[Mapping[str, Any]]
+RealScores = Mapping[str, float | None]
+Plot = Callable[[Axes, Lines, RealScores], None]
+
+# Okabe and Ito 2008, Color Universal Design: told apart by colour-blind readers too. Without yellow,
+# which is hard to see on white.
+BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = PALETTE = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00",
+)  # fmt: skip
+INK, QUIET, PALE = "#222222", "#666666", "#BBBBBB"
+STYLE = {
+    "font.size": 7.5,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": QUIET,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "legend.edgecolor": "none",
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3,
+    "text.parse_math": False,  # a class may be called $x_1$
+}
+DASHES = (0, (4, 3))
+LOWEST_KID = 0.1  # x1000; the estimate is unbiased, so it may fall below zero
+MOST_MARKED = 40  # ticks that are marked by a dot each
+
+
+def plots(lines: Lines) -> list[Plot]:
+    """Choose what can be drawn of `lines`, what matters most first.
+
+    Each takes the axes to draw in, lines of ``metrics.jsonl`` (at least one) and the scores of real
+    scans, any of which may be missing or None.
+    """
+    chosen: list[Plot] = [_kid, _losses, _variety]
+    if np.isfinite(_curve(lines, "ema", "mean_agreement")).any():
+        chosen.append(_agreement)
+    if np.isfinite(_curve(lines, "ema", "mean_precision")).any():
+        chosen.append(_precision)
+    return chosen
+
+
+def _kid(ax: Axes, lines: Lines, real: RealScores) -> None:
+    ax.set_title("How far from real scans (KID x1000, lower is better)")
+    for kind, colour, label in (
+        ("raw", ORANGE, "generator as it is (raw)"),
+        ("ema", BLUE, "its moving average (EMA)"),
+    ):
+        curve = np.maximum(1000 * _curve(lines, kind, "mean_class_kid"), LOWEST_KID)
+        if np.isfinite(curve).any():
+            _plot(ax, lines, curve, colour, label)
+    found = best_so_far(lines)
+    if found:
+        kid, kimg = 1000 * found[0][found[1]]["mean_class_kid"], found[0]["kimg"]
+        star: dict[str, Any] = {"markersize": 10, "markeredgecolor": "white", "linestyle": ""}
+        ax.plot(
+            [kimg], [max(kid, LOWEST_KID)], "*", color=VERMILION, clip_on=False, zorder=5,
+            label=f"kept generator: {kid:.0f} at {kimg:.4g} kimg", **star,
+        )  # fmt: skip
+    ax.set_yscale("log")
+    real_kid = 1000 * (real.get("mean_real_class_kid") or 0.0)
+    if real_kid > 0:
+        _reference(ax, real_kid, f"real scans against real scans: {real_kid:.2g}")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low / 1.1, high * 1.1)
+    subs = (1, 1.5, 2, 3, 5, 7) if high < 10 * low else (1, 3)
+    ax.yaxis.set_major_locator(LogLocator(subs=subs))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.legend(loc="best")
+
+
+def _losses(ax: Axes, lines: Lines, real: RealScores) -> None:
+    ax.set_title("Losses (level is good, running away is not)")
+    _plot(ax, lines, _curve(lines, "loss_d"), BLUE, "discriminator")
+    _plot(ax, lines, _curve(lines, "loss_g"), ORANGE, "generator")
+    if lines[-1]["ema"]["agreement"]:
+        _plot(ax, lines, _curve(lines, "loss_class"), GREEN, "class")
+    low, high = ax.get_ylim()
+    low = min(low, 0)
+    ax.set_ylim(low, high + 0.25 * (high - low))  # room for the legend
+    ax.yaxis.set_major_locator(MaxNLocator(6))
+    ax.legend(loc="upper right", ncols=3)
+
+
+def _variety(ax: Axes, lines: Lines, real: RealScores) -> None:
+    ax.set_title("Variety within each class (1 is as varied as real)")
+    _plot_classes(ax, lines, "variety")
+    _reference(ax, 1.0, "_")
+    ax.set_ylim(0, max(1.2, ax.get_ylim()[1]))
+    ax.axhspan(0, LOW_VARIETY, color=VERMILION, alpha=0.1, linewidth=0)
+    place: dict[str, Any] = {"ha": "right", "transform": ax.transAxes}
+    ax.text(0.98, 0.03, "many scans look alike", color=VERMILION, **place)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 0.09))
+
+
+def _agreement(ax: Axes, lines: Lines, real: RealScores) -> None:
+    ax.set_title("In the right class (for a classifier of real scans)")
+    _plot_classes(ax, lines, "agreement")
+    if len(lines[-1]["ema"]["agreement"]) <= len(PALETTE):
+        _plot(ax, lines, _curve(lines, "ema", "mean_agreement"), INK, "mean", linewidth=2.2)
+    probe = real.get("probe_accuracy")
+    if probe is not None:
+        _reference(ax, probe, f"real scans: {probe:.0%}")
+    ax.set_ylim(0, 1.04)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.legend(loc="best")
+
+
+def _precision(ax: Axes, lines: Lines, real: RealScores) -> None:
+    ax.set_title("Precision and recall (higher is better)")
+    for name, colour, meaning in (
+        ("precision", BLUE, "precision: they look real"),
+        ("recall", ORANGE, "recall: all kinds of real scans occur"),
+    ):
+        value = real.get(f"real_{name}")
+        if value is not None:
+            ax.axhline(value, color=colour, linewidth=1.0, linestyle=DASHES)
+            meaning += f" (real: {value:.2f})"
+        _plot(ax, lines, _curve(lines, "ema", f"mean_{name}"), colour, meaning)
+    ax.set_ylim(0, 1.35)  # room for the legend
+    ax.set_yticks(np.arange(0, 1.1, 0.2))
+    ax.legend(loc="upper left")
+
+
+def _plot_classes(ax: Axes, lines: Lines, score: str) -> None:
+    """A curve for each class; where they are too many, a bundle with its mean and its lowest."""
+    names = list(lines[-1]["ema"][score])
+    curves = [_curve(lines, "ema", score, name) for name in names]
+    if len(names) <= len(PALETTE):
+        for curve, colour in zip(curves, PALETTE, strict=False):
+            _plot(ax, lines, curve, colour, "_")
+        return
+    for curve in curves:
+        _plot(ax, lines, curve, PALE, "_", linewidth=0.7, markersize=0)
+    lowest = int(np.argmin([curve[-1] for curve in curves]))
+    _plot(ax, lines, np.mean(curves, axis=0), INK, f"mean of {len(names)} classes")
+    _plot(ax, lines, curves[lowest], VERMILION, f"lowest: {readable(names[lowest], 20)}")
+
+
+def _plot(ax: Axes, lines: Lines, curve: Curve, colour: str, label: str, **look: Any) -> None:
+    marker = "o" if len(lines) <= MOST_MARKED else ""
+    kimg = _curve(lines, "kimg")
+    ax.plot(kimg, curve, color=colour, marker=marker, label=label, clip_on=False, **look)
+
+
+def _reference(ax: Axes, value: float, label: str) -> None:
+    ax.axhline(value, color=QUIET, linewidth=1.0, linestyle=DASHES, label=label)
+
+
+def _curve(lines: Lines, *keys: str) -> Curve:
+    values: list[float] = []
+    for line in lines:
+        value: Any = line
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        values.append(np.nan if value is None else value)
+    return np.array(values, np.float64)
+
+
+def readable(name: str, most: int) -> str:
+    """Escape what the font cannot show; of more than `most` characters, keep both ends."""
+    shown = "".join(c if c.isprintable() and ord(c) in _glyphs() else ascii(c)[1:-1] for c in name)
+    end = most // 2
+    return shown if len(shown) <= most else f"{shown[: most - end - 1]}…{shown[-end:]}"
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))  # comes with matplotlib
+    return frozenset(font.get_charmap())

@@ -1,0 +1,163 @@
+"""The scans of a run: opened or prepared, checked, and some of them held back for scoring."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.evaluation.metrics import FEWEST
+from scangan.preprocessing.assemble import Assembled, find_near_duplicates
+from scangan.preprocessing.dataset import PreparedDataset, is_prepared, is_split, load_dataset
+from scangan.preprocessing.errors import PreprocessingError
+from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.pipeline import prepare
+from scangan.preprocessing.report import one_line
+from scangan.preprocessing.split import split_indices, together
+from scangan.training.errors import TrainingError
+from scangan.training.options import TrainOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingScans:
+    """Scans to train on and scans to score against.
+
+    Parameters
+    ----------
+    images : ndarray
+        uint8 [N, H, W].
+    labels : ndarray
+        int64 [N], indices into `classes`.
+    classes : tuple of str
+        Class names; ``("all",)`` for an unconditional model.
+    held_back : ndarray
+        bool [N]: not trained on.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    held_back: npt.NDArray[np.bool_]
+
+    def of_class(self, number: int) -> "TrainingScans":
+        """The scans of one class alone."""
+        chosen = self.labels == number
+        return TrainingScans(
+            self.images[chosen],
+            np.zeros(int(chosen.sum()), np.int64),
+            (self.classes[number],),
+            self.held_back[chosen],
+        )
+
+    def whatever_class(self) -> "TrainingScans":
+        """The same scans as if of one class."""
+        return dataclasses.replace(self, labels=np.zeros_like(self.labels), classes=("all",))
+
+
+def open_source(
+    source: Path,
+    target: Path,
+    options: TrainOptions,
+    report: Callable[[str], None] = lambda line: None,
+    quiet: bool = True,
+) -> PreparedDataset:
+    """Open a prepared dataset, or prepare a folder of scans into `target`.
+
+    Raises
+    ------
+    TrainingError
+        There is no `source`, or it is prepared at another size.
+    PreprocessingError
+        It holds no usable scans.
+    """
+    if not source.exists():
+        raise TrainingError(
+            f"{source} does not exist; give a prepared dataset or a folder of scans"
+        )
+    if is_prepared(source) or is_split(source):
+        dataset = load_dataset(source)
+        if dataset.size != options.size:
+            raise TrainingError(
+                f"{source} is prepared at {dataset.size} pixels, not {options.size}; "
+                f"use --size {dataset.size}, or prepare it with --size {options.size}"
+            )
+        return dataset
+    dataset = prepare(source, target, PrepOptions(size=options.size), quiet=quiet)
+    report(one_line(dataset.info))
+    return dataset
+
+
+def enlarged_warning(dataset: PreparedDataset) -> str | None:
+    """A warning where scans are smaller than the size that is trained at; None where none is."""
+    enlarged = sum(bool(item.get("enlarged")) for item in dataset.items)
+    if not enlarged:
+        return None
+    return (
+        f"{enlarged} of {len(dataset.items)} scans are smaller than {dataset.size} pixels and were "
+        f"enlarged: the generator learns no finer detail than they have"
+    )
+
+
+def hold_back(dataset: PreparedDataset, share: float) -> npt.NDArray[np.bool_]:
+    """Choose scans that training shall not see: bool [N].
+
+    Scans of one subject or file, copies, and scans that show the same stay on one side. A class
+    that is too small to give up 8 scans (or of too few subjects) gives up none.
+    """
+    none = np.zeros(len(dataset.labels), bool)
+    if share == 0:
+        return none
+    items = dataset.items
+    pairs: list[tuple[int, int]] = []
+    if all("perceptual_hash" in item for item in items):
+        pairs, _, _ = find_near_duplicates(
+            dataset.images, Assembled(items, [], dataset.classes, None)
+        )
+    groups = together(
+        [item["subject"] for item in items],
+        [item["file"] for item in items],
+        [item["duplicate_group"] for item in items],
+        pairs=pairs,
+    )
+    try:
+        _, held = split_indices(groups, dataset.labels, (1 - share, share))
+    except PreprocessingError:  # too few groups
+        return none
+    mask = none.copy()
+    mask[held] = True
+    of_classes = [dataset.labels == number for number in range(len(dataset.classes))]
+    while small := [of_class for of_class in of_classes if _too_few(mask[of_class])]:
+        # A group may be of several classes: it goes back whole, and may leave another too few.
+        mask &= ~np.isin(groups, groups[mask & small[0]])
+    return mask
+
+
+def _too_few(held: npt.NDArray[np.bool_]) -> bool:
+    """Whether a class holds some scans back, but too few of them, or trains on too few."""
+    return bool(held.any()) and min(held.sum(), (~held).sum()) < FEWEST
+
+
+def check_counts(dataset: PreparedDataset, options: TrainOptions) -> None:
+    """Refuse classes that nothing can be learnt of.
+
+    Raises
+    ------
+    TrainingError
+        There is one class for an ACGAN, or a class (of a DCGAN: all scans) has fewer than 8 scans.
+    """
+    if options.arch == "acgan" and len(dataset.classes) < 2:
+        raise TrainingError(
+            f"there is one class only ({dataset.classes[0]}); an ACGAN needs two or more: "
+            f"use --arch dcgan"
+        )
+    by_class = options.arch == "acgan" or options.per_class
+    small = {name: n for name, n in dataset.counts.items() if n < FEWEST}
+    if by_class and small:
+        named = ", ".join(f"{name!r} ({n})" for name, n in small.items())
+        raise TrainingError(
+            f"too few scans of {named}: a class needs at least {FEWEST}; add scans, merge classes, "
+            f"or train without them (--arch dcgan)"
+        )
+    if not by_class and len(dataset.items) < FEWEST:
+        raise TrainingError(f"{len(dataset.items)} scans are too few; training needs {FEWEST}")

@@ -1,0 +1,69 @@
+"""What to do when the memory does not suffice: say which batch would fit."""
+
+import dataclasses
+import gc
+from collections.abc import Callable
+
+import torch
+
+from scangan.training.data import TrainingScans
+from scangan.training.errors import TrainingError
+from scangan.training.loop import make_networks
+from scangan.training.options import TrainOptions
+
+# What torch's allocators and oneDNN say.
+SIGNS = ("not enough memory", "can't allocate memory", "out of memory", "could not create a")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch means that memory ran out; on a CPU it has no class of its own."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
+
+
+def explaining_memory(
+    work: Callable[[], None],
+    options: TrainOptions,
+    scans: TrainingScans,
+    classes: int,
+    device: torch.device,
+) -> None:
+    """Call `work`; where it runs out of memory, say which batch would fit.
+
+    Raises
+    ------
+    TrainingError
+        Memory ran out.
+    """
+    try:
+        work()
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        # Its frames hold networks, beside which there is no room for others.
+        error.__traceback__ = None
+    gc.collect()
+    fits = batch_that_fits(options, scans, classes, device)
+    advice = f"--batch {fits} fits" if fits else "no batch fits; lower --width or --size"
+    raise TrainingError(f"--batch {options.batch} needs more memory than there is: {advice}")
+
+
+def batch_that_fits(
+    options: TrainOptions, scans: TrainingScans, classes: int, device: torch.device
+) -> int | None:
+    """The largest batch of half, a quarter, ... of the wanted one with which a step works."""
+    batch = options.batch // 2 // 4 * 4
+    while batch >= 4:
+        try:
+            smaller = dataclasses.replace(options, batch=batch)
+            make_networks(smaller, scans, classes, device)(0)
+            return batch
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            error.__traceback__ = None
+        gc.collect()
+        batch = batch // 2 // 4 * 4
+    return None

@@ -1,0 +1,144 @@
+"""How a run is going, in plain words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scangan.evaluation.metrics import LOW_VARIETY
+
+MUCH_WORSE = 2.0  # times the best KID; a healthy run's ticks stay within 1.3 times
+TELLABLE = 0.01  # KID; differences below it are chance with a hundred scans a class
+ROUGH = 0.5  # times the KID of the first tick, which is close to noise
+RECOVERED = 0.6  # variety; above LOW_VARIETY, so that a class that wavers around it does not warn at every tick
+LEARNT_BY = 8  # ticks after which a class that never had variety is warned of, too
+
+KEY = (
+    "KID: how far from real scans, lower is better; in right class: as a classifier trained on "
+    "real scans sees it; variety: that of the least varied class, 1 is as varied as real scans"
+)
+
+
+def best_so_far(lines: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], str] | None:
+    """Find the tick whose generator is the kept one.
+
+    Parameters
+    ----------
+    lines : sequence of dict
+        Lines of ``metrics.jsonl``, in order.
+
+    Returns
+    -------
+    (dict, str) or None
+        Its line, and which of ``"ema"`` and ``"raw"`` is kept; None as long as there is none.
+    """
+    for line in reversed(lines):
+        kind = line.get("best")
+        if kind and kind in line:
+            return line, kind
+    return None
+
+
+def describe(lines: Sequence[Mapping[str, Any]], real_scores: Mapping[str, float | None]) -> str:
+    """Say how the last tick went, in columns that line up from tick to tick.
+
+    The numbers are those of the better of the tick's two generators, as that is the one which may
+    be kept: the mean KID inside the classes, the mean class agreement, and the lowest variety.
+
+    Parameters
+    ----------
+    lines : sequence of dict
+        Lines of ``metrics.jsonl`` from the start of the run; at least one.
+    real_scores : dict
+        ``mean_real_class_kid`` and ``probe_accuracy`` of `RealReference`; either may be missing or None.
+
+    Returns
+    -------
+    str
+        One line of about 110 characters, without class names.
+    """
+    line = lines[-1]
+    scores = _better(line)
+    kid, found = scores["mean_class_kid"], best_so_far(lines)
+    if found is None or found[0] is line:
+        against = _number("real", real_scores.get("mean_real_class_kid"))
+    else:
+        against = _number("best", found[0][found[1]]["mean_class_kid"])
+    parts = [
+        f"{line['kimg']:7.1f} kimg",
+        f"{_verdict(lines, kid, real_scores.get('mean_real_class_kid') or 0.0):<23}",
+        f"KID x1000 {_thousandfold(kid):>4} {against:<11}",
+    ]
+    if scores["mean_agreement"] is not None:
+        probe = real_scores.get("probe_accuracy")
+        real = "" if probe is None else f" (real {probe:.0%})"
+        parts.append(f"{scores['mean_agreement']:4.0%} in right class{real}")
+    parts.append(f"variety {min(scores['variety'].values()):.2f}")
+    return "  ".join(parts)
+
+
+def _verdict(lines: Sequence[Mapping[str, Any]], kid: float, real_kid: float) -> str:
+    if len(lines) == 1:
+        return "first scores"
+    found = best_so_far(lines)
+    if found is None:  # no score was a number
+        return "no best one yet"
+    line, kind = found
+    if line is lines[-1]:
+        rough = kid > ROUGH * _better(lines[0])["mean_class_kid"]
+        return "best, but still rough" if rough else "best so far"
+    if kid > MUCH_WORSE * max(line[kind]["mean_class_kid"], real_kid, TELLABLE):
+        return "much worse: diverging?"
+    since = lines[-1]["kimg"] - line["kimg"]
+    return f"no better for {since:.{0 if since >= 1 else 1}f} kimg"
+
+
+def variety_warning(lines: Sequence[Mapping[str, Any]], classes_warned: set[str]) -> list[str]:
+    """Warn of classes whose synthetic scans have become too much alike.
+
+    A class is warned of when the variety of its EMA scans falls below half of the real ones', once
+    until it has recovered. It must have had that variety after the first tick, where pictures near
+    noise may seem varied, so the third tick is the first that can warn; a class that never had it
+    gets eight ticks to find it. Nothing is warned of before a generator was kept.
+
+    Parameters
+    ----------
+    lines : sequence of dict
+        Lines of ``metrics.jsonl`` from the start of the run; the last one is judged.
+    classes_warned : set of str
+        Classes that were warned of; changed in place, so pass the same set at each tick.
+
+    Returns
+    -------
+    list of str
+        One line for each class that is newly warned of.
+    """
+    if best_so_far(lines[:-1]) is None:
+        return []
+    warnings = []
+    for name, variety in lines[-1]["ema"]["variety"].items():
+        if variety >= RECOVERED:
+            classes_warned.discard(name)
+        if variety >= LOW_VARIETY or name in classes_warned:
+            continue
+        had = any(line["ema"]["variety"].get(name, 0) >= LOW_VARIETY for line in lines[1:-1])
+        if had or len(lines) > LEARNT_BY:
+            classes_warned.add(name)
+            warnings.append(
+                f"class {name!r} {'loses' if had else 'lacks'} variety: its synthetic scans are "
+                f"only {variety:.2f} times as varied as real ones, many look alike; more scans of "
+                f"this class, or a stronger --set augment=..., help"
+            )
+    return warnings
+
+
+def _better(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    measured: list[Mapping[str, Any]] = [line[kind] for kind in ("ema", "raw") if line.get(kind)]
+    return min(measured, key=lambda scores: scores["mean_class_kid"])
+
+
+def _number(what: str, kid: float | None) -> str:
+    return "" if kid is None else f"({what} {_thousandfold(kid)})"
+
+
+def _thousandfold(kid: float) -> str:
+    scaled = kid * 1000
+    return f"{scaled:.0f}" if abs(scaled) >= 99.5 else f"{scaled:.1f}"
