@@ -153,6 +153,6 @@ def main(
     picture = "samples" if options.per_class else "report.png"
     say(
         f"best generator ({best.kind}) at {best.kimg:.1f} kimg, "
-        f"KID x1000 {best.scores['kid'] * 1000:.1f}{agrees}: {run.path / 'best.safetensors'}"
+        f"KID x1000 {best.scores['mean_class_kid'] * 1000:.0f}{agrees}: {run.path / 'best.safetensors'}"
     )
     say(f"look at {run.path / picture}; next: export-onnx {out} -o {out.name}.onnx")

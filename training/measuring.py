@@ -109,7 +109,7 @@ class Measurer:
         probe = self.reference.probe_accuracy
         self.report(
             f"{all_of - held} scans to train on, {held} held back to score against; there, real "
-            f"scans score KID x1000 {self.reference.mean_real_class_kid * 1000:.1f}"
+            f"scans score KID x1000 {max(self.reference.mean_real_class_kid, 0) * 1000:.1f}"
             + ("" if probe is None else f", {probe:.0%} in right class")
         )
         seen = self.reference.not_held_back

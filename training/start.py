@@ -46,7 +46,8 @@ def train(
 ) -> Run:
     """Train a GAN; the same call again resumes a run that was stopped or killed.
 
-    Under ``torchrun`` every process calls it with the same arguments.
+    Under ``torchrun`` every process calls it with the same arguments and the same `out`. The first
+    one reports and writes; where it fails, only the process that failed first raises, the others exit.
 
     Parameters
     ----------

@@ -59,7 +59,9 @@ def describe(lines: Sequence[Mapping[str, Any]], real_scores: Mapping[str, float
     scores = _better(line)
     kid, found = scores["mean_class_kid"], best_so_far(lines)
     if found is None or found[0] is line:
-        against = _number("real", real_scores.get("mean_real_class_kid"))
+        # Unbiased, so it may come out below zero, which would only puzzle here.
+        real_kid = real_scores.get("mean_real_class_kid")
+        against = _number("real", None if real_kid is None else max(real_kid, 0.0))
     else:
         against = _number("best", found[0][found[1]]["mean_class_kid"])
     parts = [
