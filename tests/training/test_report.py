@@ -16,7 +16,12 @@ from matplotlib.figure import Figure
 from scangan.training.curves import LOWEST_KID, PALETTE, STYLE, plots, readable
 from scangan.training.report import CELL, MOST_ROWS, WIDTH, draw_report
 
-REAL = {"mean_real_class_kid": 0.0013, "probe_accuracy": 0.82, "real_precision": 0.7, "real_recall": 0.6}
+REAL = {
+    "mean_real_class_kid": 0.0013,
+    "probe_accuracy": 0.82,
+    "real_precision": 0.7,
+    "real_recall": 0.6,
+}
 ODD = [
     "$\\frac{$",
     "T2_FLAIR",
