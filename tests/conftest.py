@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 DATA = Path(__file__).parent / "data"
 BRAIN = DATA / "brain_mri"
 CLASSES = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
+
+# A shell's background job ignores Ctrl-C, and so would every command that the tests start from it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
