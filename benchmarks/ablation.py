@@ -36,23 +36,22 @@ def rungs() -> dict[str, TrainOptions]:
         hinge, loss="relativistic", spectral_norm=False, pool="flatten", r1=1.0, r2=1.0,
         penalty_every=4, beta1=0.0, beta2=0.99,
     )  # fmt: skip
-    by_norm = dataclasses.replace(hinge, conditioning="norm")
-    heads = {
-        f"head {head}": dataclasses.replace(STABLE, head=head)
-        for head in ("auxiliary", "auxiliary-normalized", "projection")
-    }
-    batches = {f"batch {n}": dataclasses.replace(STABLE, batch=n) for n in (16, 32)}
+    # What is left then are the rates: stable has both of them doubled.
+    both_heads = dataclasses.replace(STABLE, batch=64, lr_g=CLASSIC.lr_g, lr_d=CLASSIC.lr_d)
+    heads = ("auxiliary", "auxiliary-normalized", "projection")
     return {
-        "stable": STABLE,
         "classic-acgan": CLASSIC,
-        **batches,
-        **heads,
+        "stable": STABLE,
+        "classic-acgan, batch 16": dataclasses.replace(CLASSIC, batch=16),
         "+ spectral norm, summed": spectral,
         "+ DiffAugment": augmented,
         "+ balanced, EMA, minibatch std": small,
-        "+ hinge": hinge,
-        "+ relativistic, R1 and R2, instead": relativistic,
-        "+ conditional BatchNorm": by_norm,
+        "+ relativistic, R1 and R2": relativistic,
+        "+ hinge instead": hinge,
+        "+ conditional BatchNorm": dataclasses.replace(hinge, conditioning="norm"),
+        "+ both heads": both_heads,
+        "+ batch 16": dataclasses.replace(both_heads, batch=16),
+        **{f"stable, head {head}": dataclasses.replace(STABLE, head=head) for head in heads},
     }
 
 

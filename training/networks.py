@@ -118,6 +118,9 @@ class Generator(nn.Module):
             assert label is not None  # for the type checker; the loop always gives labels here
             z = z * F.embedding(label, blend(self.embedding.weight, share))
         x = self.dense(z).unflatten(1, (-1, self.first_map, self.first_map))
+        x = x.contiguous(
+            memory_format=torch.channels_last
+        )  # else the first norm keeps the wrong one
         for i, norm in enumerate(self.norms):
             if i > 0:
                 x = self.ups[i - 1](x)

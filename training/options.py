@@ -41,7 +41,7 @@ class TrainOptions:
     per_class: bool = option(False, "one unconditional GAN for each class, joined at export")
     size: int = option(64, "side of the scans in pixels", choices=SIZES)
     kimg: float = option(400.0, "length of the run, in thousands of real scans shown", 0.001, 1e9)
-    batch: int = option(64, "scans a step, a multiple of 4", 4, 4096)
+    batch: int = option(16, "scans a step, a multiple of 4", 4, 4096)
     seed: int = option(0, "everything random follows from it", 0, 2**32 - 1)
     tick: float | None = option(None, "score and save every so many kimg", 0.001, 1e9)
     patience: float = option(200.0, "stop when nothing improved for so many kimg; 0: never", 0, 1e9)
@@ -82,8 +82,8 @@ class TrainOptions:
     aux_on_fake: bool = option(False, "train D's classifier on synthetic scans too")
 
     # Optimisers
-    lr_g: float = option(2e-4, "learning rate of the generator", 1e-9, 1.0)
-    lr_d: float = option(2e-4, "learning rate of the discriminator", 1e-9, 1.0)
+    lr_g: float = option(4e-4, "learning rate of the generator", 1e-9, 1.0)
+    lr_d: float = option(4e-4, "learning rate of the discriminator", 1e-9, 1.0)
     lr_schedule: str = option(
         "constant", "learning rates over the run", choices=("constant", "linear", "cosine")
     )
