@@ -17,8 +17,10 @@ from scangan.training.networks import Generator, GeneratorBank
 OPSET, IR_VERSION = 18, 10  # read by onnxruntime 1.18 and later
 
 
-def to_onnx(generator: Generator | GeneratorBank, latent: int) -> onnx.ModelProto:
-    """Turn a generator, or one for each class, into an ONNX model.
+def to_onnx(
+    generator: Generator | GeneratorBank, latent: int, opset: int = OPSET
+) -> onnx.ModelProto:
+    """Turn a generator, or one for each class, into an ONNX model of float32, as torch writes it.
 
     Parameters
     ----------
@@ -26,19 +28,33 @@ def to_onnx(generator: Generator | GeneratorBank, latent: int) -> onnx.ModelProt
         In evaluation mode, on the CPU.
     latent : int
         Length of `z`.
+    opset : int
+        Version of the operators.
 
     Returns
     -------
     ModelProto
         Without a card.
     """
+    graphs = to_graphs(generator, latent, opset)
+    return to_model(join_parts(graphs, isinstance(generator, GeneratorBank)), opset)
+
+
+def to_graphs(
+    generator: Generator | GeneratorBank, latent: int, opset: int = OPSET
+) -> list[onnx.GraphProto]:
+    """The graph of a generator, or one graph for each class; BatchNorm is folded."""
     if isinstance(generator, GeneratorBank):
-        graphs = [_export(part, latent) for part in generator.generators]  # type: ignore[arg-type]
-        return _model(join_classes(graphs))
-    return _model(_export(generator, latent))
+        return [_export(part, latent, opset) for part in generator.generators]  # type: ignore[arg-type]
+    return [_export(generator, latent, opset)]
 
 
-def _export(generator: Generator, latent: int) -> onnx.GraphProto:
+def join_parts(graphs: list[onnx.GraphProto], by_class: bool) -> onnx.GraphProto:
+    """One graph of what `to_graphs` gave."""
+    return join_classes(graphs) if by_class else graphs[0]
+
+
+def _export(generator: Generator, latent: int, opset: int) -> onnx.GraphProto:
     # Two samples: torch.export would take a batch of one for a constant.
     examples: dict[str, torch.Tensor] = {"z": torch.zeros(2, latent)}
     if generator.classes:
@@ -52,7 +68,7 @@ def _export(generator: Generator, latent: int) -> onnx.GraphProto:
             input_names=list(examples),
             output_names=["image"],
             dynamic_shapes={name: {0: batch} for name in examples},
-            opset_version=OPSET,
+            opset_version=opset,
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -103,7 +119,7 @@ def join_classes(graphs: list[onnx.GraphProto]) -> onnx.GraphProto:
     )
 
 
-def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
+def to_model(graph: onnx.GraphProto, opset: int = OPSET) -> onnx.ModelProto:
     """Pin versions and drop what the exporter notes for itself (source lines, local paths)."""
     graph.name = "generator"
     graph.ClearField("value_info")
@@ -113,7 +129,7 @@ def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
         part.ClearField("doc_string")
     model = helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[helper.make_opsetid("", opset)],
         ir_version=IR_VERSION,
         producer_name="scangan",
         producer_version=version("scangan"),

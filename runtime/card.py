@@ -1,6 +1,7 @@
 """The model card: what a model file says of itself."""
 
 import dataclasses
+import hashlib
 import json
 from typing import Any
 
@@ -46,7 +47,9 @@ class ModelCard:
     scores : dict
         What was measured, with the number of scans it was measured on.
     precision : str
-        ``fp32``.
+        ``fp32``, ``fp16`` or ``int8``.
+    fidelity : dict
+        Of an int8 file: which layers stay in float, and how far its scans are from float32's.
     parity : int
         Largest difference to the trained generator in grey levels.
     license, citation : str
@@ -72,6 +75,7 @@ class ModelCard:
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
     scores: dict[str, Any] = dataclasses.field(default_factory=dict)
     precision: str = "fp32"
+    fidelity: dict[str, Any] = dataclasses.field(default_factory=dict)
     parity: int = 0
     license: str = ""
     citation: str = ""
@@ -118,8 +122,9 @@ class ModelCard:
         raise GenerationError(f"{file} has no class {str(wanted)!r}; it has: {known}")
 
     def to_json(self) -> str:
-        """As one JSON value."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False, sort_keys=True)
+        """As one JSON value, with its own sha256 as `card_sha256`."""
+        fields = dataclasses.asdict(self)
+        return _dump(fields | {"card_sha256": _sha256(fields)})
 
     @classmethod
     def from_json(cls, text: str) -> "ModelCard":
@@ -137,6 +142,9 @@ class ModelCard:
                     f"card format {fields['format_version']} is newer than this scangan reads "
                     f"({FORMAT_VERSION}); update scangan"
                 )
+            seal = fields.pop("card_sha256", None)  # cards of the first releases have none
+            if seal is not None and seal != _sha256(fields):
+                raise GenerationError("the card was changed after it was written")
             known = {field.name for field in dataclasses.fields(cls)}
             fields = {name: value for name, value in fields.items() if name in known}
             if not isinstance(fields["classes"], list):
@@ -144,5 +152,13 @@ class ModelCard:
             fields["classes"] = tuple(map(str, fields["classes"]))
             fields["value_range"] = tuple(fields.get("value_range", (0, 255)))
             return cls(**fields)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise GenerationError(f"the card is damaged: {error}") from error
+
+
+def _dump(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=False, sort_keys=True)
+
+
+def _sha256(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(_dump(fields).encode()).hexdigest()

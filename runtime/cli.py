@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="folder to write  [default: named after the request]",
 )
+@click.option(
+    "--allow-modified", is_flag=True, help="run a model that another tool changed after its export"
+)
 @click.option("--info", is_flag=True, help="print the model's card and leave")
 @click.option("--quiet", is_flag=True, help="no progress bar")
 def main(
@@ -48,6 +51,7 @@ def main(
     batch: int,
     threads: int | None,
     out: Path | None,
+    allow_modified: bool,
     info: bool,
     quiet: bool,
 ) -> None:
@@ -65,13 +69,13 @@ def main(
         from scangan.runtime.generator import find_model
         from scangan.runtime.modelfile import read_model_file
 
-        file = read_model_file(find_model(model))
+        file = read_model_file(find_model(model), allow_modified=allow_modified)
         click.echo(card_table(file))
         return
     from scangan.runtime.generator import ScanGenerator
     from scangan.runtime.output import Request, write_scans
 
-    generator = ScanGenerator(model, batch=batch, threads=threads)
+    generator = ScanGenerator(model, batch=batch, threads=threads, allow_modified=allow_modified)
     numbers = tuple(dict.fromkeys(generator.card.class_number(c, model) for c in classes))
     if not numbers:
         numbers = tuple(range(len(generator.classes)))

@@ -60,6 +60,8 @@ class ScanGenerator:
         Scans a pass, 1 to 65,536.
     threads : int, optional
         Threads of onnxruntime; by default all that the process may use.
+    allow_modified : bool
+        Run a graph that was changed after its export.
 
     Raises
     ------
@@ -80,6 +82,7 @@ class ScanGenerator:
         *,
         batch: int = DEFAULT_BATCH,
         threads: int | None = None,
+        allow_modified: bool = False,
     ) -> None:
         if not 1 <= batch <= 65_536:
             raise GenerationError(
@@ -89,7 +92,7 @@ class ScanGenerator:
             raise GenerationError(
                 f"--threads {threads} is out of range; it takes 1 to 1024", exit_code=USAGE
             )
-        self._file = read_model_file(find_model(model))
+        self._file = read_model_file(find_model(model), allow_modified=allow_modified)
         self._batch = batch
         self._session = open_session(self._file.data, threads=threads)
         self._check_signature()

@@ -29,12 +29,17 @@ OPERATORS = frozenset(
         "Cast",
         "Clip",
         "Concat",
+        "Conv",
         "ConvTranspose",
+        "DequantizeLinear",
         "Equal",
         "Gather",
         "Gemm",
         "LeakyRelu",
+        "MatMulInteger",
         "Mul",
+        "QLinearConv",
+        "QuantizeLinear",
         "ReduceSum",
         "Relu",
         "Reshape",
@@ -43,6 +48,7 @@ OPERATORS = frozenset(
         "Split",
         "Tanh",
         "TopK",
+        "Transpose",
         "Unsqueeze",
     ]
 )
@@ -70,8 +76,15 @@ class ModelFile:
     card: ModelCard
 
 
-def read_model_file(path: Path) -> ModelFile:
+def read_model_file(path: Path, *, allow_modified: bool = False) -> ModelFile:
     """Read and check a model file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    allow_modified : bool
+        Take a graph that is not the card's: of a tool that rewrote it, or with other weights.
 
     Raises
     ------
@@ -117,9 +130,10 @@ def read_model_file(path: Path) -> ModelFile:
         card = ModelCard.from_json(cards[0].decode())
     except (GenerationError, UnicodeDecodeError) as error:
         raise GenerationError(f"{path}: {error}") from error
-    if hashlib.sha256(graphs[0]).hexdigest() != card.graph_sha256:
+    if not allow_modified and hashlib.sha256(graphs[0]).hexdigest() != card.graph_sha256:
         raise GenerationError(
-            f"{path} was changed after it was exported (its graph is not the card's); export it again"
+            f"{path} was changed after it was exported (its graph is not the card's); "
+            f"export it again, or run it as it is with --allow-modified"
         )
     return ModelFile(path, data, hashlib.sha256(data).hexdigest(), card)
 

@@ -176,6 +176,7 @@ def _config(
             "classes": list(dataset.classes),
             "counts": dataset.counts,
             "fingerprint": dataset.fingerprint,
+            "path": str(dataset.path.resolve()),
             "preprocessing": dataset.info["options"],
         },
         "versions": {

@@ -11,6 +11,7 @@ import torch
 from scangan.export.exporter import measure_parity, write_model
 from scangan.export.graph import to_onnx
 from scangan.export.network import ShippedGenerator
+from scangan.export.precision import build, latent_batches, make_images, psnr
 from scangan.runtime import ModelCard, ScanGenerator
 from scangan.runtime.latents import draw_latents
 from scangan.runtime.modelfile import OPERATORS, graph_sha256
@@ -135,8 +136,20 @@ def test_the_graph_has_the_promised_signature(exported, name):
 
 
 def test_the_reader_allows_every_operator_that_is_written_and_no_other(exported):
-    written = {node.op_type for _, model in exported.values() for node in model.graph.node}
-    assert written == OPERATORS
+    models = [model for _, model in exported.values()]
+    for name in ("norm, leak, ramp", "bank"):
+        models += [build(exported[name][0], LATENT, p).model for p in ("fp32", "fp16", "int8")]
+    assert {node.op_type for model in models for node in model.graph.node} == OPERATORS
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("name", ["plain, leak, 8", "norm, 8", "product, ramp", "bank"])
+def test_every_precision_of_every_generator_is_close(exported, name, precision):
+    generator, plain = exported[name]
+    batches = list(latent_batches(4, 48, LATENT, generator.classes))
+    model = build(generator, LATENT, precision).model
+    ratios = psnr(make_images(model, batches), make_images(plain, batches))
+    assert ratios.min() > (30 if precision == "int8" else 55)
 
 
 @pytest.mark.parametrize("name", ["norm, leak, ramp", "bank"])

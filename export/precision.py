@@ -1,0 +1,160 @@
+"""Which passes a precision takes, in which order."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from scangan.export.graph import OPSET, join_parts, to_graphs, to_model
+from scangan.export.half import to_float16
+from scangan.export.passes import dense_channels_last, transposed_conv_to_conv
+from scangan.export.quantize import calibrate, layers, quantize, to_calibrate
+from scangan.runtime.latents import UNCONDITIONAL, draw_latents
+from scangan.runtime.session import open_session
+from scangan.training.networks import Generator, GeneratorBank
+
+PRECISIONS = ("fp32", "fp16", "int8")
+CALIBRATION_SEED, CALIBRATION_COUNT = 1, 256  # latents that choose scales and layers
+WANTED_MEAN, WANTED_WORST = 37.0, 32.0  # PSNR in dB; what is asked for at the end is 2 dB less
+MOST_PSNR = 99.0  # of equal images
+
+Pass = Callable[[onnx.GraphProto], onnx.GraphProto]
+PASSES: dict[str, tuple[Pass, ...]] = {
+    "fp32": (transposed_conv_to_conv,),
+    "fp16": (to_float16,),  # for GPUs, which have transposed convolutions of their own
+    "int8": (dense_channels_last, transposed_conv_to_conv),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What a step of the work left behind: the graph's nodes and its size in bytes."""
+
+    name: str
+    nodes: int
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A model without a card, how it came about, and which layers of an int8 one stay in float."""
+
+    model: onnx.ModelProto
+    steps: tuple[Step, ...]
+    float_layers: tuple[str, ...] = ()
+
+    @property
+    def quantized(self) -> bool:
+        """Whether it computes in integers."""
+        return self.steps[-1].name == "quantize"
+
+
+def build(
+    generator: Generator | GeneratorBank,
+    latent: int,
+    precision: str = "fp32",
+    opset: int = OPSET,
+    least_float: int = 0,
+) -> Built:
+    """Make the model of a generator.
+
+    Parameters
+    ----------
+    generator : Generator or GeneratorBank
+        In evaluation mode, on the CPU.
+    latent : int
+        Length of `z`.
+    precision : {"fp32", "fp16", "int8"}
+        What it computes in.
+    opset : int
+        Version of the operators.
+    least_float : int
+        Number of layers of an int8 model that stay in float in any case: those that hurt most. The
+        last one, to a single channel, always does.
+    """
+    by_class = isinstance(generator, GeneratorBank)
+    graphs = to_graphs(generator, latent, opset)
+    steps = [_step("fold_batchnorm", graphs)]
+    for each in PASSES[precision]:
+        graphs = [each(graph) for graph in graphs]
+        steps.append(_step(each.__name__, graphs))
+    kept: list[str] = []
+    if precision == "int8":
+        classes = 0 if by_class else generator.classes
+        quantized = [_quantized(graph, latent, classes, opset, least_float) for graph in graphs]
+        graphs = [graph for graph, _ in quantized]
+        kept = list(dict.fromkeys(name for _, names in quantized for name in names))
+        steps.append(_step("quantize", graphs))
+    return Built(to_model(join_parts(graphs, by_class), opset), tuple(steps), tuple(kept))
+
+
+def _step(name: str, graphs: list[onnx.GraphProto]) -> Step:
+    return Step(name, sum(len(g.node) for g in graphs), sum(g.ByteSize() for g in graphs))
+
+
+def _quantized(
+    graph: onnx.GraphProto, latent: int, classes: int, opset: int, least_float: int
+) -> tuple[onnx.GraphProto, list[str]]:
+    """The integer graph, and the names of the layers that had to stay in float."""
+    batches = list(latent_batches(CALIBRATION_SEED, CALIBRATION_COUNT, latent, classes))
+    model = to_model(graph, opset)
+    scales = calibrate(model, to_calibrate(graph), batches)
+    want = make_images(model, batches)
+
+    found, kept = layers(graph), list[str]()
+
+    def quantized() -> onnx.GraphProto:
+        return quantize(graph, scales, [name for layer in kept for name in found[layer]])
+
+    def mean_and_worst() -> tuple[float, float]:
+        ratios = psnr(make_images(to_model(quantized(), opset), batches), want)
+        return float(ratios.mean()), float(ratios.min())
+
+    def with_layer(name: str) -> tuple[float, float]:
+        kept.append(name)
+        reached = mean_and_worst()
+        kept.pop()
+        return reached
+
+    reached = mean_and_worst()
+    while len(kept) < len(found) and (
+        len(kept) < least_float or reached[0] < WANTED_MEAN or reached[1] < WANTED_WORST
+    ):
+        trials = {name: with_layer(name) for name in found if name not in kept}
+        kept.append(max(trials, key=lambda name: trials[name]))
+        reached = trials[kept[-1]]
+    return quantized(), kept
+
+
+def latent_batches(
+    seed: int, count: int, latent: int, classes: int, batch: int = 32
+) -> Iterator[dict[str, NDArray[np.generic]]]:
+    """Inputs of a model: `count` latents in all, the classes in turn."""
+    numbers = np.arange(count) % max(classes, 1)
+    each = -(-count // max(classes, 1))
+    drawn = [draw_latents(seed, k, range(each), latent) for k in range(classes)] or [
+        draw_latents(seed, UNCONDITIONAL, range(count), latent)
+    ]
+    z = np.stack([drawn[k][i // len(drawn)] for i, k in enumerate(numbers)])
+    for start in range(0, count, batch):
+        part: dict[str, NDArray[np.generic]] = {"z": z[start : start + batch]}
+        if classes:
+            part["label"] = numbers[start : start + batch].astype(np.int64)
+        yield part
+
+
+def make_images(
+    model: onnx.ModelProto | bytes, batches: list[dict[str, NDArray[np.generic]]]
+) -> NDArray[np.uint8]:
+    """Run a model: uint8 [N, H, W]."""
+    session = open_session(model if isinstance(model, bytes) else model.SerializeToString())
+    return np.concatenate([session.run(["image"], batch)[0][:, 0] for batch in batches])
+
+
+def psnr(got: NDArray[np.uint8], want: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Peak signal-to-noise ratio of each image [N, H, W] in dB: 20 log10(255 / root mean square error)."""
+    error = np.square(got.astype(np.float64) - want).mean((1, 2))
+    ratios: NDArray[np.float64] = 10 * np.log10(255**2 / np.maximum(error, 1e-12))
+    return ratios.clip(max=MOST_PSNR)

@@ -1,0 +1,270 @@
+"""A generator's graph in integers: uint8 activations, int8 weights, for convolutions and dense layers."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto
+
+from scangan.export.builder import GraphBuilder, attributes, consumers
+from scangan.runtime.session import open_session
+
+# Seven bits: without VNNI, processors add two products of 8 bits each in 16 bits, which overflow
+# when weights have eight. With seven the same file is right everywhere, and as fast.
+MOST_WEIGHT = 63
+LEVELS = 255
+MOVES = {"Transpose", "Reshape", "Concat"}  # carry integers as well as floats
+HEADROOM = 1.2
+SAMPLE = 200_000  # values that a scale is chosen on
+SHRINKING = np.linspace(1.0, 0.5, 26)  # of the observed range; the best one clips a little
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How a uint8 stands for a float: ``(q - zero) * step``."""
+
+    step: float
+    zero: int
+
+
+def layers(graph: onnx.GraphProto) -> dict[str, list[str]]:
+    """The layers that `quantize` can turn: their names, with the outputs of their convolutions."""
+    weights = {tensor.name for tensor in graph.initializer}
+    found: dict[str, list[str]] = {}
+    for node in graph.node:
+        if node.op_type in ("Conv", "Gemm") and node.input[1] in weights:
+            name = node.output[0]  # a part of a layer is called layer/part
+            found.setdefault(name.split("/")[0], []).append(name)
+    return found
+
+
+def _outputs(graph: onnx.GraphProto) -> list[str]:
+    return [name for names in layers(graph).values() for name in names]
+
+
+def quantize(
+    graph: onnx.GraphProto, scales: Mapping[str, Scale], keep: Iterable[str] = ()
+) -> onnx.GraphProto:
+    """Compute layers in integers.
+
+    Parameters
+    ----------
+    graph : GraphProto
+        Float, with Conv and Gemm.
+    scales : mapping
+        Of each value that `to_calibrate` names.
+    keep : names
+        Outputs, of those that `layers` lists, of what stays in float.
+
+    Returns
+    -------
+    GraphProto
+        Same inputs and outputs.
+    """
+    return _Lowering(graph, scales, frozenset(keep)).graph()
+
+
+def to_calibrate(graph: onnx.GraphProto) -> list[str]:
+    """The values whose scales `quantize` needs."""
+    ends, turned = _Ends(graph), set(_outputs(graph))
+    nodes = [node for node in graph.node if node.output[0] in turned]
+    return list(dict.fromkeys(ends.of(name) for n in nodes for name in (n.input[0], n.output[0])))
+
+
+def calibrate(
+    model: onnx.ModelProto, names: list[str], batches: Iterable[dict[str, NDArray[np.generic]]]
+) -> dict[str, Scale]:
+    """Choose scales by what the values of a float model are for `batches` of its inputs."""
+    observed = onnx.ModelProto()
+    observed.CopyFrom(model)
+    inputs = {value.name for value in model.graph.input}
+    computed = [name for name in names if name not in inputs]
+    for name in computed:
+        observed.graph.output.append(onnx.ValueInfoProto(name=name))
+    session = open_session(observed.SerializeToString())
+    seen: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
+    for batch in batches:
+        values = dict(zip(computed, session.run(computed, batch), strict=True)) | batch
+        for name in names:
+            seen[name].append(np.asarray(values[name], np.float32).ravel())
+    return {
+        name: choose_scale(np.concatenate(parts), clip=name not in inputs)
+        for name, parts in seen.items()
+    }
+
+
+def choose_scale(values: NDArray[np.float32], clip: bool = True) -> Scale:
+    """The scale of least mean square error, among ranges that clip the extremes more or less.
+
+    What must not be clipped gets a wider range than was seen: a latent beyond it would be another.
+    """
+    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    if high == low:
+        return Scale(1.0, 0)
+    if not clip:
+        return _scale(low * HEADROOM, high * HEADROOM)
+    if len(values) > SAMPLE:
+        ordered = np.sort(values)  # evenly over the distribution, extremes included
+        values = ordered[np.linspace(0, len(ordered) - 1, SAMPLE).astype(np.int64)]
+    candidates = [_scale(low * share, high * share) for share in SHRINKING]
+    return min(candidates, key=lambda scale: _error(values, scale))
+
+
+def _scale(low: float, high: float) -> Scale:
+    step = float(np.float32((high - low) / LEVELS))
+    return Scale(step, round(-low / step))
+
+
+def _error(values: NDArray[np.float32], scale: Scale) -> float:
+    q = np.clip(np.round(values / scale.step) + scale.zero, 0, LEVELS)
+    return float(np.square((q - scale.zero) * scale.step - values).mean())
+
+
+class _Ends:
+    """Where a value ends up when it is only moved, and cut off at zero."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._readers = consumers(graph)
+
+    def of(self, name: str) -> str:
+        readers = self._readers.get(name, [])
+        passed_on = len(readers) == 1 and readers[0].op_type in {*MOVES, "Relu"}
+        return self.of(readers[0].output[0]) if passed_on else name
+
+    def readers(self, name: str) -> list[NodeProto]:
+        return self._readers.get(self.of(name), [])
+
+
+class _Lowering:
+    """Walks a float graph and writes the integer one; knows each value as float, integer or both."""
+
+    def __init__(
+        self, graph: onnx.GraphProto, scales: Mapping[str, Scale], keep: frozenset[str]
+    ) -> None:
+        self._old, self._scales = graph, scales
+        self._builder, self._ends = GraphBuilder(graph), _Ends(graph)
+        self._turned = set(_outputs(graph)) - keep
+        self._integers: dict[str, tuple[str, Scale]] = {}
+        self._only_integer: set[str] = set()
+        self._before_relu: dict[str, str] = {}
+
+    def graph(self) -> onnx.GraphProto:
+        for node in self._old.node:
+            self._lower(node)
+        return self._builder.finish()
+
+    def _lower(self, node: NodeProto) -> None:
+        name, moved = node.output[0], [x for x in node.input if x in self._integers]
+        if name in self._turned:
+            (self._conv if node.op_type == "Conv" else self._dense)(node)
+        elif node.op_type == "Relu" and moved and self._integers[moved[0]][1].zero == 0:
+            self._now(name, *self._integers[moved[0]])  # a uint8 is not negative
+        elif node.op_type in MOVES and moved:
+            self._move(node)
+        else:
+            for needed in node.input:
+                self._float(needed)
+            if node.op_type == "Relu":
+                self._before_relu[name] = node.input[0]
+            self._builder.keep(node)
+
+    def _now(self, name: str, integer: str, scale: Scale) -> None:
+        self._integers[name] = (integer, scale)
+        self._only_integer.add(name)
+
+    def _move(self, node: NodeProto) -> None:
+        data = node.input if node.op_type == "Concat" else node.input[:1]
+        integers = [self._integers[name] for name in data]
+        scale = integers[0][1]
+        assert all(each == scale for _, each in integers)  # they end up in one value
+        names = [name for name, _ in integers] + list(node.input[len(data) :])
+        near = f"{node.output[0]}_q"
+        self._now(
+            node.output[0],
+            self._builder.add(node.op_type, *names, near=near, **attributes(node)),
+            scale,
+        )
+
+    def _float(self, name: str) -> str:
+        if name in self._only_integer:
+            integer, scale = self._integers[name]
+            self._only_integer.remove(name)
+            self._builder.add("DequantizeLinear", integer, *self._numbers(scale), output=name)
+        return name
+
+    def _integer(self, name: str) -> tuple[str, Scale]:
+        if name not in self._integers:
+            scale = self._scales[self._ends.of(name)]
+            # Where zero is the least, cutting off below it is what rounding to uint8 does anyway.
+            source = self._before_relu.get(name, name) if scale.zero == 0 else name
+            quantized = self._builder.add(
+                "QuantizeLinear", self._float(source), *self._numbers(scale), near=f"{name}_q"
+            )
+            self._integers[name] = (quantized, scale)
+        return self._integers[name]
+
+    def _numbers(self, scale: Scale) -> tuple[str, str]:
+        return (
+            self._builder.constant(np.float32(scale.step), "step"),
+            self._builder.constant(np.uint8(scale.zero), "zero"),
+        )
+
+    def _weight(self, name: str, axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        weight = self._builder.weight(name)
+        assert weight is not None
+        return quantize_weight(weight, axis)
+
+    def _conv(self, node: NodeProto) -> None:
+        builder = self._builder
+        x, scale = self._integer(node.input[0])
+        out = self._scales[self._ends.of(node.output[0])]
+        weight, steps = self._weight(node.input[1], 0)
+        inputs = [
+            x, *self._numbers(scale),
+            builder.constant(weight, node.input[1]), builder.constant(steps, "steps"),
+            builder.constant(np.zeros(len(steps), np.int8), "zeros"), *self._numbers(out),
+        ]  # fmt: skip
+        if len(node.input) > 2:
+            bias = builder.weight(node.input[2])
+            assert bias is not None
+            in_steps = np.round(bias / (np.float64(scale.step) * steps)).astype(np.int32)
+            inputs.append(builder.constant(in_steps, node.input[2]))
+        near = f"{node.output[0]}_q"
+        result = builder.add("QLinearConv", *inputs, near=near, **attributes(node))
+        self._now(node.output[0], result, out)
+
+    def _dense(self, node: NodeProto) -> None:
+        """Products in integers; scaling and bias in float, for the scales differ by column."""
+        builder, given = self._builder, attributes(node)
+        x, scale = self._integer(node.input[0])
+        weight = builder.weight(node.input[1])
+        assert weight is not None
+        columns, steps = quantize_weight(weight.T if given.get("transB", 0) else weight, 1)
+        products = builder.add(
+            "MatMulInteger",
+            x,
+            builder.constant(np.ascontiguousarray(columns), node.input[1]),
+            builder.constant(np.uint8(scale.zero), "zero"),
+        )
+        floats = builder.add("Cast", products, to=TensorProto.FLOAT)
+        unit = builder.constant((np.float64(scale.step) * steps).astype(np.float32), "steps")
+        biased = node.input[2] if len(node.input) > 2 else ""
+        name = node.output[0]
+        result = builder.add("Mul", floats, unit, output="" if biased else name)
+        if biased:
+            builder.add("Add", result, biased, output=name)
+        if any(reader.output[0] in self._turned for reader in self._ends.readers(name)):
+            self._integer(name)
+            self._only_integer.discard(name)
+
+
+def quantize_weight(
+    weight: NDArray[np.float32], axis: int
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Round weights to 7 bits, symmetric, with a step for each index of `axis` (output channel)."""
+    others = tuple(i for i in range(weight.ndim) if i != axis)
+    steps = np.abs(weight).max(axis=others, keepdims=True) / MOST_WEIGHT
+    steps = np.where(steps > 0, steps, 1.0).astype(np.float32)
+    return np.round(weight / steps).astype(np.int8), steps.ravel()

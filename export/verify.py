@@ -1,0 +1,67 @@
+"""Verify a model file against the run that it says it came from."""
+
+from pathlib import Path
+
+from scangan.export.errors import ExportError
+from scangan.export.exporter import MOST_GREY_LEVELS, measure_parity, open_run, run_card
+from scangan.export.fidelity import LEAST_MEAN, LEAST_WORST, SEED
+from scangan.export.graph import to_onnx
+from scangan.export.precision import latent_batches, make_images, psnr
+from scangan.runtime.modelfile import read_model_file
+
+COUNT = 256  # scans of an int8 file that are compared
+OTHER_PROCESSOR = 1.0  # dB that another processor's rounding may cost
+# Versions change with the machine, licence and citation are told to the exporter.
+FACTS = (
+    "architecture", "latent", "classes", "size", "preprocessing", "dataset_fingerprint",
+    "dataset_counts", "recipe", "scores", "date",
+)  # fmt: skip
+
+
+def verify(file: str | Path, run: str | Path) -> str:
+    """Check that a model file is whole, and makes what the run's generator makes.
+
+    Returns
+    -------
+    str
+        What was found, in a line.
+
+    Raises
+    ------
+    ExportError
+        The card or the scans are not those of the run, or the card has no seal.
+    GenerationError
+        The file was changed, or is no model file.
+    """
+    path, trained = Path(file), open_run(run)
+    model = read_model_file(path)
+    if model.card.to_json().encode() not in model.data:
+        raise ExportError(f"{path}: its card is not as it was written; export it again")
+    told, expected = model.card, run_card(trained)
+    differing = [name for name in FACTS if getattr(told, name) != getattr(expected, name)]
+    if differing:
+        raise ExportError(
+            f"{path} is not of the run {trained.path}: its card differs in {', '.join(differing)}"
+        )
+    generator, _ = trained.load_generator()
+    if told.precision != "int8":
+        parity = measure_parity(model.data, generator, told.latent)
+        if parity > MOST_GREY_LEVELS:
+            raise ExportError(
+                f"{path} makes other scans than {trained.path}: up to {parity} grey levels apart"
+            )
+        return f"{path} is the generator of {trained.path}: at most {parity} grey levels apart"
+    batches = list(latent_batches(SEED, COUNT, told.latent, len(told.classes)))
+    want = make_images(to_onnx(generator, told.latent), batches)
+    ratios = psnr(make_images(model.data, batches), want)
+    mean, worst = float(ratios.mean()), float(ratios.min())
+    least = told.fidelity.get("mean_psnr", LEAST_MEAN), told.fidelity.get("worst_psnr", LEAST_WORST)
+    if mean < least[0] - OTHER_PROCESSOR or worst < least[1] - OTHER_PROCESSOR:
+        raise ExportError(
+            f"{path} makes other scans than {trained.path}: PSNR {mean:.1f} dB on average, "
+            f"{worst:.1f} at worst; its card says {least[0]:.1f} and {least[1]:.1f}"
+        )
+    return (
+        f"{path} is the generator of {trained.path} in int8: PSNR {mean:.1f} dB on average, "
+        f"{worst:.1f} at worst"
+    )

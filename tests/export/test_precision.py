@@ -1,0 +1,250 @@
+"""The same generator in float32, in float16 and in integers."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import BRAIN, CLASSES
+
+from scangan.export import ExportError, export_run
+from scangan.export.exporter import MOST_FLOAT
+from scangan.export.fidelity import Fidelity
+from scangan.export.precision import MOST_PSNR, latent_batches, psnr
+from scangan.export.verify import verify
+from scangan.preprocessing import PrepOptions, prepare
+from scangan.runtime import GenerationError, ScanGenerator
+from scangan.runtime.card import KEY
+from scangan.runtime.modelfile import read_model_file
+from scangan.training import TrainOptions, train
+
+SCANS = 16  # of each of two classes
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """A few real scans of two classes."""
+    source = tmp_path_factory.mktemp("real")
+    for name in CLASSES[:2]:
+        (source / "scans" / name).mkdir(parents=True)
+        for file in sorted((BRAIN / name).iterdir())[:SCANS]:
+            shutil.copy(file, source / "scans" / name)
+    return prepare(source / "scans", source / "prepared", PrepOptions(size=32))
+
+
+@pytest.fixture(scope="module")
+def run(real, tmp_path_factory):
+    """A run of a few steps, its weights drawn out to give the scans contrast."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scangan.training.scoring.PER_CLASS", 16)
+        options = TrainOptions(size=32, width=8, kimg=0.032, tick=0.032)
+        run = train(real.path, tmp_path_factory.mktemp("runs") / "run", options)
+    best = run.load_best()
+    for name, tensor in best.state.items():
+        if name in ("dense.weight", "last.weight") or name.startswith("ups"):
+            tensor.mul_(4.0)
+    run.save_best(best)
+    return run
+
+
+@pytest.fixture(scope="module")
+def files(run, tmp_path_factory):
+    """The model file of each precision, and what was said while it was made."""
+    folder, made = tmp_path_factory.mktemp("files"), {}
+    for precision in ("fp32", "fp16", "int8"):
+        said = []
+        out = folder / f"{precision}.onnx"
+        # Barely trained, and scored on a few scans: whether that is a loss is tested elsewhere.
+        export_run(run.path, out, precision=precision, accept_loss=True, report=said.append)
+        made[precision] = out, said
+    return made
+
+
+def _sample(file):
+    with ScanGenerator(file) as generator:
+        return np.concatenate([generator.sample(20, name) for name in generator.classes])
+
+
+def test_every_precision_makes_the_same_scans(files):
+    want = _sample(files["fp32"][0])
+    assert want.std() > 10
+    assert np.abs(_sample(files["fp16"][0]).astype(int) - want).max() <= 1
+    ratios = psnr(_sample(files["int8"][0]), want)
+    assert ratios.mean() > 35 and ratios.min() > 30
+
+
+def test_sizes(files):
+    size = {name: file.stat().st_size for name, (file, _) in files.items()}
+    assert size["fp16"] < 0.6 * size["fp32"] and size["int8"] < 0.6 * size["fp32"]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_batch_and_threads_change_no_byte(files, precision):
+    file, want = files[precision][0], _sample(files[precision][0])
+    for batch, threads in ((1, 1), (7, 2)):
+        with ScanGenerator(file, batch=batch, threads=threads) as generator:
+            got = np.concatenate([generator.sample(20, name) for name in generator.classes])
+        assert np.array_equal(got, want)
+
+
+def test_the_order_of_work_is_told(files):
+    steps = [line.split()[0] for line in files["int8"][1]]
+    assert steps[:4] == [
+        "fold_batchnorm", "dense_channels_last", "transposed_conv_to_conv", "quantize",
+    ]  # fmt: skip
+    assert any("PSNR" in line and "KID" in line for line in files["int8"][1])
+
+
+def test_the_card_says_what_was_lost(files):
+    card = read_model_file(files["int8"][0]).card
+    assert card.precision == "int8" and card.fidelity["n"] == 1000
+    assert card.fidelity["mean_psnr"] > 30 and card.fidelity["float_layers"] == []
+    assert len(card.fidelity["kid"]) == len(card.fidelity["agreement"]) == 2
+    assert read_model_file(files["fp16"][0]).card.fidelity == {}
+
+
+def _fidelity(**changes):
+    told = {"n": 9, "mean_psnr": 40.0, "worst_psnr": 33.0, "kid": (0.2, 0.209)}
+    return Fidelity(**told | {"agreement": (0.7, 0.67)} | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"mean_psnr": 34.9}, "PSNR 34.9 dB"),
+        ({"worst_psnr": 29.9}, "29.9 at worst"),
+        ({"kid": (0.2, 0.211)}, "KID 0.2000 -> 0.2110 (at most 0.0100 apart)"),
+        ({"kid": (0.001, 0.0016)}, "KID"),
+        ({"agreement": (0.7, 0.66)}, "class agreement"),
+    ],
+)
+def test_what_is_a_loss(changes, says):
+    assert _fidelity().losses == [] and _fidelity(kid=(0.001, 0.0014), agreement=None).losses == []
+    (loss,) = _fidelity(**changes).losses
+    assert says in loss
+
+
+def test_a_loss_is_refused_after_more_layers_were_left_in_float(run, tmp_path, monkeypatch):
+    said, out = [], tmp_path / "m.onnx"
+    monkeypatch.setattr("scangan.export.exporter.compare", lambda *_: _fidelity(kid=(0.2, 0.3)))
+    with pytest.raises(ExportError, match=r"KID 0\.2000 -> 0\.3000 .*nothing was written"):
+        export_run(run.path, out, precision="int8", report=said.append)
+    assert sum("quantize" in line for line in said) == MOST_FLOAT + 1
+    assert any("in float" in line for line in said) and list(tmp_path.iterdir()) == []
+    card = export_run(run.path, out, precision="int8", accept_loss=True)
+    assert card.fidelity["kid"] == [0.2, 0.3]
+
+
+def test_scans_that_are_gone_are_asked_for(run, real, tmp_path):
+    moved = shutil.copytree(run.path, tmp_path / "moved")
+    config = json.loads((moved / "config.json").read_text())
+    config["dataset"]["path"] = str(tmp_path / "nowhere")
+    (moved / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ExportError, match="--real DATASET, or --accept-loss"):
+        export_run(moved, tmp_path / "m.onnx", precision="int8")
+    card = export_run(
+        moved, tmp_path / "m.onnx", precision="int8", real=real.path, accept_loss=True
+    )
+    assert "kid" in card.fidelity
+    card = export_run(moved, tmp_path / "m.onnx", precision="int8", accept_loss=True)
+    assert "kid" not in card.fidelity
+
+
+def test_real_scans_of_another_size_or_of_other_classes(run, some_scans, tmp_path):
+    small = prepare(some_scans, tmp_path / "small", PrepOptions(size=16))
+    with pytest.raises(ExportError, match="prepared at 16 pixels, the run at 32"):
+        export_run(run.path, tmp_path / "m.onnx", precision="int8", real=small.path)
+    (some_scans / CLASSES[0]).rename(some_scans / "other")
+    other = prepare(some_scans, tmp_path / "other", PrepOptions(size=32))
+    with pytest.raises(ExportError, match="other classes"):
+        export_run(run.path, tmp_path / "m.onnx", precision="int8", real=other.path)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_whole_file_is_verified(run, files, precision):
+    assert "is the generator of" in verify(files[precision][0], run.path)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_flipped_byte_is_found(run, files, precision, tmp_path):
+    data, file = files[precision][0].read_bytes(), tmp_path / "m.onnx"
+    card = data.index(KEY.encode() + b"\x12")
+    for place in (len(data) // 3, card + 40, len(data) - 60):
+        file.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises((GenerationError, ExportError), match=r"changed|damaged|truncated"):
+            verify(file, run.path)
+
+
+def test_another_run_and_a_card_without_a_seal_are_found(run, files, real, tmp_path, monkeypatch):
+    monkeypatch.setattr("scangan.training.scoring.PER_CLASS", 16)
+    options = TrainOptions(size=32, width=8, kimg=0.016, tick=0.016)
+    other = train(real.path, tmp_path / "other", options)
+    with pytest.raises(ExportError, match="differs in recipe"):
+        verify(files["fp32"][0], other.path)
+    bare = tmp_path / "bare.onnx"
+    card = read_model_file(files["fp32"][0]).card
+    monkeypatch.setattr(
+        type(card), "to_json", lambda self: json.dumps(vars(self) | {"classes": self.classes})
+    )
+    export_run(run.path, bare)
+    monkeypatch.undo()
+    assert read_model_file(bare).card.size == 32  # as the first releases wrote them
+    with pytest.raises(ExportError, match="not as it was written"):
+        verify(bare, run.path)
+
+
+def test_a_changed_graph_runs_only_when_asked_for(files, tmp_path, command):
+    import onnx
+
+    model, file = onnx.load(files["fp32"][0]), tmp_path / "m.onnx"
+    model.graph.name = "rewritten"
+    file.write_bytes(model.SerializeToString())
+    argv = ("--model", file, "--count", 2, "--out", tmp_path / "out")
+    done = command("runtime", *argv)
+    assert done.returncode == 1 and "--allow-modified" in done.stderr
+    assert command("runtime", *argv, "--allow-modified").returncode == 0
+    assert np.array_equal(
+        ScanGenerator(file, allow_modified=True).sample(3, 0),
+        ScanGenerator(files["fp32"][0]).sample(3, 0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("best.safetensors", None),
+        ("discriminator.safetensors", "no checkpoint of a run"),
+        ("last.pt", "may hold code"),
+        ("model.pth", "may hold code"),
+    ],
+)
+def test_a_checkpoint_that_is_named_as_a_file(run, tmp_path, name, says):
+    folder = shutil.copytree(run.path, tmp_path / "run")
+    (folder / "model.pth").write_bytes(b"\x80\x04.")
+    shutil.copy(folder / "best.safetensors", folder / "discriminator.safetensors")
+    if says is None:
+        assert export_run(folder / name, tmp_path / "m.onnx").size == 32
+        return
+    with pytest.raises(ExportError, match=says):
+        export_run(folder / name, tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("argv", [[], ["run"], ["--verify", "m.onnx"], ["--against", "run"]])
+def test_half_a_request_is_a_usage_error(command, argv):
+    done = command("export", *argv)
+    assert done.returncode == 2 and "export-onnx" in done.stderr
+
+
+def test_latents_of_a_comparison_take_the_classes_in_turn():
+    batches = list(latent_batches(3, 70, 5, 3))
+    assert np.array_equal(np.concatenate([b["label"] for b in batches]), np.arange(70) % 3)
+    z = np.concatenate([b["z"] for b in batches])
+    assert z.shape == (70, 5) and len(np.unique(z[:, 0])) == 70
+    assert [set(b) for b in latent_batches(3, 40, 5, 0)] == [{"z"}] * 2
+
+
+def test_psnr_is_as_defined():
+    want = np.zeros((3, 4, 4), np.uint8)
+    got = want.copy()
+    got[1], got[2, 0, 0] = 1, 4
+    assert psnr(got, want).tolist() == pytest.approx([MOST_PSNR, 48.1308, 48.1308], abs=1e-3)
