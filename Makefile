@@ -1,6 +1,7 @@
 # make demo    generate scans with the bundled model (makes .venv; no torch)
 # make test    run all tests (makes .venv-dev, with everything)
 # make check   lint, types, imports
+# make check-web   run model files in onnxruntime-web (needs node and npm)
 # make bench   run the benchmarks and write benchmarks/results/*.md
 # make wheelhouse   collect wheels for an install without a network
 # make clean   remove what the others made
@@ -11,7 +12,7 @@ SOURCES := pyproject.toml setup.py constraints.txt LICENSE README.md \
 PACKAGES := preprocessing training export runtime evaluation
 DEV := .venv-dev/bin
 
-.PHONY: demo test check bench wheelhouse clean
+.PHONY: demo test check check-web bench wheelhouse clean
 
 demo: .venv/.installed
 	rm -rf demo
@@ -25,6 +26,10 @@ check: .venv-dev/.installed
 	$(DEV)/ruff format --check .
 	$(DEV)/mypy $(PACKAGES:%=-p scangan.%)
 	$(DEV)/lint-imports
+
+check-web: .venv-dev/.installed
+	npm install --prefix tests/export/web --no-audit --no-fund --no-package-lock
+	$(DEV)/python -m pytest tests/export/test_web.py
 
 bench: .venv-dev/.installed
 	$(DEV)/python -m pytest benchmarks --benchmark-enable --benchmark-only \

@@ -23,7 +23,7 @@ from scangan.training.sampling import Sampler
 from scangan.training.step import TrainingStep
 
 CPU = torch.device("cpu")
-DEADLOCK = 60  # seconds
+DEADLOCK = 300  # seconds, on a busy machine
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 SMALL = {"size": 32, "width": 8, "batch": 16, "kimg": 1.0}
 # A first step of Adam turns rounding into whole steps: the weights must stay for G's gradients.
