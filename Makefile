@@ -2,6 +2,7 @@
 # make test    run all tests (makes .venv-dev, with everything)
 # make check   lint, types, imports
 # make check-web   run model files in onnxruntime-web (needs node and npm)
+# make check-edge  run model files on emulated processors (needs Debian's qemu-user-static, and root)
 # make bench   run the benchmarks and write benchmarks/results/*.md
 # make wheelhouse   collect wheels for an install without a network
 # make clean   remove what the others made
@@ -12,7 +13,7 @@ SOURCES := pyproject.toml setup.py constraints.txt LICENSE README.md \
 PACKAGES := preprocessing training export runtime evaluation
 DEV := .venv-dev/bin
 
-.PHONY: demo test check check-web bench wheelhouse clean
+.PHONY: demo test check check-web check-edge bench wheelhouse clean
 
 demo: .venv/.installed
 	rm -rf demo
@@ -30,6 +31,10 @@ check: .venv-dev/.installed
 check-web: .venv-dev/.installed
 	npm install --prefix tests/export/web --no-audit --no-fund --no-package-lock
 	$(DEV)/python -m pytest tests/export/test_web.py
+
+check-edge: .venv-dev/.installed
+	tools/arm64_root.sh build/arm64
+	$(DEV)/python -m pytest -v tests/export/test_edge.py
 
 bench: .venv-dev/.installed
 	$(DEV)/python -m pytest benchmarks --benchmark-enable --benchmark-only \
