@@ -86,7 +86,7 @@ def main(
         report=say,
     )
     compared = PARITY_COUNT * max(1, len(card.classes))
-    say(f"parity: at most {card.parity} grey levels from torch over {compared} scans")
+    say(f"parity: at most {card.parity} of 255 grey levels from torch over {compared} scans")
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(card.classes)) or "none"
     say(f"{card.architecture} {card.size}x{card.size} {card.precision}, classes: {classes}")
     say(f"{out.stat().st_size / 1e6:.1f} MB: {out}; next: gen-scans --model {out}")

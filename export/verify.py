@@ -50,7 +50,9 @@ def verify(file: str | Path, run: str | Path) -> str:
             raise ExportError(
                 f"{path} makes other scans than {trained.path}: up to {parity} grey levels apart"
             )
-        return f"{path} is the generator of {trained.path}: at most {parity} grey levels apart"
+        return (
+            f"{path} is the generator of {trained.path}: at most {parity} of 255 grey levels apart"
+        )
     batches = list(latent_batches(SEED, COUNT, told.latent, len(told.classes)))
     want = make_images(to_onnx(generator, told.latent), batches)
     ratios = psnr(make_images(model.data, batches), want)

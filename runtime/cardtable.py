@@ -34,7 +34,7 @@ def card_table(file: ModelFile) -> str:
         text = f"{scores['mean_agreement']:.0%} (probe on held-back real scans: {probe:.0%})"
         rows.append(("class agreement", text))
     rows += [
-        ("parity", f"{card.parity} grey levels from the trained generator, at most"),
+        ("parity", f"at most {card.parity} of 255 grey levels from the trained generator"),
         ("preprocessing", ", ".join(f"{k} {v}" for k, v in card.preprocessing.items())),
         ("trained with", str(card.recipe.get("command", ""))),
         ("kept at", f"{card.recipe.get('kept_kimg', '?')} kimg ({card.recipe.get('kept', '?')})"),

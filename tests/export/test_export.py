@@ -144,6 +144,15 @@ def test_a_run_without_a_checkpoint(run, tmp_path):
         export_run(young, tmp_path / "m.onnx")
 
 
+def test_a_run_of_a_newer_version(run, tmp_path):
+    newer = shutil.copytree(run.path, tmp_path / "newer")
+    config = json.loads((newer / "config.json").read_text())
+    (newer / "config.json").write_text(json.dumps(config | {"format_version": 99}))
+    with pytest.raises(TrainingError, match="newer scangan"):
+        export_run(newer / "best.safetensors", tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+
+
 @pytest.mark.parametrize(
     ("out", "says"), [("nowhere/m.onnx", "does not exist"), (".", "is a folder")]
 )

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from scangan.export.exporter import measure_parity, write_model
-from scangan.export.graph import to_onnx
+from scangan.export.graph import OPSET, to_onnx
 from scangan.export.network import ShippedGenerator
 from scangan.export.precision import build, latent_batches, make_images, psnr
 from scangan.runtime import ModelCard, ScanGenerator
@@ -150,6 +150,16 @@ def test_every_precision_of_every_generator_is_close(exported, name, precision):
     model = build(generator, LATENT, precision).model
     ratios = psnr(make_images(model, batches), make_images(plain, batches))
     assert ratios.min() > (30 if precision == "int8" else 55)
+
+
+@pytest.mark.parametrize("opset", [19, 20, 21])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_later_opset_changes_no_scan(exported, precision, opset):
+    generator, _ = exported["norm, leak, ramp"]
+    batches = list(latent_batches(1, 8, LATENT, generator.classes))
+    pinned, later = (build(generator, LATENT, precision, number).model for number in (OPSET, opset))
+    assert [o.version for o in later.opset_import] == [opset]
+    assert psnr(make_images(later, batches), make_images(pinned, batches)).min() > 55
 
 
 @pytest.mark.parametrize("name", ["norm, leak, ramp", "bank"])
