@@ -1,8 +1,9 @@
-"""Ways of running one generator: torch, the export as torch writes it, our float32, our int8.
+"""Ways of running one generator: torch, OpenVINO, the export as torch writes it, our float32, our int8.
 
 Weights are random: how fast they are multiplied does not depend on what they are.
 """
 
+import io
 import time
 
 import numpy as np
@@ -26,6 +27,8 @@ WAYS = (
     "int8",
     "fp32",
     "fp32 as torch exports it",
+    "OpenVINO fp32",
+    "OpenVINO bf16",
     "torch fp32",
     "torch bf16, channels last",
     "torch.compile",
@@ -75,6 +78,8 @@ def runner(way, case, generators, models, threads):
         names = {value.name for value in session.get_inputs()}
         run = lambda batch: session.run(None, {k: v for k, v in batch.items() if k in names})  # noqa: E731
         return run, len(models[case][way])
+    if way.startswith("OpenVINO"):
+        return openvino_runner(models[case]["fp32 as torch exports it"], way[-4:], threads), None
     generator = generators[case]
     if "bf16" in way:
         generator = generator.to(memory_format=torch.channels_last)
@@ -90,6 +95,16 @@ def runner(way, case, generators, models, threads):
             return ((image + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
     return run, None
+
+
+def openvino_runner(model, precision, threads):
+    """The same of OpenVINO, which reads the plain export."""
+    openvino = pytest.importorskip("openvino")
+    core, hint = openvino.Core(), {"fp32": "f32", "bf16": "bf16"}[precision]
+    options = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": hint}
+    compiled = core.compile_model(core.read_model(io.BytesIO(model)), "CPU", options)
+    names = {name for value in compiled.inputs for name in value.names}
+    return lambda batch: compiled({k: v for k, v in batch.items() if k in names})
 
 
 def measure(benchmark, way, case, batch, generators, models, threads):
