@@ -1,7 +1,6 @@
 """A run to a model file: export, check against torch, write the card last."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -259,17 +258,15 @@ def measure_parity(model: bytes, generator: Generator | GeneratorBank, latent: i
     latents = [draw_latents(PARITY_SEED, k, range(PARITY_COUNT), latent) for k in numbers]
     z = np.stack(latents, axis=1).reshape(-1, latent)
     label = np.tile(np.array(numbers, np.int64), PARITY_COUNT)
-    worst, end = 0, 0
-    for size in itertools.cycle(PARITY_BATCHES):
-        start, end = end, end + size
-        if start >= len(z):
-            return worst
-        batch = {"z": z[start:end], "label": label[start:end]}
+    worst, ends = 0, np.cumsum(PARITY_BATCHES * len(numbers))
+    for rows in np.split(np.arange(len(z)), ends[:-1]):
+        batch = {"z": z[rows], "label": label[rows]}
         want = to_grey(generator(*map(torch.from_numpy, batch.values())))
         if not generator.classes:
             del batch["label"]
         got = session.run(["image"], batch)[0][:, 0]
         worst = max(worst, int(np.abs(got.astype(np.int16) - want).max()))
+    return worst
 
 
 def write_model(

@@ -1,13 +1,10 @@
-"""Prepare one file, and many at once."""
+"""Prepare one file."""
 
 import dataclasses
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, TypeVar
+from typing import IO
 
 import numpy as np
 
@@ -21,14 +18,10 @@ from scangan.preprocessing.reading.reader import read_file, read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import prepare_scan
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 SPACINGS = 1e-4, 1e4  # millimetres; beyond, it is no spacing of a scan
 MOST_VALUE = 1e30  # of float32, with room to compute
 LEAST_SLOPE = 1e-20
 IN_MEMORY = 1 << 20  # bytes of prepared scans of a file
-QUEUED = 3  # calls a worker that are made ahead: enough to stay busy, few enough to stay small
 
 
 class WindowNeeded(Exception):
@@ -136,28 +129,3 @@ def survey_file(path: str | Path, options: PrepOptions, survey: Survey) -> None:
         return
     for scan in wanted:
         survey.add(scan)
-
-
-def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[tuple[T, R]]:
-    """Apply `function` on `workers` threads; results come in the order of `items`, a few ahead.
-
-    Threads, since decoders and kernels let go of the GIL. Leaving early drops what waits. With no
-    workers, `function` is called on the spot.
-    """
-    if workers == 0:
-        for item in items:
-            yield item, function(item)
-        return
-    waiting: deque[tuple[T, Future[R]]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for item in items:
-            waiting.append((item, pool.submit(function, item)))
-            if len(waiting) >= QUEUED * workers:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)

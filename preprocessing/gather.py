@@ -14,7 +14,6 @@ from scangan.preprocessing.errors import PreprocessingError, Rejected
 from scangan.preprocessing.files import (
     FileResult,
     WindowNeeded,
-    in_order,
     prepare_file,
     survey_file,
 )
@@ -23,6 +22,7 @@ from scangan.preprocessing.journal import Journal
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.reader import read_file
 from scangan.preprocessing.sources import Source
+from scangan.runtime.threads import in_order
 
 CHUNK = 8  # files a thread takes at once: small files cost less than handing them over
 CHUNK_BYTES = 1 << 18

@@ -32,7 +32,7 @@ from scangan.preprocessing.sources import Found, Source, SourceOptions, find_sca
 from scangan.preprocessing.split import check_fractions
 from scangan.runtime.console import progress_bar
 from scangan.runtime.files import naming, only_writer, write_json, write_jsonl
-from scangan.runtime.session import usable_cpus
+from scangan.runtime.threads import usable_cpus
 
 DONE = ("dataset.json", "split.json")  # either comes last
 MADE = {

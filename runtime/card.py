@@ -103,10 +103,12 @@ class ModelCard:
     def class_number(self, wanted: str | int, file: str = "the model") -> int:
         """Turn a class name, or its number, into the number; a name goes before a number.
 
+        What is no name, nor a number, may be how one name begins, in capitals or not.
+
         Raises
         ------
         GenerationError
-            There is no such class; the message lists those there are.
+            There is no such class, or several could be meant; the message lists them.
         """
         if isinstance(wanted, str) and wanted in self.classes:
             return self.classes.index(wanted)
@@ -118,7 +120,19 @@ class ModelCard:
             number = -1
         if 0 <= number < len(self.classes):
             return number
-        known = ", ".join(f"{i} {name}" for i, name in enumerate(self.classes))
+        start = str(wanted).lower()
+        meant = [i for i, name in enumerate(self.classes) if name.lower() == start]
+        if not meant and start and number < 0 and not start.startswith("-"):
+            meant = [i for i, name in enumerate(self.classes) if name.lower().startswith(start)]
+        if len(meant) == 1:
+            return meant[0]
+        known = ", ".join(
+            f"{i} {name}" for i, name in enumerate(self.classes) if not meant or i in meant
+        )
+        if meant:
+            raise GenerationError(
+                f"class {str(wanted)!r} could be any of: {known}; give its number"
+            )
         raise GenerationError(f"{file} has no class {str(wanted)!r}; it has: {known}")
 
     def to_json(self) -> str:

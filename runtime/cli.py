@@ -1,18 +1,28 @@
 """``gen-scans``: a model file to labelled synthetic scans."""
 
+import json
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scangan.runtime.console import ScanCommand, progress_bar, say
+from scangan.runtime.console import ScanCommand, progress, say
 
 if TYPE_CHECKING:
     from scangan.runtime.generator import ScanGenerator
-    from scangan.runtime.output import Request
+    from scangan.runtime.request import Part, Request, Span
+
+COUNT, STRIP = 16, 8
 
 
-@click.command("gen-scans", cls=ScanCommand)
+@click.command(
+    "gen-scans",
+    cls=ScanCommand,
+    epilog="Ends with 0 if all scans are there, 1 if something failed, 2 if an option is wrong, "
+    "130 if it was stopped; the same command again goes on.",
+)
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="")
 @click.option(
     "--model",
     default="brain-mri-64",
@@ -27,76 +37,302 @@ if TYPE_CHECKING:
     metavar="ID|NAME",
     help="class to make, repeatable  [default: all]",
 )
-@click.option("--count", default=16, show_default=True, help="scans of each class")
-@click.option("--seed", default=0, show_default=True, help="another seed, other scans")
-@click.option("--batch", default=32, show_default=True, help="scans a pass; changes no byte")
+@click.option("--count", type=int, help=f"scans of each class  [default: {COUNT}]")
 @click.option(
-    "--threads", type=int, help="threads; changes no byte  [default: all that are allowed]"
+    "--balance",
+    type=click.Path(path_type=Path),
+    metavar="DATASET",
+    help="make what its classes lack of the largest one",
 )
+@click.option("--target", type=int, metavar="N", help="with --balance: make what they lack of N")
+@click.option("--seed", default=0, show_default=True, help="another seed, other scans")
+@click.option("--start", default=0, show_default=True, help="index of the first scan")
+@click.option(
+    "--truncation",
+    default=1.0,
+    show_default=True,
+    metavar="PSI",
+    help="under 1: more typical, less varied",
+)
+@click.option("--paired", is_flag=True, help="the same latents for every class")
+@click.option(
+    "--interpolate", metavar="A:B", help="a strip of --count scans between indexes or classes"
+)
+@click.option(
+    "--format",
+    "kind",
+    default="png",
+    show_default=True,
+    metavar="png|tar|npz|dicom",
+    help="a file a scan, or shards of WebDataset or numpy",
+)
+@click.option("--shard-size", type=int, metavar="N", help="scans a shard  [default: 1000]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="folder to write  [default: named after the request]",
 )
+@click.option("--no-sheet", is_flag=True, help="no contact sheet")
+@click.option("--force", is_flag=True, help="make again, and replace another request's scans")
+@click.option("--shard", metavar="i/n", help="make the i-th of n parts, counted from 0")
+@click.option("--merge", is_flag=True, help="join parts: gen-scans --merge FOLDER... --out ALL")
+@click.option("--batch", type=int, help="scans a pass; changes no byte  [default: fits the size]")
+@click.option("--threads", type=int, help="changes no byte  [default: all that are allowed]")
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|NAME", help="where to run"
+)
+@click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "fp32", "fp16", "int8"]),
+    help="which of the model's files",
+)
 @click.option(
     "--allow-modified", is_flag=True, help="run a model that another tool changed after its export"
 )
 @click.option("--info", is_flag=True, help="print the model's card and leave")
-@click.option("--quiet", is_flag=True, help="no progress bar")
-def main(
-    model: str,
-    classes: tuple[str, ...],
-    count: int,
-    seed: int,
-    batch: int,
-    threads: int | None,
-    out: Path | None,
-    allow_modified: bool,
-    info: bool,
-    quiet: bool,
-) -> None:
+@click.option("--doctor", is_flag=True, help="print what is installed and works, and leave")
+@click.option("--benchmark", is_flag=True, help="print how fast the model is here, and leave")
+@click.option("--quiet", is_flag=True, help="no progress, no words but errors")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object, for machines")
+def main(folders: tuple[Path, ...], **given: Any) -> None:
     """Generate labelled synthetic scans from a model file.
 
     \b
     gen-scans                                     some of every class, bundled model
     gen-scans --model acgan.onnx --class 2        some of one class
     gen-scans --class glioma_tumor --count 500 --seed 1 --out more
+    gen-scans --balance scans --out scans-more    what the smaller classes lack
+    gen-scans --count 100000 --format tar --shard 3/8 --out big
 
-    The same model, seed, class and index make the same scan, whatever the batch, threads or count.
+    The same model, seed, class and index make the same scan, whatever the batch, threads, shard or
+    count.
     """
-    if info:
-        from scangan.runtime.cardtable import card_table
-        from scangan.runtime.generator import find_model
-        from scangan.runtime.modelfile import read_model_file
+    if folders and not given["merge"]:
+        raise click.UsageError(f"{folders[0]} is no option; folders go with --merge")
+    if given["merge"]:
+        _merge(folders, given)
+    elif given["doctor"]:
+        _doctor(as_json=given["as_json"])
+    elif given["info"]:
+        _info(given)
+    elif given["benchmark"]:
+        _benchmark(given)
+    elif given["interpolate"] is not None:
+        _interpolate(given)
+    else:
+        _generate(given)
 
-        file = read_model_file(find_model(model), allow_modified=allow_modified)
-        click.echo(card_table(file))
+
+def _generate(given: dict[str, Any]) -> None:
+    from scangan.runtime.output import write_scans
+    from scangan.runtime.plan import SHEET
+    from scangan.runtime.request import SHARD_SIZE, Part, Request
+
+    part = Part.parse(given["shard"]) if given["shard"] else Part()
+    generator = _open(given, given["batch"])
+    request = Request(
+        spans=_spans(generator, given),
+        draw=_draw(given),
+        format=given["kind"],
+        shard_size=SHARD_SIZE if given["shard_size"] is None else given["shard_size"],
+    )
+    out = given["out"] or _default_out(generator, request, given)
+    first, last = request.positions(part)
+    _tell(given, _how(generator, given))
+    began = time.perf_counter()
+    with progress("generating", last - first, "scans", quiet=_silent(given)) as advance:
+        made = write_scans(
+            generator,
+            request,
+            out,
+            part=part,
+            force=given["force"],
+            sheet=not given["no_sheet"],
+            advance=advance,
+        )
+    seconds = time.perf_counter() - began
+    said = {
+        "out": str(out),
+        "scans": last - first,
+        "made": made,
+        "seconds": round(seconds, 3),
+        "classes": {_name(generator, s) or "": s.count for s in request.spans},
+        "format": request.format,
+        "seed": request.draw.seed,
+        "model": str(generator.file.path),
+        "model_sha256": generator.sha256,
+        "device": generator.device.name,
+        "threads": generator.threads,
+    }
+    look = f" (look at {out / SHEET})" if (out / SHEET).exists() else ""
+    _end(given, said, f"{_made_words(generator, request, part, made)}: {out}{look}")
+
+
+def _merge(folders: tuple[Path, ...], given: dict[str, Any]) -> None:
+    if not folders:
+        raise click.UsageError("--merge takes the folders of the parts")
+    if given["out"] is None and len(set(folders)) > 1:
+        raise click.UsageError("to merge several folders: --out FOLDER")
+    from scangan.runtime.merge import merge
+
+    out = given["out"] or folders[0]
+    plan = merge(folders, out)
+    total = plan.request.total
+    _end(
+        given, {"out": str(out), "scans": total}, f"{total} synthetic scans, all there once: {out}"
+    )
+
+
+def _doctor(*, as_json: bool) -> None:
+    from scangan.runtime.doctor import doctor
+
+    facts = doctor()
+    if as_json:
+        click.echo(json.dumps(dict(facts)))
         return
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        say(f"{name:<{width}}  {value}")
+
+
+def _info(given: dict[str, Any]) -> None:
+    from scangan.runtime.cardtable import card_table
+    from scangan.runtime.catalog import open_model
+    from scangan.runtime.devices import CPU, Device
+
+    precision = "fp32" if given["precision"] == "auto" else given["precision"]
+    file = open_model(
+        given["model"], Device("cpu", CPU), precision, allow_modified=given["allow_modified"]
+    )
+    click.echo(file.card.to_json() if given["as_json"] else card_table(file))
+
+
+def _benchmark(given: dict[str, Any]) -> None:
+    from scangan.runtime.speed import measure
+
+    _tell(given, _how(_open(given, None), given))
+    rates = {}
+    for what, rate in measure(lambda batch: _open(given, batch)):
+        rates[what] = round(rate, 1)
+        _tell(given, f"{what:<24}{rate:10.0f} images/s")
+    if given["as_json"]:
+        click.echo(json.dumps(rates))
+
+
+def _interpolate(given: dict[str, Any]) -> None:
+    from scangan.runtime.files import write_bytes
+    from scangan.runtime.interpolate import strip
+    from scangan.runtime.png import encode_png
+    from scangan.runtime.sheet import NOTICE
+
+    generator, path = _open(given, None), given["interpolate"]
+    steps = STRIP if given["count"] is None else given["count"]
+    numbers = _numbers(generator, given)
+    image = strip(generator, path, numbers, _draw(given), steps, given["start"])
+    stem = f"{Path(given['model']).stem}-{path.replace(':', '-to-')}-seed{given['seed']}.png"
+    out = given["out"] or Path(stem)
+    if out.suffix.lower() != ".png":
+        raise click.UsageError(f"a strip is a picture: --out {out.with_suffix('.png')}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(out, encode_png(image, {"Comment": NOTICE}))
+    _end(given, {"out": str(out), "steps": steps}, f"a strip of {steps} synthetic scans: {out}")
+
+
+def _open(given: dict[str, Any], batch: int | None) -> "ScanGenerator":
     from scangan.runtime.generator import ScanGenerator
-    from scangan.runtime.output import Request, write_scans
 
-    generator = ScanGenerator(model, batch=batch, threads=threads, allow_modified=allow_modified)
-    numbers = tuple(dict.fromkeys(generator.card.class_number(c, model) for c in classes))
-    if not numbers:
-        numbers = tuple(range(len(generator.classes)))
-    request = Request(classes=numbers, count=count, seed=seed)
-    out = out or _default_out(model, generator, request, all_classes=not classes)
-    total = count * max(1, len(numbers))
-    with progress_bar("scans", quiet=quiet) as bar:
-        task = bar.add_task("generating", total=total, note="")
-        made = write_scans(generator, request, out, lambda n: bar.advance(task, n))
-    names = ", ".join(generator.classes[n] for n in numbers)
-    of = f" of {names}" if names else ""
-    say(f"{made} synthetic scans{of}: {out} (look at {out / 'sheet.png'})")
+    names = ("threads", "device", "precision", "allow_modified")
+    return ScanGenerator(given["model"], batch=batch, **{name: given[name] for name in names})
 
 
-def _default_out(
-    model: str, generator: "ScanGenerator", request: "Request", *, all_classes: bool
-) -> Path:
+def _draw(given: dict[str, Any]) -> Any:
+    from scangan.runtime.latents import Draw
+
+    return Draw(given["seed"], given["truncation"], given["paired"])
+
+
+def _numbers(generator: "ScanGenerator", given: dict[str, Any]) -> tuple[int | None, ...]:
+    """Class numbers that are asked for, all by default; None for a model without classes."""
+    wanted = (generator.card.class_number(c, given["model"]) for c in given["classes"])
+    return tuple(dict.fromkeys(wanted)) or tuple(range(len(generator.classes))) or (None,)
+
+
+def _spans(generator: "ScanGenerator", given: dict[str, Any]) -> "tuple[Span, ...]":
+    from scangan.runtime.request import Span
+
+    start, numbers = given["start"], _numbers(generator, given)
+    if given["balance"] is None:
+        if given["target"] is not None:
+            raise click.UsageError("--target goes with --balance DATASET")
+        count = COUNT if given["count"] is None else given["count"]
+        return tuple(Span(number, start, count) for number in numbers)
+    if given["count"] is not None:
+        raise click.UsageError("--balance counts by itself; leave out --count")
+    from scangan.runtime.balance import missing
+
+    asked = [n for n in numbers if n is not None] if given["classes"] else []
+    lacking = missing(given["balance"], generator.classes, asked, given["target"])
+    return tuple(Span(number, start, count) for number, count in lacking.items())
+
+
+def _default_out(generator: "ScanGenerator", request: "Request", given: dict[str, Any]) -> Path:
     """Name a folder after the request, so that two of one model never meet in one folder."""
-    from scangan.runtime.output import folder_name
+    from scangan.runtime.plan import folder_name
 
-    parts = [Path(model).stem]
-    if request.classes and not all_classes:
-        parts.append("+".join(folder_name(generator, n) for n in request.classes))
-    return Path("-".join([*parts, f"seed{request.seed}", f"n{request.count}"]))
+    parts = [Path(given["model"]).stem]
+    if given["classes"]:
+        parts.append("+".join(folder_name(generator.classes, s.number) for s in request.spans))
+    parts.append(f"seed{request.draw.seed}")
+    if given["balance"] is None:
+        parts.append(f"n{request.spans[0].count}")
+    else:
+        parts.append(f"balance-{given['balance'].resolve().name}-{given['target'] or 'largest'}")
+    parts += [f"from{given['start']}"] if given["start"] else []
+    parts += [f"psi{given['truncation']:g}"] if given["truncation"] != 1.0 else []
+    parts += ["paired"] if given["paired"] else []
+    parts += [given["precision"]] if given["precision"] != "auto" else []
+    parts += [request.format] if request.format != "png" else []
+    return Path("-".join(parts))
+
+
+def _how(generator: "ScanGenerator", given: dict[str, Any]) -> str:
+    """What was chosen where nobody asked for it."""
+    why = f" ({generator.device.why})" if generator.device.why else ""
+    threads = f"{generator.threads} thread{'s' if generator.threads > 1 else ''}"
+    everything = ""
+    if generator.classes and not given["classes"] and not given["balance"]:
+        everything = f"; no --class, so all {len(generator.classes)}"
+    return f"{generator.file.path.name} on {generator.device.name}{why}, {threads}{everything}"
+
+
+def _name(generator: "ScanGenerator", span: "Span") -> str | None:
+    return None if span.number is None else generator.classes[span.number]
+
+
+def _made_words(generator: "ScanGenerator", request: "Request", part: "Part", made: int) -> str:
+    first, last = request.positions(part)
+    names = [name for span in request.spans if (name := _name(generator, span))]
+    if len({span.count for span in request.spans}) > 1:
+        names = [f"{s.count} {_name(generator, s)}" for s in request.spans]
+    of = f" of {', '.join(names)}" if names else ""
+    which = f" (part {part.i}/{part.n})" if part.n > 1 else ""
+    before = "" if made == last - first else f", {last - first - made} were there"
+    return f"{last - first} synthetic scans{of}{which}{before}"
+
+
+def _silent(given: dict[str, Any]) -> bool:
+    return bool(given["quiet"] or given["as_json"])
+
+
+def _tell(given: dict[str, Any], line: str) -> None:
+    if not _silent(given):
+        say(line)
+
+
+def _end(given: dict[str, Any], said: dict[str, Any], line: str) -> None:
+    if given["as_json"]:
+        click.echo(json.dumps(said))
+    else:
+        _tell(given, line)

@@ -1,10 +1,13 @@
 """What all commands share at the terminal: one-line errors, exit codes, ``--debug``, progress bars."""
 
 import contextlib
+import datetime
 import errno
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
@@ -34,8 +37,11 @@ class ScanCommand(click.Command):
         try:
             return super().make_context(*args, **kwargs)
         except click.UsageError as error:
-            say(f"{self.name}: {error.format_message()} (see {self.name} --help)", err=True)
-            raise click.exceptions.Exit(USAGE) from None
+            self._say_usage(error)
+
+    def _say_usage(self, error: click.UsageError) -> NoReturn:
+        say(f"{self.name}: {error.format_message()} (see {self.name} --help)", err=True)
+        raise click.exceptions.Exit(USAGE) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         debug = ctx.params.pop("debug", False)
@@ -43,6 +49,8 @@ class ScanCommand(click.Command):
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            self._say_usage(error)
         except (click.ClickException, click.exceptions.Exit):
             raise
         except KeyboardInterrupt:
@@ -60,6 +68,7 @@ EXTRAS = {
     "cv2": "prep",
     "nibabel": "prep",
     "numba": "prep",
+    "pydicom": "dicom",
     "PIL": "prep",
     "simplejpeg": "prep",
     "sklearn": "eval",
@@ -114,6 +123,55 @@ def _end(ctx: click.Context, message: str, code: int) -> NoReturn:
 
 def _is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()  # a daemon has none
+
+
+LINES_APART = 10.0  # seconds between lines of progress where there is no terminal
+
+
+@contextlib.contextmanager
+def progress(
+    description: str, total: int, unit: str, *, quiet: bool = False
+) -> Iterator[Callable[[int], None]]:
+    """Show progress on stderr: a bar on a terminal; else a line now and then, and none of short work.
+
+    Parameters
+    ----------
+    description : str
+        What is done.
+    total : int
+        How many there are to do.
+    unit : str
+        What is counted.
+    quiet : bool
+        Show nothing.
+
+    Yields
+    ------
+    callable
+        To be told how many more are done.
+    """
+    if _is_terminal(sys.stderr) and not quiet:
+        with progress_bar(unit) as bar:
+            task = bar.add_task(description, total=total, note="")
+            yield lambda count: bar.advance(task, count)
+        return
+    begun = said = time.monotonic()
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done, said
+        done += count
+        now = time.monotonic()
+        if not quiet and now - said >= LINES_APART:
+            said, rate = now, done / (now - begun)
+            seconds = min((total - done) / max(rate, 1e-9), 1e10)
+            left = datetime.timedelta(seconds=round(seconds))
+            say(
+                f"{description}: {done} of {total} {unit}, {rate:.0f} {unit}/s, {left} left",
+                err=True,
+            )
+
+    yield advance
 
 
 def progress_bar(unit: str, *, quiet: bool = False) -> "Progress":

@@ -1,72 +1,53 @@
-"""Scans from a model file, on the CPU."""
+"""Scans from a model file."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import BoundedSemaphore
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from scangan.runtime.card import ModelCard
+from scangan.runtime.catalog import DEFAULT_MODEL, open_model
+from scangan.runtime.devices import CPU, choose_device
 from scangan.runtime.errors import USAGE, GenerationError
-from scangan.runtime.latents import LARGEST_SEED, UNCONDITIONAL, draw_latents
-from scangan.runtime.modelfile import read_model_file
+from scangan.runtime.latents import LARGEST_INDEX, UNCONDITIONAL, Draw
+from scangan.runtime.request import Span
 from scangan.runtime.session import open_session
+from scangan.runtime.threads import in_order, usable_cpus
 
-BUNDLED = Path(__file__).parent / "models"
-DEFAULT_MODEL = "brain-mri-64"
-DEFAULT_BATCH = 32  # larger ones are no faster on a CPU
-LARGEST_INDEX = 2**63 - 1
-
-
-def bundled_models() -> list[str]:
-    """Names of the models that come with scangan."""
-    return sorted(path.stem for path in BUNDLED.glob("*.onnx"))
-
-
-def find_model(model: str | Path) -> Path:
-    """Find a model file: a path, or the name of a bundled model.
-
-    Raises
-    ------
-    GenerationError
-        It is neither.
-    """
-    path = Path(model)
-    if path.exists():
-        return path
-    if str(model) in bundled_models():
-        return BUNDLED / f"{model}.onnx"
-    known = ", ".join(bundled_models())
-    raise GenerationError(f"{model}: no such model file; bundled models: {known}")
-
-
-def check_seed(seed: int) -> None:
-    """Refuse a seed that does not fit the key of the random numbers."""
-    if not 0 <= seed <= LARGEST_SEED:
-        raise GenerationError(
-            f"--seed {seed} is out of range; it takes 0 to 2^64 - 1", exit_code=USAGE
-        )
+PIXELS = {True: 1 << 17, False: 1 << 20}  # a batch, on the CPU or elsewhere: larger is no faster
+IN_FLIGHT = 2  # passes on a GPU: it computes one while the other's scans are fetched
+Images = npt.NDArray[np.uint8]
 
 
 class ScanGenerator:
     """Generates scans; each is a function of (model file, seed, class, index) and of nothing else.
 
+    Threads may share one. It works on several threads itself, each with a batch of its own.
+
     Parameters
     ----------
     model : path or str
         A model file, or the name of a bundled model.
-    batch : int
-        Scans a pass, 1 to 65,536.
+    batch : int, optional
+        Scans a pass, 1 to 65,536; by default as many as keep the memory small.
     threads : int, optional
-        Threads of onnxruntime; by default all that the process may use.
+        By default all processors that the process, or its container, may use.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, or another provider of onnxruntime; see `choose_device`.
+    precision : {"auto", "fp32", "fp16", "int8"}
+        Which of the model's files; see `open_model`.
     allow_modified : bool
         Run a graph that was changed after its export.
 
     Raises
     ------
     GenerationError
-        The model file cannot be used, or an option is out of range.
+        The model file or the device cannot be used, or an option is out of range.
 
     Examples
     --------
@@ -80,11 +61,13 @@ class ScanGenerator:
         self,
         model: str | Path = DEFAULT_MODEL,
         *,
-        batch: int = DEFAULT_BATCH,
+        batch: int | None = None,
         threads: int | None = None,
+        device: str = "auto",
+        precision: str = "auto",
         allow_modified: bool = False,
     ) -> None:
-        if not 1 <= batch <= 65_536:
+        if batch is not None and not 1 <= batch <= 65_536:
             raise GenerationError(
                 f"--batch {batch} is out of range; it takes 1 to 65536", exit_code=USAGE
             )
@@ -92,9 +75,14 @@ class ScanGenerator:
             raise GenerationError(
                 f"--threads {threads} is out of range; it takes 1 to 1024", exit_code=USAGE
             )
-        self._file = read_model_file(find_model(model), allow_modified=allow_modified)
-        self._batch = batch
-        self._session = open_session(self._file.data, threads=threads)
+        self.device = choose_device(device)
+        self.file = open_model(model, self.device, precision, allow_modified=allow_modified)
+        self.threads = threads or usable_cpus()
+        on_cpu = self.device.provider == CPU
+        self.batch = batch or max(1, PIXELS[on_cpu] // self.card.size**2)
+        # Passes side by side scale better than threads inside an operator.
+        self._session = open_session(self.file.data, threads=1, device=self.device)
+        self._turns = BoundedSemaphore(self.threads if on_cpu else IN_FLIGHT)
         self._check_signature()
 
     def _check_signature(self) -> None:
@@ -108,13 +96,13 @@ class ScanGenerator:
         found = [(p.name, p.type, list(p.shape[1:])) for p in parts]
         if found != wanted:
             raise GenerationError(
-                f"{self._file.path} has {found}, not {wanted} as its card says; export it again"
+                f"{self.file.path} has {found}, not {wanted} as its card says; export it again"
             )
 
     @property
     def card(self) -> ModelCard:
         """What the model file says of itself."""
-        return self._file.card
+        return self.file.card
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -124,11 +112,18 @@ class ScanGenerator:
     @property
     def sha256(self) -> str:
         """sha256 of the model file, hexadecimal."""
-        return self._file.sha256
+        return self.file.sha256
 
     def sample(
-        self, count: int, label: str | int | None = None, seed: int = 0, start: int = 0
-    ) -> npt.NDArray[np.uint8]:
+        self,
+        count: int,
+        label: str | int | None = None,
+        seed: int = 0,
+        start: int = 0,
+        *,
+        truncation: float = 1.0,
+        paired: bool = False,
+    ) -> Images:
         """Generate scans of one class.
 
         Parameters
@@ -141,52 +136,122 @@ class ScanGenerator:
             0 to 2^64 - 1.
         start : int
             Index of the first scan: ``sample(5, start=10)`` are the last five of ``sample(15)``.
+        truncation, paired
+            See `Draw`.
 
         Returns
         -------
         ndarray
             uint8 [count, H, W].
         """
-        if count < 0:
-            raise GenerationError(f"count must not be negative, not {count}")
+        number, draw = self._number(label), Draw(seed, truncation, paired)
+        _check_indices(start, count)
         out = np.empty((count, self.card.size, self.card.size), np.uint8)
-        done = 0
-        for images in self.stream(range(start, start + count), label, seed):
-            out[done : done + len(images)] = images
-            done += len(images)
+        spans = (
+            Span(number, at, min(self.batch, start + count - at))
+            for at in range(start, start + count, self.batch)
+        )
+        workers = self.threads if count > self.batch else 0
+        for span, images in in_order(lambda span: self.make([span], draw), spans, workers):
+            out[span.start - start : span.start - start + span.count] = images
         return out
 
     def stream(
-        self, indices: range, label: str | int | None = None, seed: int = 0
-    ) -> Iterator[npt.NDArray[np.uint8]]:
-        """Generate the scans of `indices` a batch at a time: uint8 [up to batch, H, W]."""
-        number = self._number(label)
-        check_seed(seed)
-        if len(indices) and not (indices[0] >= 0 and indices[-1] <= LARGEST_INDEX):
-            raise GenerationError(f"indices must be 0 to 2^63 - 1, not {indices}")
-        for start in range(0, len(indices), self._batch):
-            yield self._run(number, seed, indices[start : start + self._batch])
+        self,
+        count: int | None = None,
+        label: str | int | None = None,
+        seed: int = 0,
+        start: int = 0,
+        *,
+        truncation: float = 1.0,
+        paired: bool = False,
+    ) -> Iterator[tuple[int, str | None, Images]]:
+        """Generate scans one after the other, a few batches ahead.
 
-    def _number(self, label: str | int | None) -> int:
+        Parameters
+        ----------
+        count : int, optional
+            Scans of each class; by default there is no end.
+        label : str or int, optional
+            Class name or number; by default all classes in turn: index 0 of each, index 1 of each...
+        seed, start, truncation, paired
+            As for `sample`.
+
+        Yields
+        ------
+        index : int
+        class : str or None
+            Name; None of an unconditional model.
+        image : ndarray
+            uint8 [H, W].
+        """
+        numbers: Sequence[int | None] = (
+            range(len(self.classes)) if label is None and self.classes else [self._number(label)]
+        )
+        draw, end = Draw(seed, truncation, paired), LARGEST_INDEX + 1
+        if count is not None:
+            _check_indices(start, count)
+            end = start + count
+        each = max(1, self.batch // len(numbers))
+        batches = (
+            [Span(number, at, min(each, end - at)) for number in numbers]
+            for at in range(start, end, each)
+        )
+        names = [None if number is None else self.classes[number] for number in numbers]
+        for spans, images in in_order(lambda b: self.make(b, draw), batches, self.threads):
+            by_class = images.reshape(len(spans), -1, *images.shape[1:])
+            for i, (offset, name) in itertools.product(range(spans[0].count), enumerate(names)):
+                yield spans[0].start + i, name, by_class[offset, i]
+
+    def make(self, spans: Sequence[Span], draw: Draw) -> Images:
+        """Generate a batch in one pass: uint8 [N, H, W], the scans of the spans one after the other."""
+        numbers = [UNCONDITIONAL if s.number is None else s.number for s in spans]
+        latents = [
+            draw.latents(number, span.indices, self.card.latent)
+            for number, span in zip(numbers, spans, strict=True)
+        ]
+        labels = np.repeat(np.array(numbers, np.int64), [s.count for s in spans])
+        return self._run(np.concatenate(latents), labels)
+
+    def from_latents(self, z: npt.NDArray[np.float32], label: int | None = None) -> Images:
+        """Generate scans from latents of your own, float32 [N, latent]: uint8 [N, H, W]."""
+        return self._run(z, np.full(len(z), label or 0, np.int64))
+
+    def _run(self, z: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Images:
+        feed: dict[str, npt.NDArray[Any]] = {"z": z}
+        if self.classes:
+            feed["label"] = labels
+        with self._turns:
+            try:
+                if self.device.provider == CPU:
+                    image: Images = self._session.run(["image"], feed)[0]
+                else:
+                    image = self._run_in_one_shape(feed)
+            except Exception as error:  # onnxruntime's exceptions share no base but Exception
+                reason = str(error).strip().splitlines()[0]
+                raise GenerationError(f"{self.file.path} failed to run: {reason}") from error
+        return image[:, 0]
+
+    def _run_in_one_shape(self, feed: dict[str, npt.NDArray[Any]]) -> Images:
+        """A pass on a GPU: another shape may take another algorithm there, and round otherwise."""
+        count = len(feed["z"])
+        binding = self._session.io_binding()
+        for name, values in feed.items():
+            padded = np.zeros((max(self.batch, count), *values.shape[1:]), values.dtype)
+            padded[:count] = values
+            binding.bind_cpu_input(name, padded)
+        binding.bind_output("image")
+        self._session.run_with_iobinding(binding)
+        image: Images = binding.copy_outputs_to_cpu()[0]
+        return image[:count]
+
+    def _number(self, label: str | int | None) -> int | None:
         if label is not None:
-            return self.card.class_number(label, str(self._file.path))
+            return self.card.class_number(label, str(self.file.path))
         if self.classes:
             known = ", ".join(self.classes)
-            raise GenerationError(f"{self._file.path} needs a class; it has: {known}")
-        return UNCONDITIONAL
-
-    def _run(self, label: int, seed: int, indices: range) -> npt.NDArray[np.uint8]:
-        feed: dict[str, npt.NDArray[np.float32] | npt.NDArray[np.int64]] = {
-            "z": draw_latents(seed, label, indices, self.card.latent)
-        }
-        if self.classes:
-            feed["label"] = np.full(len(indices), label, np.int64)
-        try:
-            image: npt.NDArray[np.uint8] = self._session.run(["image"], feed)[0]
-        except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            reason = str(error).strip().splitlines()[0]
-            raise GenerationError(f"{self._file.path} failed to run: {reason}") from error
-        return image[:, 0]
+            raise GenerationError(f"{self.file.path} needs a class; it has: {known}")
+        return None
 
     def __enter__(self) -> "ScanGenerator":
         return self
@@ -198,3 +263,12 @@ class ScanGenerator:
         trace: TracebackType | None,
     ) -> None:
         """Nothing is held open; the session goes with the object."""
+
+
+def _check_indices(start: int, count: int) -> None:
+    if count < 0:
+        raise GenerationError(f"count must not be negative, not {count}")
+    if start < 0 or start + count - 1 > LARGEST_INDEX:
+        raise GenerationError(
+            f"indices must be 0 to 2^63 - 1, not {start} to {start + count - 1}", exit_code=USAGE
+        )

@@ -1,11 +1,54 @@
 """Latents: a function of (seed, class, index) alone, the same in every language (docs/model-format.md)."""
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 
+from scangan.runtime.errors import USAGE, GenerationError
+
 UNCONDITIONAL = 0  # class number in the key where a model has no classes
 LARGEST_SEED = 2**64 - 1
+LARGEST_INDEX = 2**63 - 1
 WORDS = 4  # 64-bit words in a Philox block
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """How latents are drawn, apart from class and index.
+
+    Parameters
+    ----------
+    seed : int
+        0 to 2^64 - 1.
+    truncation : float
+        Latents are multiplied by this, over 0 and up to 2: under 1, scans are more typical and less
+        varied (the truncation of StyleGAN, Karras et al. 2019, on z).
+    paired : bool
+        All classes share the latents of class 0: counterfactual pairs.
+    """
+
+    seed: int = 0
+    truncation: float = 1.0
+    paired: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise GenerationError(
+                f"--seed {self.seed} is out of range; it takes 0 to 2^64 - 1", exit_code=USAGE
+            )
+        if not 0.0 < self.truncation <= 2.0:
+            raise GenerationError(
+                f"--truncation {self.truncation} is out of range; it takes more than 0 and up to 2",
+                exit_code=USAGE,
+            )
+
+    def latents(
+        self, label: int, indices: npt.NDArray[np.int64] | range, length: int
+    ) -> npt.NDArray[np.float32]:
+        """Latents of a class: float32 [N, length]."""
+        z = draw_latents(self.seed, UNCONDITIONAL if self.paired else label, indices, length)
+        return z if self.truncation == 1.0 else z * np.float32(self.truncation)
 
 
 def draw_latents(

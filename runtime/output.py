@@ -1,56 +1,38 @@
-"""Generated scans on disk: ``CLASS/000000123.png``, ``manifest.jsonl``, ``request.json``, ``sheet.png``."""
+"""Generated scans on disk, whole or not at all, going on where a stopped command was."""
 
-import dataclasses
-import json
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from scangan.runtime.errors import USAGE, GenerationError
-from scangan.runtime.files import only_writer, write_bytes, write_json, write_jsonl
-from scangan.runtime.generator import LARGEST_INDEX, ScanGenerator, check_seed
+from scangan.runtime.errors import GenerationError
+from scangan.runtime.files import only_writer, write_bytes, write_json, written_whole
+from scangan.runtime.generator import ScanGenerator
+from scangan.runtime.plan import MANIFEST, REQUEST, SHEET, Plan, folder_name, is_ours
 from scangan.runtime.png import encode_png
+from scangan.runtime.request import Part, Request, Span
 from scangan.runtime.sheet import NOTICE, contact_sheet
+from scangan.runtime.threads import in_order
 
-FORMAT_VERSION = 1
 ON_SHEET = 8  # scans of a class
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is asked for; written beside the scans as ``request.json``.
-
-    Parameters
-    ----------
-    classes : tuple of int
-        Class numbers; empty for an unconditional model.
-    count : int
-        Scans of each class, from 1.
-    seed : int
-        0 to 2^64 - 1.
-    """
-
-    classes: tuple[int, ...]
-    count: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.count <= LARGEST_INDEX:
-            raise GenerationError(
-                f"--count {self.count} is out of range; it takes 1 or more", exit_code=USAGE
-            )
-        check_seed(self.seed)
+Advance = Callable[[int], None]
+Images = npt.NDArray[np.uint8]
 
 
 def write_scans(
     generator: ScanGenerator,
     request: Request,
     out: Path,
-    advance: Callable[[int], None] = lambda count: None,
+    *,
+    part: Part | None = None,
+    force: bool = False,
+    sheet: bool = True,
+    advance: Advance = lambda count: None,
 ) -> int:
     """Write the scans of a request; one that was stopped goes on where it was.
 
@@ -62,13 +44,19 @@ def write_scans(
         What to make.
     out : Path
         Folder to write to: absent, empty, or of the same request.
+    part : Part, optional
+        Make this part alone; several may write one folder, and `merge` joins them.
+    force : bool
+        Make again what is there, and replace the scans of another request.
+    sheet : bool
+        Write a contact sheet.
     advance : callable
-        Told after every batch how many scans were finished.
+        Told now and then how many more scans are there.
 
     Returns
     -------
     int
-        Number of scans in `out`.
+        Number of scans that were made; those that were there already are left alone.
 
     Raises
     ------
@@ -77,140 +65,166 @@ def write_scans(
     OSError
         `out` cannot be written, or the disk is full.
     """
-    with only_writer(out / ".lock"):
-        _claim(out, generator, request)
-        numbers: tuple[int | None, ...] = request.classes or (None,)
-        for number in numbers:
-            _write_class(generator, request, number, out, advance)
-        write_jsonl(out / "manifest.jsonl", _manifest(generator, request, numbers))
-        sheet = make_sheet(generator, request.classes, min(request.count, ON_SHEET), request.seed)
-        write_bytes(out / "sheet.png", encode_png(sheet, {"Comment": NOTICE}))
-    return request.count * len(numbers)
+    part, plan = part or Part(), Plan.of(generator.sha256, generator.classes, request)
+    with only_writer(out / (".lock" if part.n == 1 else f".lock-{part.i}-of-{part.n}")):
+        with only_writer(out / ".lock-request", wait=60):  # parts may begin at the same time
+            _claim(out, plan, part, force=force)
+        work = _write_shards if plan.sharded else _write_files
+        made = work(generator, plan, out, part, advance)
+        if sheet and part.i == 0 and not (out / SHEET).exists():
+            picture = make_sheet(generator, request)
+            write_bytes(out / SHEET, encode_png(picture, {"Comment": NOTICE}))
+        # Written last: it says that all is there.
+        write_lines(out / plan.manifest_name(part), plan.manifest(*request.positions(part)))
+    return made
 
 
-def _write_class(
-    generator: ScanGenerator,
-    request: Request,
-    number: int | None,
-    out: Path,
-    advance: Callable[[int], None],
-) -> None:
-    folder = out / folder_name(generator, number)
-    folder.mkdir(exist_ok=True)
-    with os.scandir(folder) as entries:
-        # A power cut may leave an empty file under a whole one's name.
-        present = {entry.name for entry in entries if entry.stat().st_size}
-    missing = _gaps(request.count, present)
-    advance(request.count - sum(map(len, missing)))
-    for indices in missing:
-        index = indices.start
-        for images in generator.stream(indices, number, request.seed):
-            for image in images:
-                text = _provenance(generator, request.seed, index, number)
-                write_bytes(folder / file_name(index), encode_png(image, text))
-                index += 1
-            advance(len(images))
+def _write_files(
+    generator: ScanGenerator, plan: Plan, out: Path, part: Part, advance: Advance
+) -> int:
+    """A file a scan; the workers write them."""
+    encode, request = _encoder(plan), plan.request
+
+    def work(span: Span) -> int:
+        which = plan.position(span.number)
+        files = [f"{out}/{plan.file_name(which, index)}" for index in span.indices]
+        missing = [not is_there(file) for file in files]
+        if any(missing):
+            images = generator.make([span], request.draw)
+            for i in np.flatnonzero(missing):
+                write_bytes(files[i], encode(which, images[i], span.start + int(i)))
+        return sum(missing)
+
+    for folder in plan.folders:
+        (out / folder).mkdir(exist_ok=True)
+    spans = request.between(*request.positions(part), generator.batch)
+    made = 0
+    for span, written in in_order(work, spans, generator.threads):
+        made += written
+        advance(span.count)
+    return made
 
 
-def make_sheet(
-    generator: ScanGenerator, classes: tuple[int, ...], count: int, seed: int
-) -> npt.NDArray[np.uint8]:
+def _encoder(plan: Plan) -> Callable[[int, Images, int], bytes]:
+    if plan.request.format == "dicom":
+        from scangan.runtime.dicom import encode_dicom
+
+        return lambda span, image, index: encode_dicom(image, plan, span, index)
+    texts = [plan.record_text(span) for span in range(len(plan.folders))]
+    return lambda span, image, index: encode_png(
+        image, {"Comment": NOTICE, "scangan": texts[span].of(index)}
+    )
+
+
+def _write_shards(
+    generator: ScanGenerator, plan: Plan, out: Path, part: Part, advance: Advance
+) -> int:
+    """Many scans a file: workers make and encode them, this thread writes one shard after the other."""
+    from scangan.runtime.shards import SHARDS, TarEntries
+
+    request, size = plan.request, plan.request.shard_size
+    entries = [TarEntries(plan, span) for span in range(len(plan.folders))]
+
+    def spans() -> Iterator[tuple[Path, Span]]:
+        first, last = request.positions(part)
+        for start in range(first, last, size):
+            end = min(start + size, last)
+            path = out / plan.shard_name(start // size)
+            if is_there(path):
+                advance(end - start)
+                continue
+            for span in request.between(start, end, generator.batch):
+                yield path, span
+
+    def work(task: tuple[Path, Span]) -> Any:
+        span = task[1]
+        images = generator.make([span], request.draw)
+        if request.format == "npz":
+            return images
+        entry = entries[plan.position(span.number)]
+        members = (entry.of(image, i) for image, i in zip(images, span.indices, strict=True))
+        return b"".join(members)
+
+    made, results = 0, in_order(work, spans(), generator.threads)
+    for path, group in groupby(results, key=lambda result: result[0][0]):
+        with SHARDS[request.format](path, plan) as add:
+            for (_, span), content in group:
+                add(span, content)
+                made += span.count
+                advance(span.count)
+    return made
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether a file is there and has something in it: a power cut may leave an empty one."""
+    try:
+        return os.stat(path).st_size > 0  # noqa: PTH116  (a third of the time of Path's)
+    except FileNotFoundError:
+        return False
+
+
+def make_sheet(generator: ScanGenerator, request: Request) -> Images:
     """Lay out the first scans of each class as a contact sheet: uint8 [H, W]."""
-    numbers: tuple[int | None, ...] = classes or (None,)
-    rows = [(folder_name(generator, n), generator.sample(count, n, seed)) for n in numbers]
-    return contact_sheet(rows, f"synthetic scans, seed {seed}")
+    rows = []
+    for span in request.spans:
+        few = Span(span.number, span.start, min(span.count, ON_SHEET))
+        images = np.concatenate(
+            [generator.make([one], request.draw) for one in _singly(few, generator.batch)]
+        )
+        rows.append((folder_name(generator.classes, span.number), images))
+    return contact_sheet(rows, f"synthetic scans, seed {request.draw.seed}")
 
 
-def folder_name(generator: ScanGenerator, number: int | None) -> str:
-    """Folder of a class: its name, with what some file system refuses replaced; ``scan`` without one."""
-    if number is None:
-        return "scan"
-    names = [_safe(name) for name in generator.classes]
-    own = names[number]
-    # Two names that became one, or one on a file system that minds no capitals, are told apart.
-    alone = [name.lower() for name in names].count(own.lower()) == 1
-    return own if own and alone else f"{own}_{number}"
+def _singly(span: Span, most: int) -> Iterable[Span]:
+    for start in range(span.start, span.start + span.count, most):
+        yield Span(span.number, start, min(most, span.start + span.count - start))
 
 
-def _safe(name: str) -> str:
-    return "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in name).strip(". ")
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file of many lines, whole or not at all."""
+    with written_whole(path) as beside, beside.open("w", encoding="ascii") as file:
+        file.writelines(lines)
 
 
-def file_name(index: int) -> str:
-    """File of a scan in its class's folder."""
-    return f"{index:09d}.png"
-
-
-def _gaps(count: int, present: set[str]) -> list[range]:
-    """Ranges of indices below `count` whose file is not among the `present` ones."""
-    stems = (Path(name).stem for name in present if name.endswith(".png"))
-    indices = {int(stem) for stem in stems if stem.isdecimal()}
-    gaps, start = [], 0
-    for index in sorted(i for i in indices if i < count and file_name(i) in present):
-        if index > start:
-            gaps.append(range(start, index))
-        start = index + 1
-    return [*gaps, range(start, count)] if start < count else gaps
-
-
-def _claim(out: Path, generator: ScanGenerator, request: Request) -> None:
+def _claim(out: Path, plan: Plan, part: Part, *, force: bool) -> None:
     """Mark the folder as this request's, or refuse it with the difference."""
-    wanted = {
-        "format_version": FORMAT_VERSION,
-        "model": generator.sha256,
-        "classes": list(request.classes),
-        "count": request.count,
-        "seed": request.seed,
-    }
-    file = out / "request.json"
     if out.exists() and not out.is_dir():
         raise GenerationError(f"{out} is a file; choose another --out")
-    if not file.exists():
-        if out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+    file = out / REQUEST
+    if file.exists():
+        before = Plan.read(out)
+        difference = plan.difference(before)
+        if difference and not (force and part.n == 1):
+            advice = "" if part.n > 1 else ", or --force to replace them"
             raise GenerationError(
-                f"{out} is not empty and not from gen-scans; choose another --out"
+                f"{out} holds the scans of another request ({difference}); "
+                f"choose another --out{advice}"
             )
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(file, wanted)
+        if force:
+            _remove(out, before, part)
+        if not difference and not force:
+            return
+    elif out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+        raise GenerationError(f"{out} is not empty and not from gen-scans; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(file, plan.to_dict())
+
+
+def _remove(out: Path, plan: Plan, part: Part) -> None:
+    """Remove what gen-scans wrote, and nothing else; of a part, its own files."""
+    if part.n > 1:
+        (out / plan.manifest_name(part)).unlink(missing_ok=True)
+        for name in plan.files(*plan.request.positions(part)):
+            (out / name).unlink(missing_ok=True)
         return
-    try:
-        before: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise GenerationError(f"{file} is damaged; choose another --out") from error
-    differing = [
-        f"{key} {before.get(key)} -> {value}"
-        for key, value in wanted.items()
-        if before.get(key) != value
-    ]
-    if differing:
-        raise GenerationError(
-            f"{out} holds the scans of another request ({', '.join(differing)}); choose another --out"
-        )
-
-
-def _record(generator: ScanGenerator, seed: int, index: int, number: int | None) -> dict[str, Any]:
-    name = None if number is None else generator.classes[number]
-    return {
-        "synthetic": True,
-        "model": generator.sha256,
-        "seed": seed,
-        "index": index,
-        "class": name,
-    }
-
-
-def _provenance(
-    generator: ScanGenerator, seed: int, index: int, number: int | None
-) -> dict[str, str]:
-    """Text chunks of one PNG; JSON in ASCII, whatever the class is called."""
-    return {"Comment": NOTICE, "scangan": json.dumps(_record(generator, seed, index, number))}
-
-
-def _manifest(generator: ScanGenerator, request: Request, numbers: tuple[int | None, ...]) -> Any:
-    for number in numbers:
-        folder = folder_name(generator, number)
-        for index in range(request.count):
-            yield {
-                "file": f"{folder}/{file_name(index)}",
-                **_record(generator, request.seed, index, number),
-            }
+    # What says that all is there goes first: a removal that is stopped must not look whole.
+    for name in (MANIFEST, SHEET):
+        (out / name).unlink(missing_ok=True)
+    for folder in (out, *(out / name for name in plan.folders)):
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                if is_ours(entry.name) and entry.name != REQUEST:
+                    Path(entry.path).unlink(missing_ok=True)
+        if folder != out:
+            with contextlib.suppress(OSError):  # not empty: something else is in it
+                folder.rmdir()

@@ -1,26 +1,24 @@
-"""Open an onnxruntime session: the one place where providers are chosen."""
+"""Open an onnxruntime session."""
 
 import os
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from scangan.runtime.devices import CPU, Device, import_onnxruntime
 from scangan.runtime.errors import GenerationError
+from scangan.runtime.threads import usable_cpus
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 
-def usable_cpus() -> int:
-    """Number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def open_session(
-    model: str | PathLike[str] | bytes, *, threads: int | None = None
+    model: str | PathLike[str] | bytes,
+    *,
+    threads: int | None = None,
+    device: Device | None = None,
 ) -> "InferenceSession":
-    """Open a model on the CPU.
+    """Open a model.
 
     Parameters
     ----------
@@ -28,19 +26,15 @@ def open_session(
         An ONNX model.
     threads : int, optional
         Threads inside one operator; by default one for every usable processor.
+    device : Device, optional
+        By default the CPU.
 
     Raises
     ------
     GenerationError
-        onnxruntime is not installed, or it refuses the model.
+        onnxruntime is not installed, it refuses the model, or the device.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise GenerationError(
-            "onnxruntime is not installed; type: pip install 'scangan[cpu]' "
-            "(or 'scangan[gpu]' for an NVIDIA GPU)"
-        ) from error
+    onnxruntime, device = import_onnxruntime(), device or Device("cpu", CPU)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or usable_cpus()
     options.inter_op_num_threads = 1
@@ -50,9 +44,14 @@ def open_session(
     # Never guessed from the content: a file checked as ONNX must not run as another format.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     source = model if isinstance(model, bytes) else os.fspath(model)
+    name = "the model" if isinstance(source, bytes) else source
     try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        session: InferenceSession = onnxruntime.InferenceSession(
+            source, options, providers=device.providers, enable_fallback=0
+        )
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
-        name = "the model" if isinstance(source, bytes) else source
         reason = str(error).strip().splitlines()[0]
         raise GenerationError(f"{name} cannot be run by onnxruntime: {reason}") from error
+    if session.get_providers()[0] != device.provider:
+        raise GenerationError(f"{name} does not run on {device.name}; use --device cpu")
+    return session

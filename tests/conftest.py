@@ -1,5 +1,6 @@
 """Real scans and a tiny model for all tests; no training, no network, no GPU."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -34,6 +35,15 @@ def prepared(tmp_path_factory):
     from scangan.preprocessing import PrepOptions, prepare
 
     return prepare(BRAIN, tmp_path_factory.mktemp("prepared") / "brain", PrepOptions(size=32))
+
+
+def folder_bytes(folder):
+    """sha256 of every file below a folder."""
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
 
 
 def _export_random(path, classes):
@@ -75,7 +85,7 @@ def tiny_dcgan(tmp_path_factory):
     return _export_random(tmp_path_factory.mktemp("models") / "plain.onnx", ())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command():
     """Run a command in a process of its own, as a user would."""
 

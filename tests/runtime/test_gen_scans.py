@@ -10,15 +10,8 @@ import time
 
 import cv2
 import pytest
+from conftest import folder_bytes
 from PIL import Image
-
-
-def _bytes(folder):
-    return {
-        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in folder.rglob("*")
-        if p.is_file()
-    }
 
 
 def test_writes_scans_a_manifest_and_a_sheet(command, tiny_acgan, tmp_path):
@@ -51,7 +44,7 @@ def test_same_bytes_whatever_the_batch_threads_and_count(command, tiny_acgan, tm
         done = command("runtime", "--model", tiny_acgan, "--class", 1, "--count", count,
                        "--seed", 7, "--out", out, *more)  # fmt: skip
         assert done.returncode == 0, done.stderr
-        return _bytes(out)
+        return folder_bytes(out)
 
     runs = [
         make(f"{batch}-{threads}", 40, "--batch", batch, "--threads", threads)
@@ -84,7 +77,7 @@ def test_killed_and_typed_again_ends_with_the_same_bytes(command, tiny_acgan, tm
         assert not (killed / "manifest.jsonl").exists()
     done = command("runtime", *argv(killed))
     assert done.returncode == 0, done.stderr
-    assert _bytes(killed) == _bytes(tmp_path / "whole")
+    assert folder_bytes(killed) == folder_bytes(tmp_path / "whole")
 
 
 def test_a_finished_output_is_left_alone_and_another_request_is_refused(
@@ -99,7 +92,10 @@ def test_a_finished_output_is_left_alone_and_another_request_is_refused(
     assert scan.stat().st_mtime_ns == before
     other = command(*base, "--count", 5, "--seed", 1)
     assert other.returncode == 1
-    assert "count 4 -> 5, seed 0 -> 1" in other.stderr and other.stderr.count("\n") == 1
+    assert (
+        "classes 4 of cat -> 5 of cat; seed 0 -> 1" in other.stderr
+        and other.stderr.count("\n") == 1
+    )
 
 
 def test_a_default_folder_is_named_after_the_request(command, tiny_acgan, tmp_path):
@@ -148,7 +144,8 @@ def test_two_at_once_into_one_folder_are_refused(command, tiny_acgan, tmp_path):
 
     with only_writer(tmp_path / "out/.lock"):
         done = command("runtime", "--model", tiny_acgan, "--out", tmp_path / "out")
-    assert done.returncode == 1 and "another command" in done.stderr
+    assert done.returncode == 1
+    assert f"another command (process {os.getpid()} on " in done.stderr
     assert command("runtime", "--model", tiny_acgan, "--out", tmp_path / "out").returncode == 0
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 

@@ -1,15 +1,19 @@
-"""Names and gaps on disk."""
+"""Names on disk, and the order that scans stand in."""
 
-from types import SimpleNamespace
+import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from scangan.runtime.output import _gaps, file_name, folder_name
+from scangan.runtime import GenerationError
+from scangan.runtime.latents import Draw
+from scangan.runtime.plan import Plan, folder_name, is_ours
+from scangan.runtime.request import FORMATS, Part, Request, Span
 
 
 def _folders(*classes):
-    generator = SimpleNamespace(classes=classes)
-    return [folder_name(generator, i) for i in range(len(classes))]
+    return [folder_name(classes, i) for i in range(len(classes))]
 
 
 def test_folders_are_the_classes_names():
@@ -22,16 +26,80 @@ def test_no_class_can_leave_the_folder_or_meet_another():
     assert all("/" not in f and f.strip(".") for f in folders)
 
 
-@pytest.mark.parametrize(
-    ("present", "gaps"),
-    [
-        ([], [range(0, 5)]),
-        ([0, 1, 2, 3, 4], []),
-        ([0, 3], [range(1, 3), range(4, 5)]),
-        ([4], [range(0, 4)]),
-        ([0, 9], [range(1, 5)]),
-    ],
+requests = st.builds(
+    Request,
+    spans=st.lists(st.integers(1, 40), min_size=1, max_size=4).map(
+        lambda counts: tuple(Span(i, 3 * i, count) for i, count in enumerate(counts))
+    ),
+    format=st.sampled_from(FORMATS),
+    shard_size=st.integers(1, 17),
 )
-def test_gaps_are_what_is_missing(present, gaps):
-    names = {file_name(i) for i in present} | {"sheet.png", "7.png", ".000000002.png.1.part"}
-    assert _gaps(5, names) == gaps
+
+
+@given(requests, st.integers(1, 9))
+def test_parts_are_the_whole_and_cut_no_file(request, n):
+    positions = [request.positions(Part(i, n)) for i in range(n)]
+    assert [a for a, _ in positions] == [0, *(b for _, b in positions[:-1])]
+    assert positions[-1][1] == request.total
+    assert all(a % request.unit == 0 or a == request.total for a, _ in positions)
+
+
+@given(requests, st.integers(1, 9), st.data())
+def test_spans_between_positions_are_all_and_in_order(request, most, data):
+    first = data.draw(st.integers(0, request.total))
+    last = data.draw(st.integers(first, request.total))
+    scans = [(span.number, i) for span in request.spans for i in span.indices]
+    found = list(request.between(first, last, most))
+    assert [(s.number, i) for s in found for i in s.indices] == scans[first:last]
+    assert all(1 <= span.count <= most for span in found)
+
+
+@given(requests, st.integers(1, 5))
+def test_a_manifest_names_every_scan_and_file_once(request, n):
+    plan = Plan.of("ab" * 32, ("a", 'b"', "ä", "d"), request)
+    lines = [
+        json.loads(line) for i in range(n) for line in plan.manifest(*request.positions(Part(i, n)))
+    ]
+    assert lines == [json.loads(line) for line in plan.manifest(0, request.total)]
+    told = [(line["class"], line["index"]) for line in lines]
+    names = dict(enumerate(plan.names))
+    assert told == [(names[s.number], i) for s in request.spans for i in s.indices]
+    places = [(line["file"], line.get("member"), line.get("row")) for line in lines]
+    assert len(set(places)) == len(places)
+    assert set(plan.files(0, request.total)) == {line["file"] for line in lines}
+    assert all(is_ours(name.split("/")[-1]) for name in plan.files(0, request.total))
+
+
+@given(requests, st.floats(0.1, 2.0), st.booleans())
+def test_a_plan_survives_its_file(tmp_path_factory, request, psi, paired):
+    folder = tmp_path_factory.mktemp("plan")
+    request = Request(
+        spans=request.spans,
+        draw=Draw(7, psi, paired),
+        format=request.format,
+        shard_size=request.shard_size,
+    )
+    plan = Plan.of("ab" * 32, ("a", "b", "c", "d"), request)
+    (folder / "request.json").write_text(json.dumps(plan.to_dict()))
+    read = Plan.read(folder)
+    assert read.to_dict() == plan.to_dict() and plan.difference(read) == ""
+    assert list(read.manifest(0, request.total)) == list(plan.manifest(0, request.total))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format_version": 2}', '{"format_version": 1, "count": 4}', "null"]
+)
+def test_a_damaged_request_is_one_line(tmp_path, text):
+    (tmp_path / "request.json").write_text(text)
+    with pytest.raises(GenerationError, match=r"damaged|another scangan"):
+        Plan.read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "3", "8/8", "-1/8", "1/0", "a/b", "1/2/3", "1.0/2"])
+def test_a_part_that_cannot_be(text):
+    with pytest.raises(GenerationError, match="--shard"):
+        Part.parse(text)
+
+
+def test_parts_are_counted_from_0():
+    assert Part.parse("0/1") == Part() and Part.parse("7/8") == Part(7, 8)

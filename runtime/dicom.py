@@ -1,0 +1,95 @@
+"""Scans as DICOM Secondary Capture, marked as synthetic."""
+
+import io
+import json
+import uuid
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.runtime.errors import GenerationError
+from scangan.runtime.plan import Plan
+from scangan.runtime.sheet import NOTICE
+
+NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "scangan")
+
+
+def made_up_uid(*parts: object) -> str:
+    """A UID that is a function of its parts (DICOM PS3.5 B.2: 2.25. and a UUID as a number)."""
+    return f"2.25.{uuid.uuid5(NAMESPACE, json.dumps(parts)).int}"
+
+
+def encode_dicom(image: npt.NDArray[np.uint8], plan: Plan, span: int, index: int) -> bytes:
+    """Encode one scan (DICOM PS3.3 A.8.1, Secondary Capture Image).
+
+    The patient is made up; a study is a model and a seed, a series a class. All UIDs are functions
+    of model, seed, class and index.
+
+    Parameters
+    ----------
+    image : ndarray
+        uint8 [H, W].
+    plan : Plan
+        What it is part of.
+    span : int
+        Which of the plan's spans.
+    index : int
+        Of the scan in its class.
+
+    Returns
+    -------
+    bytes
+        The whole file.
+
+    Raises
+    ------
+    GenerationError
+        pydicom is not installed.
+    """
+    try:
+        from pydicom.dataset import FileDataset, FileMetaDataset
+        from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+    except ImportError as error:
+        raise GenerationError(
+            "pydicom is not installed; type: pip install 'scangan[cpu]' pydicom"
+        ) from error
+    record, draw = plan.record(span, index), plan.request.draw
+    name = record["class"] or "scan"
+    study = [plan.model, draw.seed, draw.truncation, draw.paired]
+    uid = made_up_uid("instance", *study, record["class"], index)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = UID(uid)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = UID(made_up_uid("implementation"))
+    meta.ImplementationVersionName = "SCANGAN"
+    scan = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    scan.SpecificCharacterSet = "ISO_IR 192"
+    scan.ImageType = ["DERIVED", "SECONDARY"]
+    scan.SOPClassUID, scan.SOPInstanceUID = SecondaryCaptureImageStorage, uid
+    scan.SyntheticData = "YES"
+    scan.StudyDate = scan.StudyTime = scan.AccessionNumber = scan.ReferringPhysicianName = ""
+    scan.Modality, scan.ConversionType = "OT", "SYN"
+    scan.Manufacturer = "scangan"
+    scan.StudyDescription = "Synthetic scans of a generative model"
+    scan.SeriesDescription = f"Synthetic: {name}"[:64]
+    scan.DerivationDescription = NOTICE
+    scan.PatientName, scan.PatientID = "Synthetic^Nobody", f"SYNTHETIC-{plan.model[:12]}"
+    scan.PatientBirthDate = scan.PatientSex = ""
+    scan.StudyInstanceUID = made_up_uid("study", *study)
+    scan.SeriesInstanceUID = made_up_uid("series", *study, record["class"])
+    scan.StudyID = "1"
+    scan.SeriesNumber = span + 1
+    # Of 32 bits; larger indices are in ImageComments alone.
+    scan.InstanceNumber = index + 1 if index < 2**31 - 1 else None
+    scan.PatientOrientation = scan.Laterality = ""  # asked for, and unknown
+    scan.ImageComments = json.dumps(record)
+    scan.BurnedInAnnotation = "NO"
+    scan.Rows, scan.Columns = image.shape
+    scan.SamplesPerPixel, scan.PhotometricInterpretation = 1, "MONOCHROME2"
+    scan.BitsAllocated = scan.BitsStored = 8
+    scan.HighBit, scan.PixelRepresentation = 7, 0
+    scan.PixelData = image.tobytes()
+    file = io.BytesIO()
+    scan.save_as(file, enforce_file_format=True)
+    return file.getvalue()

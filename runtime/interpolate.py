@@ -1,0 +1,102 @@
+"""What lies between two scans: a strip of scans along a path of latents."""
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.runtime.errors import USAGE, GenerationError
+from scangan.runtime.generator import ScanGenerator
+from scangan.runtime.latents import Draw
+from scangan.runtime.plan import folder_name
+from scangan.runtime.sheet import contact_sheet
+
+
+def slerp(
+    a: npt.NDArray[np.float32], b: npt.NDArray[np.float32], steps: int
+) -> npt.NDArray[np.float32]:
+    """Spherical linear interpolation (Shoemake 1985; for latents White 2016): float32 [steps, length].
+
+    Latents lie near a sphere: the straight line between two leads through its inside, where no
+    latent is ever drawn.
+    """
+    t = np.linspace(0.0, 1.0, steps)[:, None]
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    cosine = np.clip(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)), -1.0, 1.0)
+    angle = np.arccos(cosine)
+    if np.sin(angle) < 1e-6:
+        return np.asarray((1 - t) * x + t * y, np.float32)
+    path = (np.sin((1 - t) * angle) * x + np.sin(t * angle) * y) / np.sin(angle)
+    return np.asarray(path, np.float32)
+
+
+def ends(text: str, classes: tuple[str, ...]) -> tuple[int, int] | tuple[str, str]:
+    """Read ``A:B``: two indexes, or the names of two classes.
+
+    Raises
+    ------
+    GenerationError
+        It is neither, or it could be both.
+    """
+    a, colon, b = text.partition(":")
+    numbers, names = a.isdecimal() and b.isdecimal(), a in classes and b in classes
+    if numbers and names:
+        raise GenerationError(
+            f"--interpolate {text}: {a} and {b} are indexes and classes too; write 0{a}:0{b} for "
+            f"indexes",
+            exit_code=USAGE,
+        )
+    if not colon or not (numbers or names):
+        raise GenerationError(
+            f"--interpolate {text}: give two indexes, like 0:1, or two classes by name, of: "
+            f"{', '.join(classes) or 'none, this model has no classes'}",
+            exit_code=USAGE,
+        )
+    return (int(a), int(b)) if numbers else (a, b)
+
+
+def strip(
+    generator: ScanGenerator,
+    text: str,
+    numbers: tuple[int | None, ...],
+    draw: Draw,
+    steps: int,
+    start: int = 0,
+) -> npt.NDArray[np.uint8]:
+    """Draw a strip: uint8 [H, W], a row a class.
+
+    Between two indexes: from one scan of each class to another. Between two classes, which are either
+    one or the other: both along one path, from index `start` to the next, so that what differs
+    between the rows is the class alone.
+
+    Parameters
+    ----------
+    generator : ScanGenerator
+        Opened model.
+    text : str
+        See `ends`.
+    numbers : tuple of int or None
+        Classes of a strip between indexes.
+    draw : Draw
+        How latents are drawn.
+    steps : int
+        Scans in a row, 2 to 64.
+    start : int
+        Where a path between classes begins.
+    """
+    if not 2 <= steps <= 64:
+        raise GenerationError(
+            f"--count {steps} is out of range; a strip takes 2 to 64", exit_code=USAGE
+        )
+    a, b = ends(text, generator.classes)
+    if isinstance(a, int) and isinstance(b, int):
+        title = f"synthetic scans, seed {draw.seed}, from index {a} to {b}"
+        first, last, paired = a, b, draw
+    else:
+        numbers = tuple(generator.classes.index(str(name)) for name in (a, b))
+        title = f"synthetic scans, seed {draw.seed}: {a} and {b} of the same latents"
+        first, last, paired = start, start + 1, Draw(draw.seed, draw.truncation, paired=True)
+    rows = []
+    for number in numbers:
+        z = paired.latents(number or 0, np.array([first, last]), generator.card.latent)
+        images = generator.from_latents(slerp(z[0], z[1], steps), number)
+        rows.append((folder_name(generator.classes, number), images))
+    return contact_sheet(rows, title)

@@ -1,0 +1,210 @@
+"""A request with the names of its classes and files, as it stands beside the scans in ``request.json``."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from scangan.runtime.errors import GenerationError
+from scangan.runtime.latents import Draw
+from scangan.runtime.request import SHARDED, Part, Request, Span
+
+FORMAT_VERSION = 2
+REQUEST, MANIFEST, SHEET = "request.json", "manifest.jsonl", "sheet.png"
+SUFFIXES = {"png": ".png", "dicom": ".dcm", "tar": ".tar", "npz": ".npz"}
+UNNAMED = "scan"  # folder of a model without classes
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Which scan goes into which file.
+
+    Parameters
+    ----------
+    model : str
+        sha256 of the model file.
+    request : Request
+        What to make.
+    names : tuple of str or None
+        Class of each span.
+    folders : tuple of str
+        Folder of each span.
+    """
+
+    model: str
+    request: Request
+    names: tuple[str | None, ...]
+    folders: tuple[str, ...]
+
+    @classmethod
+    def of(cls, model: str, classes: tuple[str, ...], request: Request) -> "Plan":
+        """The plan of a request to the model with these classes."""
+        numbers = [span.number for span in request.spans]
+        names = tuple(None if n is None else classes[n] for n in numbers)
+        return cls(model, request, names, tuple(folder_name(classes, n) for n in numbers))
+
+    @property
+    def sharded(self) -> bool:
+        """Whether many scans share a file."""
+        return self.request.format in SHARDED
+
+    def position(self, number: int | None) -> int:
+        """Which of the spans is of a class."""
+        return [span.number for span in self.request.spans].index(number)
+
+    def file_name(self, span: int, index: int) -> str:
+        """File of a scan, or its member in a tar, relative to the output."""
+        suffix = ".dcm" if self.request.format == "dicom" else ".png"
+        return f"{self.folders[span]}/{index:09d}{suffix}"
+
+    def shard_name(self, k: int) -> str:
+        """File of shard `k`."""
+        return f"scans-{k:06d}{SUFFIXES[self.request.format]}"
+
+    def record(self, span: int, index: int) -> dict[str, Any]:
+        """What is said of a scan, in its own file and in the manifest."""
+        draw = self.request.draw
+        return {
+            "synthetic": True,
+            "model": self.model,
+            "seed": draw.seed,
+            "index": index,
+            "class": self.names[span],
+            **({} if draw.truncation == 1.0 else {"truncation": draw.truncation}),
+            **({"paired": True} if draw.paired else {}),
+        }
+
+    def record_text(self, span: int) -> "RecordText":
+        """The same as JSON, made fast."""
+        return RecordText(self.record(span, 0))
+
+    def manifest(self, first: int, last: int) -> Iterator[str]:
+        """Lines of the manifest from one position to before another."""
+        at, size = first, self.request.shard_size
+        for part in self.request.between(first, last, most=1 << 62):
+            span = self.position(part.number)
+            text = self.record_text(span)
+            for index in part.indices:
+                if not self.sharded:
+                    where = f'"file": {json.dumps(self.file_name(span, index))}'
+                else:
+                    where = f'"file": "{self.shard_name(at // size)}", ' + (
+                        f'"member": {json.dumps(self.file_name(span, index))}'
+                        if self.request.format == "tar"
+                        else f'"row": {at % size}'
+                    )
+                yield f"{{{where}, {text.of(index)[1:]}\n"
+                at += 1
+
+    def files(self, first: int, last: int) -> Iterator[str]:
+        """The files of the scans from one position to before another, each once."""
+        size = self.request.shard_size
+        if self.sharded:
+            yield from map(self.shard_name, range(first // size, -(-last // size)))
+            return
+        for part in self.request.between(first, last, most=1 << 62):
+            span = self.position(part.number)
+            yield from (self.file_name(span, index) for index in part.indices)
+
+    def manifest_name(self, part: Part) -> str:
+        """File of the manifest; that of a part says which."""
+        if part.n == 1:
+            return MANIFEST
+        return f"manifest-{part.i}-of-{part.n}.jsonl"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``request.json``."""
+        request = self.request
+        return {
+            "format_version": FORMAT_VERSION,
+            "model": self.model,
+            "classes": [
+                {"class": name, "folder": folder, **dataclasses.asdict(span)}
+                for name, folder, span in zip(self.names, self.folders, request.spans, strict=True)
+            ],
+            **dataclasses.asdict(request.draw),
+            "format": request.format,
+            "shard_size": request.shard_size if self.sharded else None,
+        }
+
+    @classmethod
+    def read(cls, folder: Path) -> "Plan":
+        """Read ``request.json`` of an output folder.
+
+        Raises
+        ------
+        GenerationError
+            It is missing, damaged or of another version.
+        """
+        file = folder / REQUEST
+        try:
+            told = json.loads(file.read_text(encoding="utf-8"))
+            if told["format_version"] != FORMAT_VERSION:
+                raise GenerationError(
+                    f"{file} is of version {told['format_version']}, not {FORMAT_VERSION}: it is of "
+                    f"another scangan; choose another folder"
+                )
+            spans = tuple(Span(c["number"], c["start"], c["count"]) for c in told["classes"])
+            draw = Draw(told["seed"], told["truncation"], told["paired"])
+            size = told["shard_size"] or 1
+            return cls(
+                told["model"],
+                Request(spans=spans, draw=draw, format=told["format"], shard_size=size),
+                tuple(c["class"] for c in told["classes"]),
+                tuple(str(c["folder"]) for c in told["classes"]),
+            )
+        except FileNotFoundError as error:
+            raise GenerationError(f"{folder} holds no scans of gen-scans") from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise GenerationError(f"{file} is damaged; choose another folder") from error
+
+    def difference(self, before: "Plan") -> str:
+        """How this request differs from an earlier one, in words; empty if it does not."""
+        old, new = before.to_dict(), self.to_dict()
+        for told, plan in ((old, before), (new, self)):
+            told["model"] = told["model"][:12]
+            told["classes"] = ", ".join(
+                f"{_range(span)} of {name}" if name is not None else _range(span)
+                for name, span in zip(plan.names, plan.request.spans, strict=True)
+            )
+        return "; ".join(f"{key} {old[key]} -> {new[key]}" for key in new if old[key] != new[key])
+
+
+class RecordText:
+    """A record as JSON, for one index after another."""
+
+    def __init__(self, record: dict[str, Any]) -> None:
+        # No name can hold this text: JSON escapes its quotes.
+        self._before, self._after = json.dumps(record).split('"index": 0,', 1)
+
+    def of(self, index: int) -> str:
+        """ASCII, whatever the class is called."""
+        return f'{self._before}"index": {index},{self._after}'
+
+
+def folder_name(classes: tuple[str, ...], number: int | None) -> str:
+    """Folder of a class: its name, with what some file system refuses replaced."""
+    if number is None:
+        return UNNAMED
+    names = [_safe(name) for name in classes]
+    own = names[number]
+    # Two names that became one, or one on a file system that minds no capitals, are told apart.
+    alone = [name.lower() for name in names].count(own.lower()) == 1
+    return own if own and alone else f"{own}_{number}"
+
+
+def is_ours(name: str) -> bool:
+    """Whether gen-scans gives files such a name."""
+    pattern = r"\d{9,}\.(png|dcm)|scans-\d{6,}\.(tar|npz)|manifest(-\d+-of-\d+)?\.jsonl"
+    return name in (REQUEST, SHEET) or re.fullmatch(pattern, name) is not None
+
+
+def _safe(name: str) -> str:
+    return "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in name).strip(". ")
+
+
+def _range(span: Span) -> str:
+    start = f" from {span.start}" if span.start else ""
+    return f"{span.count}{start}"

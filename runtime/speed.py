@@ -1,0 +1,80 @@
+"""How fast a model is here: inference alone, encoding alone, and the whole command's work."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from scangan.runtime.generator import Images, ScanGenerator
+from scangan.runtime.latents import Draw
+from scangan.runtime.output import write_scans
+from scangan.runtime.png import encode_png
+from scangan.runtime.request import Request, Span
+from scangan.runtime.sheet import NOTICE
+from scangan.runtime.threads import in_order
+
+SECONDS = 1.5  # of each measurement, about
+BATCHES = (1, 8, 32)
+
+
+def measure(
+    open_generator: Callable[[int], ScanGenerator], formats: tuple[str, ...] = ("png", "tar", "npz")
+) -> Iterator[tuple[str, float]]:
+    """Measure images a second on all threads.
+
+    Parameters
+    ----------
+    open_generator : callable
+        Opens the model for a batch.
+    formats : tuple of str
+        What to write, into a temporary folder.
+
+    Yields
+    ------
+    (str, float)
+        What was done, and images a second.
+    """
+    draw, best = Draw(), (0.0, 1)
+    for batch in BATCHES:
+        generator = open_generator(batch)
+        number = 0 if generator.classes else None
+        spans = (Span(number, i * batch, batch) for i in range(1 << 60))
+        generator.make([Span(number, 0, batch)], draw)  # to warm up
+        work = partial(_make, generator, draw)
+        rate = _rate(in_order(work, spans, generator.threads))
+        best = max(best, (rate, batch))
+        yield f"inference, batch {batch}", rate
+    generator = open_generator(best[1])
+    images = generator.sample(64, number)
+    text = {"Comment": NOTICE, "scangan": " " * 150}
+    repeated = (images[i : i + 8] for _ in range(1 << 60) for i in range(0, 64, 8))
+    encoded = in_order(
+        lambda some: [encode_png(i, text) for i in some], repeated, generator.threads
+    )
+    yield "encoding PNG", _rate(encoded)
+    for kind in formats:
+        count = max(64, int(best[0] * SECONDS))
+        request = Request(spans=(Span(number, 0, count),), format=kind)
+        folder = Path(tempfile.mkdtemp(prefix="gen-scans-"))
+        try:
+            began = time.perf_counter()
+            write_scans(generator, request, folder / "out", sheet=False)
+            yield f"all, as {kind}, batch {best[1]}", count / (time.perf_counter() - began)
+        finally:
+            shutil.rmtree(folder)
+
+
+def _make(generator: ScanGenerator, draw: Draw, span: Span) -> Images:
+    return generator.make([span], draw)
+
+
+def _rate(results: Iterator[tuple[object, object]]) -> float:
+    """Images a second: of what comes within a while."""
+    done, began = 0, time.perf_counter()
+    for _, result in results:
+        done += len(result)  # type: ignore[arg-type]
+        if time.perf_counter() - began > SECONDS:
+            break
+    return done / (time.perf_counter() - began)

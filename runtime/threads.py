@@ -1,0 +1,64 @@
+"""Work on several threads: how many there may be, and results in order."""
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+QUEUED = 3  # calls a worker that are made ahead: enough to stay busy, few enough to stay small
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cpus() -> int:
+    """Number of processors that this process may use: its affinity, or its container's share of time."""
+    processors = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        processors = len(os.sched_getaffinity(0))
+    return max(1, math.ceil(min(processors, _container_share())))
+
+
+def _container_share() -> float:
+    """Processors' worth of time that a container is allowed (cgroup v2, or v1); infinite outside of one."""
+    try:
+        quota, period = (CGROUP / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (CGROUP / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (CGROUP / "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return math.inf
+    try:
+        return int(quota) / int(period) if int(quota) > 0 else math.inf
+    except (ValueError, ZeroDivisionError):  # "max"
+        return math.inf
+
+
+def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[tuple[T, R]]:
+    """Apply `function` on `workers` threads; results come in the order of `items`, a few ahead.
+
+    Threads, since decoders, kernels and onnxruntime let go of the GIL. Leaving early drops what
+    waits. With no workers, `function` is called on the spot.
+    """
+    if workers == 0:
+        for item in items:
+            yield item, function(item)
+        return
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(function, item)))
+            if len(waiting) >= QUEUED * workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,209 @@
+"""Parts made apart are the whole, byte for byte."""
+
+import itertools
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import folder_bytes
+
+from scangan.runtime import GenerationError, ScanGenerator
+from scangan.runtime.latents import Draw
+from scangan.runtime.merge import merge
+from scangan.runtime.output import write_scans
+from scangan.runtime.request import FORMATS, Part, Request, Span
+
+SPANS = Span(0, 5, 13), Span(2, 5, 8)
+
+
+def _request(kind):
+    return Request(spans=SPANS, draw=Draw(4), format=kind, shard_size=4)
+
+
+@pytest.fixture(scope="module")
+def generator(tiny_acgan):
+    return ScanGenerator(tiny_acgan, batch=4)
+
+
+@pytest.fixture(scope="module")
+def whole(generator, tmp_path_factory):
+    """The request in one piece, in every format."""
+    made = {}
+    for kind in FORMATS:
+        made[kind] = tmp_path_factory.mktemp(kind) / "out"
+        write_scans(generator, _request(kind), made[kind])
+    return made
+
+
+def _make(generator, kind, out, i, n):
+    return write_scans(generator, _request(kind), out, part=Part(i, n))
+
+
+@pytest.mark.parametrize("n", [2, 3, 30])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_in_one_folder(generator, whole, tmp_path, kind, n):
+    made = [_make(generator, kind, tmp_path / "out", i, n) for i in reversed(range(n))]
+    assert sum(made) == 21
+    merge([tmp_path / "out"], tmp_path / "out")
+    assert folder_bytes(tmp_path / "out") == folder_bytes(whole[kind])
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_in_folders_of_their_own(generator, whole, tmp_path, kind):
+    folders = [tmp_path / str(i) for i in range(3)]
+    for i, folder in enumerate(folders):
+        _make(generator, kind, folder, i, 3)
+    before = [folder_bytes(folder) for folder in folders]
+    merge(folders, tmp_path / "all")
+    assert folder_bytes(tmp_path / "all") == folder_bytes(whole[kind])
+    assert [folder_bytes(folder) for folder in folders] == before
+
+
+def test_what_merge_refuses(generator, whole, tmp_path):
+    def made(name, i, n, kind="png"):
+        _make(generator, kind, tmp_path / name, i, n)
+        return tmp_path / name
+
+    a, b, c = (made(name, i, 3) for i, name in enumerate("abc"))
+    other = tmp_path / "other"
+    write_scans(generator, Request(spans=SPANS[:1]), other, part=Part(1, 3))
+    doubled, halves = made("doubled", 1, 3), made("halves", 0, 2)
+    broken = shutil.copytree(c, tmp_path / "broken")
+    (broken / "manifest-2-of-3.jsonl").write_text("{}\n")
+    gone = shutil.copytree(c, tmp_path / "gone")
+    next(gone.glob("2/*12.png")).unlink()
+    for folders, says in [
+        ([a, b], "not finished: part 2/3"),
+        ([a], "not finished: parts 1/3, 2/3"),
+        ([a, b, doubled, c], "part 1/3 is doubled"),
+        ([a, other], "another request .*classes"),
+        ([a, b, c, halves], "do not fit together"),
+        ([a, b, broken], "lists other scans"),
+        ([a, b, gone], "is missing; make part 2/3 again"),
+        ([whole["png"]], "is whole already"),
+        ([tmp_path / "nowhere"], "holds no scans"),
+    ]:
+        with pytest.raises(GenerationError, match=says):
+            merge(folders, tmp_path / "all")
+        assert not (tmp_path / "all").exists()
+
+
+def test_a_part_is_made_again_alone(generator, whole, tmp_path):
+    for i in range(2):
+        _make(generator, "png", tmp_path / "out", i, 2)
+    stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.png")}
+    write_scans(generator, _request("png"), tmp_path / "out", part=Part(1, 2), force=True)
+    changed = [p for p, stamp in stamps.items() if p.stat().st_mtime_ns != stamp]
+    assert len(changed) == 11
+    merge([tmp_path / "out"], tmp_path / "out")
+    assert folder_bytes(tmp_path / "out") == folder_bytes(whole["png"])
+
+
+def test_the_command(tiny_acgan, command, tmp_path):
+    base = ["runtime", "--model", tiny_acgan, "--count", 7, "--seed", 1]
+    for i in range(3):
+        done = command(*base, "--shard", f"{i}/3", "--out", tmp_path / "out")
+        assert (
+            done.returncode == 0 and f"7 synthetic scans of cat, dog, 2 (part {i}/3)" in done.stdout
+        )
+    done = command("runtime", "--merge", tmp_path / "out")
+    assert done.stdout == f"21 synthetic scans, all there once: {tmp_path / 'out'}\n"
+    command(*base, "--out", tmp_path / "whole")
+    assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "whole")
+    for argv, code, says in [
+        (["--shard", "3/3"], 2, "0/3 to 2/3"),
+        (["--merge"], 2, "takes the folders"),
+        (["--merge", tmp_path / "a", tmp_path / "b"], 2, "--out"),
+        ([tmp_path / "out"], 2, "--merge"),
+    ]:
+        done = command("runtime", *argv, cwd=tmp_path)
+        assert done.returncode == code and says in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FORMATS)
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(tiny_acgan, tmp_path, kind):
+    """Five kills of each format: twenty in all."""
+
+    count = "300" if kind == "dicom" else "1500"
+
+    def argv(out):
+        return [sys.executable, "-m", "scangan.runtime", "--model", tiny_acgan, "--count", count,
+                "--format", kind, "--shard-size", "300", "--batch", "8", "--out", out]  # fmt: skip
+
+    started = time.monotonic()
+    subprocess.run(argv(tmp_path / "whole"), check=True, capture_output=True)
+    took, moments = time.monotonic() - started, random.Random(kind)
+    for _ in range(5):
+        child = subprocess.Popen(argv(tmp_path / "out"), stdout=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0.2, 0.9) * took)
+        child.kill()
+        child.wait()
+    subprocess.run(argv(tmp_path / "out"), check=True, capture_output=True)
+    assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "whole")
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_parts_at_the_same_time_in_one_folder(tiny_acgan, tmp_path):
+    argv = [sys.executable, "-m", "scangan.runtime", "--model", tiny_acgan, "--count", "40"]
+    children = [
+        subprocess.Popen(
+            [*argv, "--shard", f"{i}/4", "--out", tmp_path / "out"], stdout=subprocess.DEVNULL
+        )
+        for i in range(4)
+    ]
+    assert [child.wait() for child in children] == [0] * 4
+    merge([tmp_path / "out"], tmp_path / "out")
+    subprocess.run([*argv, "--out", tmp_path / "whole"], check=True, capture_output=True)
+    assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "whole")
+
+
+def test_stopped_in_shards_it_goes_on(tiny_acgan, tmp_path):
+    argv = [sys.executable, "-m", "scangan.runtime", "--model", tiny_acgan, "--count", "100000",
+            "--format", "tar", "--out", tmp_path / "out"]  # fmt: skip
+    child = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("out/*.tar")):
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert said == "gen-scans: stopped; the same command again goes on\n"
+    assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob(".lock*"))
+
+
+def test_force_replaces_what_is_ours_and_nothing_else(generator, tmp_path):
+    out = tmp_path / "out"
+    write_scans(generator, _request("png"), out)
+    (out / "cat/notes.txt").write_text("mine")
+    (out / "cat/7.png").write_text("mine")
+    with pytest.raises(GenerationError, match="--force to replace them"):
+        write_scans(generator, _request("tar"), out)
+    write_scans(generator, _request("tar"), out, force=True)
+    left = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
+    assert left == ["cat/7.png", "cat/notes.txt", "manifest.jsonl", "request.json",
+                    *(f"scans-{k:06d}.tar" for k in range(6)), "sheet.png"]  # fmt: skip
+
+
+def test_a_folder_that_vanishes_is_one_line(tiny_acgan, tmp_path):
+    argv = [sys.executable, "-m", "scangan.runtime", "--model", tiny_acgan, "--count", "1000000",
+            "--out", tmp_path / "out"]  # fmt: skip
+    child = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("out/cat/*5.png")):
+        time.sleep(0.01)
+    (tmp_path / "out").rename(tmp_path / "moved")
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert "no such file or directory" in said and said.count("\n") == 1
+
+
+def test_lines_of_a_manifest_are_as_many_as_scans(whole):
+    counts = [sum(1 for _ in (whole[kind] / "manifest.jsonl").open()) for kind in FORMATS]
+    assert counts == [21] * 4
+    first = [json.loads(next((whole[k] / "manifest.jsonl").open())) for k in FORMATS]
+    for one, other in itertools.pairwise(first):
+        assert (one["class"], one["index"]) == (other["class"], other["index"]) == ("cat", 5)
