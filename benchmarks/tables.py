@@ -42,19 +42,19 @@ def _table(rows):
     wall = "wall" in said  # others slow some rounds down, and nothing but the machine speeds one up
     statistic = "min" if wall else "median"
     first = rows[0]["stats"][statistic] / said["images"]
-    sized = any("bytes" in row["extra_info"] for row in rows)
+    more = [name for name in ("bytes", "peak MB") if any(name in r["extra_info"] for r in rows)]
     unit = f"images a second, {said['wall']}, best round" if wall else "images a CPU-second"
     lines = [
-        f"| | µs an image | {unit} | {rows[0]['name']} is |" + " bytes |" * sized,
-        "| --- | ---: | ---: | ---: |" + " ---: |" * sized,
+        f"| | µs an image | {unit} | {rows[0]['name']} is |" + "".join(f" {m} |" for m in more),
+        "| --- | ---: | ---: | ---: |" + " ---: |" * len(more),
     ]
     for row in rows:
         each = row["stats"][statistic] / row["extra_info"]["images"]
         ratio = "-" if row is rows[0] else f"{each / first:.2f}x as fast"
         if "share" in row["extra_info"]:  # of the first row's time, beside which it runs
             ratio = f"slowed by {each / first:.1%}"
-        size = f" {row['extra_info'].get('bytes', '-')} |" * sized
-        lines.append(f"| {row['name']} | {each * 1e6:.1f} | {1 / each:.0f} | {ratio} |{size}")
+        rest = "".join(f" {row['extra_info'].get(name, '-')} |" for name in more)
+        lines.append(f"| {row['name']} | {each * 1e6:.1f} | {1 / each:.0f} | {ratio} |{rest}")
     return lines
 
 

@@ -1,6 +1,16 @@
-"""Generation: the bundled model in scangan beside the same networks in torch; writing PNG files."""
+"""gen-scans beside inference alone, and beside what people do today; its start; its encoder.
+
+Commands write to memory (/dev/shm where there is one); wall time on all threads, best round.
+"""
 
 import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,38 +19,147 @@ import torch
 from PIL import Image
 
 from scangan.runtime import ScanGenerator
+from scangan.runtime.latents import Draw
 from scangan.runtime.png import encode_png
-from scangan.training.networks import Generator
+from scangan.runtime.request import Span
+from scangan.runtime.threads import in_order, usable_cpus
+from scangan.training.networks import make_generator
+from scangan.training.recipes import options_from
 
-COUNT = 64
-
-
-@pytest.mark.parametrize("batch", [1, 8, 32])
-def test_generate_scangan(benchmark, batch):
-    benchmark.group, benchmark.name = f"generate, batch {batch}", "scangan, fp32"
-    benchmark.extra_info["images"] = COUNT
-    generator = ScanGenerator(batch=batch, threads=1)
-    benchmark.pedantic(generator.sample, (COUNT, 0), rounds=9, warmup_rounds=2)
+COUNT, WHOLE = 64, 10_000
+PRECISIONS = "fp32", "int8"
+WALL = f"{usable_cpus()} threads"
+GEN_SCANS = [sys.executable, "-m", "scangan.runtime"]
 
 
-@pytest.mark.parametrize("batch", [1, 8, 32])
-def test_generate_torch(benchmark, batch):
-    benchmark.group, benchmark.name = f"generate, batch {batch}", "torch eager, fp32"
-    benchmark.extra_info["images"] = COUNT
-    card = ScanGenerator().card
-    width = card.recipe["options"]["width"]
-    generator = Generator(
-        size=card.size, width=width, latent=card.latent, classes=len(card.classes)
-    ).eval()
+@pytest.fixture
+def memory():
+    """A folder in memory."""
+    shm = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
+    yield folder
+    shutil.rmtree(folder)
 
-    @torch.inference_mode()
-    def sample():
-        label = torch.zeros(batch, dtype=torch.int64)
-        for _ in range(COUNT // batch):
-            image = generator(torch.randn(batch, card.latent), label)
-            ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
-    benchmark.pedantic(sample, rounds=9, warmup_rounds=2)
+def run(*argv):
+    """Run a command; its peak of memory in MB."""
+    child = subprocess.Popen([*map(str, argv)], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0
+    return usage.ru_maxrss / 1024
+
+
+# Cold start
+
+
+@pytest.mark.benchmark(timer=time.perf_counter)
+@pytest.mark.parametrize(
+    ("name", "argv"),
+    [
+        ("import numpy, onnxruntime", ["-c", "import numpy, onnxruntime"]),
+        ("gen-scans --count 1 --class 0", ["-m", "scangan.runtime", "--count", 1, "--class", 0]),
+        ("gen-scans --help", ["-m", "scangan.runtime", "--help"]),
+        ("python -c pass", ["-c", "pass"]),
+    ],
+)
+def test_cold_start(benchmark, memory, name, argv):
+    benchmark.group, benchmark.name = "cold start", name
+    benchmark.extra_info |= {"images": 1, "wall": "of all"}
+    out = ["--out", memory / "out"] if "--count" in argv else []
+
+    def start():
+        shutil.rmtree(memory / "out", ignore_errors=True)
+        run(sys.executable, *argv, *out)
+
+    benchmark.pedantic(start, rounds=15, warmup_rounds=2)
+
+
+# The whole command
+
+
+@pytest.mark.benchmark(timer=time.perf_counter)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("way", ["inference alone", "npz", "tar", "png"])
+def test_whole_command(benchmark, memory, precision, way):
+    benchmark.group = f"{WHOLE} scans, {precision}, the command and inference alone"
+    benchmark.name = way
+    benchmark.extra_info |= {"images": WHOLE, "wall": WALL}
+    if way == "inference alone":
+        generator = ScanGenerator(precision=precision)
+        spans = [Span(0, start, 32) for start in range(0, WHOLE, 32)]
+
+        def work():
+            for _ in in_order(lambda s: generator.make([s], Draw()), spans, generator.threads):
+                pass
+    else:
+
+        def work():
+            shutil.rmtree(memory / "out", ignore_errors=True)
+            run(*GEN_SCANS, "--class", 0, "--count", WHOLE, "--precision", precision, "--format",
+                way, "--out", memory / "out")  # fmt: skip
+
+    benchmark.pedantic(work, rounds=3, warmup_rounds=1)
+
+
+@pytest.mark.benchmark(timer=time.perf_counter)
+@pytest.mark.parametrize("count", [1_000, 10_000, 100_000])
+def test_cost_and_memory(benchmark, memory, count):
+    benchmark.group, benchmark.name = "as tar, int8: cost and memory", f"{count} scans"
+    benchmark.extra_info |= {"images": count, "wall": WALL}
+
+    def work():
+        shutil.rmtree(memory / "out", ignore_errors=True)
+        peak = run(*GEN_SCANS, "--class", 0, "--count", count, "--precision", "int8", "--format",
+                   "tar", "--out", memory / "out")  # fmt: skip
+        benchmark.extra_info["peak MB"] = round(peak)
+
+    benchmark.pedantic(work, rounds=2 if count > 10_000 else 4)
+
+
+# What people do today
+
+
+def notebook(folder, count, batch=64):
+    """torch eager in batches, each scan saved by Pillow."""
+    options = options_from("stable", {})
+    card = ScanGenerator(precision="fp32").card
+    told = {key: card.recipe["options"][key] for key in ("width", "latent", "size")}
+    network = make_generator(options.__class__(**told), len(card.classes)).eval()
+    done = 0
+    with torch.inference_mode():
+        while done < count:
+            label = torch.zeros(batch, dtype=torch.int64)
+            image = network(torch.randn(batch, card.latent), label)
+            grey = ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()[:, 0]
+            for scan in grey:
+                Image.fromarray(scan).save(folder / f"{done}.png")
+                done += 1
+
+
+@pytest.mark.benchmark(timer=time.perf_counter)
+@pytest.mark.parametrize("way", ["notebook", *PRECISIONS])
+def test_against_the_notebook(benchmark, memory, way):
+    """The command as a whole, start and manifest and all, against the notebook's loop alone."""
+    count = 9_984
+    benchmark.group = f"{count} scans as PNG in memory: gen-scans and torch eager with Pillow"
+    benchmark.name = "torch eager, Pillow, batch 64" if way == "notebook" else f"gen-scans, {way}"
+    benchmark.extra_info |= {"images": count, "wall": WALL}
+
+    def work():
+        shutil.rmtree(memory / "out", ignore_errors=True)
+        if way == "notebook":
+            (memory / "out").mkdir()
+            torch.set_num_threads(usable_cpus())
+            notebook(memory / "out", count)
+            torch.set_num_threads(1)
+            return
+        run(*GEN_SCANS, "--class", 0, "--count", count, "--precision", way, "--out", memory / "out")
+
+    benchmark.pedantic(work, rounds=3, warmup_rounds=1)
+
+
+# Encoding
 
 
 @pytest.fixture(scope="module")

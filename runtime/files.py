@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import platform
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -80,6 +79,8 @@ def only_writer(lock_file: Path, wait: float = 0) -> Iterator[None]:
     ScanganError
         Another process holds it.
     """
+    import platform
+
     from filelock import FileLock, Timeout
 
     lock_file.parent.mkdir(parents=True, exist_ok=True)

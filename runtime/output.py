@@ -99,7 +99,8 @@ def _write_files(
         (out / folder).mkdir(exist_ok=True)
     spans = request.between(*request.positions(part), generator.batch)
     made = 0
-    for span, written in in_order(work, spans, generator.threads):
+    workers = generator.threads if request.total > generator.batch else 0
+    for span, written in in_order(work, spans, workers):
         made += written
         advance(span.count)
     return made

@@ -7,6 +7,7 @@ write the same files.
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -36,15 +37,24 @@ def encode_png(image: npt.NDArray[np.uint8], text: Mapping[str, str] | None = No
     rows[:, 0] = UP
     rows[0, 1:] = image[0]
     np.subtract(image[1:], image[:-1], out=rows[1:, 1:])  # modulo 256, as the filter is defined
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    chunks = [SIGNATURE, _chunk(b"IHDR", header)]
-    for keyword, value in (text or {}).items():
-        chunks.append(_chunk(b"tEXt", keyword.encode("latin-1") + b"\0" + value.encode("latin-1")))
-    chunks.append(_chunk(b"IDAT", zlib_compress(rows.tobytes(), 1)))
-    chunks.append(_chunk(b"IEND", b""))
-    return b"".join(chunks)
+    texts = [_text(keyword, value) for keyword, value in (text or {}).items()]
+    data = _chunk(b"IDAT", zlib_compress(rows, 1))
+    return b"".join((_head(width, height), *texts, data, END))
+
+
+@lru_cache(16)
+def _head(width: int, height: int) -> bytes:
+    return SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+
+
+@lru_cache(16)  # what all images say is made once
+def _text(keyword: str, value: str) -> bytes:
+    return _chunk(b"tEXt", keyword.encode("latin-1") + b"\0" + value.encode("latin-1"))
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     crc = crc32(data, crc32(kind))
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+
+END = _chunk(b"IEND", b"")

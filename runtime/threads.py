@@ -4,9 +4,11 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,6 +51,8 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> It
         for item in items:
             yield item, function(item)
         return
+    from concurrent.futures import ThreadPoolExecutor  # late: a small request needs none
+
     waiting: deque[tuple[T, Future[R]]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
