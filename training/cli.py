@@ -125,6 +125,7 @@ def main(
 ) -> None:
     """Train a GAN on SOURCE: a prepared dataset, or a folder of scans with a folder per class."""
     from scangan.training.loop import Stopped
+    from scangan.training.memory import peak_memory
     from scangan.training.options import parse_assignment
     from scangan.training.recipe import options_from
     from scangan.training.start import train
@@ -155,4 +156,7 @@ def main(
         f"best generator ({best.kind}) at {best.kimg:.1f} kimg, "
         f"KID x1000 {best.scores['mean_class_kid'] * 1000:.0f}{agrees}: {run.path / 'best.safetensors'}"
     )
+    memory = peak_memory()
+    if memory:
+        say(f"memory at its peak: {memory}")
     say(f"look at {run.path / picture}; next: export-onnx {out} -o {out.name}.onnx")

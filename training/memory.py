@@ -1,7 +1,9 @@
 """What to do when the memory does not suffice: say which batch would fit."""
 
+import contextlib
 import dataclasses
 import gc
+import sys
 from collections.abc import Callable
 
 import torch
@@ -20,6 +22,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
+
+
+def peak_memory() -> str | None:
+    """The most memory that this process has held, in words; None where the system does not say."""
+    texts = []
+    with contextlib.suppress(ImportError):  # Windows has none
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        texts.append(f"{held / 1e9:.1f} GB")
+    if torch.cuda.is_initialized():
+        texts.append(f"{torch.cuda.max_memory_reserved() / 1e9:.1f} GB of the GPU's")
+    return ", ".join(texts) or None
 
 
 def explaining_memory(

@@ -427,3 +427,8 @@ def test_recipes_are_listed(command):
     lines = done.stdout.splitlines()
     assert lines[0].startswith("stable ") and len(lines) == 7
     assert all(len(line) < 130 for line in lines)
+
+
+def test_the_peak_of_memory_is_that_of_this_process():
+    held = peak_memory()
+    assert held is not None and 0.1 < float(held.split(" GB")[0]) < 30
