@@ -24,7 +24,7 @@ from scangan.runtime.png import encode_png
 from scangan.runtime.request import Span
 from scangan.runtime.threads import in_order, usable_cpus
 from scangan.training.networks import make_generator
-from scangan.training.recipes import options_from
+from scangan.training.recipe import options_from
 
 COUNT, WHOLE = 64, 10_000
 PRECISIONS = "fp32", "int8"

@@ -21,6 +21,7 @@ from scangan.training import Run, TrainingError, TrainOptions, train
 from scangan.training.data import TrainingScans
 from scangan.training.loop import make_networks
 from scangan.training.measuring import Progress
+from scangan.training.memory import peak_memory
 from scangan.training.step import TrainingStep
 
 TINY = {"size": 32, "width": 4, "batch": 16, "kimg": 1.28, "tick": 0.16}  # 80 steps, 8 ticks
