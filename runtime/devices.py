@@ -1,6 +1,7 @@
 """Where a model runs: the one place where onnxruntime's providers are chosen."""
 
 import dataclasses
+import os
 from typing import Any
 
 from scangan.runtime.errors import USAGE, GenerationError
@@ -101,7 +102,10 @@ def why_not(provider: str) -> str | None:
 
 
 def import_onnxruntime() -> Any:
-    """Import onnxruntime, or say how to install it."""
+    """Import onnxruntime, silenced, or say how to install it."""
+    # From 1.29 on it sends telemetry to Microsoft, and leaves a device's id in the home folder,
+    # unless this is set before it is first imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
@@ -109,6 +113,7 @@ def import_onnxruntime() -> Any:
             "onnxruntime is not installed; type: pip install 'scangan[cpu]' "
             "(or 'scangan[gpu]' for an NVIDIA GPU)"
         ) from error
+    onnxruntime.disable_telemetry_events()  # where somebody had imported it before
     return onnxruntime
 
 

@@ -212,6 +212,19 @@ def test_torch_onnx_numba_and_opencv_stay_out(tiny_acgan, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_it_leaves_nothing_elsewhere_and_calls_nobody(command, tiny_acgan, tmp_path):
+    # onnxruntime would write a device's id and send telemetry, if it were let.
+    home = tmp_path / "home"
+    home.mkdir()
+    env = {
+        k: v for k, v in os.environ.items() if k not in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "CI")
+    }
+    done = command("runtime", "--model", tiny_acgan, "--count", 1, "--out", tmp_path / "out",
+                   env=env | {"HOME": str(home)})  # fmt: skip
+    assert done.returncode == 0 and done.stderr == ""
+    assert list(home.rglob("*")) == []
+
+
 @pytest.mark.parametrize("folder", ["runtime", "preprocessing", "training", "export"])
 def test_help_imports_nothing_heavy(folder):
     code = (
