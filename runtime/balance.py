@@ -1,15 +1,17 @@
 """How many scans each class of a dataset lacks."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from scangan.runtime.errors import USAGE, GenerationError
+from scangan.runtime.latents import LARGEST_INDEX
 
-SCANS = frozenset(
-    [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom", ".nii", ".gz", ".webp"]
-)  # endings of files that are scans
+# Endings of files that are scans; a file without an ending may be a DICOM, which says so.
+SCANS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom", ".nii", ".nii.gz")
+DICM = slice(128, 132)
 
 
 def class_counts(dataset: Path) -> dict[str, int]:
@@ -19,6 +21,8 @@ def class_counts(dataset: Path) -> dict[str, int]:
     ------
     GenerationError
         It is neither.
+    OSError
+        A folder cannot be read.
     """
     about = dataset / "dataset.json"
     if about.is_file():
@@ -31,18 +35,39 @@ def class_counts(dataset: Path) -> dict[str, int]:
             raise GenerationError(f"{dataset} is damaged ({error}); prepare it again") from error
     if not dataset.is_dir():
         raise GenerationError(f"{dataset} is no folder; --balance takes a dataset")
-    folders = sorted(f for f in dataset.iterdir() if f.is_dir() and not f.name.startswith("."))
-    counts = {folder.name: _scans_below(folder) for folder in folders}
-    if not any(counts.values()):
+    if (dataset / "train" / "dataset.json").is_file():
         raise GenerationError(
-            f"{dataset} has no scans in folders of classes, and is no prepared dataset"
+            f"{dataset} was split; give its part to train on: {dataset / 'train'}"
         )
-    return counts
+    folders = sorted(f for f in dataset.iterdir() if f.is_dir() and not f.name.startswith("."))
+    if not folders:
+        raise GenerationError(f"{dataset} has no folders of classes, and is no prepared dataset")
+    return {folder.name: _scans_below(folder) for folder in folders}
 
 
 def _scans_below(folder: Path) -> int:
-    files = (file for file in folder.rglob("*") if file.suffix.lower() in SCANS)
-    return sum(not file.name.startswith(".") and file.is_file() for file in files)
+    """Files that are scans; one with several frames or slices counts once."""
+    count, seen = 0, set()
+    for path, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
+        seen.add(Path(path).resolve())  # links may lead back
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and (Path(path) / name).resolve() not in seen
+        ]
+        count += sum(_is_scan(Path(path) / name) for name in files if not name.startswith("."))
+    return count
+
+
+def _is_scan(file: Path) -> bool:
+    if file.suffix:
+        return file.name.lower().endswith(SCANS) and file.stat().st_size > 0
+    with file.open("rb") as opened:
+        return opened.read(DICM.stop)[DICM] == b"DICM"
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def missing(
@@ -73,7 +98,7 @@ def missing(
             f"classes differ: {dataset} has {', '.join(counts)}; the model has "
             f"{', '.join(classes) or 'none'}; rename the folders, or choose with --class"
         )
-    if target is not None and target < 1:
+    if target is not None and not 1 <= target <= LARGEST_INDEX:
         raise GenerationError(
             f"--target {target} is out of range; it takes 1 or more", exit_code=USAGE
         )

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import operator
 from typing import Any
 
 from scangan.runtime.errors import GenerationError
@@ -115,8 +116,8 @@ class ModelCard:
         if not self.classes:
             raise GenerationError(f"{file} has no classes; leave out --class")
         try:
-            number = int(wanted)
-        except ValueError:
+            number = int(wanted) if isinstance(wanted, str) else operator.index(wanted)
+        except (ValueError, TypeError):
             number = -1
         if 0 <= number < len(self.classes):
             return number

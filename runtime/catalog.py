@@ -36,7 +36,7 @@ def open_model(
         There is no such model or no file of that precision, or the file cannot be used.
     """
     path = Path(model)
-    bundled = not path.exists() and str(model) in bundled_models()
+    bundled = str(model) in bundled_models()  # a file of that name is given as ./NAME
     if bundled:
         path = BUNDLED / f"{model}.onnx"
     elif not path.exists():

@@ -111,6 +111,9 @@ def main(folders: tuple[Path, ...], **given: Any) -> None:
     """
     if folders and not given["merge"]:
         raise click.UsageError(f"{folders[0]} is no option; folders go with --merge")
+    modes = [n for n in ("merge", "doctor", "info", "benchmark", "interpolate") if given[n]]
+    if len(modes) > 1:
+        raise click.UsageError(f"--{modes[0]} does not go with --{modes[1]}")
     if given["merge"]:
         _merge(folders, given)
     elif given["doctor"]:
@@ -206,7 +209,8 @@ def _info(given: dict[str, Any]) -> None:
     file = open_model(
         given["model"], Device("cpu", CPU), precision, allow_modified=given["allow_modified"]
     )
-    click.echo(file.card.to_json() if given["as_json"] else card_table(file))
+    for line in [file.card.to_json()] if given["as_json"] else card_table(file).splitlines():
+        say(line)
 
 
 def _benchmark(given: dict[str, Any]) -> None:
@@ -231,10 +235,11 @@ def _interpolate(given: dict[str, Any]) -> None:
     steps = STRIP if given["count"] is None else given["count"]
     numbers = _numbers(generator, given)
     image = strip(generator, path, numbers, _draw(given), steps, given["start"])
-    stem = f"{Path(given['model']).stem}-{path.replace(':', '-to-')}-seed{given['seed']}.png"
-    out = given["out"] or Path(stem)
-    if out.suffix.lower() != ".png":
-        raise click.UsageError(f"a strip is a picture: --out {out.with_suffix('.png')}")
+    out = given["out"] or Path(f"{Path(given['model']).stem}-strip-seed{given['seed']}.png")
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise click.UsageError(f"a strip is a picture, --out {out} is no name for one; like x.png")
+    if out.exists() and not given["force"]:
+        raise click.UsageError(f"{out} is there already; choose another --out, or --force")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(out, encode_png(image, {"Comment": NOTICE}))
     _end(given, {"out": str(out), "steps": steps}, f"a strip of {steps} synthetic scans: {out}")
@@ -279,11 +284,14 @@ def _spans(generator: "ScanGenerator", given: dict[str, Any]) -> "tuple[Span, ..
 
 def _default_out(generator: "ScanGenerator", request: "Request", given: dict[str, Any]) -> Path:
     """Name a folder after the request, so that two of one model never meet in one folder."""
-    from scangan.runtime.plan import folder_name
+    from scangan.runtime.plan import folder_names
 
     parts = [Path(given["model"]).stem]
     if given["classes"]:
-        parts.append("+".join(folder_name(generator.classes, s.number) for s in request.spans))
+        folders = folder_names(generator.classes)
+        classes = "+".join(folders[s.number] for s in request.spans if s.number is not None)
+        numbers = "+".join(str(s.number) for s in request.spans)
+        parts.append(classes if len(classes.encode()) < 120 else f"classes{numbers[:60]}")
     parts.append(f"seed{request.draw.seed}")
     if given["balance"] is None:
         parts.append(f"n{request.spans[0].count}")

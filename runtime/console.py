@@ -46,7 +46,9 @@ class ScanCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         debug = ctx.params.pop("debug", False)
         with contextlib.suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, _interrupt)
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, _interrupt)
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
@@ -97,6 +99,8 @@ def explain(error: Exception) -> str:
             errno.ENOSPC: "; free some space and run the same command again",
             errno.EACCES: "; change its permissions, or choose another",
             errno.EROFS: "; choose a folder that you may write to",
+            errno.ENOENT: "; it, or a folder on the way to it, is not there (any more)",
+            errno.ENAMETOOLONG: "; choose a shorter one",
         }.get(error.errno, "")
         return f"{where}: {os.strerror(error.errno).lower()}{advice}"
     kind = type(error).__name__
@@ -114,6 +118,13 @@ def say(line: str, *, err: bool = False) -> None:
     escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
     encoding = getattr(stream, "encoding", None) or "utf-8"
     click.echo(escaped.encode(encoding, "backslashreplace").decode(encoding), err=err)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """Stop once: a second signal, of the impatient, must not cut the ending short."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _end(ctx: click.Context, message: str, code: int) -> NoReturn:

@@ -79,7 +79,9 @@ def choose_device(name: str = "auto") -> Device:
 
 def available() -> list[str]:
     """The providers that onnxruntime was built with; whether they work is another question."""
-    return list(import_onnxruntime().get_available_providers())
+    # Azure's runs nothing here: it calls a service.
+    providers = import_onnxruntime().get_available_providers()
+    return [provider for provider in providers if not provider.startswith("Azure")]
 
 
 def why_not(provider: str) -> str | None:
@@ -108,7 +110,7 @@ def import_onnxruntime() -> Any:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
-    except ImportError as error:
+    except ModuleNotFoundError as error:  # not ImportError: Ctrl-C in the middle of it raises that
         raise GenerationError(
             "onnxruntime is not installed; type: pip install 'scangan[cpu]' "
             "(or 'scangan[gpu]' for an NVIDIA GPU)"

@@ -54,7 +54,8 @@ def encode_dicom(image: npt.NDArray[np.uint8], plan: Plan, span: int, index: int
             "pydicom is not installed; type: pip install 'scangan[cpu]' pydicom"
         ) from error
     record, draw = plan.record(span, index), plan.request.draw
-    name = record["class"] or "scan"
+    # A backslash would part two values, and control characters are forbidden.
+    name = "".join(c if c.isprintable() and c != "\\" else "_" for c in record["class"] or "scan")
     study = [plan.model, draw.seed, draw.truncation, draw.paired]
     uid = made_up_uid("instance", *study, record["class"], index)
     meta = FileMetaDataset()
@@ -79,7 +80,7 @@ def encode_dicom(image: npt.NDArray[np.uint8], plan: Plan, span: int, index: int
     scan.StudyInstanceUID = made_up_uid("study", *study)
     scan.SeriesInstanceUID = made_up_uid("series", *study, record["class"])
     scan.StudyID = "1"
-    scan.SeriesNumber = span + 1
+    scan.SeriesNumber = 1 + (plan.request.spans[span].number or 0)
     # Of 32 bits; larger indices are in ImageComments alone.
     scan.InstanceNumber = index + 1 if index < 2**31 - 1 else None
     scan.PatientOrientation = scan.Laterality = ""  # asked for, and unknown

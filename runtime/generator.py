@@ -1,6 +1,7 @@
 """Scans from a model file."""
 
 import itertools
+import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -67,14 +68,15 @@ class ScanGenerator:
         precision: str = "auto",
         allow_modified: bool = False,
     ) -> None:
-        if batch is not None and not 1 <= batch <= 65_536:
+        if batch is not None and not (isinstance(batch, int) and 1 <= batch <= 65_536):
             raise GenerationError(
                 f"--batch {batch} is out of range; it takes 1 to 65536", exit_code=USAGE
             )
-        if threads is not None and not 1 <= threads <= 1024:
+        if threads is not None and not (isinstance(threads, int) and 1 <= threads <= 1024):
             raise GenerationError(
                 f"--threads {threads} is out of range; it takes 1 to 1024", exit_code=USAGE
             )
+        self._given = (model, batch, threads, device, precision, allow_modified)
         self.device = choose_device(device)
         self.file = open_model(model, self.device, precision, allow_modified=allow_modified)
         self.threads = threads or usable_cpus()
@@ -145,7 +147,7 @@ class ScanGenerator:
             uint8 [count, H, W].
         """
         number, draw = self._number(label), Draw(seed, truncation, paired)
-        _check_indices(start, count)
+        start, count = _checked(start, count)
         out = np.empty((count, self.card.size, self.card.size), np.uint8)
         spans = (
             Span(number, at, min(self.batch, start + count - at))
@@ -188,10 +190,14 @@ class ScanGenerator:
         numbers: Sequence[int | None] = (
             range(len(self.classes)) if label is None and self.classes else [self._number(label)]
         )
-        draw, end = Draw(seed, truncation, paired), LARGEST_INDEX + 1
-        if count is not None:
-            _check_indices(start, count)
-            end = start + count
+        draw = Draw(seed, truncation, paired)
+        start, count = _checked(start, LARGEST_INDEX + 1 - start if count is None else count)
+        # Checked above, at once; what follows is done when the first scan is asked for.
+        return self._stream(numbers, draw, start, start + count)
+
+    def _stream(
+        self, numbers: Sequence[int | None], draw: Draw, start: int, end: int
+    ) -> Iterator[tuple[int, str | None, Images]]:
         each = max(1, self.batch // len(numbers))
         batches = (
             [Span(number, at, min(each, end - at)) for number in numbers]
@@ -201,7 +207,8 @@ class ScanGenerator:
         for spans, images in in_order(lambda b: self.make(b, draw), batches, self.threads):
             by_class = images.reshape(len(spans), -1, *images.shape[1:])
             for i, (offset, name) in itertools.product(range(spans[0].count), enumerate(names)):
-                yield spans[0].start + i, name, by_class[offset, i]
+                # A copy: whoever keeps one scan should not keep its batch.
+                yield spans[0].start + i, name, by_class[offset, i].copy()
 
     def make(self, spans: Sequence[Span], draw: Draw) -> Images:
         """Generate a batch in one pass: uint8 [N, H, W], the scans of the spans one after the other."""
@@ -213,9 +220,10 @@ class ScanGenerator:
         labels = np.repeat(np.array(numbers, np.int64), [s.count for s in spans])
         return self._run(np.concatenate(latents), labels)
 
-    def from_latents(self, z: npt.NDArray[np.float32], label: int | None = None) -> Images:
-        """Generate scans from latents of your own, float32 [N, latent]: uint8 [N, H, W]."""
-        return self._run(z, np.full(len(z), label or 0, np.int64))
+    def from_latents(self, z: npt.NDArray[np.float32], label: str | int | None = None) -> Images:
+        """Generate scans of a class from latents of your own, float32 [N, latent]: uint8 [N, H, W]."""
+        number = self._number(label)
+        return self._run(z, np.full(len(z), UNCONDITIONAL if number is None else number, np.int64))
 
     def _run(self, z: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Images:
         feed: dict[str, npt.NDArray[Any]] = {"z": z}
@@ -253,6 +261,10 @@ class ScanGenerator:
             raise GenerationError(f"{self.file.path} needs a class; it has: {known}")
         return None
 
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """Another process opens the model again."""
+        return _open, self._given
+
     def __enter__(self) -> "ScanGenerator":
         return self
 
@@ -265,10 +277,34 @@ class ScanGenerator:
         """Nothing is held open; the session goes with the object."""
 
 
-def _check_indices(start: int, count: int) -> None:
+def _open(
+    model: str | Path,
+    batch: int | None,
+    threads: int | None,
+    device: str,
+    precision: str,
+    allow_modified: bool,
+) -> ScanGenerator:
+    return ScanGenerator(
+        model,
+        batch=batch,
+        threads=threads,
+        device=device,
+        precision=precision,
+        allow_modified=allow_modified,
+    )
+
+
+def _checked(start: int, count: int) -> tuple[int, int]:
+    """Both as Python's own integers, which no sum overflows."""
+    try:
+        start, count = operator.index(start), operator.index(count)
+    except TypeError as error:
+        raise GenerationError(f"start and count are whole numbers: {error}") from error
     if count < 0:
         raise GenerationError(f"count must not be negative, not {count}")
-    if start < 0 or start + count - 1 > LARGEST_INDEX:
+    if not 0 <= start <= LARGEST_INDEX or start + count - 1 > LARGEST_INDEX:
         raise GenerationError(
             f"indices must be 0 to 2^63 - 1, not {start} to {start + count - 1}", exit_code=USAGE
         )
+    return start, count

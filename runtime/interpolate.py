@@ -5,8 +5,7 @@ import numpy.typing as npt
 
 from scangan.runtime.errors import USAGE, GenerationError
 from scangan.runtime.generator import ScanGenerator
-from scangan.runtime.latents import Draw
-from scangan.runtime.plan import folder_name
+from scangan.runtime.latents import LARGEST_INDEX, Draw
 from scangan.runtime.sheet import contact_sheet
 
 
@@ -37,7 +36,8 @@ def ends(text: str, classes: tuple[str, ...]) -> tuple[int, int] | tuple[str, st
         It is neither, or it could be both.
     """
     a, colon, b = text.partition(":")
-    numbers, names = a.isdecimal() and b.isdecimal(), a in classes and b in classes
+    numbers = all(end.isdecimal() and len(end) < 20 and int(end) <= LARGEST_INDEX for end in (a, b))
+    names = a in classes and b in classes
     if numbers and names:
         raise GenerationError(
             f"--interpolate {text}: {a} and {b} are indexes and classes too; write 0{a}:0{b} for "
@@ -86,6 +86,10 @@ def strip(
         raise GenerationError(
             f"--count {steps} is out of range; a strip takes 2 to 64", exit_code=USAGE
         )
+    if not 0 <= start < LARGEST_INDEX:
+        raise GenerationError(
+            f"--start {start} is out of range; it takes 0 to 2^63 - 2", exit_code=USAGE
+        )
     a, b = ends(text, generator.classes)
     if isinstance(a, int) and isinstance(b, int):
         title = f"synthetic scans, seed {draw.seed}, from index {a} to {b}"
@@ -98,5 +102,5 @@ def strip(
     for number in numbers:
         z = paired.latents(number or 0, np.array([first, last]), generator.card.latent)
         images = generator.from_latents(slerp(z[0], z[1], steps), number)
-        rows.append((folder_name(generator.classes, number), images))
+        rows.append(("" if number is None else generator.classes[number], images))
     return contact_sheet(rows, title)

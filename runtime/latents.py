@@ -10,6 +10,7 @@ from scangan.runtime.errors import USAGE, GenerationError
 UNCONDITIONAL = 0  # class number in the key where a model has no classes
 LARGEST_SEED = 2**64 - 1
 LARGEST_INDEX = 2**63 - 1
+LEAST_TRUNCATION = 0.001
 WORDS = 4  # 64-bit words in a Philox block
 
 
@@ -22,7 +23,7 @@ class Draw:
     seed : int
         0 to 2^64 - 1.
     truncation : float
-        Latents are multiplied by this, over 0 and up to 2: under 1, scans are more typical and less
+        Latents are multiplied by this, 0.001 to 2: under 1, scans are more typical and less
         varied (the truncation of StyleGAN, Karras et al. 2019, on z).
     paired : bool
         All classes share the latents of class 0: counterfactual pairs.
@@ -33,13 +34,13 @@ class Draw:
     paired: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed <= LARGEST_SEED:
+        if not isinstance(self.seed, int | np.integer) or not 0 <= self.seed <= LARGEST_SEED:
             raise GenerationError(
                 f"--seed {self.seed} is out of range; it takes 0 to 2^64 - 1", exit_code=USAGE
             )
-        if not 0.0 < self.truncation <= 2.0:
+        if not LEAST_TRUNCATION <= self.truncation <= 2.0:
             raise GenerationError(
-                f"--truncation {self.truncation} is out of range; it takes more than 0 and up to 2",
+                f"--truncation {self.truncation} is out of range; it takes {LEAST_TRUNCATION} to 2",
                 exit_code=USAGE,
             )
 

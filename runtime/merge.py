@@ -1,15 +1,15 @@
 """Join the parts of a request that several commands made."""
 
 import contextlib
+import itertools
 import os
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scangan.runtime.errors import GenerationError
-from scangan.runtime.files import only_writer, write_json
-from scangan.runtime.output import is_there, write_lines
+from scangan.runtime.files import write_bytes
+from scangan.runtime.output import claim_new, is_there, only_writers, write_lines
 from scangan.runtime.plan import MANIFEST, REQUEST, SHEET, Plan
 from scangan.runtime.request import Part
 
@@ -49,20 +49,18 @@ def merge(
     parts = _find_parts(folders)
     for part, folder in parts:
         _check(plan, part, folder)
-    with only_writer(out / ".lock"):
-        if out not in folders and (out / REQUEST).exists():
-            difference = plan.difference(Plan.read(out))
-            if difference:
-                raise GenerationError(
-                    f"{out} holds another request ({difference}); choose another --out"
-                )
+    whole = out not in folders and (out / REQUEST).exists()
+    difference = plan.difference(Plan.read(out)) if whole else ""
+    if difference:
+        raise GenerationError(f"{out} holds another request ({difference}); choose another --out")
+    with only_writers(out, Part()):
+        if out not in folders and not whole:
+            claim_new(out, plan)
         for part, folder in parts:
             _bring(plan, part, folder, out, advance)
-        if out not in folders:
-            write_json(out / REQUEST, plan.to_dict())
         for _, folder in parts:
-            if (folder / SHEET).exists() and not (out / SHEET).exists():
-                shutil.copyfile(folder / SHEET, out / SHEET)
+            if is_there(folder / SHEET) and not is_there(out / SHEET):
+                write_bytes(out / SHEET, (folder / SHEET).read_bytes())
         write_lines(out / MANIFEST, plan.manifest(0, plan.request.total))
         for part, _ in parts:
             (out / plan.manifest_name(part)).unlink(missing_ok=True)
@@ -75,8 +73,8 @@ def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:
         if (folder / MANIFEST).exists():
             raise GenerationError(f"{folder} is whole already, it has a {MANIFEST}; leave it out")
         for file in sorted(folder.glob("manifest-*-of-*.jsonl")):
-            match = re.fullmatch(r"manifest-(\d+)-of-(\d+)\.jsonl", file.name)
-            if match is None:
+            match = re.fullmatch(r"manifest-(\d{1,15})-of-(\d{1,15})\.jsonl", file.name)
+            if match is None or int(match[1]) >= int(match[2]):
                 continue
             part = Part(int(match[1]), int(match[2]))
             if part in found:
@@ -89,14 +87,17 @@ def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:
         raise GenerationError(
             f"parts of {' and of '.join(map(str, totals))} do not fit together; merge one kind"
         )
-    total = totals[0] if totals else 0
-    missing = [f"{i}/{total}" for i in range(total) if Part(i, total) not in found]
-    if missing or not found:
+    if not found:
         raise GenerationError(
-            f"not finished: part{'s' if len(missing) > 1 else ''} {', '.join(missing[:8])}"
-            f"{', ...' if len(missing) > 8 else ''}; make with --shard, or name the folder"
-            if found
-            else f"{', '.join(map(str, folders))}: no finished part in it; make them with --shard"
+            f"{', '.join(map(str, folders))}: no finished part in it; make them with --shard"
+        )
+    (total,) = totals
+    if len(found) < total:
+        missing = (f"{i}/{total}" for i in range(total) if Part(i, total) not in found)
+        few = list(itertools.islice(missing, 9))
+        raise GenerationError(
+            f"not finished: part{'s' if len(few) > 1 else ''} {', '.join(few[:8])}"
+            f"{', ...' if len(few) > 8 else ''}; make with --shard, or name the folder"
         )
     return sorted(found.items(), key=lambda item: item[0].i)
 
@@ -104,7 +105,7 @@ def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:
 def _check(plan: Plan, part: Part, folder: Path) -> None:
     positions = plan.request.positions(part)
     file = folder / plan.manifest_name(part)
-    with file.open(encoding="ascii") as lines:
+    with file.open(encoding="ascii", errors="replace") as lines:
         expected = plan.manifest(*positions)
         same = all(line == next(expected, None) for line in lines) and next(expected, None) is None
     if not same:
@@ -132,6 +133,4 @@ def _link_or_copy(source: Path, target: Path) -> None:
     with contextlib.suppress(OSError):  # another file system, or one without links
         os.link(source, target)
         return
-    beside = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, beside)
-    beside.replace(target)
+    write_bytes(target, source.read_bytes())

@@ -13,13 +13,14 @@ import numpy.typing as npt
 from scangan.runtime.errors import GenerationError
 from scangan.runtime.files import only_writer, write_bytes, write_json, written_whole
 from scangan.runtime.generator import ScanGenerator
-from scangan.runtime.plan import MANIFEST, REQUEST, SHEET, Plan, folder_name, is_ours
+from scangan.runtime.plan import MANIFEST, REQUEST, SHEET, Plan
 from scangan.runtime.png import encode_png
 from scangan.runtime.request import Part, Request, Span
 from scangan.runtime.sheet import NOTICE, contact_sheet
 from scangan.runtime.threads import in_order
 
 ON_SHEET = 8  # scans of a class
+LOCK = ".gen-scans-lock"
 Advance = Callable[[int], None]
 Images = npt.NDArray[np.uint8]
 
@@ -66,17 +67,41 @@ def write_scans(
         `out` cannot be written, or the disk is full.
     """
     part, plan = part or Part(), Plan.of(generator.sha256, generator.classes, request)
-    with only_writer(out / (".lock" if part.n == 1 else f".lock-{part.i}-of-{part.n}")):
-        with only_writer(out / ".lock-request", wait=60):  # parts may begin at the same time
-            _claim(out, plan, part, force=force)
+    _refuse_foreign(out)
+    with only_writers(out, part):
+        _claim(out, plan, part, force=force)
         work = _write_shards if plan.sharded else _write_files
         made = work(generator, plan, out, part, advance)
-        if sheet and part.i == 0 and not (out / SHEET).exists():
-            picture = make_sheet(generator, request)
+        if sheet and part.i == 0 and not is_there(out / SHEET):
+            picture = make_sheet(generator, plan)
             write_bytes(out / SHEET, encode_png(picture, {"Comment": NOTICE}))
         # Written last: it says that all is there.
         write_lines(out / plan.manifest_name(part), plan.manifest(*request.positions(part)))
+        if part.n == 1:
+            _unlink(out, "manifest-*-of-*.jsonl")
     return made
+
+
+@contextlib.contextmanager
+def only_writers(out: Path, part: Part) -> Iterator[None]:
+    """Hold a folder for a part, which others of the same parts may share, or for the whole, alone.
+
+    Raises
+    ------
+    ScanganError
+        Another command writes something that does not go with it.
+    """
+    own = LOCK if part.n == 1 else f"{LOCK}-{part.i}-of-{part.n}"
+    with contextlib.ExitStack() as held:
+        with only_writer(out / f"{LOCK}-gate", wait=60):  # who comes at the same time waits here
+            for other in sorted(out.glob(f"{LOCK}*")):
+                name = other.name
+                shared = part.n > 1 and name.endswith(f"-of-{part.n}")
+                if not (shared or name.endswith(("-gate", "-holder")) or name == own):
+                    with only_writer(other):  # nobody does
+                        pass
+            held.enter_context(only_writer(out / own))
+        yield
 
 
 def _write_files(
@@ -90,6 +115,7 @@ def _write_files(
         files = [f"{out}/{plan.file_name(which, index)}" for index in span.indices]
         missing = [not is_there(file) for file in files]
         if any(missing):
+            _not_whole(out, plan, part)
             images = generator.make([span], request.draw)
             for i in np.flatnonzero(missing):
                 write_bytes(files[i], encode(which, images[i], span.start + int(i)))
@@ -134,6 +160,7 @@ def _write_shards(
             if is_there(path):
                 advance(end - start)
                 continue
+            _not_whole(out, plan, part)
             for span in request.between(start, end, generator.batch):
                 yield path, span
 
@@ -164,21 +191,23 @@ def is_there(path: str | Path) -> bool:
         return False
 
 
-def make_sheet(generator: ScanGenerator, request: Request) -> Images:
+def _not_whole(out: Path, plan: Plan, part: Part) -> None:
+    """Take back the word that all is there."""
+    for name in (MANIFEST, plan.manifest_name(part)):
+        (out / name).unlink(missing_ok=True)
+
+
+def make_sheet(generator: ScanGenerator, plan: Plan) -> Images:
     """Lay out the first scans of each class as a contact sheet: uint8 [H, W]."""
-    rows = []
-    for span in request.spans:
-        few = Span(span.number, span.start, min(span.count, ON_SHEET))
-        images = np.concatenate(
-            [generator.make([one], request.draw) for one in _singly(few, generator.batch)]
-        )
-        rows.append((folder_name(generator.classes, span.number), images))
-    return contact_sheet(rows, f"synthetic scans, seed {request.draw.seed}")
-
-
-def _singly(span: Span, most: int) -> Iterable[Span]:
-    for start in range(span.start, span.start + span.count, most):
-        yield Span(span.number, start, min(most, span.start + span.count - start))
+    draw, rows = plan.request.draw, []
+    for span, folder in zip(plan.request.spans, plan.folders, strict=True):
+        ends = range(span.start, span.start + min(span.count, ON_SHEET))
+        few = [
+            Span(span.number, start, min(generator.batch, ends.stop - start))
+            for start in ends[:: generator.batch]
+        ]
+        rows.append((folder, np.concatenate([generator.make([one], draw) for one in few])))
+    return contact_sheet(rows, f"synthetic scans, seed {draw.seed}")
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -187,45 +216,59 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         file.writelines(lines)
 
 
-def _claim(out: Path, plan: Plan, part: Part, *, force: bool) -> None:
-    """Mark the folder as this request's, or refuse it with the difference."""
+def _refuse_foreign(out: Path) -> None:
+    """Refuse what is no folder, or a folder with something in it that is not from gen-scans."""
     if out.exists() and not out.is_dir():
         raise GenerationError(f"{out} is a file; choose another --out")
-    file = out / REQUEST
-    if file.exists():
-        before = Plan.read(out)
-        difference = plan.difference(before)
-        if difference and not (force and part.n == 1):
-            advice = "" if part.n > 1 else ", or --force to replace them"
-            raise GenerationError(
-                f"{out} holds the scans of another request ({difference}); "
-                f"choose another --out{advice}"
-            )
-        if force:
-            _remove(out, before, part)
-        if not difference and not force:
-            return
-    elif out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+    if not out.exists() or (out / REQUEST).exists():
+        return
+    if any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise GenerationError(f"{out} is not empty and not from gen-scans; choose another --out")
+
+
+def claim_new(out: Path, plan: Plan) -> None:
+    """Mark an empty folder as this request's."""
+    _refuse_foreign(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(file, plan.to_dict())
+    write_json(out / REQUEST, plan.to_dict())
+
+
+def _claim(out: Path, plan: Plan, part: Part, *, force: bool) -> None:
+    """Mark the folder as this request's, or refuse it with the difference."""
+    if not (out / REQUEST).exists():
+        claim_new(out, plan)
+        return
+    before = Plan.read(out)
+    difference = plan.difference(before)
+    if difference and not (force and part.n == 1):
+        advice = "" if part.n > 1 else ", or --force to replace them"
+        raise GenerationError(
+            f"{out} holds the scans of another request ({difference}); choose another --out{advice}"
+        )
+    if force:
+        _remove(out, before, part)
+    if difference:
+        write_json(out / REQUEST, plan.to_dict())
 
 
 def _remove(out: Path, plan: Plan, part: Part) -> None:
-    """Remove what gen-scans wrote, and nothing else; of a part, its own files."""
-    if part.n > 1:
-        (out / plan.manifest_name(part)).unlink(missing_ok=True)
-        for name in plan.files(*plan.request.positions(part)):
-            (out / name).unlink(missing_ok=True)
-        return
+    """Remove the scans of a request, and nothing else; of a part, its own."""
+    links = [name for name in plan.folders if (out / name).is_symlink()]
+    if links:
+        raise GenerationError(f"{out / links[0]} is a link; remove it, or choose another --out")
     # What says that all is there goes first: a removal that is stopped must not look whole.
-    for name in (MANIFEST, SHEET):
+    _not_whole(out, plan, part)
+    if part.i == 0:
+        (out / SHEET).unlink(missing_ok=True)
+    for name in plan.files(*plan.request.positions(part)):
         (out / name).unlink(missing_ok=True)
-    for folder in (out, *(out / name for name in plan.folders)):
-        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-            for entry in entries:
-                if is_ours(entry.name) and entry.name != REQUEST:
-                    Path(entry.path).unlink(missing_ok=True)
-        if folder != out:
+    if part.n == 1:
+        _unlink(out, "manifest-*-of-*.jsonl")
+        for name in plan.folders:
             with contextlib.suppress(OSError):  # not empty: something else is in it
-                folder.rmdir()
+                (out / name).rmdir()
+
+
+def _unlink(folder: Path, pattern: str) -> None:
+    for path in folder.glob(pattern):
+        path.unlink(missing_ok=True)

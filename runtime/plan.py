@@ -15,6 +15,7 @@ FORMAT_VERSION = 2
 REQUEST, MANIFEST, SHEET = "request.json", "manifest.jsonl", "sheet.png"
 SUFFIXES = {"png": ".png", "dicom": ".dcm", "tar": ".tar", "npz": ".npz"}
 UNNAMED = "scan"  # folder of a model without classes
+LONGEST = 200  # bytes of a folder's name; file systems take 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,10 @@ class Plan:
         """The plan of a request to the model with these classes."""
         numbers = [span.number for span in request.spans]
         names = tuple(None if n is None else classes[n] for n in numbers)
-        return cls(model, request, names, tuple(folder_name(classes, n) for n in numbers))
+        folders = folder_names(classes)
+        return cls(
+            model, request, names, tuple(UNNAMED if n is None else folders[n] for n in numbers)
+        )
 
     @property
     def sharded(self) -> bool:
@@ -142,22 +146,27 @@ class Plan:
         try:
             told = json.loads(file.read_text(encoding="utf-8"))
             if told["format_version"] != FORMAT_VERSION:
-                raise GenerationError(
+                raise _Other(
                     f"{file} is of version {told['format_version']}, not {FORMAT_VERSION}: it is of "
                     f"another scangan; choose another folder"
                 )
             spans = tuple(Span(c["number"], c["start"], c["count"]) for c in told["classes"])
             draw = Draw(told["seed"], told["truncation"], told["paired"])
             size = told["shard_size"] or 1
+            folders = tuple(str(c["folder"]) for c in told["classes"])
+            if any(name != _safe(name) or not name for name in folders):
+                raise ValueError("a folder of a class is no plain name")
             return cls(
                 told["model"],
                 Request(spans=spans, draw=draw, format=told["format"], shard_size=size),
                 tuple(c["class"] for c in told["classes"]),
-                tuple(str(c["folder"]) for c in told["classes"]),
+                folders,
             )
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise GenerationError(f"{folder} holds no scans of gen-scans") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except _Other:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError, GenerationError) as error:
             raise GenerationError(f"{file} is damaged; choose another folder") from error
 
     def difference(self, before: "Plan") -> str:
@@ -169,7 +178,10 @@ class Plan:
                 f"{_range(span)} of {name}" if name is not None else _range(span)
                 for name, span in zip(plan.names, plan.request.spans, strict=True)
             )
-        return "; ".join(f"{key} {old[key]} -> {new[key]}" for key in new if old[key] != new[key])
+        found = [f"{key} {old[key]} -> {new[key]}" for key in new if old[key] != new[key]]
+        if not found and self.folders != before.folders:
+            found = [f"folders {', '.join(before.folders)} -> {', '.join(self.folders)}"]
+        return "; ".join(found)
 
 
 class RecordText:
@@ -184,15 +196,29 @@ class RecordText:
         return f'{self._before}"index": {index},{self._after}'
 
 
-def folder_name(classes: tuple[str, ...], number: int | None) -> str:
-    """Folder of a class: its name, with what some file system refuses replaced."""
-    if number is None:
-        return UNNAMED
+class _Other(GenerationError):
+    """Of another version, which is not damaged."""
+
+
+def folder_names(classes: tuple[str, ...]) -> list[str]:
+    """Folders of the classes: their names, with what some file system refuses replaced.
+
+    No two are the same, whatever the classes are called, nor on a file system that minds no capitals.
+    """
     names = [_safe(name) for name in classes]
-    own = names[number]
-    # Two names that became one, or one on a file system that minds no capitals, are told apart.
-    alone = [name.lower() for name in names].count(own.lower()) == 1
-    return own if own and alone else f"{own}_{number}"
+    lower = [name.lower() for name in names]
+    plain = [name != "" and lower.count(name.lower()) == 1 and not is_ours(name) for name in names]
+    taken = {name.lower() for name, alone in zip(names, plain, strict=True) if alone}
+    folders = []
+    for number, (name, alone) in enumerate(zip(names, plain, strict=True)):
+        own = name
+        if not alone:
+            own = f"{name}_{number}"
+            while own.lower() in taken:
+                own += "_"
+            taken.add(own.lower())
+        folders.append(own)
+    return folders
 
 
 def is_ours(name: str) -> bool:
@@ -202,7 +228,8 @@ def is_ours(name: str) -> bool:
 
 
 def _safe(name: str) -> str:
-    return "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in name).strip(". ")
+    plain = "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in name)
+    return plain.encode()[:LONGEST].decode(errors="ignore").strip(". ")
 
 
 def _range(span: Span) -> str:

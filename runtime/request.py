@@ -44,7 +44,7 @@ class Part:
     def parse(cls, text: str) -> "Part":
         """Read ``i/n``."""
         i, slash, n = text.partition("/")
-        if not (slash and i.strip().isdecimal() and n.strip().isdecimal()):
+        if not (slash and i.isdecimal() and n.isdecimal() and len(i + n) < 30):
             raise GenerationError(
                 f"--shard {text} is no part; for the first of eight: --shard 0/8", exit_code=USAGE
             )
@@ -84,11 +84,11 @@ class Request:
                 exit_code=USAGE,
             )
         for span in self.spans:
-            if span.start < 0:
+            if not 0 <= span.start <= LARGEST_INDEX:
                 raise GenerationError(
-                    f"--start {span.start} is out of range; it takes 0 or more", exit_code=USAGE
+                    f"--start {span.start} is out of range; it takes 0 to 2^63 - 1", exit_code=USAGE
                 )
-            if span.count < 1 or span.start + span.count > LARGEST_INDEX:
+            if not 1 <= span.count <= LARGEST_INDEX or span.start + span.count - 1 > LARGEST_INDEX:
                 raise GenerationError(
                     f"--count {span.count} is out of range; it takes 1 or more", exit_code=USAGE
                 )

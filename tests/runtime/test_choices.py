@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 import shutil
 
 import cv2
@@ -63,10 +64,48 @@ def test_a_mismatch_of_classes_shows_both_lists(scans):
 def test_no_dataset(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "dataset.json").write_text("{")
-    for folder, says in ((tmp_path / "no", "is no folder"), (tmp_path / "empty", "no scans"),
+    for folder, says in ((tmp_path / "no", "is no folder"), (tmp_path / "empty", "no folders of classes"),
                          (tmp_path, "damaged")):  # fmt: skip
         with pytest.raises(GenerationError, match=says):
             class_counts(folder)
+
+
+def test_scans_are_counted_as_they_lie(tmp_path):
+    """Below folders and links to them, with no ending if they are DICOM; nothing empty or hidden."""
+    folder = tmp_path / "scans" / "a"
+    (folder / "deep").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    dicom = b"\0" * 128 + b"DICM"
+    for name in ("1.png", "2.nii.gz", "deep/3.JPG", ".hidden/no.png", ".no.png"):
+        (folder / name).write_bytes(b"x")
+    for name, data in (("4", dicom), ("no", b"text"), ("no.png", b""), ("no.tar.gz", b"x")):
+        (folder / name).write_bytes(data)
+    (tmp_path / "elsewhere/5.png").write_bytes(b"x")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (folder / "circle").symlink_to(folder)
+    assert class_counts(tmp_path / "scans") == {"a": 5}
+
+
+def test_a_folder_that_cannot_be_read_is_not_empty(scans, monkeypatch):
+    import os
+
+    walk = os.walk
+
+    def refused(path, *args, **kwargs):
+        kwargs["onerror"](PermissionError(13, "denied", str(path)))
+        return walk(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "walk", refused)
+    with pytest.raises(PermissionError):
+        class_counts(scans)
+
+
+def test_a_split_dataset_names_its_part(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/dataset.json").write_text("{}")
+    with pytest.raises(GenerationError, match=r"its part to train on: .*train"):
+        class_counts(tmp_path)
 
 
 def test_balance_tops_up(command, tiny_acgan, scans, tmp_path):
@@ -135,6 +174,50 @@ def test_a_stream_without_an_end_is_lazy(tiny_dcgan, tiny_acgan):
     assert one[1] == "dog"
 
 
+def test_small_integers_of_numpy_do_not_overflow(tiny_acgan):
+    generator = ScanGenerator(tiny_acgan)
+    got = generator.sample(np.uint8(200), 0, start=np.uint8(200))
+    assert np.array_equal(got, generator.sample(200, 0, start=200))
+    assert np.array_equal(
+        generator.from_latents(Draw(0).latents(1, range(3), 10), np.int8(1)), generator.sample(3, 1)
+    )
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda g: g.sample(1.5, 0),
+        lambda g: g.sample(1, 1.7),
+        lambda g: g.sample(1, 0, seed=1.5),
+        lambda g: g.sample(1, 0, start=-1),
+        lambda g: g.stream(start=-5),
+        lambda g: g.stream(start=2**63),
+        lambda g: g.stream(-1),
+        lambda g: g.from_latents(np.zeros((1, 10), np.float32)),
+        lambda g: g.from_latents(np.zeros((1, 10), np.float32), -1),
+        lambda g: g.from_latents(np.zeros((1, 9), np.float32), 0),
+    ],
+)
+def test_what_python_may_not_ask_for(tiny_acgan, call):
+    with pytest.raises(GenerationError):
+        call(ScanGenerator(tiny_acgan))
+
+
+def test_another_process_opens_the_model_again(tiny_acgan):
+    generator = ScanGenerator(tiny_acgan, batch=3, threads=1)
+    again = pickle.loads(pickle.dumps(generator))
+    assert (again.batch, again.threads, again.sha256) == (3, 1, generator.sha256)
+    assert np.array_equal(again.sample(4, 1), generator.sample(4, 1))
+
+
+def test_a_bundled_name_is_the_bundled_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "brain-mri-64").mkdir()
+    assert ScanGenerator("brain-mri-64").card.size == 64
+    with pytest.raises(GenerationError, match="is no file"):
+        ScanGenerator("./brain-mri-64")
+
+
 def test_threads_may_share_a_generator(tiny_acgan):
     from concurrent.futures import ThreadPoolExecutor
 
@@ -199,12 +282,16 @@ def test_a_strip_begins_and_ends_with_the_scans_themselves(tiny_acgan):
 
 def test_the_command_of_a_strip(command, tiny_acgan, tmp_path):
     done = command("runtime", "--model", tiny_acgan, "--interpolate", "0:3", cwd=tmp_path)
-    assert done.stdout == "a strip of 8 synthetic scans: tiny-0-to-3-seed0.png\n"
-    assert cv2.imread(str(tmp_path / "tiny-0-to-3-seed0.png")) is not None
+    assert done.stdout == "a strip of 8 synthetic scans: tiny-strip-seed0.png\n"
+    assert cv2.imread(str(tmp_path / "tiny-strip-seed0.png")) is not None
     done = command(
         "runtime", "--model", tiny_acgan, "--interpolate", "0:3", "--out", "x", cwd=tmp_path
     )
-    assert done.returncode == 2 and "--out x.png" in done.stderr
+    assert done.returncode == 2 and "x is no name for one" in done.stderr
+    before = (tmp_path / "tiny-strip-seed0.png").read_bytes()
+    done = command("runtime", "--model", tiny_acgan, "--interpolate", "0:4", cwd=tmp_path)
+    assert done.returncode == 2 and "is there already" in done.stderr
+    assert (tmp_path / "tiny-strip-seed0.png").read_bytes() == before
 
 
 def test_devices():

@@ -140,9 +140,10 @@ def test_works_without_a_standard_output(tiny_acgan, tmp_path):
 
 
 def test_two_at_once_into_one_folder_are_refused(command, tiny_acgan, tmp_path):
-    from scangan.runtime.files import only_writer
+    from scangan.runtime.output import only_writers
+    from scangan.runtime.request import Part
 
-    with only_writer(tmp_path / "out/.lock"):
+    with only_writers(tmp_path / "out", Part()):
         done = command("runtime", "--model", tiny_acgan, "--out", tmp_path / "out")
     assert done.returncode == 1
     assert f"another command (process {os.getpid()} on " in done.stderr

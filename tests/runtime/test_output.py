@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from scangan.runtime import GenerationError
 from scangan.runtime.latents import Draw
-from scangan.runtime.plan import Plan, folder_name, is_ours
+from scangan.runtime.plan import Plan, folder_names, is_ours
 from scangan.runtime.request import FORMATS, Part, Request, Span
 
 
 def _folders(*classes):
-    return [folder_name(classes, i) for i in range(len(classes))]
+    return folder_names(classes)
 
 
 def test_folders_are_the_classes_names():
@@ -21,9 +21,18 @@ def test_folders_are_the_classes_names():
 
 
 def test_no_class_can_leave_the_folder_or_meet_another():
-    folders = _folders("../up", "a/b", "a_b", "Dog", "dog", "..", "")
-    assert len({f.lower() for f in folders}) == 7
-    assert all("/" not in f and f.strip(".") for f in folders)
+    names = ("../up", "a/b", "a_b", "a_b_1", "A_B_2", "Dog", "dog", "..", "", "_7", "request.json",
+             "sheet.png", "scans-000001.tar", "Ä" * 200, "Ä" * 201)  # fmt: skip
+    folders = _folders(*names)
+    assert len({f.lower() for f in folders}) == len(names)
+    assert all("/" not in f and f.strip(".") and not is_ours(f) for f in folders)
+    assert all(len(f.encode()) <= 210 for f in folders)
+
+
+@given(st.lists(st.text(max_size=5), unique=True, max_size=8))
+def test_no_two_classes_share_a_folder(names):
+    folders = _folders(*names)
+    assert len({folder.lower() for folder in folders}) == len(names)
 
 
 requests = st.builds(
@@ -95,7 +104,18 @@ def test_a_damaged_request_is_one_line(tmp_path, text):
         Plan.read(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "3", "8/8", "-1/8", "1/0", "a/b", "1/2/3", "1.0/2"])
+@pytest.mark.parametrize("folder", ["../up", "", ".", "a/b", "/etc", "a\\b"])
+def test_a_request_that_leads_elsewhere_is_refused(tmp_path, folder):
+    plan = Plan.of("ab" * 32, ("a",), Request(spans=(Span(0, 0, 1),))).to_dict()
+    plan["classes"][0]["folder"] = folder
+    (tmp_path / "request.json").write_text(json.dumps(plan))
+    with pytest.raises(GenerationError, match="damaged"):
+        Plan.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "3", "8/8", "0/" + "9" * 5000, "-1/8", "1/0", "a/b", "1/2/3", "1.0/2"]
+)
 def test_a_part_that_cannot_be(text):
     with pytest.raises(GenerationError, match="--shard"):
         Part.parse(text)

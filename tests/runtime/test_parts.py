@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import random
 import shutil
 import signal
@@ -12,10 +13,10 @@ import time
 import pytest
 from conftest import folder_bytes
 
-from scangan.runtime import GenerationError, ScanGenerator
+from scangan.runtime import GenerationError, ScanganError, ScanGenerator
 from scangan.runtime.latents import Draw
 from scangan.runtime.merge import merge
-from scangan.runtime.output import write_scans
+from scangan.runtime.output import only_writers, write_scans
 from scangan.runtime.request import FORMATS, Part, Request, Span
 
 SPANS = Span(0, 5, 13), Span(2, 5, 8)
@@ -187,6 +188,115 @@ def test_force_replaces_what_is_ours_and_nothing_else(generator, tmp_path):
     left = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
     assert left == ["cat/7.png", "cat/notes.txt", "manifest.jsonl", "request.json",
                     *(f"scans-{k:06d}.tar" for k in range(6)), "sheet.png"]  # fmt: skip
+
+
+def test_force_leaves_names_like_ours(generator, tmp_path):
+    out = tmp_path / "out"
+    write_scans(generator, _request("png"), out)
+    mine = [out / "999999999.dcm", out / "cat/123456789.png"]
+    for path in mine:
+        path.write_text("mine")
+    write_scans(generator, Request(spans=SPANS), out, force=True)
+    assert all(path.read_text() == "mine" for path in mine)
+    (tmp_path / "real").mkdir()
+    (out / "2").rename(tmp_path / "moved")
+    (out / "2").symlink_to(tmp_path / "real")
+    with pytest.raises(GenerationError, match="is a link"):
+        write_scans(generator, _request("png"), out, force=True)
+
+
+def test_what_hides_in_a_foreign_folder_stays(generator, tmp_path):
+    for name in (".lock", ".lock-holder", "code.py"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(GenerationError, match="not empty and not from gen-scans"):
+        write_scans(generator, _request("png"), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", ".lock-holder", "code.py"]
+
+
+def test_who_may_write_at_the_same_time(tmp_path):
+    def may(part):
+        try:
+            with only_writers(tmp_path, part):
+                return True
+        except ScanganError as error:
+            assert f"process {os.getpid()}" in str(error)
+            return False
+
+    with only_writers(tmp_path, Part(0, 3)):
+        assert [may(p) for p in (Part(1, 3), Part(0, 3), Part(0, 2), Part())] == [
+            True, False, False, False,
+        ]  # fmt: skip
+    with only_writers(tmp_path, Part()):
+        assert not may(Part(1, 3)) and not may(Part())
+    assert may(Part()) and list(tmp_path.glob(".gen*")) == []
+
+
+def test_what_is_made_again_is_not_whole_meanwhile(generator, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    write_scans(generator, _request("png"), out)
+    (out / "cat/000000007.png").unlink()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    for part, force in ((Part(), False), (Part(1, 2), True)):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(generator, "make", killed)
+            write_scans(generator, _request("png"), out, part=part, force=force)
+        assert not (out / "manifest.jsonl").exists()
+        write_scans(generator, _request("png"), out)
+    assert not list(out.glob("manifest-*"))
+
+
+def test_merging_into_a_folder_of_somebodys(generator, tmp_path):
+    for i in range(2):
+        _make(generator, "png", tmp_path / "parts", i, 2)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "manifest.jsonl").write_text("mine")
+    with pytest.raises(GenerationError, match="not empty and not from gen-scans"):
+        merge([tmp_path / "parts"], mine)
+    assert [p.read_text() for p in mine.iterdir()] == ["mine"]
+
+
+def test_merging_says_first_whose_it_is(generator, whole, tmp_path, monkeypatch):
+    for i in range(2):
+        _make(generator, "png", tmp_path / "parts", i, 2)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+
+        def killed(*_):
+            raise KeyboardInterrupt
+
+        patch.setattr("scangan.runtime.merge._bring", killed)
+        merge([tmp_path / "parts"], tmp_path / "all")
+    assert (tmp_path / "all/request.json").exists()
+    other = tmp_path / "other"
+    for i in range(2):
+        write_scans(generator, Request(spans=SPANS), other, part=Part(i, 2))
+    with pytest.raises(GenerationError, match="another request"):
+        merge([other], tmp_path / "all")
+    merge([tmp_path / "parts"], tmp_path / "all")
+    assert folder_bytes(tmp_path / "all") == folder_bytes(whole["png"])
+
+
+def test_links_are_not_needed(generator, whole, tmp_path, monkeypatch):
+    for i in range(2):
+        _make(generator, "tar", tmp_path / "parts", i, 2)
+
+    def no(*_):
+        raise OSError(1, "no links here")
+
+    monkeypatch.setattr("os.link", no)
+    merge([tmp_path / "parts"], tmp_path / "all")
+    assert folder_bytes(tmp_path / "all") == folder_bytes(whole["tar"])
+
+
+def test_dicom_of_a_scan_is_the_same_whatever_else_was_asked_for(generator, tmp_path):
+    for name, spans in (("all", [0, 1, 2]), ("one", [2])):
+        request = Request(spans=tuple(Span(n, 0, 1) for n in spans), format="dicom")
+        write_scans(generator, request, tmp_path / name)
+    a, b = (tmp_path / name / "2/000000000.dcm" for name in ("all", "one"))
+    assert a.read_bytes() == b.read_bytes()
 
 
 def test_a_folder_that_vanishes_is_one_line(tiny_acgan, tmp_path):

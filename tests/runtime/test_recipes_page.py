@@ -22,8 +22,6 @@ REAL = {"2": 6, "cat": 3, "dog": 2}  # as folders are sorted; the model's order 
 NUMBER = {"cat": 0, "dog": 1, "2": 2}
 COUNT, SHARD = 40, 5  # instead of thousands
 
-pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="the page is not installed")
-
 
 def _sections():
     """Text under each heading."""
@@ -174,7 +172,8 @@ def keras(monkeypatch, tmp_path):
 
 
 def test_keras_mixes_real_and_synthetic_scans(here, keras):
-    data = _run_snippet("Keras")["data"]
+    space = _run_snippet("Keras")
+    data = space["data"]
     batches = [data[i] for i in range(len(data))]
     assert all(len(y) == 32 for _, y in batches[:-1]) and 1 <= len(batches[-1][1]) <= 32
     assert batches[0][0].shape == (32, 32, 32, 1)
@@ -189,14 +188,17 @@ def test_keras_mixes_real_and_synthetic_scans(here, keras):
         synthetic = {(image.tobytes(), name) for image in generator.sample(1000 - real, name)}
         assert synthetic <= seen
         assert len({pair for pair in seen if pair[1] == name} - synthetic) == real
-    before = data.order.copy()
 
+    real = space["load_dataset"]("prepared")
+    few = space["RealAndSynthetic"](real, "acgan.onnx", target=4, batch=4)
+    assert np.bincount(few.y).tolist() == [6, 4, 4] and len(few) == 4  # none is taken away
+    before = few.order.copy()
     model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer="sgd", loss=loss)
-    history = model.fit(data, epochs=1, verbose=0).history
+    history = model.fit(few, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
-    assert not np.array_equal(data.order, before)  # another order in the next epoch
+    assert not np.array_equal(few.order, before)  # another order in every epoch
 
 
 def test_image_folder_numbers_both_alike(here):
@@ -210,8 +212,8 @@ def test_image_folder_numbers_both_alike(here):
         labels += numbers.tolist()
     assert Counter(labels) == {0: 6, 1: 6, 2: 6}
     first = np.asarray(space["more"][0][0])[0].reshape(32, 2, 32, 2).mean((1, 3))
-    want = ScanGenerator("acgan.onnx").sample(1, "cat")[0] / 127.5 - 1
-    assert np.abs(first - want).mean() < 0.1  # enlarged, and still that scan
+    want = ScanGenerator("acgan.onnx").sample(1, "cat")[0]
+    assert np.corrcoef(first.ravel(), want.ravel())[0, 1] > 0.7  # enlarged, and still that scan
 
 
 def test_webdataset_reads_the_shards(here, made):
@@ -259,25 +261,25 @@ def test_monai_reads_what_the_manifest_lists(here):
 
 @pytest.mark.skipif(not shutil.which("xargs"), reason="no xargs")
 def test_parts_made_in_three_ways_are_one_whole(place):
-    """Parts 0 to 2 by xargs, 3 to 5 as SLURM would start them, 6 and 7 as Kubernetes would."""
+    """Of four instead of eight: two by xargs, one as SLURM would start it, one as Kubernetes."""
     title = "Many at once"
     (xargs, sbatch), (slurm,), (job,) = (_fenced(title, kind) for kind in ("sh", "bash", "yaml"))
     assert "--array=0-7" in slurm and "completions: 8" in job and "sbatch" in sbatch
     pod = re.search(r"command: \[sh, -c, '(.*)'\]", job)[1]
     xargs, merging = xargs.splitlines()
     assert merging in sbatch
-    smaller = [re.sub(r"--count \d+", "--count 3000", text) for text in (xargs, slurm, pod)]
-    xargs, slurm, pod = smaller
+    xargs, slurm, pod = (
+        re.sub(r"--count \d+", "--count 1500", text).replace("/8", "/4")
+        for text in (xargs, slurm, pod)
+    )
     folder = place / "parts"
     folder.mkdir()
     shutil.copy(place / "acgan.onnx", folder)
 
-    _shell(xargs.replace("seq 0 7", "seq 0 2"), folder)
-    for i in (3, 4, 5):
-        _shell(slurm, folder, SLURM_ARRAY_TASK_ID=str(i))
-    for i in (6, 7):
-        _shell(pod, folder, JOB_COMPLETION_INDEX=str(i))
-    assert len(list((folder / "big").glob("manifest-*-of-8.jsonl"))) == 8
-    assert "9000 synthetic scans, all there once" in _shell(merging, folder)
+    _shell(xargs.replace("seq 0 7", "seq 0 1"), folder)
+    _shell(slurm, folder, SLURM_ARRAY_TASK_ID="2")
+    _shell(pod, folder, JOB_COMPLETION_INDEX="3")
+    assert len(list((folder / "big").glob("manifest-*-of-4.jsonl"))) == 4
+    assert "4500 synthetic scans, all there once" in _shell(merging, folder)
     _shell(re.sub(r'--shard "\S+"', "", slurm).replace("--out big", "--out whole"), folder)
     assert folder_bytes(folder / "big") == folder_bytes(folder / "whole")
