@@ -33,8 +33,8 @@ check-web: .venv-dev/.installed
 	$(DEV)/python -m pytest tests/export/test_web.py
 
 check-edge: .venv-dev/.installed
-	tools/arm64_root.sh build/arm64
-	$(DEV)/python -m pytest -v tests/export/test_edge.py
+	tools/arm64_root.sh .arm64
+	SCANGAN_EDGE=1 $(DEV)/python -m pytest -v tests/export/test_edge.py
 
 bench: .venv-dev/.installed
 	$(DEV)/python -m pytest benchmarks --benchmark-enable --benchmark-only \

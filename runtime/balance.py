@@ -9,8 +9,11 @@ from pathlib import Path
 from scangan.runtime.errors import USAGE, GenerationError
 from scangan.runtime.latents import LARGEST_INDEX
 
-# Endings of files that are scans; a file without an ending may be a DICOM, which says so.
-SCANS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom", ".nii", ".nii.gz")
+# Endings of files that are scans; another may be a DICOM, which says so: its name may be a UID.
+SCANS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp"),
+    *(".dcm", ".dicom", ".ima", ".nii", ".nii.gz"),
+)
 DICM = slice(128, 132)
 
 
@@ -60,8 +63,8 @@ def _scans_below(folder: Path) -> int:
 
 
 def _is_scan(file: Path) -> bool:
-    if file.suffix:
-        return file.name.lower().endswith(SCANS) and file.stat().st_size > 0
+    if file.name.lower().endswith(SCANS):
+        return file.stat().st_size > 0
     with file.open("rb") as opened:
         return opened.read(DICM.stop)[DICM] == b"DICM"
 

@@ -133,7 +133,7 @@ def _generate(given: dict[str, Any]) -> None:
     from scangan.runtime.plan import SHEET
     from scangan.runtime.request import SHARD_SIZE, Part, Request
 
-    part = Part.parse(given["shard"]) if given["shard"] else Part()
+    part = Part() if given["shard"] is None else Part.parse(given["shard"])
     generator = _open(given, given["batch"])
     request = Request(
         spans=_spans(generator, given),
@@ -205,9 +205,11 @@ def _info(given: dict[str, Any]) -> None:
     from scangan.runtime.catalog import open_model
     from scangan.runtime.devices import CPU, Device
 
-    precision = "fp32" if given["precision"] == "auto" else given["precision"]
     file = open_model(
-        given["model"], Device("cpu", CPU), precision, allow_modified=given["allow_modified"]
+        given["model"],
+        Device("cpu", CPU),
+        given["precision"],
+        allow_modified=given["allow_modified"],
     )
     for line in [file.card.to_json()] if given["as_json"] else card_table(file).splitlines():
         say(line)
@@ -310,7 +312,7 @@ def _how(generator: "ScanGenerator", given: dict[str, Any]) -> str:
     why = f" ({generator.device.why})" if generator.device.why else ""
     threads = f"{generator.threads} thread{'s' if generator.threads > 1 else ''}"
     everything = ""
-    if generator.classes and not given["classes"] and not given["balance"]:
+    if generator.classes and not (given["classes"] or given["balance"] or given["benchmark"]):
         everything = f"; no --class, so all {len(generator.classes)}"
     return f"{generator.file.path.name} on {generator.device.name}{why}, {threads}{everything}"
 

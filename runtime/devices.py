@@ -110,11 +110,22 @@ def import_onnxruntime() -> Any:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
-    except ModuleNotFoundError as error:  # not ImportError: Ctrl-C in the middle of it raises that
+    except ModuleNotFoundError as error:
         raise GenerationError(
             "onnxruntime is not installed; type: pip install 'scangan[cpu]' "
             "(or 'scangan[gpu]' for an NVIDIA GPU)"
         ) from error
+    except ImportError as error:  # of a library that is missing, or of Ctrl-C in the middle of it
+        if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise GenerationError(
+            f"onnxruntime is installed but does not load ({error}); install it anew"
+        ) from error
+    if not hasattr(onnxruntime, "InferenceSession"):
+        raise GenerationError(
+            "onnxruntime is installed in part only, as when one of two packages is removed; "
+            "uninstall onnxruntime and onnxruntime-gpu, then install one"
+        )
     onnxruntime.disable_telemetry_events()  # where somebody had imported it before
     return onnxruntime
 

@@ -140,12 +140,14 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write one JSON value, indented, beside-and-rename."""
     with written_whole(path) as beside:
-        beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        beside.write_text(
+            json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
+        )
 
 
 def write_jsonl(path: Path, lines: Iterable[dict[str, Any]]) -> None:
     """Write one JSON object a line, beside-and-rename."""
-    with written_whole(path) as beside, beside.open("w", encoding="utf-8") as file:
+    with written_whole(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
         for line in lines:
             # ASCII: a file name need not be UTF-8, and comes through as an escape.
             file.write(json.dumps(line) + "\n")

@@ -3,6 +3,7 @@
 import itertools
 import operator
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
 from types import TracebackType
@@ -20,7 +21,7 @@ from scangan.runtime.request import Span
 from scangan.runtime.session import open_session
 from scangan.runtime.threads import in_order, usable_cpus
 
-PIXELS = {True: 1 << 17, False: 1 << 20}  # a batch, on the CPU or elsewhere: larger is no faster
+CPU_PIXELS, GPU_PIXELS = 1 << 17, 1 << 20  # a batch: larger is no faster
 IN_FLIGHT = 2  # passes on a GPU: it computes one while the other's scans are fetched
 Images = npt.NDArray[np.uint8]
 
@@ -76,12 +77,22 @@ class ScanGenerator:
             raise GenerationError(
                 f"--threads {threads} is out of range; it takes 1 to 1024", exit_code=USAGE
             )
-        self._given = (model, batch, threads, device, precision, allow_modified)
+        self._again = partial(
+            ScanGenerator,
+            model,
+            batch=batch,
+            threads=threads,
+            device=device,
+            precision=precision,
+            allow_modified=allow_modified,
+        )
         self.device = choose_device(device)
         self.file = open_model(model, self.device, precision, allow_modified=allow_modified)
         self.threads = threads or usable_cpus()
         on_cpu = self.device.provider == CPU
-        self.batch = batch or max(1, PIXELS[on_cpu] // self.card.size**2)
+        # Of the size alone: off the CPU, all passes are of this one shape.
+        self._largest = max(1, (CPU_PIXELS if on_cpu else GPU_PIXELS) // self.card.size**2)
+        self.batch = batch or self._largest
         # Passes side by side scale better than threads inside an operator.
         self._session = open_session(self.file.data, threads=1, device=self.device)
         self._turns = BoundedSemaphore(self.threads if on_cpu else IN_FLIGHT)
@@ -191,7 +202,7 @@ class ScanGenerator:
             range(len(self.classes)) if label is None and self.classes else [self._number(label)]
         )
         draw = Draw(seed, truncation, paired)
-        start, count = _checked(start, LARGEST_INDEX + 1 - start if count is None else count)
+        start, count = _checked(start, count)
         # Checked above, at once; what follows is done when the first scan is asked for.
         return self._stream(numbers, draw, start, start + count)
 
@@ -241,17 +252,19 @@ class ScanGenerator:
         return image[:, 0]
 
     def _run_in_one_shape(self, feed: dict[str, npt.NDArray[Any]]) -> Images:
-        """A pass on a GPU: another shape may take another algorithm there, and round otherwise."""
-        count = len(feed["z"])
-        binding = self._session.io_binding()
-        for name, values in feed.items():
-            padded = np.zeros((max(self.batch, count), *values.shape[1:]), values.dtype)
-            padded[:count] = values
-            binding.bind_cpu_input(name, padded)
-        binding.bind_output("image")
-        self._session.run_with_iobinding(binding)
-        image: Images = binding.copy_outputs_to_cpu()[0]
-        return image[:count]
+        """Passes on a GPU: another shape may take another algorithm there, and round otherwise."""
+        made = []
+        for start in range(0, len(feed["z"]), self._largest):
+            binding = self._session.io_binding()
+            for name, values in feed.items():
+                some = values[start : start + self._largest]
+                padded = np.zeros((self._largest, *values.shape[1:]), values.dtype)
+                padded[: len(some)] = some
+                binding.bind_cpu_input(name, padded)
+            binding.bind_output("image")
+            self._session.run_with_iobinding(binding)
+            made.append(binding.copy_outputs_to_cpu()[0][: len(some)])
+        return np.concatenate(made)
 
     def _number(self, label: str | int | None) -> int | None:
         if label is not None:
@@ -263,7 +276,7 @@ class ScanGenerator:
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         """Another process opens the model again."""
-        return _open, self._given
+        return self._again, ()
 
     def __enter__(self) -> "ScanGenerator":
         return self
@@ -277,28 +290,11 @@ class ScanGenerator:
         """Nothing is held open; the session goes with the object."""
 
 
-def _open(
-    model: str | Path,
-    batch: int | None,
-    threads: int | None,
-    device: str,
-    precision: str,
-    allow_modified: bool,
-) -> ScanGenerator:
-    return ScanGenerator(
-        model,
-        batch=batch,
-        threads=threads,
-        device=device,
-        precision=precision,
-        allow_modified=allow_modified,
-    )
-
-
-def _checked(start: int, count: int) -> tuple[int, int]:
-    """Both as Python's own integers, which no sum overflows."""
+def _checked(start: int, count: int | None) -> tuple[int, int]:
+    """Both as Python's own integers, which no sum overflows; no count means all that there are."""
     try:
-        start, count = operator.index(start), operator.index(count)
+        start = operator.index(start)
+        count = LARGEST_INDEX + 1 - start if count is None else operator.index(count)
     except TypeError as error:
         raise GenerationError(f"start and count are whole numbers: {error}") from error
     if count < 0:

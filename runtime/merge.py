@@ -46,6 +46,8 @@ def merge(
             raise GenerationError(
                 f"{folder} is of another request than {folders[0]} ({difference}); leave one out"
             )
+    if folders == [out] and _is_whole(out, plan):
+        return plan  # merged before
     parts = _find_parts(folders)
     for part, folder in parts:
         _check(plan, part, folder)
@@ -65,6 +67,15 @@ def merge(
         for part, _ in parts:
             (out / plan.manifest_name(part)).unlink(missing_ok=True)
     return plan
+
+
+def _is_whole(out: Path, plan: Plan) -> bool:
+    """Whether an earlier merge was done, but perhaps for the manifests of the parts."""
+    if not (out / MANIFEST).exists() or not list(out.glob("manifest-*-of-*.jsonl")):
+        return False
+    for file in out.glob("manifest-*-of-*.jsonl"):
+        file.unlink()
+    return True
 
 
 def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:

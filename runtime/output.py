@@ -68,8 +68,7 @@ def write_scans(
     """
     part, plan = part or Part(), Plan.of(generator.sha256, generator.classes, request)
     _refuse_foreign(out)
-    with only_writers(out, part):
-        _claim(out, plan, part, force=force)
+    with only_writers(out, part, lambda: _claim(out, plan, part, force=force)):
         work = _write_shards if plan.sharded else _write_files
         made = work(generator, plan, out, part, advance)
         if sheet and part.i == 0 and not is_there(out / SHEET):
@@ -83,8 +82,12 @@ def write_scans(
 
 
 @contextlib.contextmanager
-def only_writers(out: Path, part: Part) -> Iterator[None]:
+def only_writers(
+    out: Path, part: Part, claim: Callable[[], object] = lambda: None
+) -> Iterator[None]:
     """Hold a folder for a part, which others of the same parts may share, or for the whole, alone.
+
+    `claim` is called while nobody else can come in.
 
     Raises
     ------
@@ -101,6 +104,7 @@ def only_writers(out: Path, part: Part) -> Iterator[None]:
                     with only_writer(other):  # nobody does
                         pass
             held.enter_context(only_writer(out / own))
+            claim()
         yield
 
 
@@ -126,9 +130,11 @@ def _write_files(
     spans = request.between(*request.positions(part), generator.batch)
     made = 0
     workers = generator.threads if request.total > generator.batch else 0
-    for span, written in in_order(work, spans, workers):
-        made += written
-        advance(span.count)
+    # Closed, that no worker writes on after an error, when the folder is no longer held.
+    with contextlib.closing(in_order(work, spans, workers)) as results:
+        for span, written in results:
+            made += written
+            advance(span.count)
     return made
 
 
@@ -173,13 +179,14 @@ def _write_shards(
         members = (entry.of(image, i) for image, i in zip(images, span.indices, strict=True))
         return b"".join(members)
 
-    made, results = 0, in_order(work, spans(), generator.threads)
-    for path, group in groupby(results, key=lambda result: result[0][0]):
-        with SHARDS[request.format](path, plan) as add:
-            for (_, span), content in group:
-                add(span, content)
-                made += span.count
-                advance(span.count)
+    made = 0
+    with contextlib.closing(in_order(work, spans(), generator.threads)) as results:
+        for path, group in groupby(results, key=lambda result: result[0][0]):
+            with SHARDS[request.format](path, plan) as add:
+                for (_, span), content in group:
+                    add(span, content)
+                    made += span.count
+                    advance(span.count)
     return made
 
 
@@ -212,7 +219,7 @@ def make_sheet(generator: ScanGenerator, plan: Plan) -> Images:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a text file of many lines, whole or not at all."""
-    with written_whole(path) as beside, beside.open("w", encoding="ascii") as file:
+    with written_whole(path) as beside, beside.open("w", encoding="ascii", newline="\n") as file:
         file.writelines(lines)
 
 
@@ -260,8 +267,15 @@ def _remove(out: Path, plan: Plan, part: Part) -> None:
     _not_whole(out, plan, part)
     if part.i == 0:
         (out / SHEET).unlink(missing_ok=True)
-    for name in plan.files(*plan.request.positions(part)):
-        (out / name).unlink(missing_ok=True)
+    first, last = plan.request.positions(part)
+    # What is there is looked at, and not all that could be: a request may be of 10^12 scans.
+    for folder in [""] if plan.sharded else plan.folders:
+        with contextlib.suppress(FileNotFoundError), os.scandir(out / folder) as entries:
+            for entry in entries:
+                whole = entry.name.removeprefix(".").removesuffix(".part")
+                at = plan.position_of(f"{folder}/{whole}" if folder else whole)
+                if at is not None and first <= at < last:
+                    Path(entry.path).unlink(missing_ok=True)
     if part.n == 1:
         _unlink(out, "manifest-*-of-*.jsonl")
         for name in plan.folders:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ REQUEST, MANIFEST, SHEET = "request.json", "manifest.jsonl", "sheet.png"
 SUFFIXES = {"png": ".png", "dicom": ".dcm", "tar": ".tar", "npz": ".npz"}
 UNNAMED = "scan"  # folder of a model without classes
 LONGEST = 200  # bytes of a folder's name; file systems take 255
+DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{d}{i}" for d in ("com", "lpt") for i in range(10)),
+}  # of Windows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +51,11 @@ class Plan:
     def of(cls, model: str, classes: tuple[str, ...], request: Request) -> "Plan":
         """The plan of a request to the model with these classes."""
         numbers = [span.number for span in request.spans]
+        there: set[int | None] = set(range(len(classes))) or {None}
+        if not numbers or len(set(numbers)) < len(numbers) or not there.issuperset(numbers):
+            raise GenerationError(
+                f"a request names each class once, of {sorted(map(str, there))}, not {numbers}"
+            )
         names = tuple(None if n is None else classes[n] for n in numbers)
         folders = folder_names(classes)
         return cls(
@@ -112,6 +125,24 @@ class Plan:
             span = self.position(part.number)
             yield from (self.file_name(span, index) for index in part.indices)
 
+    def position_of(self, file: str) -> int | None:
+        """Where in the order the first scan of a file stands; None if no scan of the plan is in it."""
+        if self.sharded:
+            stem = file.removeprefix("scans-").removesuffix(SUFFIXES[self.request.format])
+            if not (stem.isascii() and stem.isdecimal()) or file != self.shard_name(int(stem)):
+                return None
+            at = int(stem) * self.request.shard_size
+            return at if at < self.request.total else None
+        folder, _, name = file.rpartition("/")
+        stem = name.rpartition(".")[0]
+        if folder not in self.folders or not (stem.isascii() and stem.isdecimal()):
+            return None
+        which, index = self.folders.index(folder), int(stem)
+        span = self.request.spans[which]
+        if index not in span.indices or file != self.file_name(which, index):
+            return None
+        return sum(s.count for s in self.request.spans[:which]) + index - span.start
+
     def manifest_name(self, part: Part) -> str:
         """File of the manifest; that of a part says which."""
         if part.n == 1:
@@ -154,7 +185,7 @@ class Plan:
             draw = Draw(told["seed"], told["truncation"], told["paired"])
             size = told["shard_size"] or 1
             folders = tuple(str(c["folder"]) for c in told["classes"])
-            if any(name != _safe(name) or not name for name in folders):
+            if any(name != _plain(name) or not name for name in folders):
                 raise ValueError("a folder of a class is no plain name")
             return cls(
                 told["model"],
@@ -205,20 +236,30 @@ def folder_names(classes: tuple[str, ...]) -> list[str]:
 
     No two are the same, whatever the classes are called, nor on a file system that minds no capitals.
     """
-    names = [_safe(name) for name in classes]
-    lower = [name.lower() for name in names]
-    plain = [name != "" and lower.count(name.lower()) == 1 and not is_ours(name) for name in names]
-    taken = {name.lower() for name, alone in zip(names, plain, strict=True) if alone}
+    names = [
+        _plain(name).encode()[:LONGEST].decode(errors="ignore").strip(". ") for name in classes
+    ]
+    same = [_as_one(name) for name in names]
+    alone = [
+        one != "" and same.count(one) == 1 and not is_ours(one) and one.split(".")[0] not in DEVICES
+        for one in same
+    ]
+    taken = {one for one, is_alone in zip(same, alone, strict=True) if is_alone}
     folders = []
-    for number, (name, alone) in enumerate(zip(names, plain, strict=True)):
+    for number, (name, is_alone) in enumerate(zip(names, alone, strict=True)):
         own = name
-        if not alone:
-            own = f"{name}_{number}"
-            while own.lower() in taken:
+        if not is_alone:
+            own = f"{name.split('.')[0]}_{number}"
+            while _as_one(own) in taken:
                 own += "_"
-            taken.add(own.lower())
+            taken.add(_as_one(own))
         folders.append(own)
     return folders
+
+
+def _as_one(name: str) -> str:
+    """What some file system takes for the same name: it minds no capitals, or other ways to write é."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def is_ours(name: str) -> bool:
@@ -227,9 +268,9 @@ def is_ours(name: str) -> bool:
     return name in (REQUEST, SHEET) or re.fullmatch(pattern, name) is not None
 
 
-def _safe(name: str) -> str:
+def _plain(name: str) -> str:
     plain = "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in name)
-    return plain.encode()[:LONGEST].decode(errors="ignore").strip(". ")
+    return plain.strip(". ")
 
 
 def _range(span: Span) -> str:

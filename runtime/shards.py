@@ -84,14 +84,14 @@ def npz_shard(path: Path, plan: Plan) -> Iterator[Add]:
     yield lambda span, images: scans.append((span, images))
     counts = [span.count for span, _ in scans]
     numbers = [-1 if span.number is None else span.number for span, _ in scans]
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "images": np.concatenate([images for _, images in scans]),
-        "labels": np.repeat(np.array(numbers, np.int64), counts),
-        "indices": np.concatenate([np.array(span.indices, np.int64) for span, _ in scans]),
-        "about": np.array(json.dumps({"notice": NOTICE, **plan.to_dict()})),
-    }
     with written_whole(path) as beside, beside.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(
+            file,
+            images=np.concatenate([images for _, images in scans]),
+            labels=np.repeat(np.array(numbers, np.int64), counts),
+            indices=np.concatenate([np.array(span.indices, np.int64) for span, _ in scans]),
+            about=np.array(json.dumps({"notice": NOTICE, **plan.to_dict()})),
+        )
 
 
 SHARDS = {"tar": tar_shard, "npz": npz_shard}

@@ -3,7 +3,7 @@
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -41,7 +41,9 @@ def _container_share() -> float:
         return math.inf
 
 
-def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[tuple[T, R]]:
+def in_order(
+    function: Callable[[T], R], items: Iterable[T], workers: int
+) -> Generator[tuple[T, R], None, None]:
     """Apply `function` on `workers` threads; results come in the order of `items`, a few ahead.
 
     Threads, since decoders, kernels and onnxruntime let go of the GIL. Leaving early drops what

@@ -20,13 +20,17 @@ def test_folders_are_the_classes_names():
     assert _folders("glioma", "no tumour (ä)") == ["glioma", "no tumour (ä)"]
 
 
-def test_no_class_can_leave_the_folder_or_meet_another():
+def test_no_class_can_leave_the_folder_or_meet_another(tmp_path):
     names = ("../up", "a/b", "a_b", "a_b_1", "A_B_2", "Dog", "dog", "..", "", "_7", "request.json",
-             "sheet.png", "scans-000001.tar", "Ä" * 200, "Ä" * 201)  # fmt: skip
+             "sheet.png", "scans-000001.tar", "Ä" * 200, "Ä" * 201, "nul", "é", "e\u0301")  # fmt: skip
     folders = _folders(*names)
     assert len({f.lower() for f in folders}) == len(names)
     assert all("/" not in f and f.strip(".") and not is_ours(f) for f in folders)
     assert all(len(f.encode()) <= 210 for f in folders)
+    spans = tuple(Span(i, 0, 1) for i in range(len(names)))
+    plan = Plan.of("ab" * 32, names, Request(spans=spans))
+    (tmp_path / "request.json").write_text(json.dumps(plan.to_dict()))
+    assert Plan.read(tmp_path).folders == tuple(folders)
 
 
 @given(st.lists(st.text(max_size=5), unique=True, max_size=8))
@@ -76,7 +80,19 @@ def test_a_manifest_names_every_scan_and_file_once(request, n):
     places = [(line["file"], line.get("member"), line.get("row")) for line in lines]
     assert len(set(places)) == len(places)
     assert set(plan.files(0, request.total)) == {line["file"] for line in lines}
+    first = {}
+    for at, line in enumerate(lines):
+        first.setdefault(line["file"], at)
+    assert {file: plan.position_of(file) for file in first} == first
+    assert plan.position_of("notes.txt") is plan.position_of("a/notes.png") is None
     assert all(is_ours(name.split("/")[-1]) for name in plan.files(0, request.total))
+
+
+@pytest.mark.parametrize("numbers", [(), (None,), (9,), (-1,), (0, 0)])
+def test_a_request_for_other_classes_than_there_are(numbers):
+    request = Request(spans=tuple(Span(number, 0, 1) for number in numbers))
+    with pytest.raises(GenerationError, match="names each class once"):
+        Plan.of("ab" * 32, ("a", "b"), request)
 
 
 @given(requests, st.floats(0.1, 2.0), st.booleans())
