@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from scangan.runtime.errors import GenerationError
@@ -14,11 +14,7 @@ from scangan.runtime.plan import MANIFEST, REQUEST, SHEET, Plan
 from scangan.runtime.request import Part
 
 
-def merge(
-    folders: Sequence[Path],
-    out: Path,
-    advance: Callable[[int], None] = lambda count: None,
-) -> Plan:
+def merge(folders: Sequence[Path], out: Path) -> Plan:
     """Check that the parts in some folders are all of one request, once each, and join them.
 
     Files are linked where they can be and copied where not; those that are in `out` already stay.
@@ -30,8 +26,6 @@ def merge(
         Outputs of ``gen-scans --shard``; several parts may share one.
     out : Path
         Where to join them; it may be one of the folders.
-    advance : callable
-        Told how many more files are in place.
 
     Raises
     ------
@@ -46,20 +40,15 @@ def merge(
             raise GenerationError(
                 f"{folder} is of another request than {folders[0]} ({difference}); leave one out"
             )
-    if folders == [out] and _is_whole(out, plan):
-        return plan  # merged before
-    parts = _find_parts(folders)
-    for part, folder in parts:
-        _check(plan, part, folder)
-    whole = out not in folders and (out / REQUEST).exists()
-    difference = plan.difference(Plan.read(out)) if whole else ""
-    if difference:
-        raise GenerationError(f"{out} holds another request ({difference}); choose another --out")
-    with only_writers(out, Part()):
-        if out not in folders and not whole:
-            claim_new(out, plan)
+    with only_writers(out, Part()):  # nobody writes a part of it meanwhile
+        if folders == [out] and _is_whole(out):
+            return plan
+        parts = _find_parts(folders)
         for part, folder in parts:
-            _bring(plan, part, folder, out, advance)
+            _check(plan, part, folder)
+        _claim(plan, out, folders)
+        for part, folder in parts:
+            _bring(plan, part, folder, out)
         for _, folder in parts:
             if is_there(folder / SHEET) and not is_there(out / SHEET):
                 write_bytes(out / SHEET, (folder / SHEET).read_bytes())
@@ -69,9 +58,20 @@ def merge(
     return plan
 
 
-def _is_whole(out: Path, plan: Plan) -> bool:
-    """Whether an earlier merge was done, but perhaps for the manifests of the parts."""
-    if not (out / MANIFEST).exists() or not list(out.glob("manifest-*-of-*.jsonl")):
+def _claim(plan: Plan, out: Path, folders: Sequence[Path]) -> None:
+    if out in folders:
+        return
+    if not (out / REQUEST).exists():
+        claim_new(out, plan)
+        return
+    difference = plan.difference(Plan.read(out))
+    if difference:
+        raise GenerationError(f"{out} holds another request ({difference}); choose another --out")
+
+
+def _is_whole(out: Path) -> bool:
+    """Whether a folder was merged before; what an end in the middle of it left is removed."""
+    if not (out / MANIFEST).exists():
         return False
     for file in out.glob("manifest-*-of-*.jsonl"):
         file.unlink()
@@ -130,14 +130,13 @@ def _check(plan: Plan, part: Part, folder: Path) -> None:
             )
 
 
-def _bring(plan: Plan, part: Part, folder: Path, out: Path, advance: Callable[[int], None]) -> None:
+def _bring(plan: Plan, part: Part, folder: Path, out: Path) -> None:
     for name in plan.files(*plan.request.positions(part)):
         target = out / name
         if folder != out and not is_there(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
             _link_or_copy(folder / name, target)
-        advance(1)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

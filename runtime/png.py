@@ -47,7 +47,7 @@ def _head(width: int, height: int) -> bytes:
     return SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
 
 
-@lru_cache(16)  # what all images say is made once
+@lru_cache(4)  # what all images say is made once: it is asked for every other time
 def _text(keyword: str, value: str) -> bytes:
     return _chunk(b"tEXt", keyword.encode("latin-1") + b"\0" + value.encode("latin-1"))
 

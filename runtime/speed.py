@@ -1,5 +1,6 @@
 """How fast a model is here: inference alone, encoding alone, and the whole command's work."""
 
+import itertools
 import shutil
 import tempfile
 import time
@@ -48,11 +49,15 @@ def measure(
         yield f"inference, batch {batch}", rate
     generator = open_generator(best[1])
     images = generator.sample(64, number)
-    text = {"Comment": NOTICE, "scangan": " " * 150}
-    repeated = (images[i : i + 8] for _ in range(1 << 60) for i in range(0, 64, 8))
-    encoded = in_order(
-        lambda some: [encode_png(i, text) for i in some], repeated, generator.threads
-    )
+    numbered = itertools.count()
+
+    def encode(some: Images) -> list[bytes]:
+        return [
+            encode_png(i, {"Comment": NOTICE, "scangan": f"{next(numbered):150}"}) for i in some
+        ]
+
+    repeated = (images[i : i + 8] for i in itertools.cycle(range(0, 64, 8)))
+    encoded = in_order(encode, repeated, generator.threads)
     yield "encoding PNG", _rate(encoded)
     for kind in formats:
         count = max(64, int(best[0] * SECONDS))

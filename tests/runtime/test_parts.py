@@ -114,6 +114,7 @@ def test_the_command(tiny_acgan, command, tmp_path):
         )
     done = command("runtime", "--merge", tmp_path / "out")
     assert done.stdout == f"21 synthetic scans, all there once: {tmp_path / 'out'}\n"
+    assert command("runtime", "--merge", tmp_path / "out").stdout == done.stdout  # again
     command(*base, "--out", tmp_path / "whole")
     assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "whole")
     for argv, code, says in [
@@ -140,11 +141,13 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tiny_acgan, tmp_pa
     started = time.monotonic()
     subprocess.run(argv(tmp_path / "whole"), check=True, capture_output=True)
     took, moments = time.monotonic() - started, random.Random(kind)
+    ends = []
     for _ in range(5):
         child = subprocess.Popen(argv(tmp_path / "out"), stdout=subprocess.DEVNULL)
         time.sleep(moments.uniform(0.2, 0.9) * took)
         child.kill()
-        child.wait()
+        ends.append(child.wait())
+    assert -signal.SIGKILL in ends  # some kill met it at work
     subprocess.run(argv(tmp_path / "out"), check=True, capture_output=True)
     assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "whole")
     assert not list(tmp_path.rglob("*.part"))
@@ -169,6 +172,7 @@ def test_stopped_in_shards_it_goes_on(tiny_acgan, tmp_path):
             "--format", "tar", "--out", tmp_path / "out"]  # fmt: skip
     child = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob("out/*.tar")):
+        assert child.poll() is None
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=60)
@@ -304,6 +308,7 @@ def test_a_folder_that_vanishes_is_one_line(tiny_acgan, tmp_path):
             "--out", tmp_path / "out"]  # fmt: skip
     child = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob("out/cat/*5.png")):
+        assert child.poll() is None
         time.sleep(0.01)
     (tmp_path / "out").rename(tmp_path / "moved")
     _, said = child.communicate(timeout=60)
