@@ -3,6 +3,7 @@
 import itertools
 import json
 import pickle
+import re
 import shutil
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import CLASSES
 
-from scangan.runtime import GenerationError, ScanGenerator, devices, threads
+from scangan.runtime import GenerationError, ScanGenerator, console, devices, threads
 from scangan.runtime.balance import class_counts, missing
 from scangan.runtime.card import ModelCard
 from scangan.runtime.devices import CPU, Device, choose_device, why_not
@@ -467,3 +468,17 @@ def test_made_again_when_asked(command, tiny_acgan, tmp_path):
 
 def test_spans_know_their_indices():
     assert list(Span(0, 3, 2).indices) == [3, 4]
+
+
+def test_lines_of_progress_where_there_is_no_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(console, "LINES_APART", 0.0)
+    with console.progress("generating", 10**30, "scans") as advance:
+        advance(4)
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"generating: 4 of 10{30} scans, \d+ scans/s, .+ left\n", said)
+    with console.progress("generating", 10, "scans", quiet=True) as advance:
+        advance(4)
+    monkeypatch.setattr(console, "LINES_APART", 10.0)
+    with console.progress("generating", 10, "scans") as advance:
+        advance(10)
+    assert capsys.readouterr().err == ""  # short work needs no words
