@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
 from scangan.export.builder import GraphBuilder, attributes, consumers
+from scangan.export.errors import ExportError
 from scangan.runtime.session import open_session
 
 # Seven bits: without VNNI, processors add two products of 8 bits each in 16 bits, which overflow
@@ -17,6 +18,7 @@ MOST_WEIGHT = 63
 LEVELS = 255
 MOVES = {"Transpose", "Reshape", "Concat"}  # carry integers as well as floats
 HEADROOM = 1.2
+LARGEST = 1e18  # value whose square is still a float32
 SAMPLE = 200_000  # values that a scale is chosen on
 SHRINKING = np.linspace(1.0, 0.5, 26)  # of the observed range; the best one clips a little
 
@@ -76,7 +78,13 @@ def to_calibrate(graph: onnx.GraphProto) -> list[str]:
 def calibrate(
     model: onnx.ModelProto, names: list[str], batches: Iterable[dict[str, NDArray[np.generic]]]
 ) -> dict[str, Scale]:
-    """Choose scales by what the values of a float model are for `batches` of its inputs."""
+    """Choose scales by what the values of a float model are for `batches` of its inputs.
+
+    Raises
+    ------
+    ExportError
+        Values overflow; no scale fits them.
+    """
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
     inputs = {value.name for value in model.graph.input}
@@ -89,10 +97,16 @@ def calibrate(
         values = dict(zip(computed, session.run(computed, batch), strict=True)) | batch
         for name in names:
             seen[name].append(np.asarray(values[name], np.float32).ravel())
-    return {
-        name: choose_scale(np.concatenate(parts), clip=name not in inputs)
-        for name, parts in seen.items()
-    }
+    scales = {}
+    for name, parts in seen.items():
+        values = np.concatenate(parts)
+        if not np.isfinite(values).all() or np.abs(values).max() > LARGEST:
+            raise ExportError(
+                f"calibration failed: values of {name} overflow, so the generator has diverged; "
+                f"train another, or use --precision fp32"
+            )
+        scales[name] = choose_scale(values, clip=name not in inputs)
+    return scales
 
 
 def choose_scale(values: NDArray[np.float32], clip: bool = True) -> Scale:

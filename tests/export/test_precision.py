@@ -16,7 +16,7 @@ from scangan.preprocessing import PrepOptions, prepare
 from scangan.runtime import GenerationError, ScanGenerator
 from scangan.runtime.card import KEY
 from scangan.runtime.modelfile import read_model_file
-from scangan.training import TrainOptions, train
+from scangan.training import Run, TrainOptions, train
 
 SCANS = 16  # of each of two classes
 
@@ -133,6 +133,16 @@ def test_a_loss_is_refused_after_more_layers_were_left_in_float(run, tmp_path, m
     assert any("in float" in line for line in said) and list(tmp_path.iterdir()) == []
     card = export_run(run.path, out, precision="int8", accept_loss=True)
     assert card.fidelity["kid"] == [0.2, 0.3]
+
+
+def test_a_calibration_that_fails_leaves_nothing(run, tmp_path):
+    diverged = Run(shutil.copytree(run.path, tmp_path / "run"))
+    best = diverged.load_best()
+    best.state["dense.weight"].mul_(1e30)
+    diverged.save_best(best)
+    with pytest.raises(ExportError, match=r"calibration failed: values of .* overflow"):
+        export_run(diverged.path, tmp_path / "m.onnx", precision="int8", accept_loss=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_scans_that_are_gone_are_asked_for(run, real, tmp_path):
