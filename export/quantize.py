@@ -99,13 +99,13 @@ def calibrate(
             seen[name].append(np.asarray(values[name], np.float32).ravel())
     scales = {}
     for name, parts in seen.items():
-        values = np.concatenate(parts)
-        if not np.isfinite(values).all() or np.abs(values).max() > LARGEST:
+        together = np.concatenate(parts)
+        if not np.isfinite(together).all() or np.abs(together).max() > LARGEST:
             raise ExportError(
                 f"calibration failed: values of {name} overflow, so the generator has diverged; "
                 f"train another, or use --precision fp32"
             )
-        scales[name] = choose_scale(values, clip=name not in inputs)
+        scales[name] = choose_scale(together, clip=name not in inputs)
     return scales
 
 
