@@ -70,7 +70,7 @@ def only_writer(lock_file: Path, wait: float = 0) -> Iterator[None]:
     ----------
     lock_file : Path
         A hidden file in or beside what is written; its folder is made, and removed again if
-        nothing else came into it. A file beside it says who holds it.
+        nothing else came into it. It says who holds it.
     wait : float
         Seconds to wait for it.
 
@@ -84,26 +84,25 @@ def only_writer(lock_file: Path, wait: float = 0) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock_file.parent.mkdir(parents=True, exist_ok=True)
-    lock, holder = FileLock(lock_file), lock_file.with_name(f"{lock_file.name}-holder")
+    lock = FileLock(lock_file)
     try:
         lock.acquire(timeout=wait)
     except Timeout as error:
         who = "another command"
-        with contextlib.suppress(OSError):
-            who = f"another command ({holder.read_text(encoding='utf-8')})"
+        with contextlib.suppress(OSError):  # Windows lets nobody else read it
+            who += f" ({lock_file.read_text(encoding='utf-8') or 'unknown'})"
         raise ScanganError(
             f"{lock_file.parent} is being written by {who}; wait for it, or choose another folder"
         ) from error
     try:
         with contextlib.suppress(OSError):  # a full disk; to say who is a courtesy
-            holder.write_text(
+            lock_file.write_text(
                 f"process {os.getpid()} on {platform.node()}, since {time.strftime('%F %T')}",
                 encoding="utf-8",
             )
         yield
     finally:
         with contextlib.suppress(OSError):  # Windows removes no open file
-            holder.unlink(missing_ok=True)
             lock_file.unlink(missing_ok=True)
         lock.release()
         with contextlib.suppress(OSError):

@@ -100,7 +100,7 @@ def only_writers(
             for other in sorted(out.glob(f"{LOCK}*")):
                 name = other.name
                 shared = part.n > 1 and name.endswith(f"-of-{part.n}")
-                if not (shared or name.endswith(("-gate", "-holder")) or name == own):
+                if not (shared or name.endswith("-gate") or name == own):
                     with only_writer(other):  # nobody does
                         pass
             held.enter_context(only_writer(out / own))

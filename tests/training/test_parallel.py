@@ -270,7 +270,8 @@ def test_the_run_is_like_that_of_one_process(run_of_two, run_of_one):
 @pytest.mark.slow
 def test_everything_is_said_once(run_of_two):
     lines = run_of_two[1].splitlines()
-    assert len(lines) == 1 + 4 + 2  # what is scored against what, the ticks, the best and what next
+    # What is scored against what, the ticks; the best, the memory and what next.
+    assert len(lines) == 1 + 4 + 3
     assert len(set(lines)) == len(lines)
 
 
