@@ -39,13 +39,13 @@ def open_model(
     bundled = str(model) in bundled_models()  # a file of that name is given as ./NAME
     if bundled:
         path = BUNDLED / f"{model}.onnx"
+        if precision == "auto":
+            fastest = _named(path, "int8" if device.provider == CPU else "fp16")
+            path = fastest if fastest.is_file() else path
     elif not path.exists():
         known = ", ".join(bundled_models())
         raise GenerationError(f"{model}: no such model file; bundled models: {known}")
     file = read_model_file(path, allow_modified=allow_modified)
-    if precision == "auto" and bundled:
-        wanted = "int8" if device.provider == CPU else "fp16"
-        return _in_precision(file, wanted, allow_modified=allow_modified) or file
     if precision in ("auto", file.card.precision):
         return file
     found = _in_precision(file, precision, allow_modified=allow_modified)

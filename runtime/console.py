@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
-from scangan.runtime.errors import FAILED, USAGE, ScanganError
+from scangan.runtime.errors import FAILED, USAGE, ScanganError, first_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -104,8 +104,7 @@ def explain(error: Exception) -> str:
         }.get(error.errno, "")
         return f"{where}: {os.strerror(error.errno).lower()}{advice}"
     kind = type(error).__name__
-    first_line = (str(error).strip() or "no message").splitlines()[0]
-    return f"unexpected {kind}: {first_line} (--debug shows where; please report it)"
+    return f"unexpected {kind}: {first_line(error)} (--debug shows where; please report it)"
 
 
 def say(line: str, *, err: bool = False) -> None:

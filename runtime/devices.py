@@ -4,7 +4,7 @@ import dataclasses
 import os
 from typing import Any
 
-from scangan.runtime.errors import USAGE, GenerationError
+from scangan.runtime.errors import USAGE, GenerationError, first_line
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -99,7 +99,7 @@ def why_not(provider: str) -> str | None:
             return "its libraries, or the device, are missing"
         (result,) = session.run(None, {"x": [2.0]})
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
-        return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return first_line(error)
     return None if result[0] == 2.0 else "it computes wrongly"
 
 

@@ -7,7 +7,6 @@ import uuid
 import numpy as np
 import numpy.typing as npt
 
-from scangan.runtime.errors import GenerationError
 from scangan.runtime.plan import Plan
 from scangan.runtime.sheet import NOTICE
 
@@ -43,16 +42,12 @@ def encode_dicom(image: npt.NDArray[np.uint8], plan: Plan, span: int, index: int
 
     Raises
     ------
-    GenerationError
+    ModuleNotFoundError
         pydicom is not installed.
     """
-    try:
-        from pydicom.dataset import FileDataset, FileMetaDataset
-        from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
-    except ImportError as error:
-        raise GenerationError(
-            "pydicom is not installed; type: pip install 'scangan[cpu]' pydicom"
-        ) from error
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+
     record, draw = plan.record(span, index), plan.request.draw
     # A backslash would part two values, and control characters are forbidden.
     name = "".join(c if c.isprintable() and c != "\\" else "_" for c in record["class"] or "scan")

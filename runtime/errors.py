@@ -21,3 +21,8 @@ class ScanganError(Exception):
 
 class GenerationError(ScanganError):
     """A model file cannot be used, or scans cannot be generated or written as asked."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first; its kind, if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scangan.runtime.card import ModelCard
 from scangan.runtime.catalog import DEFAULT_MODEL, open_model
 from scangan.runtime.devices import CPU, choose_device
-from scangan.runtime.errors import USAGE, GenerationError
+from scangan.runtime.errors import USAGE, GenerationError, first_line
 from scangan.runtime.latents import LARGEST_INDEX, UNCONDITIONAL, Draw
 from scangan.runtime.request import Span
 from scangan.runtime.session import open_session
@@ -247,8 +247,9 @@ class ScanGenerator:
                 else:
                     image = self._run_in_one_shape(feed)
             except Exception as error:  # onnxruntime's exceptions share no base but Exception
-                reason = str(error).strip().splitlines()[0]
-                raise GenerationError(f"{self.file.path} failed to run: {reason}") from error
+                raise GenerationError(
+                    f"{self.file.path} failed to run: {first_line(error)}"
+                ) from error
         return image[:, 0]
 
     def _run_in_one_shape(self, feed: dict[str, npt.NDArray[Any]]) -> Images:

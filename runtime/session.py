@@ -5,7 +5,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from scangan.runtime.devices import CPU, Device, import_onnxruntime
-from scangan.runtime.errors import GenerationError
+from scangan.runtime.errors import GenerationError, first_line
 from scangan.runtime.threads import usable_cpus
 
 if TYPE_CHECKING:
@@ -50,8 +50,9 @@ def open_session(
             source, options, providers=device.providers, enable_fallback=0
         )
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
-        reason = str(error).strip().splitlines()[0]
-        raise GenerationError(f"{name} cannot be run by onnxruntime: {reason}") from error
+        raise GenerationError(
+            f"{name} cannot be run by onnxruntime: {first_line(error)}"
+        ) from error
     if session.get_providers()[0] != device.provider:
         raise GenerationError(f"{name} does not run on {device.name}; use --device cpu")
     return session

@@ -21,12 +21,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture
 def some_scans(tmp_path):
     """Copy ten real scans of each of two classes into a fresh ``CLASS/file`` folder."""
-    source = tmp_path / "scans"
+    return copy_scans(tmp_path / "scans", 10)
+
+
+def copy_scans(folder, count):
+    """Copy `count` real scans of each of two classes into ``folder/CLASS/file``."""
     for name in CLASSES[:2]:
-        (source / name).mkdir(parents=True)
-        for file in sorted((BRAIN / name).iterdir())[:10]:
-            shutil.copy(file, source / name)
-    return source
+        (folder / name).mkdir(parents=True)
+        for file in sorted((BRAIN / name).iterdir())[:count]:
+            shutil.copy(file, folder / name)
+    return folder
 
 
 @pytest.fixture(scope="session")

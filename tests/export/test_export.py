@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import BRAIN, CLASSES
+from conftest import CLASSES, copy_scans
 
 from scangan.export import ExportError, export_run
 from scangan.preprocessing import PrepOptions, prepare
@@ -33,11 +33,8 @@ SCANS = 16  # of each of two classes
 def few(tmp_path_factory):
     """Prepare a few real scans of two classes: to learn from them is not what is tested here."""
     source = tmp_path_factory.mktemp("few")
-    for name in CLASSES[:2]:
-        (source / "scans" / name).mkdir(parents=True)
-        for file in sorted((BRAIN / name).iterdir())[:SCANS]:
-            shutil.copy(file, source / "scans" / name)
-    return prepare(source / "scans", source / "prepared", PrepOptions(size=32))
+    scans = copy_scans(source / "scans", SCANS)
+    return prepare(scans, source / "prepared", PrepOptions(size=32))
 
 
 @pytest.fixture(scope="module")

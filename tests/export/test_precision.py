@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import BRAIN, CLASSES
+from conftest import CLASSES, copy_scans
 
 from scangan.export import ExportError, export_run
 from scangan.export.exporter import MOST_FLOAT
@@ -25,11 +25,8 @@ SCANS = 16  # of each of two classes
 def real(tmp_path_factory):
     """A few real scans of two classes."""
     source = tmp_path_factory.mktemp("real")
-    for name in CLASSES[:2]:
-        (source / "scans" / name).mkdir(parents=True)
-        for file in sorted((BRAIN / name).iterdir())[:SCANS]:
-            shutil.copy(file, source / "scans" / name)
-    return prepare(source / "scans", source / "prepared", PrepOptions(size=32))
+    scans = copy_scans(source / "scans", SCANS)
+    return prepare(scans, source / "prepared", PrepOptions(size=32))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,107 @@
+"""How many scans each class of a dataset lacks."""
+
+import pytest
+from conftest import CLASSES
+
+from scangan.runtime import GenerationError
+from scangan.runtime.balance import class_counts, missing
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """A folder with 5 cats, 2 dogs and none of the third class."""
+    for name, count in (("cat", 5), ("dog", 2), ("2", 0)):
+        (tmp_path / "scans" / name).mkdir(parents=True)
+        for i in range(count):
+            (tmp_path / "scans" / name / f"{i}.png").write_bytes(b"x")
+    (tmp_path / "scans/cat/notes.txt").write_text("no scan")
+    (tmp_path / "scans/.hidden").mkdir()
+    return tmp_path / "scans"
+
+
+def test_a_prepared_dataset_and_a_folder_are_counted_alike(prepared):
+    from conftest import BRAIN
+
+    counts = class_counts(prepared.path)
+    assert counts == class_counts(BRAIN) and set(counts) == set(CLASSES)
+    assert sum(counts.values()) == len(prepared.images)
+
+
+def test_what_is_missing(scans):
+    classes = ("cat", "dog", "2")
+    assert missing(scans, classes, [], None) == {1: 3, 2: 5}
+    assert missing(scans, classes, [], 7) == {0: 2, 1: 5, 2: 7}
+    assert missing(scans, classes, [], 4) == {1: 2, 2: 4}
+    assert missing(scans, classes, [1], None) == {1: 3}
+    with pytest.raises(GenerationError, match="nothing is missing"):
+        missing(scans, classes, [0], None)
+    with pytest.raises(GenerationError, match="--target 0"):
+        missing(scans, classes, [], 0)
+
+
+def test_a_mismatch_of_classes_shows_both_lists(scans):
+    for classes in (("cat", "dog"), ("cat", "dog", "2", "cow"), ("Cat", "dog", "2"), ()):
+        with pytest.raises(GenerationError, match=r"scans has 2, cat, dog; the model has") as error:
+            missing(scans, classes, [], None)
+        assert ", ".join(classes) in str(error.value)
+    with pytest.raises(GenerationError, match="classes differ"):
+        missing(scans, ("cat", "cow"), [1], None)
+    assert missing(scans, ("cow", "dog"), [1], None) == {1: 3}  # only that one is asked for
+
+
+def test_no_dataset(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "dataset.json").write_text("{")
+    for folder, says in ((tmp_path / "no", "is no folder"), (tmp_path / "empty", "no folders of classes"),
+                         (tmp_path, "damaged")):  # fmt: skip
+        with pytest.raises(GenerationError, match=says):
+            class_counts(folder)
+
+
+def test_scans_are_counted_as_they_lie(tmp_path):
+    """Below folders and links to them, with no ending if they are DICOM; nothing empty or hidden."""
+    folder = tmp_path / "scans" / "a"
+    (folder / "deep").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    dicom = b"\0" * 128 + b"DICM"
+    for name in ("1.png", "2.nii.gz", "deep/3.JPG", ".hidden/no.png", ".no.png"):
+        (folder / name).write_bytes(b"x")
+    for name, data in (("1.2.840.4", dicom), ("no", b"text"), ("no.png", b""), ("no.tar.gz", b"x")):
+        (folder / name).write_bytes(data)
+    (tmp_path / "elsewhere/5.png").write_bytes(b"x")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (folder / "circle").symlink_to(folder)
+    assert class_counts(tmp_path / "scans") == {"a": 5}
+
+
+def test_a_folder_that_cannot_be_read_is_not_empty(scans, monkeypatch):
+    import os
+
+    walk = os.walk
+
+    def refused(path, *args, **kwargs):
+        kwargs["onerror"](PermissionError(13, "denied", str(path)))
+        return walk(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "walk", refused)
+    with pytest.raises(PermissionError):
+        class_counts(scans)
+
+
+def test_a_split_dataset_names_its_part(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/dataset.json").write_text("{}")
+    with pytest.raises(GenerationError, match=r"its part to train on: .*train"):
+        class_counts(tmp_path)
+
+
+def test_balance_tops_up(command, tiny_acgan, scans, tmp_path):
+    done = command("runtime", "--model", tiny_acgan, "--balance", scans, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "8 synthetic scans of 3 dog, 5 2:" in done.stdout
+    assert not (tmp_path / "out/cat").exists()
+    assert len(list((tmp_path / "out/dog").iterdir())) == 3
+    for argv, says in (["--count", 3], "leave out --count"), (["--target", 0], "--target 0"):
+        done = command("runtime", "--model", tiny_acgan, "--balance", scans, *argv, cwd=tmp_path)
+        assert done.returncode == 2 and says in done.stderr

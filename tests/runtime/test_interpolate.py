@@ -1,0 +1,59 @@
+"""Strips between two scans."""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+
+from scangan.runtime import GenerationError, ScanGenerator
+from scangan.runtime.interpolate import ends, slerp, strip
+from scangan.runtime.latents import Draw
+
+
+def test_slerp_keeps_the_length_and_meets_the_ends():
+    z = Draw(1).latents(0, range(2), 64)
+    path = slerp(z[0], z[1], 9)
+    assert path.shape == (9, 64) and path.dtype == np.float32
+    assert np.allclose(path[[0, -1]], z, atol=1e-6)
+    lengths = np.linalg.norm(path, axis=1)
+    assert lengths.min() > 0.99 * min(lengths[0], lengths[-1])
+    angles = [
+        np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b) for a, b in itertools.pairwise(path)
+    ]
+    assert np.ptp(np.arccos(angles)) < 0.02  # even steps
+    assert np.allclose(slerp(z[0], z[0], 3), z[0])
+
+
+def test_the_ends_of_a_strip():
+    assert ends("3:17", ("cat",)) == (3, 17)
+    assert ends("cat:dog", ("cat", "dog")) == ("cat", "dog")
+    assert ends("01:02", ("1", "2")) == (1, 2)
+    for text, says in [("1:2", "indexes and classes too"), ("1", "give two"), ("a:b", "give two"),
+                       ("1:dog", "give two"), ("", "give two")]:  # fmt: skip
+        with pytest.raises(GenerationError, match=says):
+            ends(text, ("1", "2"))
+
+
+def test_a_strip_begins_and_ends_with_the_scans_themselves(tiny_acgan):
+    generator = ScanGenerator(tiny_acgan)
+    image = strip(generator, "4:9", (1,), Draw(2), 5)
+    for index, column in ((4, 0), (9, 4)):
+        scan = generator.sample(1, 1, seed=2, start=index)[0].repeat(3, 0).repeat(3, 1)
+        left = image.shape[1] - (5 - column) * 100
+        assert np.array_equal(image[-100:-4, left : left + 96], scan)
+    assert strip(generator, "cat:dog", (None,), Draw(2), 5).shape[0] > image.shape[0]
+
+
+def test_the_command_of_a_strip(command, tiny_acgan, tmp_path):
+    done = command("runtime", "--model", tiny_acgan, "--interpolate", "0:3", cwd=tmp_path)
+    assert done.stdout == "a strip of 8 synthetic scans: tiny-strip-seed0.png\n"
+    assert cv2.imread(str(tmp_path / "tiny-strip-seed0.png")) is not None
+    done = command(
+        "runtime", "--model", tiny_acgan, "--interpolate", "0:3", "--out", "x", cwd=tmp_path
+    )
+    assert done.returncode == 2 and "x is no name for one" in done.stderr
+    before = (tmp_path / "tiny-strip-seed0.png").read_bytes()
+    done = command("runtime", "--model", tiny_acgan, "--interpolate", "0:4", cwd=tmp_path)
+    assert done.returncode == 2 and "is there already" in done.stderr
+    assert (tmp_path / "tiny-strip-seed0.png").read_bytes() == before
