@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
 import onnx
@@ -41,12 +41,15 @@ def to_onnx(
 
 
 def to_graphs(
-    generator: Generator | GeneratorBank, latent: int, opset: int = OPSET
+    generator: Generator | GeneratorBank,
+    latent: int,
+    opset: int = OPSET,
+    change: Callable[[ShippedGenerator], ShippedGenerator] = lambda network: network,
 ) -> list[onnx.GraphProto]:
-    """The graph of a generator, or one graph for each class; BatchNorm is folded."""
-    if isinstance(generator, GeneratorBank):
-        return [_export(part, latent, opset) for part in generator.generators]  # type: ignore[arg-type]
-    return [_export(generator, latent, opset)]
+    """The graph of a generator, or one graph for each class; BatchNorm is folded, then comes `change`."""
+    is_bank = isinstance(generator, GeneratorBank)
+    networks: list[Generator] = list(generator.generators) if is_bank else [generator]  # type: ignore
+    return [_export(change(ShippedGenerator(each).eval()), latent, opset) for each in networks]
 
 
 def join_parts(graphs: list[onnx.GraphProto], by_class: bool) -> onnx.GraphProto:
@@ -54,15 +57,15 @@ def join_parts(graphs: list[onnx.GraphProto], by_class: bool) -> onnx.GraphProto
     return join_classes(graphs) if by_class else graphs[0]
 
 
-def _export(generator: Generator, latent: int, opset: int) -> onnx.GraphProto:
+def _export(network: ShippedGenerator, latent: int, opset: int) -> onnx.GraphProto:
     # Two samples: torch.export would take a batch of one for a constant.
     examples: dict[str, torch.Tensor] = {"z": torch.zeros(2, latent)}
-    if generator.classes:
+    if network.classes:
         examples["label"] = torch.zeros(2, dtype=torch.int64)
     batch = torch.export.Dim("n")
     with _silence():
         program = torch.onnx.export(
-            ShippedGenerator(generator).eval(),
+            network,
             (),
             kwargs=examples,
             input_names=list(examples),

@@ -24,9 +24,11 @@ class ShippedGenerator(nn.Module):
         super().__init__()
         self.by_norm, self.by_product = generator.by_norm, generator.by_product
         self.first_map, self.leak = generator.first_map, generator.leak
+        self.classes = generator.classes
         share = generator.share if generator.ramped else None
         weights = [up.get_parameter("weight") for up in (generator.dense, *generator.ups)]
         self.layers = len(weights)
+        self.cut: set[int] = set()  # layers whose product is cut off at zero; see `equalize`
         for i, (weight, norm) in enumerate(zip(weights, generator.norms, strict=True)):
             folded = weight.detach().double()
             scale, shift = _affine(norm, share)
@@ -38,8 +40,10 @@ class ShippedGenerator(nn.Module):
                 # A transposed convolution's weights are [in, out, y, x].
                 folded = folded * (scale[:, None] if i == 0 else scale[:, None, None])
             self.register_buffer(f"weight{i}", folded.float())
-            self.register_buffer(f"scale{i}", scale.float())
-            self.register_buffer(f"shift{i}", shift.float())
+            self.register_buffer(f"bias{i}", None if self.by_norm else shift.float())
+            if self.by_norm:
+                self.register_buffer(f"scale{i}", scale.float())
+                self.register_buffer(f"shift{i}", shift.float())
         if self.by_product:
             table = blend(generator.embedding.weight.detach().double(), share)
             self.register_buffer("embedding", table.float())
@@ -48,27 +52,39 @@ class ShippedGenerator(nn.Module):
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """z float32 [N, latent] and label int64 [N] to images uint8 [N, 1, H, W]."""
-        x = z
-        if self.by_product:
-            assert label is not None  # a conditional generator is exported with labels
-            x = x * F.embedding(label, self.get_buffer("embedding"))
+        x = self.entry(z, label)
         for i in range(self.layers):
-            weight, scale, shift = (
-                self.get_buffer(f"{name}{i}") for name in ("weight", "scale", "shift")
-            )
-            bias = None if self.by_norm else shift
-            if i == 0:
-                x = F.linear(x, weight, bias).unflatten(1, (-1, self.first_map, self.first_map))
-            else:
-                x = F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
-            if self.by_norm:
-                assert label is not None
-                scale, shift = F.embedding(label, scale), F.embedding(label, shift)
-                x = x * scale[:, :, None, None] + shift[:, :, None, None]
-            x = F.leaky_relu(x, self.leak) if self.leak else F.relu(x)
+            x = self.activation(i, self.product(i, x), label)
         last, bias = self.get_buffer("last_weight"), self.get_buffer("last_bias")
         image = torch.tanh(F.conv_transpose2d(x, last, bias, stride=2, padding=1))
         return ((image + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+    def entry(self, z: Tensor, label: Tensor | None) -> Tensor:
+        """What the dense layer takes: float32 [N, latent]."""
+        if not self.by_product:
+            return z
+        assert label is not None  # a conditional generator is exported with labels
+        return z * F.embedding(label, self.get_buffer("embedding"))
+
+    def product(self, i: int, x: Tensor) -> Tensor:
+        """Layer i's input times its weights: float32 [N, C, H, W]."""
+        weight, bias = self.get_buffer(f"weight{i}"), self.get_buffer(f"bias{i}")
+        if i == 0:
+            return F.linear(x, weight, bias).view(len(x), -1, self.first_map, self.first_map)
+        return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
+
+    def activation(self, i: int, x: Tensor, label: Tensor | None) -> Tensor:
+        """What follows layer i's product."""
+        if self.by_norm:
+            assert label is not None
+            if i in self.cut:
+                x = F.relu(x)
+            scale, shift = (
+                F.embedding(label, self.get_buffer(f"{name}{i}"))[:, :, None, None]
+                for name in ("scale", "shift")
+            )
+            x = x * scale + shift
+        return F.leaky_relu(x, self.leak) if self.leak else F.relu(x)
 
 
 def _affine(norm: nn.Module, share: Tensor | None) -> tuple[Tensor, Tensor]:

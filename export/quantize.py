@@ -17,10 +17,8 @@ from scangan.runtime.session import open_session
 MOST_WEIGHT = 63
 LEVELS = 255
 MOVES = {"Transpose", "Reshape", "Concat"}  # carry integers as well as floats
-HEADROOM = 1.2
+HEADROOM = 1.1  # a scale reaches so much further than the values that were seen
 LARGEST = 1e18  # value whose square is still a float32
-SAMPLE = 200_000  # values that a scale is chosen on
-SHRINKING = np.linspace(1.0, 0.5, 26)  # of the observed range; the best one clips a little
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,48 +90,30 @@ def calibrate(
     for name in computed:
         observed.graph.output.append(onnx.ValueInfoProto(name=name))
     session = open_session(observed.SerializeToString())
-    seen: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
+    low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     for batch in batches:
         values = dict(zip(computed, session.run(computed, batch), strict=True)) | batch
         for name in names:
-            seen[name].append(np.asarray(values[name], np.float32).ravel())
-    scales = {}
-    for name, parts in seen.items():
-        together = np.concatenate(parts)
-        if not np.isfinite(together).all() or np.abs(together).max() > LARGEST:
+            # numpy's least and largest are NaN where a value is; Python's would pass it over
+            low[name] = float(np.minimum(low[name], values[name].min()))
+            high[name] = float(np.maximum(high[name], values[name].max()))
+    for name in names:
+        if not max(-low[name], high[name]) <= LARGEST:  # or one is NaN
             raise ExportError(
                 f"calibration failed: values of {name} overflow, so the generator has diverged; "
                 f"train another, or use --precision fp32"
             )
-        scales[name] = choose_scale(together, clip=name not in inputs)
-    return scales
+    return {name: choose_scale(low[name], high[name]) for name in names}
 
 
-def choose_scale(values: NDArray[np.float32], clip: bool = True) -> Scale:
-    """The scale of least mean square error, among ranges that clip the extremes more or less.
+def choose_scale(low: float, high: float) -> Scale:
+    """The scale of values that were seen from `low` (0 or less) to `high` (0 or more).
 
-    What must not be clipped gets a wider range than was seen: a latent beyond it would be another.
+    It reaches further: the rare scan with larger values must not be cut off, which costs it 2 to
+    7 dB of PSNR where a step a tenth larger costs all scans half a dB.
     """
-    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
-    if high == low:
-        return Scale(1.0, 0)
-    if not clip:
-        return _scale(low * HEADROOM, high * HEADROOM)
-    if len(values) > SAMPLE:
-        ordered = np.sort(values)  # evenly over the distribution, extremes included
-        values = ordered[np.linspace(0, len(ordered) - 1, SAMPLE).astype(np.int64)]
-    candidates = [_scale(low * share, high * share) for share in SHRINKING]
-    return min(candidates, key=lambda scale: _error(values, scale))
-
-
-def _scale(low: float, high: float) -> Scale:
-    step = float(np.float32((high - low) / LEVELS))
-    return Scale(step, round(-low / step))
-
-
-def _error(values: NDArray[np.float32], scale: Scale) -> float:
-    q = np.clip(np.round(values / scale.step) + scale.zero, 0, LEVELS)
-    return float(np.square((q - scale.zero) * scale.step - values).mean())
+    step = float(np.float32((high - low) * HEADROOM / LEVELS)) or 1.0
+    return Scale(step, round(-low * HEADROOM / step))
 
 
 class _Ends:

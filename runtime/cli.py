@@ -1,5 +1,6 @@
 """``gen-scans``: a model file to labelled synthetic scans."""
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -14,6 +15,18 @@ if TYPE_CHECKING:
     from scangan.runtime.request import Part, Request, Span
 
 COUNT, STRIP = 16, 8
+# What the modes take, apart from --quiet, --json and --debug; scans are made with the rest.
+MODEL = {"model", "precision", "allow_modified"}
+MODES = {
+    "merge": {"folders", "out"},
+    "doctor": set(),
+    "info": MODEL,
+    "benchmark": {*MODEL, "threads", "device"},
+    "interpolate": {
+        *(*MODEL, "threads", "device", "classes", "count", "seed", "start", "truncation"),
+        *("paired", "out", "force"),
+    },
+}
 
 
 @click.command(
@@ -111,9 +124,7 @@ def main(folders: tuple[Path, ...], **given: Any) -> None:
     """
     if folders and not given["merge"]:
         raise click.UsageError(f"{folders[0]} is no option; folders go with --merge")
-    modes = [n for n in ("merge", "doctor", "info", "benchmark", "interpolate") if given[n]]
-    if len(modes) > 1:
-        raise click.UsageError(f"--{modes[0]} does not go with --{modes[1]}")
+    _refuse_unused(given)
     if given["merge"]:
         _merge(folders, given)
     elif given["doctor"]:
@@ -126,6 +137,17 @@ def main(folders: tuple[Path, ...], **given: Any) -> None:
         _interpolate(given)
     else:
         _generate(given)
+
+
+def _refuse_unused(given: dict[str, Any]) -> None:
+    """Options that are given and have no effect are a mistake."""
+    modes = [mode for mode in MODES if given[mode]]
+    context = click.get_current_context()
+    for option in context.command.params if modes else []:
+        name = option.name or ""
+        asked = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+        if asked and name not in {*MODES[modes[0]], modes[0], "quiet", "as_json", "debug"}:
+            raise click.UsageError(f"{option.opts[0]} does not go with --{modes[0]}")
 
 
 def _generate(given: dict[str, Any]) -> None:
@@ -181,7 +203,14 @@ def _merge(folders: tuple[Path, ...], given: dict[str, Any]) -> None:
     from scangan.runtime.merge import merge
 
     out = given["out"] or folders[0]
-    plan = merge(folders, out)
+    with contextlib.ExitStack() as shown:
+        plan = merge(
+            folders,
+            out,
+            lambda total: shown.enter_context(
+                progress("checking and joining", total, "scans", quiet=_silent(given))
+            ),
+        )
     total = plan.request.total
     _end(
         given, {"out": str(out), "scans": total}, f"{total} synthetic scans, all there once: {out}"

@@ -65,9 +65,13 @@ def write_scans(
         `out` holds something else.
     OSError
         `out` cannot be written, or the disk is full.
+    ModuleNotFoundError
+        pydicom is not installed, for DICOM.
     """
     part, plan = part or Part(), Plan.of(generator.sha256, generator.classes, request)
     _refuse_foreign(out)
+    if request.format == "dicom":
+        import pydicom  # noqa: F401  (the folder is not claimed for what cannot be made)
     with only_writers(out, part, lambda: _claim(out, plan, part, force=force)):
         work = _write_shards if plan.sharded else _write_files
         made = work(generator, plan, out, part, advance)
@@ -158,7 +162,7 @@ def _write_shards(
     request, size = plan.request, plan.request.shard_size
     entries = [TarEntries(plan, span) for span in range(len(plan.folders))]
 
-    def spans() -> Iterator[tuple[Path, Span]]:
+    def spans() -> Iterator[tuple[Path, int, Span]]:
         first, last = request.positions(part)
         for start in range(first, last, size):
             end = min(start + size, last)
@@ -168,10 +172,10 @@ def _write_shards(
                 continue
             _not_whole(out, plan, part)
             for span in request.between(start, end, generator.batch):
-                yield path, span
+                yield path, end - start, span
 
-    def work(task: tuple[Path, Span]) -> Any:
-        span = task[1]
+    def work(task: tuple[Path, int, Span]) -> Any:
+        span = task[2]
         images = generator.make([span], request.draw)
         if request.format == "npz":
             return images
@@ -181,9 +185,9 @@ def _write_shards(
 
     made = 0
     with contextlib.closing(in_order(work, spans(), generator.threads)) as results:
-        for path, group in groupby(results, key=lambda result: result[0][0]):
-            with SHARDS[request.format](path, plan) as add:
-                for (_, span), content in group:
+        for (path, count), group in groupby(results, key=lambda result: result[0][:2]):
+            with SHARDS[request.format](path, plan, count) as add:
+                for (_, _, span), content in group:
                     add(span, content)
                     made += span.count
                     advance(span.count)

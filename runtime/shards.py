@@ -1,11 +1,13 @@
 """Many scans in one file: WebDataset's tar, and npz."""
 
+import contextlib
 import json
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +67,7 @@ Add = Callable[[Span, Any], None]
 
 
 @contextmanager
-def tar_shard(path: Path, plan: Plan) -> Iterator[Add]:
+def tar_shard(path: Path, plan: Plan, count: int) -> Iterator[Add]:
     """A tar to add members to; it gets its name when all are written."""
     with written_whole(path) as beside, beside.open("wb") as file:
 
@@ -78,20 +80,42 @@ def tar_shard(path: Path, plan: Plan) -> Iterator[Add]:
 
 
 @contextmanager
-def npz_shard(path: Path, plan: Plan) -> Iterator[Add]:
-    """An npz to add scans to: `images` uint8 [N, H, W], `labels`, `indices` int64 [N], `about` JSON."""
-    scans: list[tuple[Span, Images]] = []
-    yield lambda span, images: scans.append((span, images))
-    counts = [span.count for span, _ in scans]
-    numbers = [-1 if span.number is None else span.number for span, _ in scans]
-    with written_whole(path) as beside, beside.open("wb") as file:
-        np.savez(
-            file,
-            images=np.concatenate([images for _, images in scans]),
-            labels=np.repeat(np.array(numbers, np.int64), counts),
-            indices=np.concatenate([np.array(span.indices, np.int64) for span, _ in scans]),
-            about=np.array(json.dumps({"notice": NOTICE, **plan.to_dict()})),
-        )
+def npz_shard(path: Path, plan: Plan, count: int) -> Iterator[Add]:
+    """An npz to add scans to: `images` uint8 [N, H, W], `labels`, `indices` int64 [N], `about` JSON.
+
+    Scans are written as they come: a shard may be larger than the memory.
+    """
+    spans: list[Span] = []
+    with contextlib.ExitStack() as opened:
+        beside = opened.enter_context(written_whole(path))
+        archive = opened.enter_context(zipfile.ZipFile(beside, "w"))
+        member = opened.enter_context(contextlib.ExitStack())
+        images: IO[bytes] | None = None
+
+        def add(span: Span, scans: Images) -> None:
+            nonlocal images
+            if images is None:
+                images = member.enter_context(_npy(archive, "images"))
+                head = {"descr": "|u1", "fortran_order": False, "shape": (count, *scans.shape[1:])}
+                np.lib.format.write_array_header_1_0(images, head)
+            images.write(np.ascontiguousarray(scans).data)
+            spans.append(span)
+
+        yield add
+        member.close()
+        numbers = [-1 if span.number is None else span.number for span in spans]
+        arrays = {
+            "labels": np.repeat(np.array(numbers, np.int64), [span.count for span in spans]),
+            "indices": np.concatenate([np.array(span.indices, np.int64) for span in spans]),
+            "about": np.array(json.dumps({"notice": NOTICE, **plan.to_dict()})),
+        }
+        for name, array in arrays.items():
+            with _npy(archive, name) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def _npy(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    return archive.open(f"{name}.npy", "w", force_zip64=True)  # the size is not known yet
 
 
 SHARDS = {"tar": tar_shard, "npz": npz_shard}

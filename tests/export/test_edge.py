@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from scangan.export import precision as precisions
 from scangan.export import quantize
 from scangan.export.precision import PRECISIONS, build, psnr
 from scangan.runtime.session import open_session
@@ -56,6 +57,14 @@ def generator():
             if tensor.dim() == 4:
                 tensor.uniform_(-0.3, 0.3)
     return generator
+
+
+@pytest.fixture(autouse=True)
+def large_products(monkeypatch):
+    """All layers in integers, and activations at the end of their scale, where products are largest."""
+    monkeypatch.setattr(quantize, "HEADROOM", 0.5)
+    monkeypatch.setattr(precisions, "WANTED_MEAN", 0.0)
+    monkeypatch.setattr(precisions, "WANTED_WORST", 0.0)
 
 
 def _here_and_there(model, machine, folder):

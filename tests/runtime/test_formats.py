@@ -15,7 +15,9 @@ from PIL import Image
 
 from scangan.runtime import ScanGenerator
 from scangan.runtime.dicom import made_up_uid
-from scangan.runtime.shards import tar_member
+from scangan.runtime.plan import Plan
+from scangan.runtime.request import Request, Span
+from scangan.runtime.shards import npz_shard, tar_member
 
 COUNT = 11
 
@@ -169,7 +171,20 @@ def test_without_pydicom_it_says_what_to_install(tiny_acgan, command, tmp_path):
     done = command("runtime", "--model", tiny_acgan, "--format", "dicom", "--count", 1,
                    "--out", tmp_path / "out", env=os.environ | {"PYTHONPATH": str(tmp_path)})  # fmt: skip
     assert done.returncode == 1 and "'scangan[cpu,dicom]'" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_an_npz_shard_is_written_as_its_scans_come(tmp_path):
+    plan = Plan.of("0" * 64, ("cat",), Request(spans=(Span(0, 0, 5),), format="npz", shard_size=5))
+    path, scans = tmp_path / "scans-000000.npz", np.arange(5 * 600 * 600).reshape(5, 600, 600)
+    with npz_shard(path, plan, 5) as add:
+        for i, scan in enumerate(scans.astype(np.uint8)):
+            add(Span(0, i, 1), scan[None])
+            (beside,) = tmp_path.iterdir()
+            assert beside.stat().st_size >= i * scan.size and beside != path
+    with np.load(path) as shard:
+        assert np.array_equal(shard["images"], scans.astype(np.uint8))
+        assert shard["indices"].tolist() == [0, 1, 2, 3, 4] and shard["labels"].tolist() == [0] * 5
 
 
 def test_an_unconditional_model(tiny_dcgan, command, tmp_path):

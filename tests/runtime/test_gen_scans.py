@@ -179,6 +179,23 @@ def test_mistakes_are_one_line(command, tiny_acgan, tmp_path, argv, code, says):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--merge", "a", "b", "--out", "c", "--count", 5], "--count does not go with --merge"),
+        (["--info", "--seed", 0], "--seed does not go with --info"),
+        (["--doctor", "--benchmark"], "--benchmark does not go with --doctor"),
+        (["--benchmark", "--batch", 4], "--batch does not go with --benchmark"),
+        (["--interpolate", "0:1", "--format", "tar"], "--format does not go with --interpolate"),
+        (["--info", "--class", 0], "--class does not go with --info"),
+    ],
+)
+def test_an_option_without_effect_is_a_mistake(command, tmp_path, argv, says):
+    done = command("runtime", *argv, cwd=tmp_path)
+    assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_debug_shows_the_traceback(command):
     assert "Traceback" in command("runtime", "--model", "nowhere.onnx", "--debug").stderr
 
