@@ -70,7 +70,10 @@ class ShippedGenerator(nn.Module):
         """Layer i's input times its weights: float32 [N, C, H, W]."""
         weight, bias = self.get_buffer(f"weight{i}"), self.get_buffer(f"bias{i}")
         if i == 0:
-            return F.linear(x, weight, bias).view(len(x), -1, self.first_map, self.first_map)
+            maps: Tensor = F.linear(x, weight, bias).unflatten(
+                1, (-1, self.first_map, self.first_map)
+            )
+            return maps
         return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
 
     def activation(self, i: int, x: Tensor, label: Tensor | None) -> Tensor:
