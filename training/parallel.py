@@ -4,6 +4,7 @@ Gradients are averaged by one all-reduce of all of them together: the networks a
 and a discriminator that is used in both updates does not fit DistributedDataParallel's hooks.
 """
 
+import atexit
 import dataclasses
 import datetime
 import functools
@@ -111,9 +112,16 @@ def join_processes() -> Shard:
     on_gpus = torch.cuda.is_available() and dist.is_nccl_available()
     backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
+    atexit.register(_leave)
     if rank:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     return Shard(rank, world, store)
+
+
+def _leave() -> None:
+    """End gloo's threads while there is an interpreter: they hold tensors, and would abort after it."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 @contextmanager
