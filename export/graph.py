@@ -47,9 +47,9 @@ def to_graphs(
     change: Callable[[ShippedGenerator], ShippedGenerator] = lambda network: network,
 ) -> list[onnx.GraphProto]:
     """The graph of a generator, or one graph for each class; BatchNorm is folded, then comes `change`."""
-    is_bank = isinstance(generator, GeneratorBank)
-    networks: list[Generator] = list(generator.generators) if is_bank else [generator]  # type: ignore
-    return [_export(change(ShippedGenerator(each).eval()), latent, opset) for each in networks]
+    parts = generator.generators if isinstance(generator, GeneratorBank) else [generator]
+    networks = [ShippedGenerator(part).eval() for part in parts]  # type: ignore[arg-type]
+    return [_export(change(network), latent, opset) for network in networks]
 
 
 def join_parts(graphs: list[onnx.GraphProto], by_class: bool) -> onnx.GraphProto:

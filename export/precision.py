@@ -79,9 +79,10 @@ def build(
         last one, to a single channel, always does.
     """
     by_class = isinstance(generator, GeneratorBank)
-    classes = 0 if by_class else generator.classes
-    batches = list(latent_batches(CALIBRATION_SEED, CALIBRATION_COUNT, latent, classes))
+    batches: Batches = []
     if precision == "int8":
+        classes = 0 if by_class else generator.classes
+        batches = list(latent_batches(CALIBRATION_SEED, CALIBRATION_COUNT, latent, classes))
         graphs = to_graphs(generator, latent, opset, lambda network: equalize(network, batches))
         steps = [_step("fold_batchnorm, equalize", graphs)]
     else:

@@ -1,6 +1,5 @@
 """``gen-scans``: a model file to labelled synthetic scans."""
 
-import contextlib
 import json
 import time
 from pathlib import Path
@@ -201,17 +200,12 @@ def _merge(folders: tuple[Path, ...], given: dict[str, Any]) -> None:
     if given["out"] is None and len(set(folders)) > 1:
         raise click.UsageError("to merge several folders: --out FOLDER")
     from scangan.runtime.merge import merge
+    from scangan.runtime.plan import Plan
 
     out = given["out"] or folders[0]
-    with contextlib.ExitStack() as shown:
-        plan = merge(
-            folders,
-            out,
-            lambda total: shown.enter_context(
-                progress("checking and joining", total, "scans", quiet=_silent(given))
-            ),
-        )
-    total = plan.request.total
+    total = Plan.read(folders[0]).request.total
+    with progress("joining", total, "scans", quiet=_silent(given)) as advance:
+        merge(folders, out, advance)
     _end(
         given, {"out": str(out), "scans": total}, f"{total} synthetic scans, all there once: {out}"
     )

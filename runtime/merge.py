@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from scangan.runtime.errors import GenerationError
@@ -17,7 +17,7 @@ from scangan.runtime.request import Part
 def merge(
     folders: Sequence[Path],
     out: Path,
-    begin: Callable[[int], Advance] = lambda total: lambda count: None,
+    advance: Advance = lambda count: None,
 ) -> Plan:
     """Check that the parts in some folders are all of one request, once each, and join them.
 
@@ -30,8 +30,8 @@ def merge(
         Outputs of ``gen-scans --shard``; several parts may share one.
     out : Path
         Where to join them; it may be one of the folders.
-    begin : callable
-        Told how many scans there are to check and to bring; what it gives is told of progress.
+    advance : callable
+        Told now and then how many more scans are there.
 
     Raises
     ------
@@ -50,14 +50,13 @@ def merge(
         if folders == [out] and _is_whole(out):
             return plan
         parts = _find_parts(folders)
-        advance = begin(2 * plan.request.total)
         for part, folder in parts:
             _check(plan, part, folder)
-            advance(_size(plan, part))
         _claim(plan, out, folders)
         for part, folder in parts:
             _bring(plan, part, folder, out)
-            advance(_size(plan, part))
+            first, last = plan.request.positions(part)
+            advance(last - first)
         for _, folder in parts:
             if is_there(folder / SHEET) and not is_there(out / SHEET):
                 write_bytes(out / SHEET, (folder / SHEET).read_bytes())
@@ -120,11 +119,6 @@ def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:
             f"{', ...' if len(few) > 8 else ''}; make with --shard, or name the folder"
         )
     return sorted(found.items(), key=lambda item: item[0].i)
-
-
-def _size(plan: Plan, part: Part) -> int:
-    first, last = plan.request.positions(part)
-    return last - first
 
 
 def _check(plan: Plan, part: Part, folder: Path) -> None:
