@@ -24,7 +24,7 @@ STABLE = options_from("stable", {})
 
 
 def rungs() -> dict[str, TrainOptions]:
-    """From classic-acgan to stable, one part after the other; then the heads."""
+    """From classic-acgan to stable, one part after the other; then stable with one part changed."""
     spectral = dataclasses.replace(
         CLASSIC, spectral_norm=True, batch_norm=False, dropout=0.0, pool="sum"
     )
@@ -51,6 +51,7 @@ def rungs() -> dict[str, TrainOptions]:
         "+ conditional BatchNorm": dataclasses.replace(hinge, conditioning="norm"),
         "+ both heads": both_heads,
         "+ batch 16": dataclasses.replace(both_heads, batch=16),
+        "stable, classes by product": dataclasses.replace(STABLE, conditioning="product"),
         **{f"stable, head {head}": dataclasses.replace(STABLE, head=head) for head in heads},
     }
 
@@ -116,7 +117,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--kimg", type=float, default=KIMG)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="", help="runs whose name contains this")
+    parser.add_argument("--only", default="", help="the runs of this name alone")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     runs = plan(given.width, given.kimg, given.seeds)
@@ -124,7 +125,7 @@ def main() -> None:
         print("\n".join(table(given.work, runs)))
         return
     for (name, seed), options in runs.items():
-        if given.only not in name:
+        if given.only not in ("", name):
             continue
         out = folder(given.work, name, seed)
         print(f"{name}, seed {seed}: {out}", flush=True)

@@ -38,6 +38,11 @@ class ScanCommand(click.Command):
             return super().make_context(*args, **kwargs)
         except click.UsageError as error:
             self._say_usage(error)
+        except OSError as error:  # --help to a full disk
+            if error.errno == errno.EPIPE:
+                raise
+            say(f"{self.name}: {explain(error)}", err=True)
+            raise click.exceptions.Exit(FAILED) from None
 
     def _say_usage(self, error: click.UsageError) -> NoReturn:
         say(f"{self.name}: {error.format_message()} (see {self.name} --help)", err=True)

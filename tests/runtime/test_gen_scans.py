@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import pytest
 from conftest import folder_bytes
 from PIL import Image
+
+FULL = Path("/dev/full")
 
 
 def test_writes_scans_a_manifest_and_a_sheet(command, tiny_acgan, tmp_path):
@@ -215,6 +218,16 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_scan(command, tiny_acgan, tm
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
     assert not list(out.rglob("*.part"))
     assert all(cv2.imread(str(p)) is not None for p in out.rglob("*.png"))
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
+@pytest.mark.parametrize("argv", [["--help"], ["--info"], ["--count", "1", "--out", "scans"]])
+def test_output_to_a_full_disk_is_one_line(tmp_path, argv):
+    with FULL.open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "scangan.runtime", *argv], stdout=full,
+                              stderr=subprocess.PIPE, text=True, cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
 
 def test_torch_onnx_numba_and_opencv_stay_out(tiny_acgan, tmp_path):
