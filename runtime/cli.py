@@ -152,8 +152,10 @@ def _refuse_unused(given: dict[str, Any]) -> None:
 def _generate(given: dict[str, Any]) -> None:
     from scangan.runtime.output import write_scans
     from scangan.runtime.plan import SHEET
-    from scangan.runtime.request import SHARD_SIZE, Part, Request
+    from scangan.runtime.request import SHARD_SIZE, SHARDED, Part, Request
 
+    if given["shard_size"] is not None and given["kind"] not in SHARDED:
+        raise click.UsageError(f"--shard-size goes with --format {' or '.join(SHARDED)}")
     part = Part() if given["shard"] is None else Part.parse(given["shard"])
     generator = _open(given, given["batch"])
     request = Request(

@@ -20,6 +20,7 @@ from scangan.runtime.request import Request, Span
 from scangan.runtime.shards import npz_shard, tar_member
 
 COUNT = 11
+SHARDS = dict.fromkeys(("tar", "npz"), ("--shard-size", 4))
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def outputs(tiny_acgan, tmp_path_factory, command):
     for kind in ("png", "tar", "npz", "dicom"):
         made[kind] = tmp_path_factory.mktemp(kind) / "out"
         done = command("runtime", "--model", tiny_acgan, "--class", "dog", "--class", 2, "--count",
-                       COUNT, "--seed", 3, "--format", kind, "--shard-size", 4,
+                       COUNT, "--seed", 3, "--format", kind, *SHARDS.get(kind, ()),
                        "--out", made[kind])  # fmt: skip
         assert done.returncode == 0, done.stderr
     return made
@@ -144,7 +145,7 @@ def test_dicom3tools_accept_it(outputs):
 @pytest.mark.parametrize("options", [("--batch", 1), ("--batch", 3, "--threads", 1)])
 def test_batch_and_threads_change_no_byte(outputs, tiny_acgan, command, tmp_path, kind, options):
     command("runtime", "--model", tiny_acgan, "--class", "dog", "--class", 2, "--count", COUNT,
-            "--seed", 3, "--format", kind, "--shard-size", 4, "--out", tmp_path / "out",
+            "--seed", 3, "--format", kind, *SHARDS.get(kind, ()), "--out", tmp_path / "out",
             *options)  # fmt: skip
     assert folder_bytes(tmp_path / "out") == folder_bytes(outputs[kind])
 
@@ -156,7 +157,7 @@ def test_a_missing_or_empty_shard_is_made_again(outputs, tiny_acgan, command, tm
     (out / f"scans-000003.{kind}").write_bytes(b"")
     before = {p.name: p.stat().st_mtime_ns for p in out.glob("scans-*")}
     done = command("runtime", "--model", tiny_acgan, "--class", "dog", "--class", 2, "--count",
-                   COUNT, "--seed", 3, "--format", kind, "--shard-size", 4, "--out", out,
+                   COUNT, "--seed", 3, "--format", kind, *SHARDS[kind], "--out", out,
                    "--json")  # fmt: skip
     assert json.loads(done.stdout)["made"] == 8
     assert folder_bytes(out) == folder_bytes(outputs[kind])

@@ -191,6 +191,7 @@ def test_mistakes_are_one_line(command, tiny_acgan, tmp_path, argv, code, says):
         (["--benchmark", "--batch", 4], "--batch does not go with --benchmark"),
         (["--interpolate", "0:1", "--format", "tar"], "--format does not go with --interpolate"),
         (["--info", "--class", 0], "--class does not go with --info"),
+        (["--shard-size", 5], "--shard-size goes with --format tar or npz"),
     ],
 )
 def test_an_option_without_effect_is_a_mistake(command, tmp_path, argv, says):
