@@ -151,7 +151,6 @@ def main(
     best = run.load_best()
     agreement = best.scores["mean_agreement"]
     agrees = "" if agreement is None else f", {agreement:.0%} in right class"
-    picture = "samples" if options.per_class else "report.png"
     say(
         f"best generator ({best.kind}) at {best.kimg:.1f} kimg, "
         f"KID x1000 {best.scores['mean_class_kid'] * 1000:.0f}{agrees}: {run.path / 'best.safetensors'}"
@@ -159,4 +158,4 @@ def main(
     memory = peak_memory()
     if memory:
         say(f"memory at its peak: {memory}")
-    say(f"look at {run.path / picture}; next: export-onnx {out} -o {out.name}.onnx")
+    say(f"look at {run.path / 'report.png'}; next: export-onnx {out} -o {out.name}.onnx")

@@ -1,24 +1,22 @@
 """One unconditional GAN for each class, and all of them as one conditional generator."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from scangan.runtime.files import read_jsonl, write_bytes
-from scangan.runtime.png import encode_png
-from scangan.runtime.sheet import NOTICE, contact_sheet
+from scangan.runtime.files import read_jsonl
 from scangan.training.data import TrainingScans
 from scangan.training.loop import train_session
-from scangan.training.measuring import GRID, Measurer
+from scangan.training.measuring import Measurer
 from scangan.training.networks import GeneratorBank
 from scangan.training.options import TrainOptions
 from scangan.training.parallel import Shard
 from scangan.training.run import Best, Run
-from scangan.training.sampling import step_draws
-from scangan.training.scoring import generate, score_generator
+from scangan.training.scoring import score_generator
+from scangan.training.step import LOSSES
 
 
 def train_each_class(
@@ -58,7 +56,7 @@ def _config_of_one(config: dict[str, Any], options: TrainOptions, name: str) -> 
 
 
 def _join(parts: list[Run], measurer: Measurer) -> None:
-    run, options, scans = measurer.run, measurer.options, measurer.scans
+    run, options = measurer.run, measurer.options
     loaded = [part.load_generator() for part in parts]
     bank = GeneratorBank([model for model, _ in loaded]).eval()  # type: ignore[misc]
     cpu = torch.device("cpu")
@@ -66,8 +64,34 @@ def _join(parts: list[Run], measurer: Measurer) -> None:
     scores |= measurer.real_scores
     kimg = max(best.kimg for _, best in loaded)
     run.save_best(Best(bank.state_dict(), "per class", kimg, scores))
-    draws = step_draws(options.seed, 0, "samples", cpu)
-    images, labels = generate(bank, GRID, options.latent, draws)
-    rows = [(name, np.asarray(images[labels == k])) for k, name in enumerate(scans.classes)]
-    sheet = contact_sheet(rows, "synthetic, one generator a class")
-    write_bytes(run.path / "samples" / "joined.png", encode_png(sheet, {"Comment": NOTICE}))
+    measurer.lines = joined_lines([part.read_metrics() for part in parts])
+    measurer.draw_report(  # the curves are of each tick, and every class has a best tick of its own
+        f"{run.path.name}: {measurer.lines[-1]['kimg']:.0f} kimg a class; the best of each "
+        f"together: KID x1000 {scores['mean_class_kid'] * 1000:.0f}"
+    )
+
+
+def joined_lines(parts: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Join the ``metrics.jsonl`` of generators of one class each, tick by tick.
+
+    Scores by class stand side by side, all other numbers are means. A part that stopped early stays
+    as it was.
+    """
+    ticks = max(len(lines) for lines in parts)
+    return [_joined([lines[min(i, len(lines) - 1)] for lines in parts]) for i in range(ticks)]
+
+
+def _joined(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    joined: dict[str, Any] = {"kimg": max(line["kimg"] for line in lines)}
+    for key in LOSSES:
+        joined[key] = float(np.mean([line[key] for line in lines]))
+    for kind in ("raw", "ema"):
+        scores = [line[kind] for line in lines]
+        joined[kind] = {
+            name: {k: v for each in scores for k, v in each[name].items()}
+            for name in ("class_kid", "agreement", "variety", "precision", "recall")
+        }
+        for name in ("mean_class_kid", "mean_precision", "mean_recall"):
+            found = [each[name] for each in scores if each[name] is not None]
+            joined[kind][name] = float(np.mean(found)) if found else None
+    return joined

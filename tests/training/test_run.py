@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,8 @@ from scangan.training.data import TrainingScans
 from scangan.training.loop import make_networks
 from scangan.training.measuring import Progress
 from scangan.training.memory import peak_memory
+from scangan.training.per_class import joined_lines
+from scangan.training.report import WIDTH
 from scangan.training.step import TrainingStep
 
 TINY = {"size": 32, "width": 4, "batch": 16, "kimg": 1.28, "tick": 0.16}  # 80 steps, 8 ticks
@@ -391,10 +394,28 @@ def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path):
         want = part(z)
         assert torch.equal(model(z, torch.full((3,), number)), want)
     assert set(best.scores["agreement"]) == set(run.classes)
-    assert (run.path / "samples/joined.png").exists()
+    assert cv2.imread(str(run.path / "report.png")).shape[1] == WIDTH
     before = (run.path / "best.safetensors").read_bytes()
     train(some_scans, run.path, options)
     assert (run.path / "best.safetensors").read_bytes() == before
+
+
+def test_ticks_of_several_generators_are_joined():
+    def line(name, kimg, kid):
+        scores = {"class_kid": {name: kid}, "variety": {name: kid / 2}, "agreement": {}}
+        scores |= {"precision": {name: 0.5}, "recall": {name: 0.25}, "mean_class_kid": kid}
+        scores |= {"mean_precision": 0.5, "mean_recall": None}
+        losses = {"loss_d": kid, "loss_g": 1.0, "loss_class": 0.0}
+        return {"kimg": kimg, **losses, "raw": scores, "ema": scores}
+
+    early = [line("a", 1, 4.0), line("a", 2, 2.0)]
+    joined = joined_lines([early, [line("b", k, 6.0 - k) for k in (1, 2, 3)]])
+    assert [each["kimg"] for each in joined] == [1, 2, 3]
+    assert [each["ema"]["mean_class_kid"] for each in joined] == [4.5, 3.0, 2.5]
+    last = joined[-1]["raw"]
+    assert last["class_kid"] == {"a": 2.0, "b": 3.0} and last["variety"] == {"a": 1.0, "b": 1.5}
+    assert last["mean_precision"] == 0.5 and last["mean_recall"] is None
+    assert joined[-1]["loss_d"] == 2.5
 
 
 def test_scans_smaller_than_the_size_are_told_of_once(some_scans, tmp_path):
