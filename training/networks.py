@@ -95,6 +95,7 @@ class Generator(nn.Module):
         super().__init__()
         widths = channels(size, width, first_map)
         self.classes, self.first_map, self.leak, self.ramped = classes, first_map, leak, ramped
+        self.size = size
         self.by_norm = bool(classes) and conditioning == "norm"
         self.by_product = bool(classes) and conditioning == "product"
         self.dense = nn.Linear(latent, widths[0] * first_map**2, bias=False)
@@ -141,7 +142,7 @@ class GeneratorBank(nn.Module):
     def __init__(self, generators: list[Generator]) -> None:
         super().__init__()
         self.generators = nn.ModuleList(generators)
-        self.classes = len(generators)
+        self.classes, self.size = len(generators), generators[0].size
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
         """z [N, latent] and label int64 [N] to images [N, 1, size, size] in [-1, 1]."""
