@@ -26,11 +26,14 @@ def main(source: Path, target: Path) -> None:
 
 def _page(file, groups, machine):
     cpu = machine["cpu"].get("brand_raw", machine["processor"] or machine["machine"])
+    wall = any("wall" in row["extra_info"] for rows in groups.values() for row in rows)
     lines = [
         f"# {file}",
         "",
-        "Made by `make bench`: CPU time on one thread, median of the rounds of one run. The machine "
-        f"is shared ({cpu}, {machine['python_version']}): trust ratios, not absolute figures.",
+        "Made by `make bench`: CPU time on one thread, median of the rounds of one run"
+        + (", or wall time where a table says best round" if wall else "")
+        + f". The machine is shared ({cpu}, {machine['python_version']}): trust ratios, not absolute "
+        "figures.",
     ]
     for group, rows in groups.items():
         lines += ["", f"## {group}", "", *_table(rows)]

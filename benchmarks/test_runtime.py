@@ -78,7 +78,7 @@ def peak_memory(*argv):
 )
 def test_cold_start(benchmark, memory, name, argv):
     benchmark.group, benchmark.name = "cold start", name
-    benchmark.extra_info |= {"images": 1, "wall": "of all"}
+    benchmark.extra_info |= {"images": 1, "wall": "whole process"}
     out = ["--out", memory / "out"] if "--count" in argv else []
 
     def start():

@@ -176,7 +176,7 @@ class Session:
                         f"the same command again goes on"
                     )
         if self.measurer:
-            self.measurer.draw_report(f"{self.run.path.name}: {self._kimg():.0f} kimg")
+            self.measurer.draw_report(f"{self.run.path.name}: {self._kimg():.4g} kimg")
         return True
 
     def _losses(self) -> dict[str, float]:

@@ -66,7 +66,7 @@ def _join(parts: list[Run], measurer: Measurer) -> None:
     run.save_best(Best(bank.state_dict(), "per class", kimg, scores))
     measurer.lines = joined_lines([part.read_metrics() for part in parts])
     measurer.draw_report(  # the curves are of each tick, and every class has a best tick of its own
-        f"{run.path.name}: {measurer.lines[-1]['kimg']:.0f} kimg a class; the best of each "
+        f"{run.path.name}: {measurer.lines[-1]['kimg']:.4g} kimg a class; the best of each "
         f"together: KID x1000 {scores['mean_class_kid'] * 1000:.0f}"
     )
 
