@@ -121,7 +121,7 @@ def _write_files(
     def work(span: Span) -> int:
         which = plan.position(span.number)
         files = [f"{out}/{plan.file_name(which, index)}" for index in span.indices]
-        missing = [not is_there(file) for file in files]
+        missing = [which in fresh or not is_there(file) for file in files]
         if any(missing):
             _not_whole(out, plan, part)
             images = generator.make([span], request.draw)
@@ -129,8 +129,11 @@ def _write_files(
                 write_bytes(files[i], encode(which, images[i], span.start + int(i)))
         return sum(missing)
 
-    for folder in plan.folders:
-        (out / folder).mkdir(exist_ok=True)
+    fresh = set()  # folders that were not there: nothing has to be looked for in them
+    for which, folder in enumerate(plan.folders):
+        with contextlib.suppress(FileExistsError):
+            (out / folder).mkdir()
+            fresh.add(which)
     spans = request.between(*request.positions(part), generator.batch)
     made = 0
     workers = generator.threads if request.total > generator.batch else 0
