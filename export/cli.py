@@ -21,7 +21,7 @@ from scangan.runtime.console import ScanCommand, say
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp32",
     show_default=True,
-    help="int8: a quarter of the size, several times as fast on a processor; fp16: for GPUs",
+    help="int8: a quarter of the size, two to four times as fast on a processor; fp16: for GPUs",
 )
 @click.option(
     "--opset", type=click.IntRange(18, 21), default=18, show_default=True, help="operator version"
