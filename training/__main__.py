@@ -1,6 +1,15 @@
-"""Run the command of this folder: ``python -m scangan.training``."""
+"""``train-gan`` as a program: ``python -m scangan.training``."""
 
+from typing import NoReturn
+
+from scangan.runtime.console import run_and_leave
 from scangan.training.cli import main
 
+
+def run() -> NoReturn:
+    """Run the command."""
+    run_and_leave(main)
+
+
 if __name__ == "__main__":
-    main()
+    run()
