@@ -19,6 +19,7 @@ from scangan.training.loop import Stopped
 from scangan.training.recipe import options_from
 
 KIMG = 300.0
+SEVERAL = "classic-acgan", "stable", "stable, classes by product"
 CLASSIC = options_from("classic-acgan", {})
 STABLE = options_from("stable", {})
 
@@ -57,11 +58,11 @@ def rungs() -> dict[str, TrainOptions]:
 
 
 def plan(width: int, kimg: float, seeds: int) -> dict[tuple[str, int], TrainOptions]:
-    """All runs by name and seed: `seeds` of the two ends, one of each rung between."""
+    """All runs by name and seed: `seeds` of the two ends and of the class as a product, else one."""
     runs = {}
     for seed in range(seeds):
         for name, options in rungs().items():
-            if seed == 0 or name in ("stable", "classic-acgan"):
+            if seed == 0 or name in SEVERAL:
                 runs[name, seed] = dataclasses.replace(
                     options, width=width, kimg=kimg, seed=seed, patience=0.0, tick=20.0
                 )
