@@ -60,7 +60,7 @@ def run(*argv):
 def peak_memory(*argv):
     """Run a command; its peak of memory in MB."""
     argv = [sys.executable, "-c", PEAK, *map(str, argv)]
-    return int(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+    return int(subprocess.run(argv, check=True, capture_output=True, text=True, env=ENV).stdout)
 
 
 # Cold start

@@ -158,4 +158,4 @@ def main(
     memory = peak_memory()
     if memory:
         say(f"memory at its peak: {memory}")
-    say(f"look at {run.path / 'report.png'}; next: export-onnx {out} -o {out.name}.onnx")
+    say(f"look at {run.report}; next: export-onnx {out} -o {out.name}.onnx")

@@ -128,6 +128,8 @@ class Session:
         if self.step >= options.steps or why:
             if why:
                 self.report(f"stopped early: {why}")
+            if not self.run.report.exists():  # it was killed while it drew that
+                self._draw_report()
             return False
         if self.measurer:
             self.measurer.introduce()
@@ -175,9 +177,12 @@ class Session:
                         f"stopped at {self._kimg():.1f} of {options.kimg:g} kimg and saved; "
                         f"the same command again goes on"
                     )
+        self._draw_report()
+        return True
+
+    def _draw_report(self) -> None:
         if self.measurer:
             self.measurer.draw_report(f"{self.run.path.name}: {self._kimg():.4g} kimg")
-        return True
 
     def _losses(self) -> dict[str, float]:
         losses = dict(zip(LOSSES, (self.sums / self.summed).tolist(), strict=True))

@@ -180,7 +180,7 @@ class Measurer:
         picture = draw_report(
             self.lines, real, synthetic, real_scores=self.real_scores, title=title
         )
-        write_bytes(self.run.path / "report.png", picture)
+        write_bytes(self.run.report, picture)
 
     def _averaged(self, networks: TrainingStep) -> Generator:
         options, device = self.options, networks.device

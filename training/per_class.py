@@ -43,7 +43,7 @@ def train_each_class(
         shard.agree(None)
         of_class = scans.of_class(number)
         trained |= train_session(part, of_one, of_class, 0, device, report, shard, quiet)
-    if shard.first and (trained or not (run.path / "best.safetensors").exists()):
+    if shard.first and (trained or not run.report.exists()):  # which is written last
         _join(parts, Measurer(run, options, scans, True, report))
 
 

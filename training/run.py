@@ -101,6 +101,11 @@ class Run:
         return tuple(self.config["dataset"]["classes"]) if conditional else ()
 
     @property
+    def report(self) -> Path:
+        """The picture of how it went, which is made when all else is done."""
+        return self.path / "report.png"
+
+    @property
     def started(self) -> bool:
         """Whether it has a configuration: all before that is preparation."""
         return (self.path / "config.json").exists()

@@ -30,8 +30,8 @@ def generate(
     z = draws.normal(len(label), latent)
     batch = min(BATCH, BATCH_PIXELS // model.size**2)
     parts = [
-        to_grey(model(some, of_class))
-        for some, of_class in zip(z.split(batch), label.split(batch), strict=True)
+        to_grey(model(latents, labels))
+        for latents, labels in zip(z.split(batch), label.split(batch), strict=True)
     ]
     return np.concatenate(parts), label.cpu().numpy()
 

@@ -394,10 +394,16 @@ def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path):
         want = part(z)
         assert torch.equal(model(z, torch.full((3,), number)), want)
     assert set(best.scores["agreement"]) == set(run.classes)
-    assert cv2.imread(str(run.path / "report.png")).shape[1] == WIDTH
+    assert cv2.imread(str(run.report)).shape[1] == WIDTH
     before = (run.path / "best.safetensors").read_bytes()
     train(some_scans, run.path, options)
     assert (run.path / "best.safetensors").read_bytes() == before
+    reports = [run.report, Run(run.path / "classes/1").report]
+    for report in reports:
+        report.unlink()  # as if it had been killed while it drew that
+    train(some_scans, run.path, options)
+    assert all(report.exists() for report in reports)
+    assert run.load_best().scores == best.scores
 
 
 def test_ticks_of_several_generators_are_joined():
