@@ -17,6 +17,7 @@ from scangan.runtime import ScanganError
 from scangan.training import Run, TrainOptions, train
 from scangan.training.loop import Stopped
 from scangan.training.recipe import options_from
+from scangan.training.words import best_so_far
 
 KIMG = 300.0
 SEVERAL = "classic-acgan", "stable", "stable, classes by product"
@@ -50,6 +51,7 @@ def rungs() -> dict[str, TrainOptions]:
         "+ relativistic, R1 and R2": relativistic,
         "+ hinge instead": hinge,
         "+ conditional BatchNorm": dataclasses.replace(hinge, conditioning="norm"),
+        "+ classifier on real scans alone": dataclasses.replace(both_heads, head=CLASSIC.head),
         "+ both heads": both_heads,
         "+ batch 16": dataclasses.replace(both_heads, batch=16),
         "stable, classes by product": dataclasses.replace(STABLE, conditioning="product"),
@@ -83,7 +85,9 @@ def table(work: Path, runs: dict[tuple[str, int], TrainOptions]) -> list[str]:
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name in dict.fromkeys(name for name, _ in runs):
-        rows = [_row(folder(work, name, seed)) for n, seed in runs if n == name]
+        rows = [
+            _row(folder(work, *run), options) for run, options in runs.items() if run[0] == name
+        ]
         rows = [row for row in rows if row]
         if rows:
             cells = [_mean_and_range(list(values)) for values in zip(*rows, strict=True)]
@@ -91,17 +95,17 @@ def table(work: Path, runs: dict[tuple[str, int], TrainOptions]) -> list[str]:
     return lines
 
 
-def _row(path: Path) -> list[float] | None:
-    run = Run(path)
-    lines = run.read_metrics() if (path / "metrics.jsonl").exists() else []
-    if not lines:
-        return None
-    best = run.load_best()
+def _row(path: Path, options: TrainOptions) -> list[float] | None:
+    lines = [line for line in Run(path).read_metrics() if line["step"] <= options.steps]
+    found = best_so_far(lines)
+    if not found or lines[-1]["step"] < options.steps:
+        return None  # it is not there yet
+    line, kind = found
+    best = line[kind]
     last = min((lines[-1][kind] for kind in ("raw", "ema")), key=lambda s: s["mean_class_kid"])
     return [
-        best.scores["kid"] * 1000, best.scores["mean_class_kid"] * 1000,
-        last["mean_class_kid"] * 1000, best.scores["mean_agreement"] * 100,
-        min(best.scores["variety"].values()) * 100, best.kimg,
+        best["kid"] * 1000, best["mean_class_kid"] * 1000, last["mean_class_kid"] * 1000,
+        best["mean_agreement"] * 100, min(best["variety"].values()) * 100, line["kimg"],
     ]  # fmt: skip
 
 

@@ -63,6 +63,8 @@ def _scans_below(folder: Path) -> int:
 
 
 def _is_scan(file: Path) -> bool:
+    if not file.is_file():  # a link that leads nowhere, a pipe
+        return False
     if file.name.lower().endswith(SCANS):
         return file.stat().st_size > 0
     with file.open("rb") as opened:

@@ -100,6 +100,7 @@ class ModelCard:
             raise GenerationError(f"the card declares {self.bit_depth} bits; only 8 can be read")
         if len(set(self.classes)) != len(self.classes):
             raise GenerationError("the card names a class twice")
+        "".join(self.classes).encode()  # half a surrogate pair could be written nowhere
 
     def class_number(self, wanted: str | int, file: str = "the model") -> int:
         """Turn a class name, or its number, into the number; a name goes before a number.

@@ -1,10 +1,26 @@
 """A model card as a table for the terminal."""
 
+from scangan.runtime.errors import GenerationError
 from scangan.runtime.modelfile import ModelFile
 
 
 def card_table(file: ModelFile) -> str:
-    """Lay out what a model file says of itself: one ``name  value`` line a fact."""
+    """Lay out what a model file says of itself: one ``name  value`` line a fact.
+
+    Raises
+    ------
+    GenerationError
+        The card has values of another kind than it should.
+    """
+    try:
+        rows = _rows(file)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise GenerationError(f"{file.path}: the card is damaged: {error}") from error
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _rows(file: ModelFile) -> list[tuple[str, str]]:
     card = file.card
     scores = card.scores
     rows: list[tuple[str, str]] = [
@@ -33,7 +49,8 @@ def card_table(file: ModelFile) -> str:
         probe = scores.get("probe_accuracy") or 0.0
         text = f"{scores['mean_agreement']:.0%} (probe on held-back real scans: {probe:.0%})"
         rows.append(("class agreement", text))
-    rows += [
+    return [
+        *rows,
         ("parity", f"at most {card.parity} of 255 grey levels from the trained generator"),
         ("preprocessing", ", ".join(f"{k} {v}" for k, v in card.preprocessing.items())),
         ("trained with", str(card.recipe.get("command", ""))),
@@ -43,5 +60,3 @@ def card_table(file: ModelFile) -> str:
         ("made with", ", ".join(f"{k} {v}" for k, v in card.versions.items())),
         ("date", card.date),
     ]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

@@ -141,12 +141,21 @@ def main(folders: tuple[Path, ...], **given: Any) -> None:
 def _refuse_unused(given: dict[str, Any]) -> None:
     """Options that are given and have no effect are a mistake."""
     modes = [mode for mode in MODES if given[mode]]
-    context = click.get_current_context()
-    for option in context.command.params if modes else []:
+    for option in click.get_current_context().command.params if modes else []:
         name = option.name or ""
-        asked = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
-        if asked and name not in {*MODES[modes[0]], modes[0], "quiet", "as_json", "debug"}:
+        if _was_given(name) and name not in {
+            *MODES[modes[0]],
+            modes[0],
+            "quiet",
+            "as_json",
+            "debug",
+        }:
             raise click.UsageError(f"{option.opts[0]} does not go with --{modes[0]}")
+
+
+def _was_given(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source == click.core.ParameterSource.COMMANDLINE
 
 
 def _generate(given: dict[str, Any]) -> None:
@@ -236,7 +245,10 @@ def _info(given: dict[str, Any]) -> None:
         given["precision"],
         allow_modified=given["allow_modified"],
     )
-    for line in [file.card.to_json()] if given["as_json"] else card_table(file).splitlines():
+    if given["as_json"]:
+        click.echo(json.dumps(json.loads(file.card.to_json())))  # ASCII, for any pipe
+        return
+    for line in card_table(file).splitlines():
         say(line)
 
 
@@ -254,15 +266,24 @@ def _benchmark(given: dict[str, Any]) -> None:
 
 def _interpolate(given: dict[str, Any]) -> None:
     from scangan.runtime.files import write_bytes
-    from scangan.runtime.interpolate import strip
+    from scangan.runtime.interpolate import ends, strip
+    from scangan.runtime.plan import folder_names
     from scangan.runtime.png import encode_png
     from scangan.runtime.sheet import NOTICE
 
     generator, path = _open(given, None), given["interpolate"]
+    between = ends(path, generator.classes)
+    if isinstance(between[0], str) and given["classes"]:
+        raise click.UsageError("--class does not go with a strip between classes")
+    if isinstance(between[0], int) and _was_given("start"):
+        raise click.UsageError("--start does not go with a strip between indexes")
     steps = STRIP if given["count"] is None else given["count"]
     numbers = _numbers(generator, given)
     image = strip(generator, path, numbers, _draw(given), steps, given["start"])
-    out = given["out"] or Path(f"{Path(given['model']).stem}-strip-seed{given['seed']}.png")
+    folders = dict(zip(generator.classes, folder_names(generator.classes), strict=True))
+    a, b = (folders.get(str(end), str(end)) for end in between)
+    stem = f"{Path(given['model']).stem}-strip-{a}-{b}-seed{given['seed']}"
+    out = given["out"] or Path(f"{stem}.png")
     if out.suffix.lower() != ".png" or out.is_dir():
         raise click.UsageError(f"a strip is a picture, --out {out} is no name for one; like x.png")
     if out.exists() and not given["force"]:
@@ -329,6 +350,7 @@ def _default_out(generator: "ScanGenerator", request: "Request", given: dict[str
     parts += ["paired"] if given["paired"] else []
     parts += [given["precision"]] if given["precision"] != "auto" else []
     parts += [request.format] if request.format != "png" else []
+    parts += [f"by{request.shard_size}"] if given["shard_size"] is not None else []
     return Path("-".join(parts))
 
 

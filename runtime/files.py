@@ -80,30 +80,39 @@ def only_writer(lock_file: Path, wait: float = 0) -> Iterator[None]:
         Another process holds it.
     """
     import platform
+    import warnings
 
     from filelock import FileLock, Timeout
 
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(lock_file)
     try:
-        lock.acquire(timeout=wait)
+        with warnings.catch_warnings(action="ignore"):  # of a file system without locks
+            lock.acquire(timeout=wait)
     except Timeout as error:
         who = "another command"
         with contextlib.suppress(OSError):  # Windows lets nobody else read it
-            who += f" ({lock_file.read_text(encoding='utf-8') or 'unknown'})"
+            words = lock_file.read_text(encoding="utf-8").split()
+            if words and words[0].isdecimal():
+                words = ["process", words[0], "on", *words[1:2]]  # as filelock wrote it
+            who += f" ({' '.join(words) or 'unknown'})"
         raise ScanganError(
             f"{lock_file.parent} is being written by {who}; wait for it, or choose another folder"
         ) from error
+    # Where there are no locks filelock has made it one of another class, and what it wrote is the lock.
+    ours = type(lock) is FileLock
     try:
-        with contextlib.suppress(OSError):  # a full disk; to say who is a courtesy
-            lock_file.write_text(
-                f"process {os.getpid()} on {platform.node()}, since {time.strftime('%F %T')}",
-                encoding="utf-8",
-            )
+        if ours:
+            with contextlib.suppress(OSError):  # a full disk; to say who is a courtesy
+                lock_file.write_text(
+                    f"process {os.getpid()} on {platform.node()}, since {time.strftime('%F %T')}",
+                    encoding="utf-8",
+                )
         yield
     finally:
-        with contextlib.suppress(OSError):  # Windows removes no open file
-            lock_file.unlink(missing_ok=True)
+        if ours:
+            with contextlib.suppress(OSError):  # Windows removes no open file
+                lock_file.unlink(missing_ok=True)
         lock.release()
         with contextlib.suppress(OSError):
             lock_file.parent.rmdir()  # which fails unless it is empty

@@ -94,7 +94,9 @@ class ScanGenerator:
         self._largest = max(1, (CPU_PIXELS if on_cpu else GPU_PIXELS) // self.card.size**2)
         self.batch = batch or self._largest
         # Passes side by side scale better than threads inside an operator.
-        self._session = open_session(self.file.data, threads=1, device=self.device)
+        self._session = open_session(
+            self.file.data, threads=1, device=self.device, name=str(self.file.path)
+        )
         self._turns = BoundedSemaphore(self.threads if on_cpu else IN_FLIGHT)
         self._check_signature()
 
@@ -259,9 +261,9 @@ class ScanGenerator:
             binding = self._session.io_binding()
             for name, values in feed.items():
                 some = values[start : start + self._largest]
-                padded = np.zeros((self._largest, *values.shape[1:]), values.dtype)
-                padded[: len(some)] = some
-                binding.bind_cpu_input(name, padded)
+                # With the last one again: a model of one generator a class keeps to that class.
+                lacking = [(0, self._largest - len(some)), *[(0, 0)] * (values.ndim - 1)]
+                binding.bind_cpu_input(name, np.pad(some, lacking, mode="edge"))
             binding.bind_output("image")
             self._session.run_with_iobinding(binding)
             made.append(binding.copy_outputs_to_cpu()[0][: len(some)])

@@ -38,6 +38,7 @@ class Draw:
             raise GenerationError(
                 f"--seed {self.seed} is out of range; it takes 0 to 2^64 - 1", exit_code=USAGE
             )
+        object.__setattr__(self, "seed", int(self.seed))  # numpy's would not go into JSON
         if not LEAST_TRUNCATION <= self.truncation <= 2.0:
             raise GenerationError(
                 f"--truncation {self.truncation} is out of range; it takes {LEAST_TRUNCATION} to 2",

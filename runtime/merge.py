@@ -9,7 +9,14 @@ from pathlib import Path
 
 from scangan.runtime.errors import GenerationError
 from scangan.runtime.files import write_bytes
-from scangan.runtime.output import Advance, claim_new, is_there, only_writers, write_lines
+from scangan.runtime.output import (
+    Advance,
+    claim_new,
+    drop_part_manifests,
+    is_there,
+    only_writers,
+    write_lines,
+)
 from scangan.runtime.plan import MANIFEST, REQUEST, SHEET, Plan
 from scangan.runtime.request import Part
 
@@ -47,7 +54,10 @@ def merge(
                 f"{folder} is of another request than {folders[0]} ({difference}); leave one out"
             )
     with only_writers(out, Part()):  # nobody writes a part of it meanwhile
-        if folders == [out] and _is_whole(out):
+        if out in folders and is_there(out / MANIFEST):
+            # Merged before: perhaps it ended before the manifests of the parts were gone.
+            _check(plan, Part(), out)
+            drop_part_manifests(out)
             return plan
         parts = _find_parts(folders)
         for part, folder in parts:
@@ -61,8 +71,7 @@ def merge(
             if is_there(folder / SHEET) and not is_there(out / SHEET):
                 write_bytes(out / SHEET, (folder / SHEET).read_bytes())
         write_lines(out / MANIFEST, plan.manifest(0, plan.request.total))
-        for part, _ in parts:
-            (out / plan.manifest_name(part)).unlink(missing_ok=True)
+        drop_part_manifests(out)
     return plan
 
 
@@ -75,15 +84,6 @@ def _claim(plan: Plan, out: Path, folders: Sequence[Path]) -> None:
     difference = plan.difference(Plan.read(out))
     if difference:
         raise GenerationError(f"{out} holds another request ({difference}); choose another --out")
-
-
-def _is_whole(out: Path) -> bool:
-    """Whether a folder was merged before; what an end in the middle of it left is removed."""
-    if not (out / MANIFEST).exists():
-        return False
-    for file in out.glob("manifest-*-of-*.jsonl"):
-        file.unlink()
-    return True
 
 
 def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:
@@ -127,15 +127,14 @@ def _check(plan: Plan, part: Part, folder: Path) -> None:
     with file.open(encoding="ascii", errors="replace") as lines:
         expected = plan.manifest(*positions)
         same = all(line == next(expected, None) for line in lines) and next(expected, None) is None
+    again = "make its scans again"
+    if part.n > 1:
+        again = f"make part {part.i}/{part.n} again (--shard)"
     if not same:
-        raise GenerationError(
-            f"{file} lists other scans than part {part.i}/{part.n}; make it again"
-        )
+        raise GenerationError(f"{file} lists other scans than it should; {again}")
     for name in plan.files(*positions):
         if not is_there(folder / name):
-            raise GenerationError(
-                f"{folder / name} is missing; make part {part.i}/{part.n} again (--shard)"
-            )
+            raise GenerationError(f"{folder / name} is missing; {again}")
 
 
 def _bring(plan: Plan, part: Part, folder: Path, out: Path) -> None:

@@ -81,7 +81,7 @@ def write_scans(
         # Written last: it says that all is there.
         write_lines(out / plan.manifest_name(part), plan.manifest(*request.positions(part)))
         if part.n == 1:
-            _unlink(out, "manifest-*-of-*.jsonl")
+            drop_part_manifests(out)
     return made
 
 
@@ -284,12 +284,13 @@ def _remove(out: Path, plan: Plan, part: Part) -> None:
                 if at is not None and first <= at < last:
                     Path(entry.path).unlink(missing_ok=True)
     if part.n == 1:
-        _unlink(out, "manifest-*-of-*.jsonl")
+        drop_part_manifests(out)
         for name in plan.folders:
             with contextlib.suppress(OSError):  # not empty: something else is in it
                 (out / name).rmdir()
 
 
-def _unlink(folder: Path, pattern: str) -> None:
-    for path in folder.glob(pattern):
+def drop_part_manifests(out: Path) -> None:
+    """Remove the manifests of parts: the whole has one of its own."""
+    for path in out.glob("manifest-*-of-*.jsonl"):
         path.unlink(missing_ok=True)

@@ -185,12 +185,15 @@ class Plan:
             draw = Draw(told["seed"], told["truncation"], told["paired"])
             size = told["shard_size"] or 1
             folders = tuple(str(c["folder"]) for c in told["classes"])
+            names = tuple(c["class"] for c in told["classes"])
+            if not all(isinstance(text, str) for text in (told["model"], *filter(None, names))):
+                raise ValueError("a name is no text")
             if any(name != _plain(name) or not name for name in folders):
                 raise ValueError("a folder of a class is no plain name")
             return cls(
                 told["model"],
                 Request(spans=spans, draw=draw, format=told["format"], shard_size=size),
-                tuple(c["class"] for c in told["classes"]),
+                names,
                 folders,
             )
         except (FileNotFoundError, NotADirectoryError) as error:

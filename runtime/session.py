@@ -17,6 +17,7 @@ def open_session(
     *,
     threads: int | None = None,
     device: Device | None = None,
+    name: str = "",
 ) -> "InferenceSession":
     """Open a model.
 
@@ -28,6 +29,8 @@ def open_session(
         Threads inside one operator; by default one for every usable processor.
     device : Device, optional
         By default the CPU.
+    name : str
+        What to call it in errors; by default its path.
 
     Raises
     ------
@@ -44,7 +47,7 @@ def open_session(
     # Never guessed from the content: a file checked as ONNX must not run as another format.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     source = model if isinstance(model, bytes) else os.fspath(model)
-    name = "the model" if isinstance(source, bytes) else source
+    name = name or ("the model" if isinstance(source, bytes) else source)
     try:
         session: InferenceSession = onnxruntime.InferenceSession(
             source, options, providers=device.providers, enable_fallback=0

@@ -17,18 +17,19 @@ from scangan.runtime.sheet import NOTICE
 from scangan.runtime.threads import in_order
 
 SECONDS = 1.5  # of each measurement, about
-BATCHES = (1, 8, 32)
+BATCHES = (1, 8)  # and what the model takes unless told
 
 
 def measure(
-    open_generator: Callable[[int], ScanGenerator], formats: tuple[str, ...] = ("png", "tar", "npz")
+    open_generator: Callable[[int | None], ScanGenerator],
+    formats: tuple[str, ...] = ("png", "tar", "npz"),
 ) -> Iterator[tuple[str, float]]:
     """Measure images a second on all threads.
 
     Parameters
     ----------
     open_generator : callable
-        Opens the model for a batch.
+        Opens the model for a batch; None: as it does unless told, by its size and the device.
     formats : tuple of str
         What to write, into a temporary folder.
 
@@ -38,7 +39,7 @@ def measure(
         What was done, and images a second.
     """
     draw, best = Draw(), (0.0, 1)
-    for batch in BATCHES:
+    for batch in sorted({*BATCHES, open_generator(None).batch}):
         generator = open_generator(batch)
         number = 0 if generator.classes else None
         spans = (Span(number, i * batch, batch) for i in range(1 << 60))

@@ -86,7 +86,7 @@ def _list_options(context: click.Context, option: click.Parameter, wanted: bool)
     type=float,
     help="length of the run, in thousands of real scans shown; may be raised later  [default: 400]",
 )
-@click.option("--batch", type=int, help="scans a step  [default: 64]")
+@click.option("--batch", type=int, help="scans a step  [default: 16]")
 @click.option(
     "--width", type=int, help="channels of the feature maps next to the image  [default: 32]"
 )

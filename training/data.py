@@ -67,14 +67,10 @@ def open_source(
     Raises
     ------
     TrainingError
-        There is no `source`, or it is prepared at another size.
+        It is prepared at another size.
     PreprocessingError
         It holds no usable scans.
     """
-    if not source.exists():
-        raise TrainingError(
-            f"{source} does not exist; give a prepared dataset or a folder of scans"
-        )
     if is_prepared(source) or is_split(source):
         dataset = load_dataset(source)
         if dataset.size != options.size:
@@ -99,11 +95,14 @@ def enlarged_warning(dataset: PreparedDataset) -> str | None:
     )
 
 
-def hold_back(dataset: PreparedDataset, share: float) -> npt.NDArray[np.bool_]:
-    """Choose scans that training shall not see: bool [N].
+def hold_back(
+    dataset: PreparedDataset, share: float, by_class: bool = True
+) -> npt.NDArray[np.bool_]:
+    """Choose scans that training shall not see: bool [N], of every class its share.
 
-    Scans of one subject or file, copies, and scans that show the same stay on one side. A class
-    that is too small to give up 8 scans (or of too few subjects) gives up none.
+    Scans of one subject or file, copies, and scans that show the same stay on one side. What is
+    scored by itself and too small to give up 8 scans (or of too few subjects) gives up none: each
+    class, or all scans together where not `by_class`.
     """
     none = np.zeros(len(dataset.labels), bool)
     if share == 0:
@@ -126,7 +125,8 @@ def hold_back(dataset: PreparedDataset, share: float) -> npt.NDArray[np.bool_]:
         return none
     mask = none.copy()
     mask[held] = True
-    of_classes = [dataset.labels == number for number in range(len(dataset.classes))]
+    scored = dataset.labels if by_class else np.zeros_like(dataset.labels)
+    of_classes = [scored == number for number in np.unique(scored)]
     while small := [of_class for of_class in of_classes if _too_few(mask[of_class])]:
         # A group may be of several classes: it goes back whole, and may leave another too few.
         mask &= ~np.isin(groups, groups[mask & small[0]])

@@ -22,7 +22,7 @@ from scangan.training.run import Best, Run
 from scangan.training.sampling import step_draws
 from scangan.training.scoring import generate, score_generator
 from scangan.training.step import TrainingStep
-from scangan.training.words import describe, variety_warning
+from scangan.training.words import KEY, describe, variety_warning
 
 GRID = 8  # scans of a class in a sample sheet
 DIVERGED, TICKS = 5.0, 3  # times the best score, in so many ticks one after the other
@@ -108,16 +108,18 @@ class Measurer:
         held, all_of = int(self.scans.held_back.sum()), len(self.scans.images)
         probe = self.reference.probe_accuracy
         self.report(
-            f"{all_of - held} scans to train on, {held} held back to score against; there, real "
-            f"scans score KID x1000 {max(self.reference.mean_real_class_kid, 0) * 1000:.1f}"
+            f"{all_of - held} scans to train on, {held} held back to score against; real scans "
+            f"score KID x1000 {max(self.reference.mean_real_class_kid, 0) * 1000:.1f}"
             + ("" if probe is None else f", {probe:.0%} in right class")
         )
         seen = self.reference.not_held_back
-        if seen and self.options.held_back:
+        if seen:
+            why = "too few scans to hold any back" if self.options.held_back else "none held back"
             self.report(
-                f"{', '.join(seen)}: too few scans to hold any back; scored against those trained "
-                f"on, which cannot tell learning from copying"
+                f"{', '.join(seen)}: {why}; scored against those trained on, which cannot tell "
+                f"learning from copying"
             )
+        self.report(KEY)
 
     def resume(self) -> None:
         """Read what was measured before."""

@@ -44,6 +44,7 @@ def explaining_memory(
     scans: TrainingScans,
     classes: int,
     device: torch.device,
+    processes: int = 1,
 ) -> None:
     """Call `work`; where it runs out of memory, say which batch would fit.
 
@@ -61,19 +62,26 @@ def explaining_memory(
         # Its frames hold networks, beside which there is no room for others.
         error.__traceback__ = None
     gc.collect()
-    fits = batch_that_fits(options, scans, classes, device)
-    advice = f"--batch {fits} fits" if fits else "no batch fits; lower --width or --size"
+    fits = batch_that_fits(options, scans, classes, device, processes)
+    advice = "no batch fits; lower --width or --size"
+    if fits:
+        advice = f"--batch {fits} fits; start anew with --force"
     raise TrainingError(f"--batch {options.batch} needs more memory than there is: {advice}")
 
 
 def batch_that_fits(
-    options: TrainOptions, scans: TrainingScans, classes: int, device: torch.device
+    options: TrainOptions,
+    scans: TrainingScans,
+    classes: int,
+    device: torch.device,
+    processes: int = 1,
 ) -> int | None:
     """The largest batch of half, a quarter, ... of the wanted one with which a step works."""
-    batch = options.batch // 2 // 4 * 4
-    while batch >= 4:
+    fours = 4 * processes  # each takes its share, in fours
+    batch = options.batch // 2 // fours * fours
+    while batch >= fours:
         try:
-            smaller = dataclasses.replace(options, batch=batch)
+            smaller = dataclasses.replace(options, batch=batch // processes)
             make_networks(smaller, scans, classes, device)(0)
             return batch
         except (RuntimeError, MemoryError) as error:
@@ -81,5 +89,5 @@ def batch_that_fits(
                 raise
             error.__traceback__ = None
         gc.collect()
-        batch = batch // 2 // 4 * 4
+        batch = batch // 2 // fours * fours
     return None

@@ -5,6 +5,8 @@ import io
 import json
 import pickle
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from scangan.runtime.files import write_json, write_jsonl, written_whole
+from scangan.runtime.files import read_jsonl, write_json, write_jsonl, written_whole
 from scangan.training.errors import TrainingError
 from scangan.training.networks import Generator, GeneratorBank, make_generator
 from scangan.training.options import TrainOptions
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MAY_GROW = {"kimg"}  # a run may be continued for longer
 MAY_CHANGE = {"patience"}
 PARTS = (
@@ -64,6 +66,16 @@ class Run:
         TrainingError
             `path` is no run, or one of a newer format.
         """
+        config = self._read_config()
+        if config["format_version"] > FORMAT_VERSION:
+            raise TrainingError(f"{self.path} was made by a newer scangan; update scangan")
+        if config["format_version"] < FORMAT_VERSION:
+            raise TrainingError(
+                f"{self.path} was made by an older scangan; train it anew (--force)"
+            )
+        return config
+
+    def _read_config(self) -> dict[str, Any]:
         file = self.path / "config.json"
         if not file.is_file():
             raise TrainingError(
@@ -77,12 +89,9 @@ class Run:
         if not isinstance(config, dict) or any(
             not isinstance(config.get(key), kind) for key, kind in wanted.items()
         ):
-            raise TrainingError(f"{file} is damaged: it lacks what a run's config has")
-        if config["format_version"] > FORMAT_VERSION:
-            raise TrainingError(f"{self.path} was made by a newer scangan; update scangan")
-        if config["format_version"] < FORMAT_VERSION:
             raise TrainingError(
-                f"{self.path} was made by an older scangan; train it anew (--force)"
+                f"{file} is damaged, or no run's: it lacks what a run's config has; "
+                f"choose another --out"
             )
         return config
 
@@ -110,15 +119,6 @@ class Run:
         """Whether it has a configuration: all before that is preparation."""
         return (self.path / "config.json").exists()
 
-    def clear(self) -> None:
-        """Delete what a run writes, and nothing else."""
-        for pattern in PARTS:
-            for path in self.path.glob(pattern):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
-
     def check_free(self) -> None:
         """Refuse a folder that holds something else than a run.
 
@@ -129,14 +129,48 @@ class Run:
         """
         if self.path.exists() and not self.path.is_dir():
             raise TrainingError(f"{self.path} is a file; choose another --out")
-        if self.path.exists() and not (self.path / "config.json").exists():
-            known = {"dataset", "samples", "items.jsonl"}  # of a run that was killed at its start
+        if self.started:
+            self._read_config()
+        elif self.path.exists() and not self._mark.exists():
             names = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
-            foreign = [name for name in names if name not in known]
-            if foreign:
+            if names:
                 raise TrainingError(
-                    f"{self.path} is not empty and no run (it has {foreign[0]}); choose another --out"
+                    f"{self.path} is not empty and no run (it has {min(names)}); choose another --out"
                 )
+
+    @contextmanager
+    def beginning(self, anew: bool) -> Iterator[None]:
+        """Prepare a run inside: where that fails, nothing of it stays.
+
+        A hidden mark says, after a kill, that what lies there is a run's and may be deleted.
+
+        Parameters
+        ----------
+        anew : bool
+            Delete the run that is there.
+        """
+        if anew or not self.started:
+            self._mark.touch()
+            self._clear()
+        try:
+            yield
+        finally:
+            if not self.started:
+                self._clear()
+            self._mark.unlink(missing_ok=True)
+
+    @property
+    def _mark(self) -> Path:
+        return self.path / ".unstarted"
+
+    def _clear(self) -> None:
+        """Delete what a run writes, and nothing else."""
+        for pattern in PARTS:
+            for path in self.path.glob(pattern):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
     def start(self, config: dict[str, Any], items: list[dict[str, Any]]) -> None:
         """Write the configuration, or check it against that of the run to be resumed.
@@ -146,7 +180,7 @@ class Run:
         TrainingError
             The folder holds a run with another configuration, or something else.
         """
-        if not (self.path / "config.json").exists():
+        if not self.started:
             (self.path / "samples").mkdir(parents=True, exist_ok=True)
             write_jsonl(self.path / "items.jsonl", items)
             write_json(self.path / "config.json", config)
@@ -161,13 +195,19 @@ class Run:
         ]
         if before["dataset"]["fingerprint"] != config["dataset"]["fingerprint"]:
             differing.append("the scans")
+        elif self._held_back() != [item["held_back"] for item in items]:
+            differing.append("which scans are held back, as their subjects or files are others now")
         if differing:
             raise TrainingError(
                 f"{self.path} holds a run with another configuration ({', '.join(differing)}); "
                 f"choose another --out, or start it anew with --force"
             )
         if config["options"] != before["options"]:
+            self.report.unlink(missing_ok=True)  # it is of the run as it was
             write_json(self.path / "config.json", config | {"started": before["started"]})
+
+    def _held_back(self) -> list[bool]:
+        return [item["held_back"] for item in read_jsonl(self.path / "items.jsonl")]
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Save all that resuming needs as ``last.pt``."""
@@ -258,8 +298,7 @@ class Run:
 
     def cut_metrics(self, step: int) -> None:
         """Drop what was measured after `step`: a killed run is about to measure it again."""
-        lines = self.read_metrics()
-        if lines:
-            write_jsonl(
-                self.path / "metrics.jsonl", [line for line in lines if line["step"] <= step]
-            )
+        lines = [line for line in self.read_metrics() if line["step"] <= step]
+        file = self.path / "metrics.jsonl"
+        if file.exists():
+            write_jsonl(file, lines)

@@ -5,11 +5,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from scangan.evaluation.metrics import RealReference, Scores
+from scangan.evaluation.metrics import PER_TICK, RealReference, Scores
 from scangan.training.networks import Generator, GeneratorBank
 from scangan.training.sampling import Draws, step_draws
 
-PER_CLASS = 100
 FOR_ONE_CLASS = 400  # scans of an unconditional model: its one class holds all variety
 BATCH, BATCH_PIXELS = 100, 100 * 128**2  # a pass: more takes memory and is no faster
 
@@ -44,6 +43,6 @@ def score_generator(
     device: torch.device,
 ) -> Scores:
     """Score a generator in evaluation mode; the same latents in every tick."""
-    per_class = PER_CLASS if model.classes else FOR_ONE_CLASS
+    per_class = PER_TICK if model.classes else FOR_ONE_CLASS
     images, labels = generate(model, per_class, latent, step_draws(seed, 0, "score", device))
     return reference.score(images, labels)

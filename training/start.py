@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from scangan.preprocessing.dataset import PreparedDataset, is_prepared, load_dataset
+from scangan.preprocessing.dataset import (
+    PreparedDataset,
+    is_prepared,
+    is_split,
+    load_dataset,
+)
 from scangan.runtime.files import only_writer
 from scangan.training.data import (
     TrainingScans,
@@ -87,14 +92,13 @@ def train(
         place = choose_device(device)
         _check_shares(options, shard)
         if shard.first:
-            run.check_free()
-            if force or not run.started:  # a start that failed leaves scans that may be others now
-                run.clear()
-            _prepare(Path(source), run, options, command, place, report, quiet)
+            scans = _begin(Path(source), run, options, force, command, place, report, quiet)
         shard.agree(None)  # the others wait for that
-        prepared = is_prepared(Path(source))
-        dataset = load_dataset(source if prepared else run.path / "dataset")
-        _train(dataset, run, options, place, shard, report, quiet)
+        if not shard.first:
+            prepared = is_prepared(Path(source))
+            dataset = load_dataset(source if prepared else run.path / "dataset")
+            scans = _training_scans(dataset, options)
+        _train(scans, run, options, place, shard, report, quiet)
         shard.agree(None)  # and for the last that is written
     return run
 
@@ -121,27 +125,57 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _prepare(
+def _begin(
     source: Path,
     run: Run,
     options: TrainOptions,
+    force: bool,
     command: str,
     device: torch.device,
     report: Report,
     quiet: bool,
-) -> None:
-    if source.exists() and run.path.resolve().is_relative_to(source.resolve()):
-        raise TrainingError(f"{run.path} lies in {source}, or is it; choose an --out outside of it")
-    dataset = open_source(source, run.path / "dataset", options, report, quiet)
-    check_counts(dataset, options)
-    warning = enlarged_warning(dataset)
-    if warning and not run.started:
-        report(f"warning: {warning}")
-    run.start(_config(dataset, options, command, device), dataset.items)
+) -> TrainingScans:
+    """Open the scans and write the run's configuration, or check it against the one there."""
+    _check_places(source, run.path)
+    run.check_free()
+    if force and (is_prepared(source) or is_split(source)):  # before a run is deleted for it
+        check_counts(open_source(source, source, options), options)
+    with run.beginning(anew=force):
+        dataset = open_source(source, run.path / "dataset", options, report, quiet)
+        check_counts(dataset, options)
+        warning = enlarged_warning(dataset)
+        if warning and not run.started:
+            report(f"warning: {warning}")
+        scans = _training_scans(dataset, options)
+        items = [
+            item | {"held_back": bool(held)}
+            for item, held in zip(dataset.items, scans.held_back, strict=True)
+        ]
+        run.start(_config(dataset, options, command, device), items)
+    return scans
+
+
+def _check_places(source: Path, out: Path) -> None:
+    if not source.exists():
+        raise TrainingError(
+            f"{source} does not exist; give a prepared dataset or a folder of scans"
+        )
+    inner, outer = out.resolve(), source.resolve()
+    if inner.is_relative_to(outer):
+        raise TrainingError(f"{out} lies in {source}, or is it; choose an --out outside of it")
+    if outer.is_relative_to(inner):
+        raise TrainingError(f"{source} lies in {out}; choose an --out that holds nothing else")
+
+
+def _training_scans(dataset: PreparedDataset, options: TrainOptions) -> TrainingScans:
+    by_class = options.arch == "acgan" or options.per_class
+    held_back = hold_back(dataset, options.held_back, by_class)
+    scans = TrainingScans(np.array(dataset.images), dataset.labels, dataset.classes, held_back)
+    return scans if by_class else scans.whatever_class()
 
 
 def _train(
-    dataset: PreparedDataset,
+    scans: TrainingScans,
     run: Run,
     options: TrainOptions,
     device: torch.device,
@@ -149,11 +183,7 @@ def _train(
     report: Report,
     quiet: bool,
 ) -> None:
-    held_back = hold_back(dataset, options.held_back)
-    scans = TrainingScans(np.array(dataset.images), dataset.labels, dataset.classes, held_back)
     classes = len(scans.classes) if options.arch == "acgan" else 0
-    if not classes and not options.per_class:
-        scans = scans.whatever_class()
 
     def work() -> None:
         if options.per_class:
@@ -161,7 +191,7 @@ def _train(
         else:
             train_session(run, options, scans, classes, device, report, shard, quiet)
 
-    explaining_memory(work, options, scans, classes, device)
+    explaining_memory(work, options, scans, classes, device, shard.world)
 
 
 def _config(

@@ -12,8 +12,8 @@ RECOVERED = 0.6  # variety; above LOW_VARIETY, so that a class that wavers aroun
 LEARNT_BY = 8  # ticks after which a class that never had variety is warned of, too
 
 KEY = (
-    "KID: how far from real scans, lower is better; in right class: as a classifier trained on "
-    "real scans sees it; variety: that of the least varied class, 1 is as varied as real scans"
+    "KID: how far from real scans, lower is better; variety: of the least varied class, 1 is as "
+    "varied as real scans"
 )
 
 

@@ -1,5 +1,7 @@
 """How many scans each class of a dataset lacks."""
 
+import os
+
 import pytest
 from conftest import CLASSES
 
@@ -72,12 +74,12 @@ def test_scans_are_counted_as_they_lie(tmp_path):
     (tmp_path / "elsewhere/5.png").write_bytes(b"x")
     (folder / "link").symlink_to(tmp_path / "elsewhere")
     (folder / "circle").symlink_to(folder)
+    (folder / "lost.png").symlink_to("/nowhere")
+    os.mkfifo(folder / "pipe")
     assert class_counts(tmp_path / "scans") == {"a": 5}
 
 
 def test_a_folder_that_cannot_be_read_is_not_empty(scans, monkeypatch):
-    import os
-
     walk = os.walk
 
     def refused(path, *args, **kwargs):

@@ -52,18 +52,31 @@ def test_batches_of_one_shape_make_the_same_scans(tiny_acgan, monkeypatch):
     assert set(shapes) == {(4, 10), (4,)}
 
 
+def test_a_batch_of_one_class_is_filled_up_with_that_class(tiny_acgan, monkeypatch):
+    """A model of one generator a class would run another shape of each if others filled it up."""
+    monkeypatch.setattr("scangan.runtime.generator.CPU_PIXELS", 4 * 32 * 32)
+    generator = ScanGenerator(tiny_acgan, batch=3)
+    shapes, labels = [], []
+    generator._session = _Watched(generator._session, shapes, labels)
+    monkeypatch.setattr(generator, "device", Device("like a GPU", "SomeExecutionProvider"))
+    generator.sample(7, 2)
+    assert [list(given) for given in labels] == [[2] * 4] * 3
+
+
 class _Watched:
     """A session that notes the shapes that it is given."""
 
-    def __init__(self, session, shapes):
-        self._session, self._shapes = session, shapes
+    def __init__(self, session, shapes, labels=None):
+        self._session, self._shapes, self._labels = session, shapes, labels
 
     def io_binding(self):
-        binding, shapes = self._session.io_binding(), self._shapes
+        binding, shapes, labels = self._session.io_binding(), self._shapes, self._labels
 
         class Watched:
             def bind_cpu_input(self, name, values):
                 shapes.append(values.shape)
+                if labels is not None and name == "label":
+                    labels.append(values)
                 binding.bind_cpu_input(name, values)
 
             def __getattr__(self, name):

@@ -107,6 +107,10 @@ def test_a_default_folder_is_named_after_the_request(command, tiny_acgan, tmp_pa
     (folder,) = [p for p in tmp_path.iterdir() if p.is_dir()]
     assert folder.name == "tiny-2-seed0-n16" and folder.name in done.stdout.splitlines()[-1]
     assert len(list((folder / "2").iterdir())) == 16
+    for argv in ([], ["--shard-size", 2], ["--shard-size", 3]):
+        done = command("runtime", "--model", tiny_acgan, "--format", "npz", *argv, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "tiny-seed0-n16-npz-by3").is_dir()
 
 
 def test_all_classes_without_being_asked(command, tiny_acgan, tmp_path):
@@ -157,6 +161,8 @@ def test_two_at_once_into_one_folder_are_refused(command, tiny_acgan, tmp_path):
 def test_info_is_a_table_and_makes_nothing(command, tiny_acgan, tmp_path):
     done = command("runtime", "--model", tiny_acgan, "--info", cwd=tmp_path)
     assert "acgan, latent 10" in done.stdout and "dog" in done.stdout
+    card = command("runtime", "--model", tiny_acgan, "--info", "--json", cwd=tmp_path).stdout
+    assert json.loads(card)["latent"] == 10 and card.isascii()
     assert list(tmp_path.iterdir()) == []
 
 

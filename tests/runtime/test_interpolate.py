@@ -47,13 +47,21 @@ def test_a_strip_begins_and_ends_with_the_scans_themselves(tiny_acgan):
 
 def test_the_command_of_a_strip(command, tiny_acgan, tmp_path):
     done = command("runtime", "--model", tiny_acgan, "--interpolate", "0:3", cwd=tmp_path)
-    assert done.stdout == "a strip of 8 synthetic scans: tiny-strip-seed0.png\n"
-    assert cv2.imread(str(tmp_path / "tiny-strip-seed0.png")) is not None
+    assert done.stdout == "a strip of 8 synthetic scans: tiny-strip-0-3-seed0.png\n"
+    assert cv2.imread(str(tmp_path / "tiny-strip-0-3-seed0.png")) is not None
     done = command(
         "runtime", "--model", tiny_acgan, "--interpolate", "0:3", "--out", "x", cwd=tmp_path
     )
     assert done.returncode == 2 and "x is no name for one" in done.stderr
-    before = (tmp_path / "tiny-strip-seed0.png").read_bytes()
-    done = command("runtime", "--model", tiny_acgan, "--interpolate", "0:4", cwd=tmp_path)
-    assert done.returncode == 2 and "is there already" in done.stderr
-    assert (tmp_path / "tiny-strip-seed0.png").read_bytes() == before
+    before = (tmp_path / "tiny-strip-0-3-seed0.png").read_bytes()
+    again = command("runtime", "--model", tiny_acgan, "--interpolate", "0:3", cwd=tmp_path)
+    assert again.returncode == 2 and "is there already" in again.stderr
+    assert (tmp_path / "tiny-strip-0-3-seed0.png").read_bytes() == before
+    other = command("runtime", "--model", tiny_acgan, "--interpolate", "cat:dog", cwd=tmp_path)
+    assert other.returncode == 0 and (tmp_path / "tiny-strip-cat-dog-seed0.png").exists()
+    for argv, says in [
+        (["0:1", "--start", 5], "--start does not go with a strip between indexes"),
+        (["cat:dog", "--class", 2], "--class does not go with a strip between classes"),
+    ]:
+        done = command("runtime", "--model", tiny_acgan, "--interpolate", *argv, cwd=tmp_path)
+        assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1

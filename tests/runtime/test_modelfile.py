@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from scangan.runtime import GenerationError, ScanGenerator
 from scangan.runtime.card import KEY, ModelCard
+from scangan.runtime.cardtable import card_table
 from scangan.runtime.modelfile import graph_sha256, read_model_file
 
 
@@ -165,6 +166,7 @@ def test_functions(model, tmp_path):
         ({"scores": None}, "scores is no dict"),
         ({"latent": "x"}, "latent is no int"),
         ({"bit_depth": 16}, "16 bits"),
+        ({"classes": ["a", "b", "\ud800"]}, "damaged"),
     ],
 )
 def test_a_card_that_cannot_be(model, tmp_path, change, says):
@@ -176,6 +178,19 @@ def test_a_card_that_cannot_be(model, tmp_path, change, says):
 def test_a_graph_that_is_not_its_cards(model, tmp_path, change):
     with pytest.raises(GenerationError, match="as its card says"):
         ScanGenerator(_save(model, tmp_path / "x.onnx", **change))
+
+
+@pytest.mark.parametrize("scores", [{"agreement": [1]}, {"kid": "x"}, {"kid": 0.1}])
+def test_scores_that_cannot_be_laid_out_are_damage(model, tmp_path, scores):
+    file = read_model_file(_save(model, tmp_path / "x.onnx", scores=scores))
+    with pytest.raises(GenerationError, match=r"x\.onnx: the card is damaged"):
+        card_table(file)
+
+
+def test_a_broken_graph_is_named(model, tmp_path):
+    del model.graph.node[0].input[:]
+    with pytest.raises(GenerationError, match=r"x\.onnx cannot be run by onnxruntime"):
+        ScanGenerator(_save(model, tmp_path / "x.onnx"), allow_modified=True)
 
 
 def test_a_card_with_a_class_too_many_is_one_line(model, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 from conftest import folder_bytes
 
 from scangan.runtime import GenerationError, ScanganError, ScanGenerator
+from scangan.runtime.files import only_writer
 from scangan.runtime.latents import Draw
 from scangan.runtime.merge import merge
 from scangan.runtime.output import only_writers, write_scans
@@ -92,6 +93,61 @@ def test_what_merge_refuses(generator, whole, tmp_path):
         with pytest.raises(GenerationError, match=says):
             merge(folders, tmp_path / "all")
         assert not (tmp_path / "all").exists()
+
+
+def test_what_is_merged_already_is_checked_again(generator, tmp_path):
+    folders = [tmp_path / str(i) for i in range(2)]
+    for i, folder in enumerate(folders):
+        _make(generator, "png", folder, i, 2)
+    _make(generator, "png", folders[0], 1, 3)  # of another division, not wanted any more
+    (folders[0] / "manifest-1-of-3.jsonl").rename(tmp_path / "kept")
+    merge(folders, folders[0])
+    (tmp_path / "kept").rename(folders[0] / "manifest-1-of-3.jsonl")
+    before = folder_bytes(folders[0])
+    merge(folders, folders[0])  # as after an end just before the last step
+    assert before.pop("manifest-1-of-3.jsonl") and folder_bytes(folders[0]) == before
+    next(folders[0].glob("2/*12.png")).unlink()
+    with pytest.raises(GenerationError, match=r"12\.png is missing; make its scans again"):
+        merge([folders[0]], folders[0])
+
+
+def test_manifests_of_another_division_do_not_survive_a_merge(generator, whole, tmp_path):
+    folders = [tmp_path / str(i) for i in range(2)]
+    for i, folder in enumerate(folders):
+        _make(generator, "png", folder, i, 2)
+    _make(generator, "png", tmp_path / "all", 0, 3)
+    merge(folders, tmp_path / "all")
+    assert folder_bytes(tmp_path / "all") == folder_bytes(whole["png"])
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    import errno
+    import fcntl
+
+    def flock(file, operation):
+        raise OSError(errno.ENOSYS, "not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    script = "import sys, time; sys.path.insert(0, '.'); import pathlib, fcntl, errno\n"
+    script += "def flock(f, o): raise OSError(errno.ENOSYS, 'no')\nfcntl.flock = flock\n"
+    script += "from scangan.runtime.files import only_writer\n"
+    script += "with only_writer(pathlib.Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+    lock = tmp_path / "out/.lock"
+    holder = subprocess.Popen([sys.executable, "-c", script, lock], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"in\n"
+        # Longer than filelock waits before it takes a text that it does not know for a leftover
+        with (
+            pytest.raises(ScanganError, match=rf"\(process {holder.pid} on "),
+            only_writer(lock, wait=3),
+        ):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+    with only_writer(lock):  # what a kill left is in nobody's way
+        assert lock.exists()
+    assert not lock.parent.exists()
 
 
 def test_a_part_is_made_again_alone(generator, whole, tmp_path):

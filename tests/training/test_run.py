@@ -261,7 +261,7 @@ def test_one_class_is_enough_for_a_dcgan_and_too_few_for_an_acgan(some_scans, tm
     shutil.rmtree(some_scans / "meningioma_tumor")
     with pytest.raises(TrainingError, match=r"one class only .*use --arch dcgan"):
         train(some_scans, tmp_path / "run", TrainOptions(**TINY))
-    # More scans, the same command: what was prepared before is not in the way.
+    # More scans, the same command
     shutil.copytree(BRAIN / "no_tumor", some_scans / "no_tumor")
     train(some_scans, tmp_path / "run", TrainOptions(**TINY | {"kimg": 0.032}))
 
@@ -306,6 +306,97 @@ def test_force_starts_anew_and_deletes_only_what_a_run_writes(whole, prepared, t
     assert run.options.width == 8
     assert [line["step"] for line in run.read_metrics()] == [1, 2]
     assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_somebody_elses_files_are_never_deleted(some_scans, prepared, tmp_path):
+    options, nowhere = TrainOptions(**TINY), tmp_path / "nowhere"
+    for name in ("samples/mine.dcm", "dataset/mine.dcm", "items.jsonl", "config.json"):
+        project = tmp_path / name.replace("/", "-").replace(".", "-")
+        (project / name).parent.mkdir(parents=True)
+        (project / name).write_text('{"name": "mine"}')
+        for force in (False, True):
+            with pytest.raises(TrainingError, match=r"no run.*choose another --out"):
+                train(prepared.path, project, options, force=force)
+            with pytest.raises(TrainingError, match="nowhere does not exist"):
+                train(nowhere, project, options, force=force)
+        assert (project / name).read_text() == '{"name": "mine"}'
+    for out in (some_scans, some_scans / "glioma_tumor/run", some_scans.parent):
+        for force in (False, True):
+            with pytest.raises(TrainingError, match="lies in"):
+                train(some_scans, out, options, force=force)
+    assert len(list(some_scans.rglob("*.jpg"))) == 20
+
+
+def test_force_deletes_nothing_for_a_source_that_cannot_be_trained_on(whole, prepared, tmp_path):
+    out = shutil.copytree(whole[0], tmp_path / "kept")
+    before = (out / "last.pt").read_bytes()
+    for source, size in [(tmp_path / "typo", 32), (prepared.path, 64)]:
+        with pytest.raises(TrainingError):
+            train(source, out, TrainOptions(**TINY | {"size": size}), force=True)
+    assert (out / "last.pt").read_bytes() == before and (out / "config.json").exists()
+
+
+def test_a_start_that_was_killed_is_begun_again(whole, some_scans, prepared, tmp_path):
+    out, script = tmp_path / "run", "import os, sys\nfrom scangan.training import run, start\n"
+    script += "run.Run.start = lambda self, config, items: os._exit(9)\n"
+    script += "start.train(sys.argv[1], sys.argv[2], run.TrainOptions(size=32))"
+    done = subprocess.run([sys.executable, "-c", script, some_scans, out])
+    assert done.returncode == 9 and (out / "dataset/images.npy").exists()
+    run = train(prepared.path, out, TrainOptions(**TINY | {"kimg": 0.032}))  # other scans
+    assert run.load_best().kimg and not (out / "dataset").exists()
+    # --force, killed half-way
+    (out / ".unstarted").touch()
+    (out / "config.json").unlink()
+    train(prepared.path, out, TrainOptions(**TINY | {"kimg": 0.016}))
+    assert not (out / ".unstarted").exists() and len(run.read_metrics()) == 1
+
+
+def test_a_start_that_failed_leaves_nothing(some_scans, tmp_path):
+    for file in sorted((some_scans / "glioma_tumor").iterdir())[3:]:
+        file.unlink()
+    with pytest.raises(TrainingError, match="too few"):
+        train(some_scans, tmp_path / "run", TrainOptions(**TINY))
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_subjects_would_hold_back_scans_that_were_trained_on(whole, prepared, tmp_path):
+    out = shutil.copytree(whole[0], tmp_path / "run")
+    source = shutil.copytree(prepared.path, tmp_path / "prepared")
+    items = [json.loads(line) for line in (source / "items.jsonl").open()]
+    lines = (json.dumps(item | {"subject": f"s{n % 40}"}) for n, item in enumerate(items))
+    (source / "items.jsonl").write_text("\n".join(lines) + "\n")
+    held = [json.loads(line)["held_back"] for line in (out / "items.jsonl").open()]
+    assert 30 < sum(held) < 42
+    with pytest.raises(TrainingError, match="which scans are held back"):
+        train(source, out, TrainOptions(**TINY))
+    train(prepared.path, out, TrainOptions(**TINY))
+
+
+def test_a_longer_run_has_no_report_of_the_shorter_one(some_scans, tmp_path, monkeypatch):
+    options = TrainOptions(**TINY | {"kimg": 0.064, "arch": "dcgan", "per_class": True})
+    run = train(some_scans, tmp_path / "run", options)
+    longer = dataclasses.replace(options, kimg=0.096)
+
+    def killed(parts, measurer):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("scangan.training.per_class._join", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(some_scans, run.path, longer)
+    train(some_scans, run.path, longer)
+    for number in range(2):
+        part, _ = Run(run.path / f"classes/{number}").load_generator()
+        z = torch.randn(2, 100)
+        assert torch.equal(run.load_generator()[0](z, torch.full((2,), number)), part(z))
+
+
+def test_a_first_line_of_metrics_that_was_cut_off_is_dropped(tmp_path):
+    run = Run(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "ki')
+    run.cut_metrics(0)
+    run.append_metrics({"step": 1})
+    assert run.read_metrics() == [{"step": 1}]
 
 
 def test_a_run_of_an_older_format_says_so(whole, prepared, tmp_path):
@@ -379,6 +470,7 @@ def test_more_memory_than_there_is_says_which_batch_would_fit(prepared, tmp_path
         r"--batch 4096 needs more memory than there is: --batch (\d+) fits", done.stderr
     )
     assert found and 4 <= int(found[1]) <= 2048 and done.stderr.count("\n") == 1
+    assert done.stderr.endswith("start anew with --force\n")
 
 
 def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path):
@@ -447,6 +539,18 @@ def test_what_is_wrong_with_a_recipe_or_an_option(tmp_path, argv, says, command)
     done = command("training", BRAIN, "--out", tmp_path / "run", *argv)
     assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_the_defaults_in_the_help_are_those_of_the_options(command):
+    text = " ".join(command("training", "--help").stdout.split())
+    named = ("arch", "size", "kimg", "batch", "width", "latent", "seed", "patience")
+    for name in named:
+        found = re.search(rf"--{name} .*?\[default: ([\w.]+)", text)
+        assert (
+            float(found[1]) == getattr(TrainOptions(), name)
+            if name != "arch"
+            else found[1] == "acgan"
+        )
 
 
 def test_recipes_are_listed(command):
