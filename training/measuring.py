@@ -22,7 +22,7 @@ from scangan.training.run import Best, Run
 from scangan.training.sampling import step_draws
 from scangan.training.scoring import generate, score_generator
 from scangan.training.step import TrainingStep
-from scangan.training.words import KEY, describe, variety_warning
+from scangan.training.words import describe, variety_warning
 
 GRID = 8  # scans of a class in a sample sheet
 DIVERGED, TICKS = 5.0, 3  # times the best score, in so many ticks one after the other
@@ -119,7 +119,6 @@ class Measurer:
                 f"{', '.join(seen)}: {why}; scored against those trained on, which cannot tell "
                 f"learning from copying"
             )
-        self.report(KEY)
 
     def resume(self) -> None:
         """Read what was measured before."""

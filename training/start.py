@@ -34,6 +34,7 @@ from scangan.training.parallel import Shard, join_processes, one_voice
 from scangan.training.per_class import train_each_class
 from scangan.training.run import FORMAT_VERSION, Run
 from scangan.training.step import fast_precision
+from scangan.training.words import KEY
 
 Report = Callable[[str], None]
 
@@ -92,7 +93,10 @@ def train(
         place = choose_device(device)
         _check_shares(options, shard)
         if shard.first:
+            new = force or not run.started
             scans = _begin(Path(source), run, options, force, command, place, report, quiet)
+            if new:
+                report(KEY)
         shard.agree(None)  # the others wait for that
         if not shard.first:
             prepared = is_prepared(Path(source))
