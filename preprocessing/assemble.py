@@ -45,6 +45,10 @@ def assemble(lines: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> Asse
     """Turn the lines of a journal into items and rejects; `rejects` were never tried."""
     made = Assembled([], list(rejects))
     first_with: dict[tuple[str, int], int] = {}
+    told = [
+        f["identifiers"] for line in lines if not line.get("given") for f in line.get("frames", ())
+    ]
+    subjects = iter(name_subjects(told))
     for line in lines:
         if "file" not in line:
             made.window = {"window": line["window"], "scans": line["scans"]}
@@ -59,7 +63,7 @@ def assemble(lines: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> Asse
                     "file": line["file"],
                     "sha256": line["sha256"],
                     "class": line["class"],
-                    "subject": frame["subject"],
+                    "subject": line["given"] or next(subjects),
                     "frame": frame["frame"],
                     "duplicate_group": group,
                     "window": frame["window"],
@@ -69,6 +73,30 @@ def assemble(lines: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> Asse
             )
     made.classes = tuple(sorted({str(item["class"]) for item in made.items}))
     return made
+
+
+def name_subjects(told: Sequence[Sequence[str | None]]) -> list[str | None]:
+    """Say which subject each scan is of: the first of its identifiers, which are of falling weight.
+
+    A scan that lacks the first takes that of the scans that share its second, and so on, unless
+    these have several: all that are called "anonymous" are not one patient.
+
+    Parameters
+    ----------
+    told : sequence
+        Of each scan its `Scan.identifiers`.
+    """
+    subjects = [next(filter(None, each), None) for each in told]
+    for rank in range(1, max(map(len, told), default=0)):
+        owners: dict[str | None, set[str | None]] = {}
+        for each, subject in zip(told, subjects, strict=True):
+            if any(each[:rank]):
+                owners.setdefault(each[rank], set()).add(subject)
+        for n, each in enumerate(told):
+            if len(each) > rank and each[rank] and not any(each[:rank]):
+                found = owners.get(each[rank], set())
+                subjects[n] = next(iter(found)) if len(found) == 1 else subjects[n]
+    return subjects
 
 
 def tally(files: Counter[str], made: Assembled) -> dict[str, dict[str, int]]:

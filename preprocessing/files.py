@@ -35,7 +35,7 @@ class Frame:
     number: int
     perceptual_hash: str  # 48 hexadecimal digits
     window: Window | None
-    subject: str | None
+    identifiers: tuple[str | None, ...]  # as `Scan` has them
     enlarged: bool  # it is smaller than it was prepared
 
 
@@ -56,17 +56,14 @@ class FileResult:
     images: IO[bytes] = dataclasses.field(default_factory=_spool)
     refused: list[tuple[int | None, str]] = dataclasses.field(default_factory=list)
 
-    def add(self, number: int, scan: Scan, options: PrepOptions, dataset: Window | None) -> None:
-        """Prepare a scan and add it; `dataset` is the window over all scans, if it is known."""
-        window = choose_window(scan, options, dataset) if scan.deep else None
-        if scan.deep and window is None:
-            raise WindowNeeded
+    def add(self, number: int, scan: Scan, options: PrepOptions, window: Window | None) -> None:
+        """Prepare a scan, shown in `window` if it is deep, and add it."""
         image = prepare_scan(scan, options, window)
         digits = perceptual_hash(image).astype(">u8").tobytes().hex()
         self.images.write(image.data)
         height, width = scan.pixels.shape
         enlarged = placement(height, width, options, scan.spacing).enlarges
-        self.frames.append(Frame(number, digits, window, scan.subject, enlarged))
+        self.frames.append(Frame(number, digits, window, scan.identifiers, enlarged))
 
 
 def prepare_file(path: str | Path, options: PrepOptions, window: Window | None) -> FileResult:
@@ -76,23 +73,32 @@ def prepare_file(path: str | Path, options: PrepOptions, window: Window | None) 
     ------
     WindowNeeded
         A scan needs `window`, and it is None.
+    OSError, MemoryError
+        The disk is full where temporary files lie, or the memory: no fault of the file.
     """
-    result = FileResult()
+    result, lacking = FileResult(), False
     try:
         data = read_file(path)
         result.sha256 = hashlib.sha256(data).hexdigest()
         for number, scan in read_scans(data, options):
-            reason = scan if isinstance(scan, Rejected) else why_not(scan, options)
+            reason, own = scan if isinstance(scan, Rejected) else why_not(scan, options), None
+            if reason is None and isinstance(scan, Scan) and scan.deep:
+                own = choose_window(scan, options, window)
+                # Read to its end all the same: damage further on refuses the whole file.
+                lacking = lacking or own is None
+                reason = why_blank(scan, own) if own else None
             if reason is not None:
                 result.refused.append((number, str(reason)))
-            elif isinstance(scan, Scan):
-                result.add(number, scan, options, window)
-    except WindowNeeded:
+            elif isinstance(scan, Scan) and not lacking:
+                result.add(number, scan, options, own)
+    except (OSError, MemoryError):
         raise
     except Rejected as reason:
         return FileResult(result.sha256, refused=[(None, str(reason))])
     except Exception as error:  # one odd file must not end the preparing of all others
         return FileResult(result.sha256, refused=[(None, f"cannot be prepared: {error!r:.80}")])
+    if lacking:
+        raise WindowNeeded
     return result
 
 
@@ -104,11 +110,31 @@ def why_not(scan: Scan, options: PrepOptions) -> Rejected | None:
         if not all(SPACINGS[0] <= side <= SPACINGS[1] for side in scan.spacing):
             return Rejected(f"a pixel spacing of {scan.spacing[0]:g} x {scan.spacing[1]:g} mm")
     if scan.deep:
-        ends = np.array([scan.pixels.min(), scan.pixels.max(), *(scan.window or ())], np.float64)
-        ends[:2] = ends[:2] * scan.slope + scan.intercept
+        ends = np.array([*_range(scan), *(scan.window or ())])
         if not abs(ends).max() < MOST_VALUE or not abs(scan.slope) > LEAST_SLOPE:
             return Rejected("its values or its window are beyond reason")
+        if options.window == "dicom" and scan.window is None:
+            return Rejected("says no window; --window dicom needs one")
     return None
+
+
+def why_blank(scan: Scan, window: Window) -> Rejected | None:
+    """Refuse a scan of which a window shows nothing: all black, or all white."""
+    low, high = _range(scan)
+    if window[0] < high and low < window[1]:
+        return None
+    return Rejected(
+        f"blank: its values, {low:g} to {high:g}, lie outside of the window "
+        f"{window[0]:g} to {window[1]:g}"
+    )
+
+
+def _range(scan: Scan) -> tuple[float, float]:
+    ends = (
+        float(end) * scan.slope + scan.intercept for end in (scan.pixels.min(), scan.pixels.max())
+    )
+    low, high = sorted(ends)
+    return low, high
 
 
 def survey_file(path: str | Path, options: PrepOptions, survey: Survey) -> None:

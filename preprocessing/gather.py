@@ -189,7 +189,7 @@ def _line(scan: Source, result: FileResult) -> dict[str, Any]:
         "frames": [
             {
                 "frame": frame.number,
-                "subject": scan.subject or frame.subject,
+                "identifiers": frame.identifiers,
                 "window": frame.window,
                 "perceptual_hash": frame.perceptual_hash,
                 "enlarged": frame.enlarged,

@@ -25,7 +25,8 @@ class PrepOptions:
         Side of the prepared square in pixels, 16 to 1024.
     window : str
         How scans of more than 8 bits come to 8: ``dataset`` (robust percentiles over all scans),
-        ``image`` (of each scan), ``dicom`` (the window that the file carries), ``LO,HI`` (values
+        ``image`` (of each scan), ``dicom`` (the window that the file carries; scans of more than 8
+        bits without one are refused), ``LO,HI`` (values
         shown black and white, in the file's units), or ``auto``: ``dicom`` where the file carries a
         window, else ``dataset``.
     equalize : {"none", "global", "clahe"}
@@ -82,6 +83,16 @@ class PrepOptions:
                 exit_code=USAGE,
             )
         self.slice_range(1)
+        for name, goes in (
+            ("clip", self.equalize == "clahe"),
+            ("tiles", self.equalize == "clahe"),
+            ("fit", self.pixel_spacing is None),
+        ):
+            if not goes and getattr(self, name) != getattr(PrepOptions, name):
+                other = "without --pixel-spacing" if name == "fit" else "with --equalize clahe"
+                raise PreprocessingError(
+                    f"--{name} has an effect only {other}; leave it out", exit_code=USAGE
+                )
 
     @property
     def window_range(self) -> tuple[float, float] | None:

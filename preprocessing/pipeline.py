@@ -24,6 +24,7 @@ from scangan.preprocessing.assemble import (
 )
 from scangan.preprocessing.dataset import PreparedDataset, is_prepared, is_split, load_dataset
 from scangan.preprocessing.errors import PreprocessingError
+from scangan.preprocessing.folders import is_litter
 from scangan.preprocessing.gather import Gatherer
 from scangan.preprocessing.journal import Journal
 from scangan.preprocessing.options import PrepOptions
@@ -39,6 +40,7 @@ MADE = {
     *DONE, "journal.jsonl", "images.npy", "items.jsonl", "rejects.jsonl", "near_duplicates.jsonl",
     "preview.png", "train", "val", "test",
 }  # fmt: skip
+JOURNAL_VERSION = 2  # of its lines: an older one is begun anew
 
 
 def prepare(
@@ -164,7 +166,7 @@ class _Run:
             if _is_done(self.out):
                 return self._check_same(found)
             with progress_bar("scans", quiet=self.quiet) as bar:
-                request = self.request | {"readers": self.readers}
+                request = self.request | {"readers": self.readers, "journal": JOURNAL_VERSION}
                 journal = Journal(self.partial, self.options.size, request)
                 lines = self.gatherer.gather(found.scans, journal, bar)
                 self._finish(found, lines, bar)
@@ -184,8 +186,9 @@ class _Run:
             )
         if not self.out.is_dir() or _is_done(self.out):
             return
-        others = [p.name for p in self.out.iterdir() if p.name not in (".part", ".lock")]
-        if self.partial.is_dir() and {p.name for p in self.partial.iterdir()} - MADE:
+        others = [p.name for p in self.out.iterdir() if not is_litter(p.name)]
+        ours = MADE | {f".{name}.part" for name in MADE}  # killed while one of them was written
+        if self.partial.is_dir() and {p.name for p in self.partial.iterdir()} - ours:
             others.append(".part")  # somebody else's
         if others and not _is_done(self.partial):
             raise PreprocessingError(
@@ -195,6 +198,10 @@ class _Run:
     def _check_same(self, found: Found) -> None:
         """An equal earlier result stays; an unequal one is neither overwritten nor taken for it."""
         before = read_summary(self.out)
+        if "part" in before:
+            raise PreprocessingError(
+                f"{self.out} is the part {before['part']!r} of a split; choose another OUT"
+            )
         differing = [
             f"{key} {before.get(group, {}).get(key)} -> {value}"
             for group in ("options", "sources")
@@ -238,6 +245,7 @@ class _Run:
             "split": list(self.fractions) if self.fractions else None,
             "readers": self.readers,
             "files": tally(files, made),
+            "without_subject": sum(item["subject"] is None for item in made.items),
             "empty_classes": [name for name in found.classes if name not in made.classes],
             "window": made.window,
             "duplicates": made.copies,

@@ -32,6 +32,11 @@ def report(summary: dict[str, Any], out: Path) -> Iterator[str]:
     for name, part in summary.get("parts", {}).items():
         if part["lacks"]:
             yield f"{name} has no scan of {', '.join(part['lacks'])}: too few subjects"
+    if "parts" in summary and summary.get("without_subject"):
+        yield (
+            f"{summary['without_subject']} of {summary['count']} scans have no known subject and "
+            f"were divided file by file: if a patient has several, say whose they are (--subjects)"
+        )
     if summary["rejected"]:
         yield f"why files were refused: {out / 'rejects.jsonl'}"
     yield (

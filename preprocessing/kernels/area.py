@@ -157,7 +157,7 @@ def shrink_deep(
     """Shrink uint16 [H, W] by any factors; values are clipped to low..high, then looked up.
 
     An empty `table` leaves them as they are, which vectorises. The result is linear between `black`
-    (0) and `white` (the highest value of `out`'s type, uint8 or uint16).
+    (0) and `white` (255).
     """
     height, width = image.shape
     columns = _columns(width, out.shape[1])
@@ -202,14 +202,13 @@ def _along_window(
     white: float,
     out: Array,
 ) -> None:
-    """Average a row of sums along itself, then bring black..white to the range of `out`."""
+    """Average a row of sums along itself, then bring black..white to 0..255."""
     first, last, of_first, of_last = columns
-    top = 255 if out.itemsize == 1 else 65535
-    slope = np.float32(gain * top / (white - black))
-    offset = np.float32(-black * top / (white - black))
+    slope = np.float32(gain * 255 / (white - black))
+    offset = np.float32(-black * 255 / (white - black))
     for i in range(out.size):
         total = sums[first[i]] * of_first[i] + sums[last[i]] * of_last[i]
         for x in range(first[i] + 1, last[i]):
             total += sums[x]
         level = total * slope + offset
-        out[i] = np.rint(min(max(level, np.float32(0)), np.float32(top)))
+        out[i] = np.rint(min(max(level, np.float32(0)), np.float32(255)))

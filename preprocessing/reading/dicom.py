@@ -76,13 +76,13 @@ def _scans(data: bytes, options: PrepOptions) -> Iterator[Scan]:
 
     decoder = frame_decoder(_transfer_syntax(dataset))
     frames = _check(dataset, decoder.is_native)
-    subject = _subject(dataset)
+    identifiers = _identifiers(dataset)
     for frame, (stored, properties) in enumerate(decoded_frames(dataset, decoder, frames)):
         scan = dicom_values.scan_of(
             dataset, frame, stored, properties, show=options.window in ("auto", "dicom")
         )
         yield dataclasses.replace(
-            scan, frame=frame, spacing=_spacing(dataset, frame), subject=subject
+            scan, frame=frame, spacing=_spacing(dataset, frame), identifiers=identifiers
         )
 
 
@@ -206,9 +206,10 @@ def _spacing(dataset: "Dataset", frame: int) -> tuple[float, float] | None:
     return None
 
 
-def _subject(dataset: "Dataset") -> str | None:
-    for keyword in ("PatientID", "PatientName", "StudyInstanceUID"):
-        value = str(dataset.get(keyword) or "").strip()
-        if value:
-            return hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16]
-    return None
+def _identifiers(dataset: "Dataset") -> tuple[str | None, ...]:
+    keywords = ("PatientID", "PatientName", "StudyInstanceUID")
+    values = (str(dataset.get(keyword) or "").strip() for keyword in keywords)
+    return tuple(
+        hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16] if value else None
+        for value in values
+    )

@@ -26,9 +26,9 @@ class Scan:
         (low, high): the physical values that the file wants shown black and white.
     spacing : tuple of float, optional
         (row, column): millimetres from one row, and one column, to the next.
-    subject : str, optional
-        Who it is of, if the file says so; never a name or a number that the file carries, but a
-        short hash of it.
+    identifiers : tuple of (str or None)
+        Who it is of: of the patient's ID, the patient's name and the study's UID, what the file says;
+        never as it stands there, but a short hash of it. Empty for a format that says nothing.
     """
 
     pixels: npt.NDArray[Any]
@@ -38,7 +38,7 @@ class Scan:
     inverted: bool = False
     window: tuple[float, float] | None = None
     spacing: tuple[float, float] | None = None
-    subject: str | None = None
+    identifiers: tuple[str | None, ...] = ()
 
     @property
     def deep(self) -> bool:

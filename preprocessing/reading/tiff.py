@@ -123,7 +123,9 @@ def _grey(page: Page, directory: Directory, samples: npt.NDArray[Any]) -> npt.ND
     if page.layout.bits < 8 and page.photometric != PALETTE:
         grey = grey * np.uint8(255 // ((1 << page.layout.bits) - 1))
     if page.alpha == UNASSOCIATED:
-        grey = over_black(grey, samples[..., -1])
+        turned = page.photometric == WHITE_IS_ZERO  # its black is the highest value
+        grey = over_black(~grey if turned else grey, samples[..., -1])
+        grey = ~grey if turned else grey
     if grey.dtype == np.int8:
         return grey.astype(np.int16)
     return finite(grey) if grey.dtype.kind == "f" else grey

@@ -42,7 +42,7 @@ def runs(few, tmp_path_factory):
     """A run of each kind, of a single step."""
     made = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("scangan.training.scoring.PER_CLASS", 16)
+        patch.setattr("scangan.training.scoring.PER_TICK", 16)
         patch.setattr("scangan.training.scoring.FOR_ONE_CLASS", 16)
         for kind, choices in KINDS.items():
             options = TrainOptions(size=32, width=4, batch=16, kimg=0.016, **choices)

@@ -33,7 +33,7 @@ def real(tmp_path_factory):
 def run(real, tmp_path_factory):
     """A run of a few steps, its weights drawn out to give the scans contrast."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("scangan.training.scoring.PER_CLASS", 16)
+        patch.setattr("scangan.training.scoring.PER_TICK", 16)
         options = TrainOptions(size=32, width=8, kimg=0.032, tick=0.032)
         run = train(real.path, tmp_path_factory.mktemp("runs") / "run", options)
     best = run.load_best()
@@ -183,7 +183,7 @@ def test_a_flipped_byte_is_found(run, files, precision, tmp_path):
 
 
 def test_another_run_and_a_card_without_a_seal_are_found(run, files, real, tmp_path, monkeypatch):
-    monkeypatch.setattr("scangan.training.scoring.PER_CLASS", 16)
+    monkeypatch.setattr("scangan.training.scoring.PER_TICK", 16)
     options = TrainOptions(size=32, width=8, kimg=0.016, tick=0.016)
     other = train(real.path, tmp_path / "other", options)
     with pytest.raises(ExportError, match="differs in recipe"):

@@ -12,8 +12,17 @@ import pytest
 from conftest import CLASSES
 from pydicom.data import get_testdata_file
 
-from scangan.preprocessing import PrepOptions, PreprocessingError, load_dataset, prepare_split
+from scangan.preprocessing import (
+    PrepOptions,
+    PreprocessingError,
+    load_dataset,
+    prepare,
+    prepare_split,
+)
+from scangan.preprocessing import files as files_module
+from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.reading.reader import read_scans
+from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import prepare_scan
 
 
@@ -179,6 +188,71 @@ def test_a_split_never_tears_a_subject_or_copies(prep, tmp_path, some_scans):
     assert again.returncode == 0 and again.stdout == done.stdout
     other, _ = prep(some_scans, "--split", "0.8,0.2", "--subjects", r"person\d+")
     assert other.returncode == 1 and "split" in other.stderr
+
+
+def test_a_split_says_whose_subject_is_not_known(prep, some_scans, tmp_path):
+    done, _ = prep(some_scans, "--split", "0.7,0.3")
+    assert "20 of 20 scans have no known subject" in done.stdout
+    done, _ = prep(some_scans, "--split", "0.7,0.3", "--subjects", r"(gg|g)[ (]+\d", out="two")
+    assert "scans have no known subject" in done.stdout or done.returncode == 1
+    done, _ = prep(some_scans, "--split", "0.7,0.3", "--subjects", r".+", out="all")
+    assert "no known subject" not in done.stdout
+    done, _ = prep(some_scans, out="whole")
+    assert "no known subject" not in done.stdout
+
+
+def test_a_part_of_a_split_is_no_place_for_it(prep, some_scans):
+    prep(some_scans, "--split", "0.7,0.3")
+    done, _ = prep(some_scans, "--split", "0.7,0.3", out="out/train")
+    assert done.returncode == 1 and "is the part 'train' of a split" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--clip", "3"], "--clip has an effect only with --equalize clahe"),
+        (["--equalize", "global", "--tiles", "4"], "--tiles has an effect only with"),
+        (["--pixel-spacing", "1", "--fit", "crop"], "--fit has an effect only without"),
+    ],
+)
+def test_options_without_an_effect_are_refused(prep, some_scans, argv, says):
+    done, out = prep(some_scans, *argv)
+    assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
+    assert not out.exists()
+
+
+def test_what_a_window_shows_nothing_of_is_refused(prep, tmp_path):
+    source = tmp_path / "deep/a"
+    source.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for n, least in enumerate((0, 0, 0, 5000)):
+        image = rng.integers(least, least + 3000, (32, 32)).astype(np.uint16)
+        cv2.imwrite(str(source / f"{n}.png"), image)
+    done, out = prep(source.parent, "--window", "100,3500", "--strict")
+    assert done.returncode == 1 and "3 scans prepared" in done.stdout
+    assert "blank: its values" in (out / "rejects.jsonl").read_text()
+    done, _ = prep(source.parent, "--window", "-160,-100", out="units")
+    assert done.returncode == 1 and "lie outside of the window -160 to -100" in done.stderr
+    done, _ = prep(source.parent, "--window", "dicom", out="dicom")
+    assert done.returncode == 1 and "--window dicom needs one" in done.stderr
+
+
+def test_damage_behind_the_first_frame_names_the_file(tmp_path, some_scans, monkeypatch):
+    """Of a file that needs the window over all scans, when no other does."""
+    real = files_module.read_scans
+
+    def damaged(data, options):
+        if data != b"stack":
+            yield from real(data, options)
+            return
+        yield 0, Scan(np.arange(4096, dtype=np.uint16).reshape(64, 64))
+        raise Rejected("damaged behind it")
+
+    monkeypatch.setattr(files_module, "read_scans", damaged)
+    (some_scans / CLASSES[0] / "stack.png").write_bytes(b"stack")
+    made = prepare(some_scans, tmp_path / "out", workers=1)
+    assert len(made.images) == 20 and made.info["window"] is None
+    assert "damaged behind it" in (tmp_path / "out/rejects.jsonl").read_text()
 
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.1, 0.1, 0.3), (5, 3), (1.0,)])

@@ -247,19 +247,17 @@ def test_spacing_is_by_row_and_column(keyword, value, spacing):
     assert scan.spacing == spacing
 
 
-def test_the_subject_is_a_hash_and_never_the_name():
+def test_identifiers_are_hashes_and_never_the_name():
     def digest(text):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     everything = {"PatientID": "Müller 7", "PatientName": "Müller^Ö", "StudyInstanceUID": "1.2.3"}
     encoded = {"SpecificCharacterSet": "ISO_IR 100"}
     (scan,) = read(made(RAMP, **encoded, **everything))
-    assert scan.subject == digest("Müller 7")
+    assert scan.identifiers == (digest("Müller 7"), digest("Müller^Ö"), digest("1.2.3"))
     (scan,) = read(made(RAMP, **encoded, **everything | {"PatientID": ""}))
-    assert scan.subject == digest("Müller^Ö")
-    (scan,) = read(made(RAMP, StudyInstanceUID="1.2.3"))
-    assert scan.subject == digest("1.2.3")
-    assert read(made(RAMP))[0].subject is None
+    assert scan.identifiers == (None, digest("Müller^Ö"), digest("1.2.3"))
+    assert read(made(RAMP))[0].identifiers == (None, None, None)
 
 
 def test_every_order_of_colour_gives_the_same_luma():

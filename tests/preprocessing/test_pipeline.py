@@ -11,6 +11,7 @@ import pytest
 from conftest import BRAIN, CLASSES
 
 from scangan.preprocessing import PrepOptions, PreprocessingError, load_dataset, prepare
+from scangan.preprocessing.assemble import name_subjects
 from scangan.preprocessing.report import one_line
 
 
@@ -27,6 +28,25 @@ def test_sample_scans_are_all_kept_in_order(prepared):
         "images.npy", "items.jsonl", "rejects.jsonl", "near_duplicates.jsonl", "preview.png",
         "dataset.json",
     }  # fmt: skip
+
+
+def test_a_subject_is_known_by_what_its_files_share():
+    both, nameless, unnamed, study = (
+        ("i1", "n1", "s1"),
+        ("i1", None, "s2"),
+        (None, "n1", None),
+        (None, None, "s2"),
+    )
+    assert name_subjects([both, nameless, unnamed, study, ()]) == ["i1", "i1", "i1", "i1", None]
+    # What several patients are called says nothing.
+    two = [("i1", "anonymous", None), ("i2", "anonymous", None), (None, "anonymous", None)]
+    assert name_subjects(two) == ["i1", "i2", "anonymous"]
+    assert name_subjects([(None, None, None), (None, "n", "s"), (None, None, "s")]) == [
+        None,
+        "n",
+        "n",
+    ]
+    assert name_subjects([]) == []
 
 
 def test_images_stay_on_disk(prepared):

@@ -76,6 +76,58 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(deep_scans, tmp_path, 
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("name", ["preview.png", "items.jsonl", "near_duplicates.jsonl"])
+def test_killed_while_it_finishes_it_ends_with_the_same_bytes(some_scans, tmp_path, name):
+    """At the moment when a file is written beside its place."""
+    whole, out = prepare(some_scans, tmp_path / "whole"), tmp_path / "out"
+    code = f"""
+import os, signal
+from scangan.preprocessing import prepare
+real = os.fsync
+def fsync(file):
+    if os.readlink(f"/proc/self/fd/{{file}}").endswith(".{name}.part"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(file)
+os.fsync = fsync
+prepare({str(some_scans)!r}, {str(out)!r})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (out / f".part/.{name}.part").exists()
+    assert prepare(some_scans, out).fingerprint == whole.fingerprint
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("litter", ["lost+found", ".DS_Store", "Thumbs.db"])
+def test_what_a_desktop_or_a_disk_leaves_in_out_is_in_nobodys_way(some_scans, tmp_path, litter):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / litter).mkdir()
+    assert len(prepare(some_scans, tmp_path / "out").images) == 20
+
+
+def test_a_full_disk_for_temporary_files_is_no_fault_of_a_scan(some_scans, tmp_path, monkeypatch):
+    class Full:
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files_module, "SpooledTemporaryFile", lambda size: Full())
+        with pytest.raises(OSError, match="No space left"):
+            prepare(some_scans, tmp_path / "out")
+    assert len(prepare(some_scans, tmp_path / "out").images) == 20
+
+
+def test_too_many_open_files_are_no_fault_of_a_scan(some_scans, tmp_path, monkeypatch):
+    def full(path, flags):
+        raise OSError(24, "Too many open files", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("scangan.preprocessing.reading.reader._open_at_once", full)
+        with pytest.raises(OSError, match="Too many open files"):
+            prepare(some_scans, tmp_path / "out")
+    assert len(prepare(some_scans, tmp_path / "out").images) == 20
+
+
 def test_it_goes_on_and_does_not_start_again(some_scans, tmp_path, monkeypatch):
     _killed_after(15, some_scans, tmp_path / "out", {})
     seen = []

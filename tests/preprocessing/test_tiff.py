@@ -224,6 +224,8 @@ def test_alpha_lies_over_black():
         (np.dstack([DEPTHS["uint16"], alpha.astype(np.uint16) * 257]), DEPTHS["uint16"]),
     ):
         assert np.abs(pixels(one(samples, t338=[2])) - grey * share).max() <= 1
+    negative = np.dstack([255 - GREY, alpha])
+    assert np.abs(pixels(one(negative, t338=[2], t262=[0])) - GREY * share).max() <= 1
     multiplied = np.dstack([COLOUR, alpha])
     assert np.abs(pixels(one(multiplied, t338=[1])) - luma(COLOUR)).max() <= 0.51
     assert np.abs(pixels(one(multiplied, t338=[0])) - luma(COLOUR)).max() <= 0.51
