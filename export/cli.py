@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
-from scangan.runtime.console import ScanCommand, say
+from scangan.runtime.console import ScanCommand, say, was_given
+
+EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
 
 
 @click.command("export-onnx", cls=ScanCommand)
@@ -63,7 +65,10 @@ def main(
     export-onnx runs/a -o a-int8.onnx --precision int8
     export-onnx --verify a.onnx --against runs/a
     """
+    given = {name for name in EXPORTING if was_given(name)}
     if verify is not None or against is not None:
+        if given:
+            raise click.UsageError(f"--{min(given).replace('_', '-')} does not go with --verify")
         if verify is None or against is None or run is not None or out is not None:
             raise click.UsageError("to verify: export-onnx --verify FILE --against RUN")
         from scangan.export.verify import verify as verify_file
@@ -72,6 +77,10 @@ def main(
         return
     if run is None or out is None:
         raise click.UsageError("to export: export-onnx RUN -o FILE")
+    if precision != "int8" and (real is not None or accept_loss):
+        raise click.UsageError(
+            f"{'--real' if real else '--accept-loss'} goes with --precision int8"
+        )
     from scangan.export.exporter import PARITY_COUNT, export_run
 
     card = export_run(

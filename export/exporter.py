@@ -4,16 +4,15 @@ import dataclasses
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
 
 from scangan.export.errors import ExportError
-from scangan.export.fidelity import Fidelity, compare
-from scangan.export.graph import OPSET, to_onnx
-from scangan.export.precision import Built, Step, build
+from scangan.export.fidelity import Comparison, Fidelity
+from scangan.export.graph import OPSET, OPSETS, to_onnx
+from scangan.export.precision import PRECISIONS, Built, Step, build
 from scangan.preprocessing.dataset import PreparedDataset, is_prepared, load_dataset
 from scangan.runtime.card import KEY, ModelCard
 from scangan.runtime.files import written_whole
@@ -27,7 +26,6 @@ from scangan.training.scoring import to_grey
 PARITY_SEED, PARITY_COUNT = 0, 64  # latents of each class that are compared
 PARITY_BATCHES = (1, 2, 7, 54)  # one after the other: a graph that fits some batch only is found
 MOST_GREY_LEVELS = 1
-MOST_FLOAT = 2  # layers of an int8 model; with more it is none
 
 Report = Callable[[str], None]
 
@@ -73,17 +71,23 @@ def export_run(
     Raises
     ------
     ExportError
-        `out` cannot be; the exported graph differs from the generator by over 1 grey level; an int8
-        one lost more than `Fidelity` allows. Nothing is left at `out` then.
+        `precision` or `opset` is unknown; `out` cannot be; the exported graph differs from the
+        generator by over 1 grey level; an int8 one lost more than `Fidelity` allows. Nothing is left
+        at `out` then.
     """
+    if precision not in PRECISIONS:
+        raise ExportError(f"precision {precision!r} is unknown; it is {', '.join(PRECISIONS)}")
+    if opset not in OPSETS:
+        raise ExportError(f"opset {opset} is not written; it is {OPSETS[0]} to {OPSETS[-1]}")
     trained, out = open_run(run), Path(out)
     _check_target(out)
     (generator, _), latent = trained.load_generator(), trained.options.latent
     if precision == "int8":
         dataset = _real_scans(trained, real, accept_loss)
-        built, fidelity = _build_int8(generator, trained, dataset, opset, accept_loss, report)
+        built, lost = _build_int8(generator, trained, dataset, opset, accept_loss, report)
+        fidelity = lost.to_dict() | {"float_layers": list(built.float_layers)}
     else:
-        built, fidelity = build(generator, latent, precision, opset), None
+        built, fidelity = build(generator, latent, precision, opset), {}
         _tell(built, report)
 
     def check(data: bytes) -> int:
@@ -101,7 +105,7 @@ def export_run(
         graph_sha256=graph_sha256(data),
         precision=precision,
         parity=check(data),
-        fidelity=_fidelity(fidelity, built),
+        fidelity=fidelity,
         license=license,
         citation=citation,
     )
@@ -116,19 +120,20 @@ def _build_int8(
     opset: int,
     accept_loss: bool,
     report: Report,
-) -> tuple[Built, Fidelity | None]:
+) -> tuple[Built, Fidelity]:
     """An int8 model with as few layers in float as pass the comparison with float32."""
-    latent, classes = run.options.latent, len(run.classes)
+    latent = run.options.latent
     plain = to_onnx(generator, latent, opset)
-    for least_float in range(MOST_FLOAT + 1):
+    comparison = Comparison(plain, latent, len(run.classes), real)
+    least_float = most_float = 0
+    while least_float <= most_float:
         built = build(generator, latent, "int8", opset, least_float)
         _tell(built, report)
-        if real is None:
-            return built, None
-        fidelity = compare(plain, built.model, latent, classes, real)
+        fidelity = comparison.of(built.model)
         report(_fidelity_line(fidelity))
         if not fidelity.losses or accept_loss:
             return built, fidelity
+        least_float, most_float = built.fewest_float + 1, built.most_float
     raise ExportError(
         f"int8 loses too much: {'; '.join(fidelity.losses)}; nothing was written: "
         f"use --precision fp32, or --accept-loss"
@@ -219,12 +224,6 @@ def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> Prepare
     )
 
 
-def _fidelity(fidelity: Fidelity | None, built: Built) -> dict[str, Any]:
-    if not built.quantized:
-        return {}
-    return (fidelity.to_dict() if fidelity else {}) | {"float_layers": list(built.float_layers)}
-
-
 def _tell(built: Built, report: Report) -> None:
     for step in built.steps:
         report(_step_line(step))
@@ -239,9 +238,10 @@ def _step_line(step: Step) -> str:
 def _fidelity_line(fidelity: Fidelity) -> str:
     text = (
         f"against float32, {fidelity.n} scans: PSNR {fidelity.mean_psnr:.1f} dB on average, "
-        f"{fidelity.worst_psnr:.1f} at worst; KID x1000 {fidelity.kid[0] * 1000:.1f} -> "
-        f"{fidelity.kid[1] * 1000:.1f}"
+        f"{fidelity.worst_psnr:.1f} at worst"
     )
+    if fidelity.kid is not None:
+        text += f"; KID x1000 {fidelity.kid[0] * 1000:.1f} -> {fidelity.kid[1] * 1000:.1f}"
     if fidelity.agreement is not None:
         text += f"; in right class {fidelity.agreement[0]:.1%} -> {fidelity.agreement[1]:.1%}"
     return text

@@ -26,14 +26,14 @@ class Fidelity:
     mean_psnr, worst_psnr : float
         Of the int8 scans against those of float32, in dB.
     kid, agreement : tuple of float, or None
-        KID and class agreement against real scans, of float32 and of int8; agreement is None for a
-        model without classes.
+        KID and class agreement against real scans, of float32 and of int8; None without real scans,
+        and agreement for a model without classes.
     """
 
     n: int
     mean_psnr: float
     worst_psnr: float
-    kid: tuple[float, float]
+    kid: tuple[float, float] | None
     agreement: tuple[float, float] | None
 
     @property
@@ -53,44 +53,52 @@ class Fidelity:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """For the card."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+        """For the card: what was measured."""
+        measured = {k: v for k, v in vars(self).items() if v is not None}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in measured.items()}
 
 
 def _allowed(value: float) -> float:
     return max(abs(value) * MOST_CHANGE, MOST_CHANGE_OF_SMALL)
 
 
-def compare(
-    want: onnx.ModelProto, got: onnx.ModelProto, latent: int, classes: int, real: PreparedDataset
-) -> Fidelity:
-    """Compare a model with the float32 one that it came from.
+class Comparison:
+    """Compares int8 models with the float32 one that they came from.
 
     Parameters
     ----------
-    want, got : ModelProto
-        Of float32 and of int8, with the signature of a model file.
+    want : ModelProto
+        Of float32, with the signature of a model file, as those of int8 have.
     latent, classes : int
         Length of `z`; number of classes, 0 for an unconditional model.
-    real : PreparedDataset
-        Scans of the same size, with the classes of the model in their order.
+    real : PreparedDataset, optional
+        Scans of the same size, with the classes of the model in their order. Without them the
+        pictures alone are compared.
     """
-    batches = list(latent_batches(SEED, COUNT, latent, classes))
-    pictures = [make_images(model, batches) for model in (want, got)]
-    ratios = psnr(pictures[1], pictures[0])
-    labels = np.arange(COUNT) % max(classes, 1)
-    if classes:
-        reference = RealReference(real.images, real.labels, real.classes)
-    else:
-        reference = RealReference(real.images, np.zeros(len(real.labels), np.int64), ("all",))
-    before, after = (reference.score(images, labels) for images in pictures)
-    return Fidelity(
-        COUNT,
-        float(ratios.mean()),
-        float(ratios.min()),
-        (before.kid, after.kid),
-        _agreement(before, after),
-    )
+
+    def __init__(
+        self, want: onnx.ModelProto, latent: int, classes: int, real: PreparedDataset | None
+    ) -> None:
+        self._batches = list(latent_batches(SEED, COUNT, latent, classes))
+        self._want = make_images(want, self._batches)
+        self._labels = np.arange(COUNT) % max(classes, 1)
+        self._reference: RealReference | None = None
+        if real is not None:
+            labels = real.labels if classes else np.zeros(len(real.labels), np.int64)
+            self._reference = RealReference(
+                real.images, labels, real.classes if classes else ("all",)
+            )
+            self._before = self._reference.score(self._want, self._labels)
+
+    def of(self, model: onnx.ModelProto) -> Fidelity:
+        """Compare a model of int8."""
+        images = make_images(model, self._batches)
+        ratios = psnr(images, self._want)
+        mean, worst = float(ratios.mean()), float(ratios.min())
+        if self._reference is None:
+            return Fidelity(COUNT, mean, worst, None, None)
+        before, after = self._before, self._reference.score(images, self._labels)
+        return Fidelity(COUNT, mean, worst, (before.kid, after.kid), _agreement(before, after))
 
 
 def _agreement(before: Scores, after: Scores) -> tuple[float, float] | None:

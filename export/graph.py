@@ -15,6 +15,7 @@ from scangan.export.network import ShippedGenerator
 from scangan.training.networks import Generator, GeneratorBank
 
 OPSET, IR_VERSION = 18, 10  # read by onnxruntime 1.18 and later
+OPSETS = range(18, 22)
 
 
 def to_onnx(

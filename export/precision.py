@@ -48,6 +48,8 @@ class Built:
     model: onnx.ModelProto
     steps: tuple[Step, ...]
     float_layers: tuple[str, ...] = ()
+    fewest_float: int = 0  # of a generator; a model of several may name more
+    most_float: int = 0  # that a generator may have
 
     @property
     def quantized(self) -> bool:
@@ -75,8 +77,8 @@ def build(
     opset : int
         Version of the operators.
     least_float : int
-        Number of layers of an int8 model that stay in float in any case: those that hurt most. The
-        last one, to a single channel, always does.
+        Number of layers of an int8 model that stay in float in any case: those that hurt most, at
+        most half of them. The last one, to a single channel, always does.
     """
     by_class = isinstance(generator, GeneratorBank)
     batches: Batches = []
@@ -91,13 +93,20 @@ def build(
     for each in PASSES[precision]:
         graphs = [each(graph) for graph in graphs]
         steps.append(_step(each.__name__, graphs))
-    kept: list[str] = []
+    kept: list[list[str]] = [[]]
+    most = 0
     if precision == "int8":
+        most = len(layers(graphs[0])) // 2
         quantized = [_quantized(graph, batches, opset, least_float) for graph in graphs]
-        graphs = [graph for graph, _ in quantized]
-        kept = list(dict.fromkeys(name for _, names in quantized for name in names))
+        graphs, kept = [graph for graph, _ in quantized], [names for _, names in quantized]
         steps.append(_step("quantize", graphs))
-    return Built(to_model(join_parts(graphs, by_class), opset), tuple(steps), tuple(kept))
+    return Built(
+        to_model(join_parts(graphs, by_class), opset),
+        tuple(steps),
+        tuple(dict.fromkeys(name for names in kept for name in names)),
+        min(map(len, kept)),
+        most,
+    )
 
 
 def _step(name: str, graphs: list[onnx.GraphProto]) -> Step:
@@ -129,7 +138,8 @@ def _quantized(
         return reached
 
     reached = mean_and_worst()
-    while len(kept) < len(found) and (
+    # With more than half of them in float it would be no integer model.
+    while len(kept) < len(found) // 2 and (
         len(kept) < least_float or reached[0] < WANTED_MEAN or reached[1] < WANTED_WORST
     ):
         trials = {name: with_layer(name) for name in found if name not in kept}

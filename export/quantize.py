@@ -15,6 +15,7 @@ from scangan.runtime.session import open_session
 # Seven bits: without VNNI, processors add two products of 8 bits each in 16 bits, which overflow
 # when weights have eight. With seven the same file is right everywhere, and as fast.
 MOST_WEIGHT = 63
+MOST_BIAS = 2**30  # steps: half of what 32 bits hold, for the sum that it is added to
 LEVELS = 255
 MOVES = {"Transpose", "Reshape", "Concat"}  # carry integers as well as floats
 HEADROOM = 1.1  # a scale reaches so much further than the values that were seen
@@ -205,24 +206,23 @@ class _Lowering:
             self._builder.constant(np.uint8(scale.zero), "zero"),
         )
 
-    def _weight(self, name: str, axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        weight = self._builder.weight(name)
-        assert weight is not None
-        return quantize_weight(weight, axis)
-
     def _conv(self, node: NodeProto) -> None:
         builder = self._builder
         x, scale = self._integer(node.input[0])
         out = self._scales[self._ends.of(node.output[0])]
-        weight, steps = self._weight(node.input[1], 0)
+        weight = builder.weight(node.input[1])
+        bias = builder.weight(node.input[2]) if len(node.input) > 2 else None
+        assert weight is not None
+        # A bias is counted in steps, in 32 bits: those of a channel that is nearly dead are larger
+        # than its weights need.
+        least = np.zeros(len(weight)) if bias is None else np.abs(bias) / (scale.step * MOST_BIAS)
+        weight, steps = quantize_weight(weight, 0, least)
         inputs = [
             x, *self._numbers(scale),
             builder.constant(weight, node.input[1]), builder.constant(steps, "steps"),
             builder.constant(np.zeros(len(steps), np.int8), "zeros"), *self._numbers(out),
         ]  # fmt: skip
-        if len(node.input) > 2:
-            bias = builder.weight(node.input[2])
-            assert bias is not None
+        if bias is not None:
             in_steps = np.round(bias / (np.float64(scale.step) * steps)).astype(np.int32)
             inputs.append(builder.constant(in_steps, node.input[2]))
         near = f"{node.output[0]}_q"
@@ -255,10 +255,16 @@ class _Lowering:
 
 
 def quantize_weight(
-    weight: NDArray[np.float32], axis: int
+    weight: NDArray[np.float32], axis: int, least: NDArray[np.float64] | float = 0.0
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Round weights to 7 bits, symmetric, with a step for each index of `axis` (output channel)."""
+    """Round weights to 7 bits, symmetric, with a step for each index of `axis` (output channel).
+
+    No step is below `least`, of all or of each channel.
+    """
     others = tuple(i for i in range(weight.ndim) if i != axis)
     steps = np.abs(weight).max(axis=others, keepdims=True) / MOST_WEIGHT
+    steps = np.maximum(
+        steps, np.reshape(least, [-1 if i == axis else 1 for i in range(weight.ndim)])
+    )
     steps = np.where(steps > 0, steps, 1.0).astype(np.float32)
     return np.round(weight / steps).astype(np.int8), steps.ravel()

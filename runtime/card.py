@@ -42,7 +42,7 @@ class ModelCard:
     dataset_fingerprint : str
         sha256 over all training scans and labels together.
     dataset_counts : dict
-        Training scans of each class.
+        Scans of each class that the run was given; those that it held back are among them.
     recipe : dict
         Training options, the command, and when in the run the generator was kept.
     scores : dict
@@ -56,7 +56,7 @@ class ModelCard:
     license, citation : str
         Of the training scans.
     versions : dict
-        Tools that made the file.
+        Tools of the training run, and ``onnx``, which made the file.
     date : str
         When the run was started, ISO 8601.
     format_version : int

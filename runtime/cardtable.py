@@ -30,10 +30,10 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         ("scans", f"{card.size}x{card.size}, {card.bit_depth} bits"),
     ]
     for number, name in enumerate(card.classes):
-        trained = card.dataset_counts.get(name)
+        given = card.dataset_counts.get(name)
         agreement = scores.get("agreement", {}).get(name)
         variety = scores.get("variety", {}).get(name)
-        facts = [f"trained on {trained}"] if trained is not None else []
+        facts = [f"{given} scans given"] if given is not None else []
         facts += [f"class agreement {agreement:.0%}"] if agreement is not None else []
         facts += [f"variety {variety:.2f} of real"] if variety is not None else []
         rows.append((f"class {number}", f"{name} ({', '.join(facts)})"))
@@ -42,7 +42,7 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         rows.append(
             (
                 "KID x1000",
-                f"{scores['kid'] * 1000:.1f} on {scores['n']} scans (real halves: {real * 1000:.1f})",
+                f"{scores['kid'] * 1000:.1f} on {scores['n']} scans (real scans: {real * 1000:.1f})",
             )
         )
     if scores.get("mean_agreement") is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scangan.runtime.console import ScanCommand, progress, say
+from scangan.runtime.console import ScanCommand, progress, say, was_given
 
 if TYPE_CHECKING:
     from scangan.runtime.generator import ScanGenerator
@@ -143,7 +143,7 @@ def _refuse_unused(given: dict[str, Any]) -> None:
     modes = [mode for mode in MODES if given[mode]]
     for option in click.get_current_context().command.params if modes else []:
         name = option.name or ""
-        if _was_given(name) and name not in {
+        if was_given(name) and name not in {
             *MODES[modes[0]],
             modes[0],
             "quiet",
@@ -151,11 +151,6 @@ def _refuse_unused(given: dict[str, Any]) -> None:
             "debug",
         }:
             raise click.UsageError(f"{option.opts[0]} does not go with --{modes[0]}")
-
-
-def _was_given(name: str) -> bool:
-    source = click.get_current_context().get_parameter_source(name)
-    return source == click.core.ParameterSource.COMMANDLINE
 
 
 def _generate(given: dict[str, Any]) -> None:
@@ -275,7 +270,7 @@ def _interpolate(given: dict[str, Any]) -> None:
     between = ends(path, generator.classes)
     if isinstance(between[0], str) and given["classes"]:
         raise click.UsageError("--class does not go with a strip between classes")
-    if isinstance(between[0], int) and _was_given("start"):
+    if isinstance(between[0], int) and was_given("start"):
         raise click.UsageError("--start does not go with a strip between indexes")
     steps = STRIP if given["count"] is None else given["count"]
     numbers = _numbers(generator, given)

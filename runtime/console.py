@@ -134,6 +134,12 @@ def explain(error: Exception) -> str:
     return f"unexpected {kind}: {first_line(error)} (--debug shows where; please report it)"
 
 
+def was_given(name: str) -> bool:
+    """Whether an option of the running command was typed, not taken by default."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source == click.core.ParameterSource.COMMANDLINE
+
+
 def say(line: str, *, err: bool = False) -> None:
     """Print one line; what a terminal would obey, or cannot show, is escaped.
 

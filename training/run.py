@@ -69,10 +69,6 @@ class Run:
         config = self._read_config()
         if config["format_version"] > FORMAT_VERSION:
             raise TrainingError(f"{self.path} was made by a newer scangan; update scangan")
-        if config["format_version"] < FORMAT_VERSION:
-            raise TrainingError(
-                f"{self.path} was made by an older scangan; train it anew (--force)"
-            )
         return config
 
     def _read_config(self) -> dict[str, Any]:
@@ -89,17 +85,15 @@ class Run:
         if not isinstance(config, dict) or any(
             not isinstance(config.get(key), kind) for key, kind in wanted.items()
         ):
-            raise TrainingError(
-                f"{file} is damaged, or no run's: it lacks what a run's config has; "
-                f"choose another --out"
-            )
+            raise TrainingError(f"{file} is damaged, or no run's: it lacks what a run's config has")
         return config
 
     @property
     def options(self) -> TrainOptions:
         """The options it was started with."""
+        told = self.config["options"]
         try:
-            return TrainOptions.from_dict(self.config["options"])
+            return TrainOptions.from_dict(told)
         except TrainingError as error:
             raise TrainingError(f"{self.path}/config.json: {error}") from error
 
@@ -130,7 +124,10 @@ class Run:
         if self.path.exists() and not self.path.is_dir():
             raise TrainingError(f"{self.path} is a file; choose another --out")
         if self.started:
-            self._read_config()
+            try:
+                self._read_config()
+            except TrainingError as error:
+                raise TrainingError(f"{error}; choose another --out") from error
         elif self.path.exists() and not self._mark.exists():
             names = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
             if names:
@@ -186,6 +183,10 @@ class Run:
             write_json(self.path / "config.json", config)
             return
         before = self.config
+        if before["format_version"] < FORMAT_VERSION:
+            raise TrainingError(
+                f"{self.path} was made by an older scangan and cannot go on; start it anew with --force"
+            )
         differing = [
             f"{key} {before['options'].get(key)} -> {value}"
             for key, value in config["options"].items()

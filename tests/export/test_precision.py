@@ -2,21 +2,23 @@
 
 import json
 import shutil
+import warnings
 
 import numpy as np
 import pytest
+import torch
 from conftest import CLASSES, copy_scans
 
 from scangan.export import ExportError, export_run
-from scangan.export.exporter import MOST_FLOAT
-from scangan.export.fidelity import Fidelity
-from scangan.export.precision import MOST_PSNR, latent_batches, psnr
+from scangan.export.fidelity import Comparison, Fidelity
+from scangan.export.precision import MOST_PSNR, build, latent_batches, make_images, psnr
 from scangan.export.verify import verify
 from scangan.preprocessing import PrepOptions, prepare
 from scangan.runtime import GenerationError, ScanGenerator
 from scangan.runtime.card import KEY
 from scangan.runtime.modelfile import read_model_file
 from scangan.training import Run, TrainOptions, train
+from scangan.training.networks import make_generator
 
 SCANS = 16  # of each of two classes
 
@@ -123,13 +125,48 @@ def test_what_is_a_loss(changes, says):
 
 def test_a_loss_is_refused_after_more_layers_were_left_in_float(run, tmp_path, monkeypatch):
     said, out = [], tmp_path / "m.onnx"
-    monkeypatch.setattr("scangan.export.exporter.compare", lambda *_: _fidelity(kid=(0.2, 0.3)))
+    monkeypatch.setattr(Comparison, "of", lambda *_: _fidelity(kid=(0.2, 0.3)))
     with pytest.raises(ExportError, match=r"KID 0\.2000 -> 0\.3000 .*nothing was written"):
         export_run(run.path, out, precision="int8", report=said.append)
-    assert sum("quantize" in line for line in said) == MOST_FLOAT + 1
+    generator, _ = run.load_generator()
+    most = build(generator, 100, "int8").most_float
+    assert most >= 1 and sum("quantize" in line for line in said) == most + 1  # none of them twice
     assert any("in float" in line for line in said) and list(tmp_path.iterdir()) == []
     card = export_run(run.path, out, precision="int8", accept_loss=True)
     assert card.fidelity["kid"] == [0.2, 0.3]
+
+
+def test_at_most_half_of_the_layers_stay_in_float(run, monkeypatch):
+    """With more it is no integer model, and gains nothing."""
+    monkeypatch.setattr("scangan.export.precision.WANTED_MEAN", 98.0)
+    generator, _ = run.load_generator()
+    built = build(generator, 100, "int8")
+    assert len(built.float_layers) == built.fewest_float == built.most_float
+
+
+def test_a_channel_that_is_nearly_dead_costs_nothing():
+    """Its bias would be more steps of its tiny weights than 32 bits hold."""
+    torch.manual_seed(0)
+    generator = make_generator(TrainOptions(size=32, width=8, arch="dcgan"), 0).eval()
+    for layer in (generator.dense, *generator.ups, generator.last):
+        layer.weight.data.mul_(4.0)
+    before = build(generator, 100, "int8")
+    for norm in generator.norms:
+        norm.weight.data[0], norm.bias.data[0] = 1e-7, 0.5
+    with warnings.catch_warnings(action="error"):
+        built = build(generator, 100, "int8")
+    assert built.float_layers == before.float_layers
+    batches = list(latent_batches(2, 64, 100, 0))
+    pictures = [make_images(each.model, batches) for each in (built, build(generator, 100))]
+    assert psnr(*pictures).mean() > 35
+
+
+def test_what_the_exporter_does_not_write(run, tmp_path):
+    with pytest.raises(ExportError, match="precision 'fp8' is unknown; it is fp32, fp16, int8"):
+        export_run(run.path, tmp_path / "m.onnx", precision="fp8")
+    with pytest.raises(ExportError, match="opset 17 is not written; it is 18 to 21"):
+        export_run(run.path, tmp_path / "m.onnx", opset=17)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_calibration_that_fails_leaves_nothing(run, tmp_path):
@@ -154,7 +191,8 @@ def test_scans_that_are_gone_are_asked_for(run, real, tmp_path):
     )
     assert "kid" in card.fidelity
     card = export_run(moved, tmp_path / "m.onnx", precision="int8", accept_loss=True)
-    assert "kid" not in card.fidelity
+    assert "kid" not in card.fidelity and card.fidelity["mean_psnr"] > 30
+    assert "in int8: PSNR" in verify(tmp_path / "m.onnx", moved)
 
 
 def test_real_scans_of_another_size_or_of_other_classes(run, some_scans, tmp_path):
@@ -234,6 +272,19 @@ def test_a_checkpoint_that_is_named_as_a_file(run, tmp_path, name, says):
         return
     with pytest.raises(ExportError, match=says):
         export_run(folder / name, tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["run", "-o", "m.onnx", "--real", "x"], "--real goes with --precision int8"),
+        (["run", "-o", "m.onnx", "--accept-loss"], "--accept-loss goes with --precision int8"),
+        (["--verify", "m", "--against", "r", "--opset", 19], "--opset does not go with --verify"),
+    ],
+)
+def test_an_option_without_effect_is_a_usage_error(command, argv, says):
+    done = command("export", *argv)
+    assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("argv", [[], ["run"], ["--verify", "m.onnx"], ["--against", "run"]])
