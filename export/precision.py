@@ -78,7 +78,7 @@ def build(
         Version of the operators.
     least_float : int
         Number of layers of an int8 model that stay in float in any case: those that hurt most, at
-        most half of them. The last one, to a single channel, always does.
+        most half of them. The last one, to a single channel, always does and is not counted.
     """
     by_class = isinstance(generator, GeneratorBank)
     batches: Batches = []

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -78,24 +78,31 @@ def assemble(lines: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> Asse
 def name_subjects(told: Sequence[Sequence[str | None]]) -> list[str | None]:
     """Say which subject each scan is of: the first of its identifiers, which are of falling weight.
 
-    A scan that lacks the first takes that of the scans that share its second, and so on, unless
-    these have several: all that are called "anonymous" are not one patient.
+    A scan that lacks the first takes the subject of those that share its second, or a later one,
+    unless these are several: all that are called "anonymous" are not one patient.
 
     Parameters
     ----------
     told : sequence
         Of each scan its `Scan.identifiers`.
     """
-    subjects = [next(filter(None, each), None) for each in told]
-    for rank in range(1, max(map(len, told), default=0)):
-        owners: dict[str | None, set[str | None]] = {}
-        for each, subject in zip(told, subjects, strict=True):
-            if any(each[:rank]):
-                owners.setdefault(each[rank], set()).add(subject)
-        for n, each in enumerate(told):
-            if len(each) > rank and each[rank] and not any(each[:rank]):
-                found = owners.get(each[rank], set())
-                subjects[n] = next(iter(found)) if len(found) == 1 else subjects[n]
+    marks = [[(place, mark) for place, mark in enumerate(each) if mark] for each in told]
+    subjects = [each[0][1] if each else None for each in marks]
+    for least in (1, 2):  # the place of the first identifier of the scans to be named
+        owners = defaultdict[tuple[int, str], set[str | None]](set)
+        named = [n for n, each in enumerate(marks) if each and each[0][0] < least]
+        others = [n for n, each in enumerate(marks) if each and each[0][0] == least]
+        while named:  # those found name others in turn
+            for n in named:
+                for mark in marks[n]:
+                    owners[mark].add(subjects[n])
+            named = []
+            for n in others:
+                sole = next((owners[mark] for mark in marks[n] if len(owners[mark]) == 1), None)
+                if sole:
+                    subjects[n] = next(iter(sole))
+                    named.append(n)
+            others = sorted({*others} - {*named})
     return subjects
 
 

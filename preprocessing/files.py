@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from scangan.preprocessing.duplicates import perceptual_hash
-from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.errors import PreprocessingError, Rejected
 from scangan.preprocessing.geometry import placement
 from scangan.preprocessing.intensity import Survey, Window, choose_window, thinned
 from scangan.preprocessing.options import PrepOptions
@@ -73,8 +73,10 @@ def prepare_file(path: str | Path, options: PrepOptions, window: Window | None) 
     ------
     WindowNeeded
         A scan needs `window`, and it is None.
-    OSError, MemoryError
-        The disk is full where temporary files lie, or the memory: no fault of the file.
+    OSError
+        The disk is full where temporary files lie, or too many are open: no fault of the file.
+    PreprocessingError
+        Memory ran out.
     """
     result, lacking = FileResult(), False
     try:
@@ -91,8 +93,10 @@ def prepare_file(path: str | Path, options: PrepOptions, window: Window | None) 
                 result.refused.append((number, str(reason)))
             elif isinstance(scan, Scan) and not lacking:
                 result.add(number, scan, options, own)
-    except (OSError, MemoryError):
+    except OSError:
         raise
+    except MemoryError as error:
+        raise _too_large(path) from error
     except Rejected as reason:
         return FileResult(result.sha256, refused=[(None, str(reason))])
     except Exception as error:  # one odd file must not end the preparing of all others
@@ -100,6 +104,13 @@ def prepare_file(path: str | Path, options: PrepOptions, window: Window | None) 
     if lacking:
         raise WindowNeeded
     return result
+
+
+def _too_large(path: str | Path) -> PreprocessingError:
+    return PreprocessingError(
+        f"{path} needs more memory than there is; close other programs, take fewer --workers, or "
+        f"move it away"
+    )
 
 
 def why_not(scan: Scan, options: PrepOptions) -> Rejected | None:
@@ -151,6 +162,10 @@ def survey_file(path: str | Path, options: PrepOptions, survey: Survey) -> None:
                 continue
             if choose_window(scan, options, None) is None:
                 wanted.append(thinned(scan))
+    except OSError:
+        raise
+    except MemoryError as error:
+        raise _too_large(path) from error
     except Exception:  # named when it is prepared
         return
     for scan in wanted:

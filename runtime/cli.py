@@ -277,8 +277,12 @@ def _interpolate(given: dict[str, Any]) -> None:
     image = strip(generator, path, numbers, _draw(given), steps, given["start"])
     folders = dict(zip(generator.classes, folder_names(generator.classes), strict=True))
     a, b = (folders.get(str(end), str(end)) for end in between)
-    stem = f"{Path(given['model']).stem}-strip-{a}-{b}-seed{given['seed']}"
-    out = given["out"] or Path(f"{stem}.png")
+    parts = [Path(given["model"]).stem, f"strip-{a}-{b}"]
+    if given["classes"]:
+        parts.append("+".join(folders[generator.classes[n]] for n in numbers if n is not None))
+    parts += [f"seed{given['seed']}", *_drawn(given)]
+    parts += [f"n{steps}"] if steps != STRIP else []
+    out = given["out"] or Path("-".join(parts) + ".png")
     if out.suffix.lower() != ".png" or out.is_dir():
         raise click.UsageError(f"a strip is a picture, --out {out} is no name for one; like x.png")
     if out.exists() and not given["force"]:
@@ -340,13 +344,18 @@ def _default_out(generator: "ScanGenerator", request: "Request", given: dict[str
         parts.append(f"n{request.spans[0].count}")
     else:
         parts.append(f"balance-{given['balance'].resolve().name}-{given['target'] or 'largest'}")
-    parts += [f"from{given['start']}"] if given["start"] else []
-    parts += [f"psi{given['truncation']:g}"] if given["truncation"] != 1.0 else []
-    parts += ["paired"] if given["paired"] else []
-    parts += [given["precision"]] if given["precision"] != "auto" else []
+    parts += _drawn(given)
     parts += [request.format] if request.format != "png" else []
     parts += [f"by{request.shard_size}"] if given["shard_size"] is not None else []
     return Path("-".join(parts))
+
+
+def _drawn(given: dict[str, Any]) -> list[str]:
+    """What tells requests apart that are else alike."""
+    parts = [f"from{given['start']}"] if given["start"] else []
+    parts += [f"psi{given['truncation']:g}"] if given["truncation"] != 1.0 else []
+    parts += ["paired"] if given["paired"] else []
+    return parts + ([given["precision"]] if given["precision"] != "auto" else [])
 
 
 def _how(generator: "ScanGenerator", given: dict[str, Any]) -> str:

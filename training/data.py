@@ -151,13 +151,12 @@ def check_counts(dataset: PreparedDataset, options: TrainOptions) -> None:
             f"there is one class only ({dataset.classes[0]}); an ACGAN needs two or more: "
             f"use --arch dcgan"
         )
-    by_class = options.arch == "acgan" or options.per_class
     small = {name: n for name, n in dataset.counts.items() if n < FEWEST}
-    if by_class and small:
+    if options.by_class and small:
         named = ", ".join(f"{name!r} ({n})" for name, n in small.items())
         raise TrainingError(
             f"too few scans of {named}: a class needs at least {FEWEST}; add scans, merge classes, "
             f"or train without them (--arch dcgan)"
         )
-    if not by_class and len(dataset.items) < FEWEST:
+    if not options.by_class and len(dataset.items) < FEWEST:
         raise TrainingError(f"{len(dataset.items)} scans are too few; training needs {FEWEST}")

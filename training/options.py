@@ -127,6 +127,11 @@ class TrainOptions:
         """Length of the run in optimiser steps of the discriminator."""
         return max(1, round(self.kimg * 1000 / self.batch))
 
+    @property
+    def by_class(self) -> bool:
+        """Whether scans are made, and scored, by class."""
+        return self.arch == "acgan" or self.per_class
+
     def is_tick(self, step: int) -> bool:
         """Whether the run is scored and saved after `step` steps: evenly, the last step among them."""
         wanted = (TICK if self.tick is None else self.tick) * 1000 / self.batch

@@ -100,8 +100,7 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """Classes that the generator is conditional on; empty for an unconditional one."""
-        conditional = self.options.arch == "acgan" or self.options.per_class
-        return tuple(self.config["dataset"]["classes"]) if conditional else ()
+        return tuple(self.config["dataset"]["classes"]) if self.options.by_class else ()
 
     @property
     def report(self) -> Path:
@@ -196,7 +195,7 @@ class Run:
         ]
         if before["dataset"]["fingerprint"] != config["dataset"]["fingerprint"]:
             differing.append("the scans")
-        elif self._held_back() != [item["held_back"] for item in items]:
+        elif not differing and self._held_back() != [item["held_back"] for item in items]:
             differing.append("which scans are held back, as their subjects or files are others now")
         if differing:
             raise TrainingError(
@@ -208,7 +207,11 @@ class Run:
             write_json(self.path / "config.json", config | {"started": before["started"]})
 
     def _held_back(self) -> list[bool]:
-        return [item["held_back"] for item in read_jsonl(self.path / "items.jsonl")]
+        file = self.path / "items.jsonl"
+        try:
+            return [item["held_back"] for item in read_jsonl(file)]
+        except (OSError, ValueError, KeyError) as error:
+            raise TrainingError(f"{file} is missing or damaged; start anew with --force") from error
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Save all that resuming needs as ``last.pt``."""

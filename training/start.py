@@ -172,10 +172,9 @@ def _check_places(source: Path, out: Path) -> None:
 
 
 def _training_scans(dataset: PreparedDataset, options: TrainOptions) -> TrainingScans:
-    by_class = options.arch == "acgan" or options.per_class
-    held_back = hold_back(dataset, options.held_back, by_class)
+    held_back = hold_back(dataset, options.held_back, options.by_class)
     scans = TrainingScans(np.array(dataset.images), dataset.labels, dataset.classes, held_back)
-    return scans if by_class else scans.whatever_class()
+    return scans if options.by_class else scans.whatever_class()
 
 
 def _train(

@@ -47,8 +47,8 @@ def read_dicom(data: bytes, options: PrepOptions) -> Iterator[Scan]:
     Scan
         A frame: stored integers, luma where it is in colour, or float32. Slope, intercept, window
         and spacing are the frame's own where the file gives them for each frame. Padding pixels
-        have become the darkest of the others. The subject is a hash of PatientID, else of
-        PatientName, else of StudyInstanceUID.
+        have become the darkest of the others. The identifiers are hashes of PatientID,
+        PatientName and StudyInstanceUID.
 
     Raises
     ------

@@ -47,6 +47,11 @@ def test_a_subject_is_known_by_what_its_files_share():
         "n",
     ]
     assert name_subjects([]) == []
+    # Then the study may tell; and who is found so tells of others.
+    two[2] = (None, "anonymous", "s1")
+    assert name_subjects([("i1", "anonymous", "s1"), two[1], two[2]]) == ["i1", "i2", "i1"]
+    told = [("i1", None, "s1"), (None, "n1", "s2"), (None, "n1", "s1"), (None, None, "s2")]
+    assert name_subjects(told) == ["i1"] * 4
 
 
 def test_images_stay_on_disk(prepared):

@@ -118,14 +118,46 @@ def test_a_full_disk_for_temporary_files_is_no_fault_of_a_scan(some_scans, tmp_p
 
 
 def test_too_many_open_files_are_no_fault_of_a_scan(some_scans, tmp_path, monkeypatch):
-    def full(path, flags):
-        raise OSError(24, "Too many open files", path)
-
     with monkeypatch.context() as patch:
-        patch.setattr("scangan.preprocessing.reading.reader._open_at_once", full)
+        patch.setattr("scangan.preprocessing.reading.reader._open_at_once", _too_many)
         with pytest.raises(OSError, match="Too many open files"):
             prepare(some_scans, tmp_path / "out")
     assert len(prepare(some_scans, tmp_path / "out").images) == 20
+
+
+def test_a_file_that_memory_does_not_suffice_for_is_named(some_scans, tmp_path, monkeypatch):
+    def full(data, options):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files_module, "read_scans", full)
+        with pytest.raises(PreprocessingError, match=r"jpg needs more memory than there is"):
+            prepare(some_scans, tmp_path / "out")
+    assert len(prepare(some_scans, tmp_path / "out").images) == 20
+
+
+def test_a_survey_that_could_not_read_everything_makes_no_window(deep_scans, tmp_path, monkeypatch):
+    survey, calls = files_module.survey_file, []
+
+    def full(path, options, into):
+        calls.append(path)
+        if len(calls) == 2:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("scangan.preprocessing.reading.reader._open_at_once", _too_many)
+                return survey(path, options, into)
+        return survey(path, options, into)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gather, "survey_file", full)
+        patch.setattr(files_module, "may_be_deep", lambda path: True)
+        with pytest.raises(OSError, match="Too many open files"):
+            prepare(deep_scans, tmp_path / "out", workers=1)
+    whole = prepare(deep_scans, tmp_path / "whole")
+    assert prepare(deep_scans, tmp_path / "out").info["window"] == whole.info["window"]
+
+
+def _too_many(path, flags):
+    raise OSError(24, "Too many open files", path)
 
 
 def test_it_goes_on_and_does_not_start_again(some_scans, tmp_path, monkeypatch):

@@ -59,6 +59,16 @@ def test_the_command_of_a_strip(command, tiny_acgan, tmp_path):
     assert (tmp_path / "tiny-strip-0-3-seed0.png").read_bytes() == before
     other = command("runtime", "--model", tiny_acgan, "--interpolate", "cat:dog", cwd=tmp_path)
     assert other.returncode == 0 and (tmp_path / "tiny-strip-cat-dog-seed0.png").exists()
+    for argv, name in [
+        (["0:3", "--class", "dog"], "tiny-strip-0-3-dog-seed0.png"),
+        (["0:3", "--class", "cat", "--count", 4], "tiny-strip-0-3-cat-seed0-n4.png"),
+        (
+            ["cat:dog", "--start", 2, "--truncation", 0.7],
+            "tiny-strip-cat-dog-seed0-from2-psi0.7.png",
+        ),
+    ]:
+        done = command("runtime", "--model", tiny_acgan, "--interpolate", *argv, cwd=tmp_path)
+        assert done.returncode == 0 and name in done.stdout, done.stderr
     for argv, says in [
         (["0:1", "--start", 5], "--start does not go with a strip between indexes"),
         (["cat:dog", "--class", 2], "--class does not go with a strip between classes"),

@@ -270,8 +270,8 @@ def test_the_run_is_like_that_of_one_process(run_of_two, run_of_one):
 @pytest.mark.slow
 def test_everything_is_said_once(run_of_two):
     lines = run_of_two[1].splitlines()
-    # What is scored against what, the ticks; the best, the memory and what next.
-    assert len(lines) == 1 + 4 + 3
+    # The legend, what is scored against what, the ticks; the best, the memory and what next.
+    assert len(lines) == 2 + 4 + 3
     assert len(set(lines)) == len(lines)
 
 

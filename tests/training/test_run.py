@@ -369,7 +369,12 @@ def test_other_subjects_would_hold_back_scans_that_were_trained_on(whole, prepar
     assert 30 < sum(held) < 42
     with pytest.raises(TrainingError, match="which scans are held back"):
         train(source, out, TrainOptions(**TINY))
+    with pytest.raises(TrainingError, match=r"\(held_back 0.15 -> 0.3\)"):
+        train(prepared.path, out, TrainOptions(**TINY | {"held_back": 0.3}))
     train(prepared.path, out, TrainOptions(**TINY))
+    (out / "items.jsonl").unlink()
+    with pytest.raises(TrainingError, match=r"items.jsonl is missing or damaged; start anew"):
+        train(prepared.path, out, TrainOptions(**TINY))
 
 
 def test_a_longer_run_has_no_report_of_the_shorter_one(some_scans, tmp_path, monkeypatch):
@@ -405,6 +410,7 @@ def test_a_run_of_an_older_format_says_so(whole, prepared, tmp_path):
     (out / "config.json").write_text(json.dumps(config | {"format_version": 1}))
     with pytest.raises(TrainingError, match=r"older scangan .* anew with --force"):
         train(prepared.path, out, TrainOptions(**TINY))
+    assert Run(out).load_generator()[0].size == 32  # it can be exported
 
 
 def test_patience_ends_a_run_which_then_is_left_alone(prepared, tmp_path):
