@@ -65,10 +65,9 @@ def main(
     export-onnx runs/a -o a-int8.onnx --precision int8
     export-onnx --verify a.onnx --against runs/a
     """
-    given = {name for name in EXPORTING if was_given(name)}
     if verify is not None or against is not None:
-        if given:
-            raise click.UsageError(f"--{min(given).replace('_', '-')} does not go with --verify")
+        for name in filter(was_given, EXPORTING):
+            raise click.UsageError(f"--{name.replace('_', '-')} does not go with --verify")
         if verify is None or against is None or run is not None or out is not None:
             raise click.UsageError("to verify: export-onnx --verify FILE --against RUN")
         from scangan.export.verify import verify as verify_file

@@ -262,7 +262,6 @@ def _benchmark(given: dict[str, Any]) -> None:
 def _interpolate(given: dict[str, Any]) -> None:
     from scangan.runtime.files import write_bytes
     from scangan.runtime.interpolate import ends, strip
-    from scangan.runtime.plan import folder_names
     from scangan.runtime.png import encode_png
     from scangan.runtime.sheet import NOTICE
 
@@ -275,14 +274,7 @@ def _interpolate(given: dict[str, Any]) -> None:
     steps = STRIP if given["count"] is None else given["count"]
     numbers = _numbers(generator, given)
     image = strip(generator, path, numbers, _draw(given), steps, given["start"])
-    folders = dict(zip(generator.classes, folder_names(generator.classes), strict=True))
-    a, b = (folders.get(str(end), str(end)) for end in between)
-    parts = [Path(given["model"]).stem, f"strip-{a}-{b}"]
-    if given["classes"]:
-        parts.append("+".join(folders[generator.classes[n]] for n in numbers if n is not None))
-    parts += [f"seed{given['seed']}", *_drawn(given)]
-    parts += [f"n{steps}"] if steps != STRIP else []
-    out = given["out"] or Path("-".join(parts) + ".png")
+    out = given["out"] or _default_strip(generator, between, numbers, steps, given)
     if out.suffix.lower() != ".png" or out.is_dir():
         raise click.UsageError(f"a strip is a picture, --out {out} is no name for one; like x.png")
     if out.exists() and not given["force"]:
@@ -350,8 +342,29 @@ def _default_out(generator: "ScanGenerator", request: "Request", given: dict[str
     return Path("-".join(parts))
 
 
+def _default_strip(
+    generator: "ScanGenerator",
+    between: tuple[object, object],
+    numbers: tuple[int | None, ...],
+    steps: int,
+    given: dict[str, Any],
+) -> Path:
+    """Name a picture after the strip, in the same way."""
+    from scangan.runtime.plan import folder_names
+
+    folders = folder_names(generator.classes)
+    names = dict(zip(generator.classes, folders, strict=True))
+    a, b = (names.get(str(end), str(end)) for end in between)
+    parts = [Path(given["model"]).stem, f"strip-{a}-{b}"]
+    if given["classes"]:
+        parts.append("+".join(folders[n] for n in numbers if n is not None))
+    parts += [f"seed{given['seed']}", *_drawn(given)]
+    parts += [f"n{steps}"] if steps != STRIP else []
+    return Path("-".join(parts) + ".png")
+
+
 def _drawn(given: dict[str, Any]) -> list[str]:
-    """What tells requests apart that are else alike."""
+    """How latents are drawn and in what they run, where that is not as by default."""
     parts = [f"from{given['start']}"] if given["start"] else []
     parts += [f"psi{given['truncation']:g}"] if given["truncation"] != 1.0 else []
     parts += ["paired"] if given["paired"] else []

@@ -72,15 +72,20 @@ def open_source(
         It holds no usable scans.
     """
     if is_prepared(source) or is_split(source):
-        dataset = load_dataset(source)
-        if dataset.size != options.size:
-            raise TrainingError(
-                f"{source} is prepared at {dataset.size} pixels, not {options.size}; "
-                f"use --size {dataset.size}, or prepare it with --size {options.size}"
-            )
-        return dataset
+        return open_prepared(source, options)
     dataset = prepare(source, target, PrepOptions(size=options.size), quiet=quiet)
     report(one_line(dataset.info))
+    return dataset
+
+
+def open_prepared(source: Path, options: TrainOptions) -> PreparedDataset:
+    """Open a prepared dataset; errors as of `open_source`."""
+    dataset = load_dataset(source)
+    if dataset.size != options.size:
+        raise TrainingError(
+            f"{source} is prepared at {dataset.size} pixels, not {options.size}; "
+            f"use --size {dataset.size}, or prepare it with --size {options.size}"
+        )
     return dataset
 
 

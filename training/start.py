@@ -18,12 +18,14 @@ from scangan.preprocessing.dataset import (
     is_split,
     load_dataset,
 )
+from scangan.preprocessing.sources import SourceOptions, find_scans
 from scangan.runtime.files import only_writer
 from scangan.training.data import (
     TrainingScans,
     check_counts,
     enlarged_warning,
     hold_back,
+    open_prepared,
     open_source,
 )
 from scangan.training.errors import TrainingError
@@ -34,7 +36,7 @@ from scangan.training.parallel import Shard, join_processes, one_voice
 from scangan.training.per_class import train_each_class
 from scangan.training.run import FORMAT_VERSION, Run
 from scangan.training.step import fast_precision
-from scangan.training.words import KEY
+from scangan.training.words import LEGEND
 
 Report = Callable[[str], None]
 
@@ -96,7 +98,7 @@ def train(
             new = force or not run.started
             scans = _begin(Path(source), run, options, force, command, place, report, quiet)
             if new:
-                report(KEY)
+                report(LEGEND)
         shard.agree(None)  # the others wait for that
         if not shard.first:
             prepared = is_prepared(Path(source))
@@ -142,8 +144,8 @@ def _begin(
     """Open the scans and write the run's configuration, or check it against the one there."""
     _check_places(source, run.path)
     run.check_free()
-    if force and (is_prepared(source) or is_split(source)):  # before a run is deleted for it
-        check_counts(open_source(source, source, options), options)
+    if force:
+        _check_source(source, options)
     with run.beginning(anew=force):
         dataset = open_source(source, run.path / "dataset", options, report, quiet)
         check_counts(dataset, options)
@@ -164,11 +166,18 @@ def _check_places(source: Path, out: Path) -> None:
         raise TrainingError(
             f"{source} does not exist; give a prepared dataset or a folder of scans"
         )
-    inner, outer = out.resolve(), source.resolve()
-    if inner.is_relative_to(outer):
+    if out.resolve().is_relative_to(source.resolve()):
         raise TrainingError(f"{out} lies in {source}, or is it; choose an --out outside of it")
-    if outer.is_relative_to(inner):
+    if source.resolve().is_relative_to(out.resolve()):
         raise TrainingError(f"{source} lies in {out}; choose an --out that holds nothing else")
+
+
+def _check_source(source: Path, options: TrainOptions) -> None:
+    """Find out what can be found out at once, before a run is deleted for it."""
+    if is_prepared(source) or is_split(source):
+        check_counts(open_prepared(source, options), options)
+    else:
+        find_scans(source, SourceOptions())
 
 
 def _training_scans(dataset: PreparedDataset, options: TrainOptions) -> TrainingScans:

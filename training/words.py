@@ -11,7 +11,7 @@ ROUGH = 0.5  # times the KID of the first tick, which is close to noise
 RECOVERED = 0.6  # variety; above LOW_VARIETY, so that a class that wavers around it does not warn at every tick
 LEARNT_BY = 8  # ticks after which a class that never had variety is warned of, too
 
-KEY = (
+LEGEND = (
     "KID: how far from real scans, lower is better; variety: of the least varied class, 1 is as "
     "varied as real scans"
 )

@@ -18,6 +18,7 @@ import torch
 from conftest import BRAIN
 from safetensors.torch import load_file
 
+from scangan.runtime import ScanganError
 from scangan.training import Run, TrainingError, TrainOptions, train
 from scangan.training.data import TrainingScans
 from scangan.training.loop import make_networks
@@ -267,8 +268,6 @@ def test_one_class_is_enough_for_a_dcgan_and_too_few_for_an_acgan(some_scans, tm
 
 
 def test_too_small_a_class_is_named_before_anything_is_trained(some_scans, tmp_path):
-    from scangan.runtime import ScanganError
-
     for file in sorted((some_scans / "glioma_tumor").iterdir())[3:]:
         file.unlink()
     with pytest.raises(
@@ -330,8 +329,9 @@ def test_somebody_elses_files_are_never_deleted(some_scans, prepared, tmp_path):
 def test_force_deletes_nothing_for_a_source_that_cannot_be_trained_on(whole, prepared, tmp_path):
     out = shutil.copytree(whole[0], tmp_path / "kept")
     before = (out / "last.pt").read_bytes()
-    for source, size in [(tmp_path / "typo", 32), (prepared.path, 64)]:
-        with pytest.raises(TrainingError):
+    (tmp_path / "empty").mkdir()
+    for source, size in [(tmp_path / "typo", 32), (prepared.path, 64), (tmp_path / "empty", 32)]:
+        with pytest.raises(ScanganError):
             train(source, out, TrainOptions(**TINY | {"size": size}), force=True)
     assert (out / "last.pt").read_bytes() == before and (out / "config.json").exists()
 
