@@ -51,7 +51,7 @@ def assemble(lines: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> Asse
     subjects = iter(name_subjects(told))
     for line in lines:
         if "file" not in line:
-            made.window = {"window": line["window"], "scans": line["scans"]}
+            made.window = {key: line[key] for key in ("window", "scans", "left_out")}
             continue
         for frame, reason in line["refused"]:
             named = {"file": line["file"], "class": line["class"], "reason": reason}
@@ -69,6 +69,10 @@ def assemble(lines: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> Asse
                     "window": frame["window"],
                     "perceptual_hash": frame["perceptual_hash"],
                     "enlarged": frame["enlarged"],
+                    "aspect": frame["aspect"],
+                    "blank": frame["blank"],
+                    "synthetic": frame["synthetic"],
+                    "notes": frame["notes"],
                 }
             )
     made.classes = tuple(sorted({str(item["class"]) for item in made.items}))
@@ -114,6 +118,15 @@ def tally(files: Counter[str], made: Assembled) -> dict[str, dict[str, int]]:
         name: {"files": files[name], "kept": kept[name], "refused": refused[name]}
         for name in sorted({*files, *kept, *refused})
     }
+
+
+def blank_by_class(items: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Count of each class the scans that came out nearly black, or white, in their window."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for item in items:
+        if item["blank"]:
+            counts[item["class"]][item["blank"]] += 1
+    return {name: dict(counts[name]) for name in sorted(counts)}
 
 
 def find_near_duplicates(

@@ -1,5 +1,6 @@
 """``prep-scans``: a folder of scans to a prepared dataset."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,15 @@ from scangan.runtime.errors import FAILED
 @click.option("--clip", default=2.0, show_default=True, help="CLAHE: contrast limit, from 1")
 @click.option("--tiles", default=8, show_default=True, help="CLAHE: tiles along each side, 1 to 64")
 @click.option(
-    "--pixel-spacing", type=float, metavar="MM", help="let a pixel be MM millimetres (DICOM, NIfTI)"
+    "--pixel-spacing",
+    type=float,
+    metavar="MM",
+    help="resample to MM millimetres per pixel (DICOM, NIfTI)",
+)
+@click.option(
+    "--ignore-spacing",
+    is_flag=True,
+    help="leave pixels that are not square as they are; by default they are made square",
 )
 @click.option(
     "--axis",
@@ -70,6 +79,15 @@ from scangan.runtime.errors import FAILED
     help="several labels of one file (A|B): refuse it, take A, or make a class A+B",
 )
 @click.option("--subjects", metavar="REGEX", help="find the subject (patient) in a file's path")
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="take only files that match, masks and localizers too: '*_t1.nii.gz'; repeatable",
+)
+@click.option(
+    "--exclude", multiple=True, metavar="PATTERN", help="leave out files that match; repeatable"
+)
 @click.option(
     "--duplicates",
     default="keep",
@@ -104,7 +122,7 @@ def main(source: Path, out: Path, **given: Any) -> None:
     split, strict = given.pop("split"), given.pop("strict")
     common = {"workers": given.pop("workers"), "quiet": given.pop("quiet")}
     common["sources"] = SourceOptions(
-        **{name: given.pop(name) for name in ("labels", "columns", "multi_label", "subjects")}
+        **{field.name: given.pop(field.name) for field in dataclasses.fields(SourceOptions)}
     )
     options = PrepOptions(**given)
     if split is None:

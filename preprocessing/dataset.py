@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scangan.preprocessing.errors import PreprocessingError
 from scangan.runtime.files import read_jsonl
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 NPY_HEADER = 128  # bytes; numpy leaves room in it for any count
 
 
@@ -34,7 +34,10 @@ class PreparedDataset:
         A record per image: ``file``, ``sha256``, ``class``, ``subject``, ``frame``,
         ``duplicate_group`` (the index of the first item with these bytes), ``window`` (physical
         values that are black and white; None for 8 bits as they came), ``perceptual_hash``,
-        ``enlarged`` (whether the scan is smaller than `size`).
+        ``enlarged`` (whether the scan is smaller than `size`), ``aspect`` (height over width of the
+        pixels that were made square), ``blank`` (``black`` or ``white`` where next to nothing is to
+        be seen), ``synthetic``, and ``notes`` (what was odd in the file). Datasets of format 1 lack
+        the last four.
     info : dict
         The content of ``dataset.json``.
     """

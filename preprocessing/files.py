@@ -10,14 +10,22 @@ import numpy as np
 
 from scangan.preprocessing.duplicates import perceptual_hash
 from scangan.preprocessing.errors import PreprocessingError, Rejected
-from scangan.preprocessing.geometry import placement
-from scangan.preprocessing.intensity import Survey, Window, choose_window, thinned
+from scangan.preprocessing.geometry import is_square, placement
+from scangan.preprocessing.intensity import (
+    Shade,
+    Survey,
+    Window,
+    choose_window,
+    nearly_blank,
+    thinned,
+)
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.depth import may_be_deep
 from scangan.preprocessing.reading.reader import read_file, read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import prepare_scan
 
+MOST_ASPECT = 50  # of a pixel; thick slices of fine pixels come to 20
 SPACINGS = 1e-4, 1e4  # millimetres; beyond, it is no spacing of a scan
 MOST_VALUE = 1e30  # of float32, with room to compute
 LEAST_SLOPE = 1e-20
@@ -30,13 +38,17 @@ class WindowNeeded(Exception):
 
 @dataclasses.dataclass
 class Frame:
-    """One prepared scan of a file."""
+    """One prepared scan of a file; what `Scan` says too, as there."""
 
     number: int
     perceptual_hash: str  # 48 hexadecimal digits
     window: Window | None
-    identifiers: tuple[str | None, ...]  # as `Scan` has them
+    identifiers: tuple[str | None, ...]
     enlarged: bool  # it is smaller than it was prepared
+    aspect: float  # by which its pixels were made square
+    blank: Shade  # what it came out as in its window, all but
+    synthetic: bool
+    notes: tuple[str, ...]
 
 
 def _spool() -> IO[bytes]:
@@ -62,12 +74,34 @@ class FileResult:
         digits = perceptual_hash(image).astype(">u8").tobytes().hex()
         self.images.write(image.data)
         height, width = scan.pixels.shape
-        enlarged = placement(height, width, options, scan.spacing).enlarges
-        self.frames.append(Frame(number, digits, window, scan.identifiers, enlarged))
+        place = placement(height, width, options, scan.spacing, scan.aspect)
+        squared = options.needs_spacing == "square" and not is_square(scan.aspect)
+        self.frames.append(
+            Frame(
+                number=number,
+                perceptual_hash=digits,
+                window=window,
+                identifiers=scan.identifiers,
+                enlarged=place.enlarges,
+                aspect=round(scan.aspect, 4) if squared else 1.0,
+                blank=nearly_blank(image) if window else "",
+                synthetic=scan.synthetic,
+                notes=scan.notes,
+            )
+        )
 
 
-def prepare_file(path: str | Path, options: PrepOptions, window: Window | None) -> FileResult:
+def prepare_file(
+    path: str | Path,
+    options: PrepOptions,
+    window: Window | None,
+    *,
+    name: str = "",
+    included: bool = False,
+) -> FileResult:
     """Read a file and prepare its scans; what can't be used is in `refused`, not raised.
+
+    `name` and `included` are those of `read_scans`.
 
     Raises
     ------
@@ -82,7 +116,7 @@ def prepare_file(path: str | Path, options: PrepOptions, window: Window | None) 
     try:
         data = read_file(path)
         result.sha256 = hashlib.sha256(data).hexdigest()
-        for number, scan in read_scans(data, options):
+        for number, scan in read_scans(data, options, name=name, included=included):
             reason, own = scan if isinstance(scan, Rejected) else why_not(scan, options), None
             if reason is None and isinstance(scan, Scan) and scan.deep:
                 own = choose_window(scan, options, window)
@@ -99,8 +133,9 @@ def prepare_file(path: str | Path, options: PrepOptions, window: Window | None) 
         raise _too_large(path) from error
     except Rejected as reason:
         return FileResult(result.sha256, refused=[(None, str(reason))])
-    except Exception as error:  # one odd file must not end the preparing of all others
-        return FileResult(result.sha256, refused=[(None, f"cannot be prepared: {error!r:.80}")])
+    except Exception:  # one odd file must not end the preparing of all others
+        fault = "could not be prepared, by a fault of scangan's: please report it with the file"
+        return FileResult(result.sha256, refused=[(None, fault)])
     if lacking:
         raise WindowNeeded
     return result
@@ -120,6 +155,11 @@ def why_not(scan: Scan, options: PrepOptions) -> Rejected | None:
             return Rejected("says no pixel spacing; --pixel-spacing needs one")
         if not all(SPACINGS[0] <= side <= SPACINGS[1] for side in scan.spacing):
             return Rejected(f"a pixel spacing of {scan.spacing[0]:g} x {scan.spacing[1]:g} mm")
+    if options.needs_spacing == "square" and not 1 / MOST_ASPECT <= scan.aspect <= MOST_ASPECT:
+        return Rejected(
+            f"its pixels would be {scan.aspect:g} times as tall as wide; correct its spacing, or "
+            f"prepare the scans without it: --ignore-spacing"
+        )
     if scan.deep:
         ends = np.array([*_range(scan), *(scan.window or ())])
         if not abs(ends).max() < MOST_VALUE or not abs(scan.slope) > LEAST_SLOPE:
@@ -148,8 +188,19 @@ def _range(scan: Scan) -> tuple[float, float]:
     return low, high
 
 
-def survey_file(path: str | Path, options: PrepOptions, survey: Survey) -> None:
-    """Add the scans of a file that need the window over all scans, unless the file is refused."""
+def survey_file(
+    path: str | Path,
+    options: PrepOptions,
+    survey: Survey,
+    *,
+    file: str = "",
+    name: str = "",
+    included: bool = False,
+) -> None:
+    """Add the scans of a file that need the window over all scans, unless the file is refused.
+
+    `file` is what the survey calls it; `name` and `included` are those of `read_scans`.
+    """
     wanted: list[Scan] = []
     try:
         if not may_be_deep(path):
@@ -157,7 +208,7 @@ def survey_file(path: str | Path, options: PrepOptions, survey: Survey) -> None:
         data = read_file(path)
         if options.duplicates == "drop" and not survey.is_new(hashlib.sha256(data).digest()):
             return
-        for _, scan in read_scans(data, options):
+        for _, scan in read_scans(data, options, name=name, included=included):
             if not isinstance(scan, Scan) or not scan.deep or why_not(scan, options) is not None:
                 continue
             if choose_window(scan, options, None) is None:
@@ -168,5 +219,4 @@ def survey_file(path: str | Path, options: PrepOptions, survey: Survey) -> None:
         raise _too_large(path) from error
     except Exception:  # named when it is prepared
         return
-    for scan in wanted:
-        survey.add(scan)
+    survey.add(wanted, file)

@@ -41,10 +41,15 @@ class Gatherer:
     options : PrepOptions
     workers : int
         Threads.
+    included : bool
+        The files were asked for by --include: masks and the like are taken too.
     """
 
-    def __init__(self, source: Path, options: PrepOptions, workers: int) -> None:
+    def __init__(
+        self, source: Path, options: PrepOptions, workers: int, included: bool = False
+    ) -> None:
         self.source, self.options, self.workers = source, options, workers
+        self.included = included
 
     def gather(self, scans: list[Source], journal: Journal, bar: Progress) -> list[dict[str, Any]]:
         """Prepare what the journal does not hold yet; return all of its lines."""
@@ -72,7 +77,11 @@ class Gatherer:
                             f"{self.source} changes while it is read; run the same command again"
                         ) from None
                     window = survey.window()
-                    measured = {"window": list(window), "scans": survey.scans}
+                    measured = {
+                        "window": list(window),
+                        "scans": survey.scans,
+                        "left_out": survey.outliers,
+                    }
                     journal.append(measured | {"over": over})
         return journal.lines
 
@@ -87,7 +96,7 @@ class Gatherer:
             results: list[FileResult | None] = []
             for scan in chunk:
                 try:
-                    results.append(prepare_file(f"{self.source}/{scan.file}", self.options, window))
+                    results.append(self._prepared(scan, window))
                 except WindowNeeded:
                     return [*results, None]
             return results
@@ -98,6 +107,10 @@ class Gatherer:
                 if result is None:
                     raise WindowNeeded
                 yield scan, result
+
+    def _prepared(self, scan: Source, window: Window | None) -> FileResult:
+        path, name = f"{self.source}/{scan.file}", scan.below_class
+        return prepare_file(path, self.options, window, name=name, included=self.included)
 
     def _are_tiny(self, scans: list[Source]) -> bool:
         """Whether threads would wait for each other longer than they work, judged by some files."""
@@ -127,7 +140,10 @@ class Gatherer:
         task = bar.add_task("measuring intensities", total=len(scans), note="")
 
         def one(scan: Source) -> None:
-            survey_file(f"{self.source}/{scan.file}", self.options, survey)
+            path, name = f"{self.source}/{scan.file}", scan.below_class
+            survey_file(
+                path, self.options, survey, file=scan.file, name=name, included=self.included
+            )
 
         for _ in in_order(one, scans, self.workers):
             bar.advance(task)
@@ -193,6 +209,10 @@ def _line(scan: Source, result: FileResult) -> dict[str, Any]:
                 "window": frame.window,
                 "perceptual_hash": frame.perceptual_hash,
                 "enlarged": frame.enlarged,
+                "aspect": frame.aspect,
+                "blank": frame.blank,
+                "synthetic": frame.synthetic,
+                "notes": frame.notes,
             }
             for frame in result.frames
         ],

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from scangan.preprocessing.options import PrepOptions
 
+SQUARE = 0.005
+
 
 class Placement(NamedTuple):
     """How a scan becomes a square of `size` pixels: cut, resize, paste onto black.
@@ -22,11 +24,17 @@ class Placement(NamedTuple):
         return any(pixels < given for pixels, given in zip(used, self.shape, strict=True))
 
 
+def is_square(aspect: float) -> bool:
+    """Whether a pixel of this height over width is as good as square: to less than rounding shows."""
+    return abs(aspect - 1) < SQUARE
+
+
 def placement(
     height: int,
     width: int,
     options: PrepOptions,
     spacing: tuple[float, float] | None = None,
+    aspect: float = 1.0,
 ) -> Placement:
     """Say how a scan of `height` x `width` pixels fills the square.
 
@@ -35,9 +43,12 @@ def placement(
     height, width : int
         Of the scan.
     options : PrepOptions
-        Its `size`, `fit` and `pixel_spacing` are used.
+        Its `size`, `fit`, `pixel_spacing` and `ignore_spacing` are used.
     spacing : tuple of float, optional
         (row, column) spacing of the scan in millimetres; needed where `options` asks for one.
+    aspect : float
+        Height of a pixel over its width; where it is not 1, rows and columns are resized by
+        different factors, so that a circle stays a circle.
     """
     size = options.size
     if options.pixel_spacing is not None and spacing is not None:
@@ -45,8 +56,10 @@ def placement(
     elif options.fit == "stretch":
         scales = size / height, size / width
     else:
-        sides = (height, width)
-        scales = (size / (max(sides) if options.fit == "pad" else min(sides)),) * 2
+        tall = 1.0 if options.ignore_spacing or is_square(aspect) else aspect
+        sides = (height * tall, float(width))  # in widths of a pixel
+        scale = size / (max(sides) if options.fit == "pad" else min(sides))
+        scales = tall * scale, scale
     rows, columns = (
         _along(length, size, scale) for length, scale in zip((height, width), scales, strict=True)
     )

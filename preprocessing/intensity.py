@@ -1,8 +1,11 @@
 """From the values of a file to grey: which window, and how it is applied."""
 
 import dataclasses
+import math
 import threading
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,33 +15,78 @@ from scangan.preprocessing.reading.scan import Scan
 
 Window = tuple[float, float]  # physical values shown black and white
 
+Shade = Literal["black", "white", ""]
+
+DARK, BLANK = (
+    8,
+    0.99,
+)  # grey levels; share of the pixels below, for a scan that shows next to nothing
 TAILS = 0.001  # share of the pixels beyond each end of a robust window
 SAMPLED = 1 << 16  # pixels of a scan that are looked at
+FAR = 6  # half octaves: 6 to 8 times the values of the middle scan, at least
+FEW = 0.05  # of all scans; more are no outliers
 FARTHEST = 1e9  # values; beyond, nothing fits 16 bits
 LEAST = 1e-30  # of a value; what is less counts as 0
 ROUNDABLE = 1024  # values; of a wider window the ends may be rounded to whole values
 
 
 class Survey:
-    """A histogram of physical values over many scans, in which every scan weighs the same.
+    """Histograms of physical values over many scans, in which every scan weighs the same.
 
     A value is counted by the upper 20 bits of its float32: sign, exponent and 11 bits, in order of
     size. So any range of values is held to 0.05 % in 8 MiB, and the order of adding does not matter.
+    Files of one magnitude share a histogram; one whose values lie far beyond all others' (a dose
+    grid, an undeclared padding value) is left out, since it alone would set the window.
     Safe to share between threads.
     """
 
     def __init__(self) -> None:
-        self.scans = 0
-        self._weights = np.zeros(1 << 20, np.int64)
+        self._weights: dict[int, npt.NDArray[np.int64]] = {}
+        self._scans: Counter[int] = Counter()  # by magnitude
+        self._files: defaultdict[int, list[str]] = defaultdict(list)
         self._seen: set[bytes] = set()
         self._lock = threading.Lock()
 
-    def add(self, scan: Scan) -> None:
-        """Count a scan."""
-        keys = _ordered_keys(_sample(scan))
+    def add(self, scans: Sequence[Scan], file: str = "") -> None:
+        """Count the scans of a file."""
+        samples = [_sample(scan) for scan in scans]
+        if not samples:
+            return
+        magnitude = max(map(_magnitude, samples))
         with self._lock:
-            np.add.at(self._weights, keys, SAMPLED * 16 // len(keys))
-            self.scans += 1
+            if magnitude not in self._weights:  # of which the system hands out what is used
+                self._weights[magnitude] = np.zeros(1 << 20, np.int64)
+            for sample in samples:
+                np.add.at(
+                    self._weights[magnitude], _ordered_keys(sample), SAMPLED * 16 // len(sample)
+                )
+            self._scans[magnitude] += len(samples)
+            self._files[magnitude].append(file)
+
+    @property
+    def scans(self) -> int:
+        """How many scans the window is measured over."""
+        return sum(self._scans.values()) - sum(self._scans[each] for each in self._outlying())
+
+    @property
+    def outliers(self) -> list[str]:
+        """The files that are left out, in order of their names."""
+        return sorted(file for each in self._outlying() for file in self._files[each])
+
+    def _outlying(self) -> list[int]:
+        """Magnitudes far above that of the middle scan which few files have."""
+        ordered = sorted(self._scans)
+        total, below = sum(self._scans.values()), 0
+        middle = ordered[-1]
+        for magnitude in ordered:
+            below += self._scans[magnitude]
+            if 2 * below > total:
+                middle = magnitude
+                break
+        far = [each for each in ordered if each - middle >= FAR]
+        files = sum(len(self._files[each]) for each in far)
+        few = files == 1 or sum(self._scans[each] for each in far) <= FEW * total
+        return far if few else []
 
     def is_new(self, sha256: bytes) -> bool:
         """Whether a file of these bytes comes for the first time."""
@@ -48,8 +96,13 @@ class Survey:
             return len(self._seen) > before
 
     def window(self) -> Window:
-        """Robust percentiles (0.1 and 99.9 %) over all scans that were added."""
-        share = np.cumsum(self._weights) / self._weights.sum()
+        """Robust percentiles (0.1 and 99.9 %) over all scans that were added and are not left out."""
+        outlying = set(self._outlying())
+        weights = np.zeros(1 << 20, np.int64)
+        for magnitude, counted in self._weights.items():
+            if magnitude not in outlying:
+                weights += counted
+        share = np.cumsum(weights) / weights.sum()
         low = int(np.searchsorted(share, TAILS, "right"))
         high = int(np.searchsorted(share, 1 - TAILS, "left"))
         return _widened(_value(low), _value(high))
@@ -93,6 +146,20 @@ def choose_window(scan: Scan, options: PrepOptions, dataset: Window | None) -> W
     return dataset
 
 
+def nearly_blank(image: npt.NDArray[np.uint8]) -> Shade:
+    """Say whether a prepared scan came out all but black, or white; empty if neither.
+
+    Parameters
+    ----------
+    image : ndarray
+        uint8 [H, W].
+    """
+    dark, bright = np.count_nonzero(image < DARK), np.count_nonzero(image > 255 - DARK)
+    if dark >= BLANK * image.size:
+        return "black"
+    return "white" if bright >= BLANK * image.size else ""
+
+
 def to_uint16(scan: Scan, window: Window) -> tuple[npt.NDArray[np.uint16], tuple[int, int]]:
     """Bring a scan to 16 bits without losing any of its values in the window.
 
@@ -125,6 +192,12 @@ def _sample(scan: Scan) -> npt.NDArray[np.float32]:
     flat = scan.pixels.reshape(-1)
     some = flat[:: -(-flat.size // SAMPLED)].astype(np.float64)
     return (some * scan.slope + scan.intercept).astype(np.float32)
+
+
+def _magnitude(sample: npt.NDArray[np.float32]) -> int:
+    """How large the values of a scan are, but for a few: in half octaves."""
+    ends = np.quantile(sample, [TAILS, 1 - TAILS])
+    return math.floor(2 * math.log2(max(float(np.abs(ends).max()), LEAST)))
 
 
 def _ordered_keys(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:

@@ -38,6 +38,8 @@ class PrepOptions:
         CLAHE: tiles along each side, 1 to 64.
     fit : {"pad", "crop", "stretch"}
         How a scan that is not square becomes so: padded with black, cut to its middle, or squeezed.
+    ignore_spacing : bool
+        Take every pixel for square, whatever the file says of its height and width.
     pixel_spacing : float, optional
         Millimetres that a prepared pixel covers, for files that say their own spacing; the others
         are refused. The scan is then cut or padded around its middle.
@@ -58,6 +60,7 @@ class PrepOptions:
     clip: float = 2.0
     tiles: int = 8
     fit: Fit = "pad"
+    ignore_spacing: bool = False
     pixel_spacing: float | None = None
     axis: Axis = "axial"
     slices: str | None = None
@@ -83,16 +86,25 @@ class PrepOptions:
                 exit_code=USAGE,
             )
         self.slice_range(1)
-        for name, goes in (
-            ("clip", self.equalize == "clahe"),
-            ("tiles", self.equalize == "clahe"),
-            ("fit", self.pixel_spacing is None),
+        for name, goes, other in (
+            ("clip", self.equalize == "clahe", "with --equalize clahe"),
+            ("tiles", self.equalize == "clahe", "with --equalize clahe"),
+            ("fit", self.pixel_spacing is None, "without --pixel-spacing"),
+            ("ignore_spacing", self.pixel_spacing is None, "without --pixel-spacing"),
+            ("ignore_spacing", self.fit != "stretch", "without --fit stretch"),
         ):
             if not goes and getattr(self, name) != getattr(PrepOptions, name):
-                other = "without --pixel-spacing" if name == "fit" else "with --equalize clahe"
+                option = name.replace("_", "-")
                 raise PreprocessingError(
-                    f"--{name} has an effect only {other}; leave it out", exit_code=USAGE
+                    f"--{option} has an effect only {other}; leave it out", exit_code=USAGE
                 )
+
+    @property
+    def needs_spacing(self) -> str | None:
+        """What a scan's pixel spacing is used for: an option, or ``square`` pixels; None: nothing."""
+        if self.pixel_spacing is not None:
+            return "--pixel-spacing"
+        return None if self.ignore_spacing or self.fit == "stretch" else "square"
 
     @property
     def window_range(self) -> tuple[float, float] | None:

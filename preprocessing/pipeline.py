@@ -17,6 +17,7 @@ from rich.progress import Progress
 from scangan.preprocessing.assemble import (
     Assembled,
     assemble,
+    blank_by_class,
     find_near_duplicates,
     tally,
     write_dataset,
@@ -40,7 +41,7 @@ MADE = {
     *DONE, "journal.jsonl", "images.npy", "items.jsonl", "rejects.jsonl", "near_duplicates.jsonl",
     "preview.png", "train", "val", "test",
 }  # fmt: skip
-JOURNAL_VERSION = 2  # of its lines: an older one is begun anew
+JOURNAL_VERSION = 3  # of its lines: an older one is begun anew
 
 
 def prepare(
@@ -142,7 +143,8 @@ class _Run:
         self.source, self.out = Path(source), _resolved(Path(out))
         self.options, self.sources = options or PrepOptions(), sources or SourceOptions()
         self.fractions, self.quiet = fractions, quiet
-        self.gatherer = Gatherer(self.source, self.options, workers or usable_cpus())
+        included = bool(self.sources.include)
+        self.gatherer = Gatherer(self.source, self.options, workers or usable_cpus(), included)
         self.partial = self.out / ".part"
         if fractions is not None:
             check_fractions(fractions, ",".join(map(str, fractions)))
@@ -245,6 +247,10 @@ class _Run:
             "split": list(self.fractions) if self.fractions else None,
             "readers": self.readers,
             "files": tally(files, made),
+            "left_out": found.left_out,
+            "squared": sum(item["aspect"] != 1 for item in made.items),
+            "noted": sum(bool(item["notes"]) for item in made.items),
+            "blank": blank_by_class(made.items),
             "without_subject": sum(item["subject"] is None for item in made.items),
             "empty_classes": [name for name in found.classes if name not in made.classes],
             "window": made.window,

@@ -77,7 +77,7 @@ def _as_it_came(path: Path, frame: int, options: PrepOptions) -> Grey | None:
 
 
 def _scans(path: Path, options: PrepOptions) -> Iterator[tuple[int, Scan]]:
-    for number, scan in read_scans(read_file(path), options):
+    for number, scan in read_scans(read_file(path), options, included=True):
         if isinstance(scan, Scan):
             yield number, scan
 

@@ -1,8 +1,11 @@
 """What is said at the end of a preparation."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+MANY = 0.1  # of a class's scans
 
 
 def report(summary: dict[str, Any], out: Path) -> Iterator[str]:
@@ -16,12 +19,22 @@ def report(summary: dict[str, Any], out: Path) -> Iterator[str]:
         The folder of the dataset.
     """
     yield from _table(summary)
-    if summary["window"]:
-        low, high = summary["window"]["window"]
-        yield f"window {low:g} to {high:g}, measured over {summary['window']['scans']} scans"
+    yield from _windows(summary)
+    if summary["squared"]:
+        yield (
+            f"{counted(summary['squared'], 'scan')} had pixels that are not square; they were made "
+            f"square (--ignore-spacing leaves them as they are)"
+        )
+    if summary["noted"]:
+        yield (
+            f"something odd was found in {counted(summary['noted'], 'scan')} and taken as noted in "
+            f"items.jsonl"
+        )
+    if summary["left_out"]:
+        yield f"{counted(summary['left_out'], 'file')} left out by --include and --exclude"
     if summary["near_duplicates"]:
         yield (
-            f"{summary['near_duplicates']} pairs of scans show the same and may leak between "
+            f"{counted(summary['near_duplicates'], 'pair')} of scans show the same and may leak between "
             f"classes or subjects: {out / 'near_duplicates.jsonl'}"
         )
     if summary["candidates_not_compared"]:
@@ -42,6 +55,40 @@ def report(summary: dict[str, Any], out: Path) -> Iterator[str]:
     yield (
         f"{one_line(summary)}: {out} (look at preview.png; it shows real patients, do not pass it on)"
     )
+
+
+def _windows(summary: dict[str, Any]) -> Iterator[str]:
+    """Say which window was measured, and where a window shows next to nothing."""
+    window = summary["window"]
+    if window:
+        low, high = window["window"]
+        yield f"window {low:g} to {high:g}, measured over {counted(window['scans'], 'scan')}"
+    outliers = window["left_out"] if window else []
+    if outliers:
+        others = f" and {len(outliers) - 1} more" if len(outliers) > 1 else ""
+        yield (
+            f"not counted for the window, since its values lie far beyond the others': "
+            f"{outliers[0]}{others}"
+        )
+    many = {
+        name: counts
+        for name, counts in summary["blank"].items()
+        if sum(counts.values()) > MANY * summary["files"][name]["kept"]
+    }
+    if many:
+        total: Counter[str] = Counter()
+        for counts in many.values():
+            total.update(counts)
+        told = " and ".join(f"{n} nearly {shade}" for shade, n in sorted(total.items()))
+        yield (
+            f"{told} in their window, of {', '.join(many)}: look at preview.png, and try "
+            f"--window image, or --window LO,HI"
+        )
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: ``1 scan``, ``2 scans``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def one_line(summary: dict[str, Any]) -> str:

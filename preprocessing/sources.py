@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -44,12 +46,18 @@ class SourceOptions:
     subjects : str, optional
         A regular expression that is searched in each file's path: its group named ``subject``, else
         its first group, else the whole match is the subject.
+    include, exclude : tuple of str
+        Patterns of files, as shells have them (``*``, ``?``, ``[a-c]``; ``*`` goes through folders),
+        of a file's name or its path in the source folder. With `include` only files that match one
+        are taken, masks and the like too; those that match one of `exclude` never are.
     """
 
     labels: Path | None = None
     columns: str = ",".join(COLUMNS)
     multi_label: MultiLabel = "error"
     subjects: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = self.column_names
@@ -76,11 +84,15 @@ class SourceOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """The options as JSON values; of the CSV its name, since it may lie elsewhere tomorrow."""
+
         # Names need not be UTF-8, JSON must be.
-        return {
-            name: value and str(value).encode("utf-8", "backslashreplace").decode()
-            for name, value in dataclasses.asdict(self).items()
-        } | {"labels": self.labels and ascii(self.labels.name)[1:-1]}
+        def plain(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return [plain(each) for each in value]
+            return value and str(value).encode("utf-8", "backslashreplace").decode()
+
+        told = {name: plain(value) for name, value in dataclasses.asdict(self).items()}
+        return told | {"labels": self.labels and ascii(self.labels.name)[1:-1]}
 
 
 def _usage(message: str) -> PreprocessingError:
@@ -104,6 +116,13 @@ class Source(NamedTuple):
     class_name: str
     subject: str | None = None
 
+    @property
+    def below_class(self) -> str:
+        """Its path below the folder of its class; the whole path where a table says the class."""
+        parts = self.file.split("/")
+        at = parts.index(self.class_name) + 1 if self.class_name in parts[:-1] else 0
+        return "/".join(parts[at:])
+
 
 class Found(NamedTuple):
     """The classes in order (also those without a scan), the files in order, and what is refused."""
@@ -111,6 +130,7 @@ class Found(NamedTuple):
     classes: list[str]
     scans: list[Source]
     rejects: list[dict[str, Any]]  # file, class, reason
+    left_out: int = 0  # files, by --include and --exclude
 
 
 def find_scans(source: Path, options: SourceOptions) -> Found:
@@ -138,9 +158,10 @@ def find_scans(source: Path, options: SourceOptions) -> Found:
         raise PreprocessingError(f"{source} cannot be read: {reason}") from error
     labels = options.labels
     found = _labelled(source, labels, options) if labels else _in_folders(source, top)
+    found = _chosen(found, options)
     scans = _with_subjects(found.scans, options.subjects) if options.subjects else found.scans
     rejects = sorted(found.rejects, key=lambda reject: str(reject["file"]))
-    return Found(sorted(found.classes), sorted(scans), rejects)
+    return Found(sorted(found.classes), sorted(scans), rejects, found.left_out)
 
 
 def _in_folders(source: Path, top: Inside) -> Found:
@@ -208,6 +229,40 @@ def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
     classes = sorted(told - {None})
     check_case(classes, labels)
     return Found(classes, scans, rejects)
+
+
+def _chosen(found: Found, options: SourceOptions) -> Found:
+    """What `include` and `exclude` leave."""
+    if not options.include and not options.exclude:
+        return found
+    for option, patterns in (("--include", options.include), ("--exclude", options.exclude)):
+        for pattern in patterns:
+            if not any(_matches(scan.file, [pattern]) for scan in found.scans):
+                raise PreprocessingError(
+                    f"{option} {pattern!r} matches none of the {len(found.scans)} files; the first "
+                    f"is {found.scans[0].file!r}",
+                    exit_code=USAGE,
+                )
+
+    def wanted(file: str) -> bool:
+        if options.include and not _matches(file, options.include):
+            return False
+        return not _matches(file, options.exclude)
+
+    scans = [scan for scan in found.scans if wanted(scan.file)]
+    if not scans:
+        raise PreprocessingError(
+            f"--include and --exclude leave none of the {len(found.scans)} files; the first is "
+            f"{found.scans[0].file!r}",
+            exit_code=USAGE,
+        )
+    rejects = [reject for reject in found.rejects if wanted(str(reject["file"]))]
+    return Found(found.classes, scans, rejects, len(found.scans) - len(scans))
+
+
+def _matches(file: str, patterns: Sequence[str]) -> bool:
+    names = file, file.rpartition("/")[2]
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
 def _reject(file: str, class_name: str | None, reason: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def prepare_scan(
     scan : Scan
         Of any size and type.
     options : PrepOptions
-        Its `size`, `fit`, `pixel_spacing`, `equalize`, `clip` and `tiles` are used.
+        Its `size`, `fit`, `pixel_spacing`, `ignore_spacing`, `equalize`, `clip` and `tiles` are used.
     window : (float, float), optional
         Physical values that become black and white; needed for a deep scan (`Scan.deep`).
 
@@ -42,7 +42,7 @@ def prepare_scan(
         bicubic. Equalising sees the part of the scan that is used, at its own depth.
     """
     height, width = scan.pixels.shape
-    place = placement(height, width, options, scan.spacing)
+    place = placement(height, width, options, scan.spacing, scan.aspect)
     if window is None:
         used = np.ascontiguousarray(scan.pixels[place.source])
         small = _prepare_8(used, options, place.shape)

@@ -13,7 +13,7 @@ from PIL import BmpImagePlugin
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.opencv import luma
-from scangan.preprocessing.reading.raster import Frames, check_size, over_black
+from scangan.preprocessing.reading.raster import Frames, check_size, over_black, pixel_aspect
 from scangan.preprocessing.reading.scan import Scan
 
 
@@ -34,12 +34,18 @@ def read_bmp(data: bytes, options: PrepOptions) -> Frames:
         pixels = np.asarray(image if image.mode in ("L", "RGBA") else image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         raise Rejected("truncated, damaged or unusual BMP") from error
-    if pixels.ndim == 2:
-        yield 0, Scan(pixels)
-    elif pixels.shape[2] == 4:
-        yield 0, Scan(over_black(luma(pixels, "RGBA"), pixels[..., 3]))
-    else:
-        yield 0, Scan(luma(pixels, "RGB"))
+    if pixels.ndim == 3:
+        alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
+        grey = luma(pixels, "RGB" if alpha is None else "RGBA")
+        pixels = grey if alpha is None else over_black(grey, alpha)
+    yield 0, Scan(pixels, aspect=_aspect(data))
+
+
+def _aspect(data: bytes) -> float:
+    """From the pixels a metre across, and down, which the header of OS/2 lacks."""
+    if data[14:18] == b"\x0c\0\0\0":
+        return 1.0
+    return pixel_aspect(*struct.unpack_from("<ii", data, 38))
 
 
 def _checked_size(data: bytes) -> tuple[int, int]:

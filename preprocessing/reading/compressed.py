@@ -7,6 +7,7 @@ JPEG and JPEG 2000 go through Pillow where it can, RLE through pydicom, all else
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 import simplejpeg
 from pydicom import uid
@@ -17,9 +18,11 @@ from pydicom.pixels.utils import as_pixel_options
 
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.reading import gdcm_process
+from scangan.preprocessing.reading.dicom_elements import Elements
+from scangan.preprocessing.reading.dicom_values import LUMA
+from scangan.preprocessing.reading.jpeg import adobe_marker, jpeg_is_rgb
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
     from pydicom.uid import UID
 
 Decoded = tuple[npt.NDArray[Any], dict[str, str | int]]
@@ -41,6 +44,7 @@ NATIVE = (
     uid.ExplicitVRBigEndian,
     uid.DeflatedExplicitVRLittleEndian,
 )
+EIGHT_BIT_JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
 JP2_SIGNATURE = b"\0\0\0\x0cjP  "
 
 
@@ -65,13 +69,13 @@ def frame_decoder(syntax: "UID") -> Decoder:
     return decoder
 
 
-def decoded_frames(dataset: "Dataset", decoder: Decoder, frames: int) -> Iterator[Decoded]:
+def decoded_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterator[Decoded]:
     """Decode the pixels of a file, one frame at a time.
 
     Parameters
     ----------
-    dataset : pydicom.Dataset
-        The file, which has pixels.
+    elements : Elements
+        Of the file, which has pixels.
     decoder : pydicom.pixels.Decoder
         Of its transfer syntax.
     frames : int
@@ -80,7 +84,8 @@ def decoded_frames(dataset: "Dataset", decoder: Decoder, frames: int) -> Iterato
     Yields
     ------
     pixels : ndarray
-        [H, W] or [H, W, 3] as stored: a YBR colour is still YBR.
+        [H, W] or [H, W, 3] as stored: a YBR colour is still YBR, and bits beyond those that are
+        stored are as they came. Colour JPEG is [H, W], its luma, and called so.
     properties : dict
         What pydicom says of them, after decoding.
 
@@ -89,26 +94,61 @@ def decoded_frames(dataset: "Dataset", decoder: Decoder, frames: int) -> Iterato
     Rejected
         A frame is missing, truncated or damaged, or only gdcm decodes it, which is not installed.
     """
+    dataset = elements.dataset
     if decoder.is_native:
-        yield from decoder.iter_array(dataset, raw=True, allow_excess_frames=False)
+        yield from decoder.iter_array(
+            dataset, raw=True, allow_excess_frames=False, correct_unused_bits=False
+        )
         return
     options = as_pixel_options(dataset, number_of_frames=1)
     offsets = options.pop("extended_offsets", None)
+    options["correct_unused_bits"] = False  # padding may lie there
     sources = generate_frames(dataset.PixelData, number_of_frames=frames, extended_offsets=offsets)
+    colour_jpeg = decoder.UID in EIGHT_BIT_JPEG and (elements.whole("SamplesPerPixel") == 3)
     for frame in range(frames):
         source = next(sources, None)
         if source is None:
             raise Rejected(f"{frame} frames of the {frames} that it declares")
         if decoder.UID in FAMILIES:
             _check_frame(source, decoder.UID)
+        if colour_jpeg and elements.whole("BitsStored") == 8:
+            yield _luma_of_jpeg(elements, source), {"photometric_interpretation": LUMA}
+            continue
         try:
             yield decoder.as_array(
-                encapsulate([source], has_bot=False), index=0, raw=True, **options
+                encapsulate([source], has_bot=False),
+                index=0,
+                raw=True,
+                **options,
             )
         except RuntimeError as error:
             # pydicom folds the reason that the plugin gives into a text of its own.
             reason = str(error).rpartition("scangan: ")[2]
             raise Rejected("damaged RLE DICOM" if reason == str(error) else reason) from error
+
+
+def _luma_of_jpeg(elements: Elements, source: bytes) -> npt.NDArray[np.uint8]:
+    """Decode a colour JPEG to grey. Its own markers say what its colours are, if they say anything.
+
+    PhotometricInterpretation is wrong in many files: some writers give what they had, not what they
+    compressed. Without markers and usual numbers of components there is nothing else to go by.
+    """
+    told = elements.word("PhotometricInterpretation")
+    is_rgb, why = jpeg_is_rgb(source)
+    if is_rgb is None:
+        is_rgb = told == "RGB"
+        source = source[:2] + adobe_marker(not is_rgb) + source[2:]
+    elif is_rgb != (told == "RGB"):
+        colour = "RGB" if is_rgb else "YCbCr"
+        elements.note(f"PhotometricInterpretation is {told}, but the JPEG is {colour} ({why})")
+    rows, columns = elements.whole("Rows"), elements.whole("Columns")
+    try:
+        grey = simplejpeg.decode_jpeg(source, "GRAY", strict=True)[..., 0]
+    except ValueError as error:
+        raise Rejected("damaged JPEG DICOM") from error
+    if grey.shape != (rows, columns):
+        raise Rejected(f"a JPEG of {grey.shape[1]}x{grey.shape[0]} pixels, not {columns}x{rows}")
+    return np.asarray(grey)
 
 
 def is_available(syntax: str) -> bool:

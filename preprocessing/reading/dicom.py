@@ -1,5 +1,6 @@
 """Read the frames of a DICOM file."""
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.util
@@ -7,14 +8,17 @@ import math
 import re
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
-from scangan.preprocessing.reading import dicom_values
+from scangan.preprocessing.reading import dicom_spacing, dicom_values
+from scangan.preprocessing.reading.dicom_elements import Elements
+from scangan.preprocessing.reading.dicom_objects import why_no_scan
 from scangan.preprocessing.reading.formats import sniff
+from scangan.preprocessing.reading.masks import TO_INCLUDE
 from scangan.preprocessing.reading.raster import check_size
 from scangan.preprocessing.reading.scan import Scan
 
@@ -25,12 +29,13 @@ if TYPE_CHECKING:
 MOST_PIXELS_OF_FILE = 1 << 29
 MOST_INFLATED = 1 << 30  # bytes of a deflated file
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
-SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+COLOUR = "PhotometricInterpretation"
+SIZES = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
+NEEDED = (*SIZES[:3], COLOUR, SIZES[3])
 _QUIET = ("ignore", None, Warning, re.compile("pydicom|PIL"), 0)
 
 
-def read_dicom(data: bytes, options: PrepOptions) -> Iterator[Scan]:
+def read_dicom(data: bytes, options: PrepOptions, *, included: bool = False) -> Iterator[Scan]:
     """Read the frames of a DICOM file, one at a time.
 
     Warnings that pydicom and Pillow would print are ignored from then on, in the whole process.
@@ -40,7 +45,10 @@ def read_dicom(data: bytes, options: PrepOptions) -> Iterator[Scan]:
     data : bytes
         The whole file, with the 128-byte preamble or without.
     options : PrepOptions
-        `window` is used: where it is ``auto`` or ``dicom``, a VOI LUT or a sigmoid is applied.
+        `window` is used: where it is ``auto`` or ``dicom``, a VOI LUT or a sigmoid is applied; and
+        `needs_spacing`.
+    included : bool
+        Take localizers, mosaics and screenshots too.
 
     Yields
     ------
@@ -53,36 +61,68 @@ def read_dicom(data: bytes, options: PrepOptions) -> Iterator[Scan]:
     Raises
     ------
     Rejected
-        The file has no pixels, is truncated, damaged or inconsistent, declares more than 2**27
-        pixels a frame or 2**29 in all, or nothing that is installed decodes it.
+        The file is no scan, has no pixels, is truncated, damaged or inconsistent, declares more
+        than 2**27 pixels a frame or 2**29 in all, an element that changes its pixels cannot be
+        read, or nothing that is installed decodes it.
     """
     if importlib.util.find_spec("pydicom") is None:
         raise Rejected("DICOM; to read it: pip install 'scangan[dicom]'")
     if _QUIET not in warnings.filters:
         warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
+    # Parsers of damaged data raise nearly anything. The text is left out: it may quote a value.
+    with _refusing("damaged DICOM: its elements cannot be told apart; copy it again"):
+        elements, frames = _opened(data, included)
+    with _refusing("damaged DICOM: its pixels cannot be decoded; copy it again"):
+        yield from _scans(elements, frames, options)
+
+
+@contextlib.contextmanager
+def _refusing(reason: str) -> Iterator[None]:
     try:
-        yield from _scans(data, options)
-    except (Rejected, MemoryError):
+        yield
+    except (Rejected, MemoryError, GeneratorExit):
         raise
     except Exception as error:
-        # Parsers of damaged data raise nearly anything. The text is left out: it may quote a value.
-        kind = f"{type(error).__module__}.{type(error).__name__}".removeprefix("builtins.")
-        raise Rejected(f"damaged DICOM: {kind}") from error
+        raise Rejected(reason) from error
 
 
-def _scans(data: bytes, options: PrepOptions) -> Iterator[Scan]:
-    dataset = _parse(data)
+def _opened(data: bytes, included: bool) -> tuple[Elements, int]:
+    """The elements of a file that holds scans, checked, and its number of frames."""
+    elements = Elements(_parse(data))
+    meta = Elements(elements.dataset.file_meta)
+    sop_class = elements.word("SOPClassUID") or meta.word("MediaStorageSOPClassUID")
+    if not any(keyword in elements.dataset for keyword in PIXELS):
+        raise Rejected(_without_pixels(elements.dataset, sop_class))
+    no_scan = why_no_scan(elements, sop_class)
+    if no_scan and no_scan.kind == "no image":
+        raise Rejected(no_scan.what)
+    if no_scan and not included:
+        raise Rejected(f"{no_scan.what}; {TO_INCLUDE}")
+    return elements, _check(elements)
+
+
+def _scans(elements: Elements, frames: int, options: PrepOptions) -> Iterator[Scan]:
     from scangan.preprocessing.reading.compressed import decoded_frames, frame_decoder
 
+    dataset = elements.dataset
     decoder = frame_decoder(_transfer_syntax(dataset))
-    frames = _check(dataset, decoder.is_native)
+    if decoder.is_native:
+        _check_length(elements, frames)
     identifiers = _identifiers(dataset)
-    for frame, (stored, properties) in enumerate(decoded_frames(dataset, decoder, frames)):
+    synthetic = elements.word("SyntheticData") == "YES"
+    for frame, (stored, properties) in enumerate(decoded_frames(elements, decoder, frames)):
         scan = dicom_values.scan_of(
-            dataset, frame, stored, properties, show=options.window in ("auto", "dicom")
+            elements, frame, stored, properties, show=options.window in ("auto", "dicom")
         )
+        spacing, aspect = dicom_spacing.spacing_and_aspect(elements, frame, options.needs_spacing)
         yield dataclasses.replace(
-            scan, frame=frame, spacing=_spacing(dataset, frame), identifiers=identifiers
+            scan,
+            frame=frame,
+            spacing=spacing,
+            aspect=aspect,
+            identifiers=identifiers,
+            synthetic=synthetic,
+            notes=elements.notes,
         )
 
 
@@ -100,18 +140,15 @@ def _parse(data: bytes) -> "Dataset":
         _check_deflated(data[stream.tell() :])
     if meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
         raise Rejected("DICOMDIR: an index of files, without pixels")
-    dataset = dcmread(BytesIO(data), force=True)
-    if not any(keyword in dataset for keyword in PIXELS):
-        raise Rejected(_without_pixels(dataset, meta))
-    return dataset
+    return dcmread(BytesIO(data), force=True)
 
 
-def _without_pixels(dataset: "Dataset", meta: "Dataset") -> str:
+def _without_pixels(dataset: "Dataset", sop_class: str) -> str:
     from pydicom.uid import UID
 
     cut = "Rows" in dataset or not len(dataset)  # pydicom drops all where the last one ends early
     reason = f"DICOM without {'its pixels (truncated?)' if cut else 'pixels'}"
-    kind = UID(str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")))
+    kind = UID(sop_class)
     return reason if kind.name == kind else f"{reason}: {kind.name}"
 
 
@@ -138,21 +175,20 @@ def _transfer_syntax(dataset: "Dataset") -> "UID":
     return syntax
 
 
-def _check(dataset: "Dataset", native: bool) -> int:
+def _check(elements: Elements) -> int:
     """Refuse what contradicts itself or is too large; give the number of frames."""
-    integers = "PixelData" in dataset
+    dataset, integers = elements.dataset, "PixelData" in elements.dataset
+    _straighten_interpretation(elements)
     needed = (*NEEDED, "BitsStored", "PixelRepresentation") if integers else NEEDED
-    missing = [keyword for keyword in needed if dataset.get(keyword) in (None, "")]
+    values = {k: elements.word(k) or None if k == COLOUR else elements.whole(k) for k in needed}
+    missing = [keyword for keyword, value in values.items() if value is None]
     if missing:
         raise Rejected(f"DICOM without {', '.join(missing)}")
-    rows, columns, samples, bits = (
-        int(dataset[keyword].value)
-        for keyword in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
-    )
-    try:
-        frames = int(dataset.get("NumberOfFrames") or 1)
-    except (TypeError, ValueError):
-        raise Rejected("NumberOfFrames is no number") from None
+    rows, columns, samples, bits = (elements.whole(keyword) or 0 for keyword in SIZES)
+    frames = elements.whole("NumberOfFrames")
+    if frames is not None:
+        dataset.NumberOfFrames = frames  # pydicom refuses what is written as 1,0
+    frames = frames or 1
     check_size(rows, columns)
     if rows * columns * frames > MOST_PIXELS_OF_FILE:
         raise Rejected(
@@ -162,32 +198,39 @@ def _check(dataset: "Dataset", native: bool) -> int:
     if samples < 1 or frames < 1:
         raise Rejected(f"declares {frames} frames of {columns}x{rows} pixels")
     if integers:
-        _check_integers(dataset, bits)
-    if native:
-        _check_length(dataset, rows * columns * samples * frames * bits)
+        _check_integers(elements, bits)
     return frames
 
 
-def _check_integers(dataset: "Dataset", bits: int) -> None:
-    stored, sign = int(dataset.BitsStored), int(dataset.PixelRepresentation)
-    high = int(dataset.get("HighBit", stored - 1))
+def _straighten_interpretation(elements: Elements) -> None:
+    """Write the colour as the standard does; pydicom takes no other way."""
+    told = elements.dataset.get(COLOUR)
+    if told and told != elements.word(COLOUR):
+        elements.dataset.PhotometricInterpretation = elements.word(COLOUR)
+
+
+def _check_integers(elements: Elements, bits: int) -> None:
+    stored, sign = elements.whole("BitsStored") or 0, elements.whole("PixelRepresentation") or 0
+    high = elements.whole("HighBit")
     if bits not in (1, 8, 16, 32):
         raise Rejected(f"BitsAllocated {bits} is not read")
     if not 1 <= stored <= bits:
         raise Rejected(f"BitsStored {stored} of BitsAllocated {bits}")
     if sign not in (0, 1):
         raise Rejected(f"PixelRepresentation {sign}; it is 0 (unsigned) or 1 (signed)")
-    if high != stored - 1:
+    if high not in (None, stored - 1):
         raise Rejected(f"HighBit {high} with BitsStored {stored}: unclear where the value lies")
 
 
-def _check_length(dataset: "Dataset", bits: int) -> None:
+def _check_length(elements: Elements, frames: int) -> None:
     """Refuse uncompressed pixels that are fewer than declared."""
+    dataset = elements.dataset
     (element,) = (dataset[keyword] for keyword in PIXELS if keyword in dataset)
     if element.is_undefined_length:
         raise Rejected("compressed pixels under an uncompressed transfer syntax")
+    bits = math.prod(elements.whole(keyword) or 0 for keyword in SIZES) * frames
     whole, actual = math.ceil(bits / 8), len(element.value or b"")
-    subsampled = dataset.PhotometricInterpretation == "YBR_FULL_422"
+    subsampled = elements.word(COLOUR) == "YBR_FULL_422"
     needed = whole // 3 * 2 if subsampled else whole
     if actual < needed:
         raise Rejected(f"short pixel data: {actual} of {needed} bytes")
@@ -195,21 +238,18 @@ def _check_length(dataset: "Dataset", bits: int) -> None:
         raise Rejected("more pixel data than YBR_FULL_422 has: it is RGB or YBR_FULL")
 
 
-def _spacing(dataset: "Dataset", frame: int) -> tuple[float, float] | None:
-    measures = dicom_values.macro(dataset, frame, "PixelMeasuresSequence")
-    for keyword in SPACINGS:
-        values = measures.get(keyword) or dataset.get(keyword)
-        if isinstance(values, Sequence) and len(values) == 2:
-            row, column = float(values[0]), float(values[1])
-            if 0 < row < math.inf and 0 < column < math.inf:
-                return row, column
-    return None
-
-
 def _identifiers(dataset: "Dataset") -> tuple[str | None, ...]:
     keywords = ("PatientID", "PatientName", "StudyInstanceUID")
-    values = (str(dataset.get(keyword) or "").strip() for keyword in keywords)
-    return tuple(
-        hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16] if value else None
-        for value in values
-    )
+    values = (_as_written(dataset, keyword) for keyword in keywords)
+    return tuple(hashlib.sha256(value).hexdigest()[:16] if value else None for value in values)
+
+
+def _as_written(dataset: "Dataset", keyword: str) -> bytes:
+    """A text as UTF-8; its bytes where they are of another alphabet than the file says."""
+    element = dataset.get_item(keyword) if keyword in dataset else None
+    if element is None:
+        return b""
+    try:
+        return str(dataset.get(keyword) or "").strip().encode(errors="surrogateescape")
+    except Exception:  # it only has to be told apart from others
+        return bytes(element.value or b"").strip() if isinstance(element.value, bytes) else b"?"

@@ -4,8 +4,6 @@ Sections are those of DICOM PS3.3, https://dicom.nema.org/medical/dicom/current/
 """
 
 import dataclasses
-import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -13,27 +11,30 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.reading.dicom_elements import CORRECT, Elements, Unreadable, named
 from scangan.preprocessing.reading.scan import Scan
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 Array = npt.NDArray[Any]
+LUMA = "LUMA"  # no interpretation of DICOM's: what colours have become already
+WITHOUT = "correct it, or choose another way: --window dataset, image or LO,HI"
 
 
 def scan_of(
-    dataset: "Dataset", frame: int, stored: Array, properties: dict[str, Any], *, show: bool
+    elements: Elements, frame: int, stored: Array, properties: dict[str, Any], *, show: bool
 ) -> Scan:
     """Make the scan of one decoded frame, without its number, spacing and subject.
 
     Parameters
     ----------
-    dataset : pydicom.Dataset
+    elements : Elements
         Of the file.
     frame : int
         Number of the frame.
     stored : ndarray
-        [H, W] or [H, W, 3] as decoded, raw: YBR is still YBR.
+        [H, W] or [H, W, 3] as `decoded_frames` gives it.
     properties : dict
         What pydicom says of `stored`.
     show : bool
@@ -42,15 +43,19 @@ def scan_of(
     Raises
     ------
     Rejected
-        The pixels are of a kind that is not read, or a table contradicts its descriptor.
+        The pixels are of a kind that is not read, a table contradicts its descriptor, or an element
+        that changes the pixels cannot be read.
     """
     interpretation = properties["photometric_interpretation"]
     stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    if interpretation == LUMA:
+        return Scan(stored)
+    raw, stored = stored, without_unused_bits(elements.dataset, stored, properties)
     with np.errstate(all="ignore"):
         if interpretation in ("MONOCHROME1", "MONOCHROME2") and stored.ndim == 2:
-            return _monochrome(dataset, frame, stored, show)
+            return _monochrome(elements, frame, raw, stored, show)
         if interpretation == "PALETTE COLOR" and stored.ndim == 2:
-            return _palette(dataset, stored)
+            return _palette(elements, stored)
         if interpretation == "RGB" and stored.ndim == 3:
             return _full_range(luma(stored), 2 ** properties["bits_stored"] - 1)
         if interpretation.startswith(("YBR_FULL", "YBR_ICT", "YBR_RCT")) and stored.ndim == 3:
@@ -58,6 +63,23 @@ def scan_of(
             grey = np.ascontiguousarray(stored[..., 0])
             return _full_range(grey, 2 ** properties["bits_stored"] - 1)
     raise Rejected(f"PhotometricInterpretation {interpretation} is not read")
+
+
+def without_unused_bits(dataset: "Dataset", stored: Array, properties: dict[str, Any]) -> Array:
+    """The pixels without what lies beyond the stored bits, which may be anything (PS3.5, 8.1.1).
+
+    JPEG 2000 and JPEG-LS store no other bits, and pydicom has corrected the sign of theirs.
+    """
+    from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
+
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    packed = syntax in JPEG2000TransferSyntaxes or syntax in JPEGLSTransferSyntaxes
+    if packed or stored.dtype.kind == "f" or properties["bits_allocated"] == 1:
+        return stored
+    unused = 8 * stored.itemsize - properties["bits_stored"]
+    if unused <= 0:
+        return stored
+    return np.asarray((stored << unused) >> unused, stored.dtype)
 
 
 def luma(colour: Array) -> Array:
@@ -69,29 +91,6 @@ def luma(colour: Array) -> Array:
     return np.asarray(np.rint(colour @ np.array([0.299, 0.587, 0.114])), np.uint32)
 
 
-def macro(dataset: "Dataset", frame: int, name: str) -> "Dataset":
-    """What holds for a frame (C.7.6.16): its own item, else the shared one, else the file."""
-    for groups, item in (
-        (dataset.get("PerFrameFunctionalGroupsSequence"), frame),
-        (dataset.get("SharedFunctionalGroupsSequence"), 0),
-    ):
-        if groups and item < len(groups) and (found := groups[item].get(name)):
-            return found[0]  # type: ignore[no-any-return]
-    return dataset
-
-
-def number(dataset: "Dataset", keyword: str) -> float | None:
-    """The first value of an element; None where it is missing, empty or no finite number."""
-    value = dataset.get(keyword)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        value = value[0] if value else None
-    try:
-        result = float(value)
-    except (TypeError, ValueError):
-        return None
-    return result if math.isfinite(result) else None
-
-
 def _full_range(pixels: Array, top: int) -> Scan:
     """A scan that goes from black to `top`, so that no window need be looked for."""
     if top == 255:
@@ -99,9 +98,9 @@ def _full_range(pixels: Array, top: int) -> Scan:
     return Scan(pixels, window=(0.0, float(top)))
 
 
-def _palette(dataset: "Dataset", stored: Array) -> Scan:
-    descriptor = [int(value) for value in dataset.RedPaletteColorLookupTableDescriptor]
-    entries, first, bits = descriptor[0] or 1 << 16, descriptor[1], descriptor[2]
+def _palette(elements: Elements, stored: Array) -> Scan:
+    dataset = elements.dataset
+    entries, first, bits = _descriptor(elements, "RedPaletteColorLookupTableDescriptor")
     if "RedPaletteColorLookupTableData" in dataset:
         channels = [
             _table(dataset, dataset[f"{name}PaletteColorLookupTableData"].value, entries)
@@ -118,14 +117,15 @@ def _palette(dataset: "Dataset", stored: Array) -> Scan:
     return _full_range(table[_index(stored, first, entries)], 2**bits - 1)
 
 
-def _monochrome(dataset: "Dataset", frame: int, stored: Array, show: bool) -> Scan:
-    inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
-    scan = Scan(_plain(stored, dataset.BitsAllocated), inverted=inverted)
-    scan = _voi(dataset, frame, _modality(dataset, frame, scan), show)
-    scan = _cover_padding(scan, _padding(dataset, stored))
+def _monochrome(elements: Elements, frame: int, raw: Array, stored: Array, show: bool) -> Scan:
+    inverted = elements.word("PhotometricInterpretation") == "MONOCHROME1"
+    allocated, bits = elements.whole("BitsAllocated"), elements.whole("BitsStored") or 0
+    scan = Scan(_plain(stored, allocated or 0), inverted=inverted)
+    scan = _voi(elements, frame, _modality(elements, frame, scan), show)
+    scan = _cover_padding(scan, _padding(elements, raw, stored))
     if scan.pixels.dtype == np.uint8 and scan.window is None:
-        if dataset.BitsAllocated == 8 and dataset.BitsStored < 8:
-            white = scan.intercept + scan.slope * (2**dataset.BitsStored - 1)
+        if allocated == 8 and bits < 8:
+            white = scan.intercept + scan.slope * (2**bits - 1)
             black = scan.intercept
             return dataclasses.replace(scan, window=(min(black, white), max(black, white)))
         # Shown as stored, from the lowest physical value to the highest.
@@ -150,32 +150,50 @@ def _plain(stored: Array, bits_allocated: int) -> Array:
     return pixels
 
 
-def _modality(dataset: "Dataset", frame: int, scan: Scan) -> Scan:
+def _modality(elements: Elements, frame: int, scan: Scan) -> Scan:
     """With slope and intercept, or after the Modality LUT, which excludes them (C.11.1)."""
-    if items := dataset.get("ModalityLUTSequence"):
-        pixels, _ = _look_up(dataset, items[0], scan.pixels)
+    if items := elements.items("ModalityLUTSequence"):
+        pixels, _ = _look_up(elements, items[0], scan.pixels, CORRECT)
         return dataclasses.replace(scan, pixels=pixels)
-    transformation = macro(dataset, frame, "PixelValueTransformationSequence")
-    slope, intercept = (number(transformation, f"Rescale{k}") for k in ("Slope", "Intercept"))
+    item = elements.macro(frame, "PixelValueTransformationSequence")
+    names = ("RescaleSlope", "RescaleIntercept")
+    slope, intercept = (elements.number(name, item) for name in names)
+    holder = elements.dataset if item is None else item
+    for name, value, other in zip(names, (slope, intercept), (intercept, slope), strict=True):
+        if value is None and other is not None and name in holder:
+            raise Unreadable(f"{named(name)} is empty, though the other of the pair is not")
     if slope == 0:
-        raise Rejected("RescaleSlope 0")
+        raise Unreadable(f"{named('RescaleSlope')} is 0: every value would be the same")
     return dataclasses.replace(
         scan, slope=1.0 if slope is None else slope, intercept=intercept or 0.0
     )
 
 
-def _voi(dataset: "Dataset", frame: int, scan: Scan, show: bool) -> Scan:
+def _voi(elements: Elements, frame: int, scan: Scan, show: bool) -> Scan:
     """With the window of the file, or as shown by its VOI LUT or sigmoid (C.11.2)."""
-    voi = macro(dataset, frame, "FrameVOILUTSequence")
-    center, width = number(voi, "WindowCenter"), number(voi, "WindowWidth")
-    function = str(voi.get("VOILUTFunction") or "LINEAR").upper()
-    if items := dataset.get("VOILUTSequence"):
+    try:
+        return _shown(elements, elements.macro(frame, "FrameVOILUTSequence"), scan, show)
+    except Unreadable as reason:
+        if show:
+            raise
+        elements.note(f"{reason.fact}; not needed with this --window")
+        return scan
+
+
+def _shown(elements: Elements, voi: "Dataset | None", scan: Scan, show: bool) -> Scan:
+    center, width = (elements.number(f"Window{k}", voi, WITHOUT) for k in ("Center", "Width"))
+    function = elements.word("VOILUTFunction", voi) or "LINEAR"
+    if items := elements.items("VOILUTSequence", voi):
         if show:
             values = scan.pixels * scan.slope + scan.intercept
-            pixels, top = _look_up(dataset, items[0], values)
+            pixels, top = _look_up(elements, items[0], values, WITHOUT)
             return Scan(pixels, inverted=scan.inverted, window=(0.0, float(top)))
-    elif center is None or width is None or width <= 0:
+    elif center is None or width is None:
         return scan
+    elif width <= 0 or (width < 1 and function == "LINEAR"):  # C.11.2.1.2.1
+        elements.note(
+            f"{named('WindowWidth')} is {width:g}, which shows nothing: taken for unknown"
+        )
     elif function == "SIGMOID":
         if show:
             # C.11.2.1.3.1
@@ -184,30 +202,44 @@ def _voi(dataset: "Dataset", frame: int, scan: Scan, show: bool) -> Scan:
             return Scan(shown.astype(np.float32), inverted=scan.inverted, window=(0.0, 1.0))
     elif function == "LINEAR_EXACT":
         return dataclasses.replace(scan, window=(center - width / 2, center + width / 2))
-    elif width >= 1:
+    elif function == "LINEAR":
         # C.11.2.1.2.1. A width of 1 is a step, here a narrow ramp.
         half = max((width - 1) / 2, 2**-10)
         return dataclasses.replace(scan, window=(center - 0.5 - half, center - 0.5 + half))
+    else:
+        raise Unreadable(f"{named('VOILUTFunction')} is {function!r}, which is not known", WITHOUT)
     return scan
 
 
-def _look_up(dataset: "Dataset", item: "Dataset", values: Array) -> tuple[Array, int]:
+def _look_up(elements: Elements, item: "Dataset", values: Array, advice: str) -> tuple[Array, int]:
     """The values that a Modality or VOI LUT gives, and the highest that it could give.
 
     pydicom's `apply_voi` and `apply_modality_lut` index with the type of the entries or of the
     pixels, which is too narrow for 8-bit entries of 12-bit pixels, among others.
     """
-    entries, first, bits = (int(value) for value in item.LUTDescriptor)
-    entries = entries or 1 << 16
+    entries, first, bits = _descriptor(elements, "LUTDescriptor", item, advice)
     if not 8 <= bits <= 16:
-        raise Rejected(f"a LUT of {bits} bits")
-    table = _table(dataset, item.LUTData, entries)
+        raise Unreadable(f"a LUT of {bits} bits", advice)
+    if "LUTData" not in item:
+        raise Unreadable("a LUT without its data", advice)
+    table = _table(elements.dataset, item.LUTData, entries, advice)
     if bits == 8:
         table = table.astype(np.uint8)
     return table[_index(values, first, entries)], 2**bits - 1
 
 
-def _table(dataset: "Dataset", data: Any, entries: int) -> Array:
+def _descriptor(
+    elements: Elements, keyword: str, item: "Dataset | None" = None, advice: str = CORRECT
+) -> tuple[int, int, int]:
+    """Entries of a table, the first value that they map, and bits an entry (C.11.1.1.1)."""
+    numbers = elements.numbers(keyword, item, advice)
+    if len(numbers) != 3:
+        raise Unreadable(f"{named(keyword)} has {len(numbers)} numbers, not three", advice)
+    entries, first, bits = map(int, numbers)
+    return entries or 1 << 16, first, bits
+
+
+def _table(dataset: "Dataset", data: Any, entries: int, advice: str = CORRECT) -> Array:
     """Entries of a look-up table, which may be bytes or numbers, 8 or 16 bits wide."""
     if isinstance(data, bytes):
         little = dataset.original_encoding[1]
@@ -217,7 +249,7 @@ def _table(dataset: "Dataset", data: Any, entries: int) -> Array:
     else:
         table = np.atleast_1d(np.asarray(data, np.uint16))
     if len(table) < entries:
-        raise Rejected(f"a LUT of {len(table)} entries; its descriptor says {entries}")
+        raise Unreadable(f"a LUT of {len(table)} entries; its descriptor says {entries}", advice)
     return table[:entries]
 
 
@@ -226,17 +258,27 @@ def _index(values: Array, first: int, entries: int) -> npt.NDArray[np.int32]:
     return (np.clip(values.astype(np.float64), first, last) - first).astype(np.int32)
 
 
-def _padding(dataset: "Dataset", stored: Array) -> npt.NDArray[np.bool_] | None:
+def _padding(elements: Elements, raw: Array, stored: Array) -> npt.NDArray[np.bool_] | None:
     """Where there is padding (C.7.5.1.1.2), if there is and if not everywhere."""
-    value = number(dataset, "PixelPaddingValue")
-    if value is None or stored.dtype.kind == "f" or dataset.BitsAllocated == 1:
+    value = elements.number("PixelPaddingValue")
+    if value is None or stored.dtype.kind == "f" or elements.whole("BitsAllocated") == 1:
         return None
-    limit = number(dataset, "PixelPaddingRangeLimit")
+    limit = elements.number("PixelPaddingRangeLimit")
     # Its sign may be lost: -2000 is often written as 63536.
     ends = [int(v) % (1 << 8 * stored.itemsize) for v in (value, value if limit is None else limit)]
     low, high = np.sort(np.array(ends, np.uint64).astype(f"u{stored.itemsize}").view(stored.dtype))
-    padding: npt.NDArray[np.bool_] = (stored >= low) & (stored <= high)
-    return padding if padding.any() and not padding.all() else None
+    bits = elements.whole("BitsStored") or 8 * stored.itemsize
+    signed = stored.dtype.kind == "i"
+    least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    beyond = not (least <= int(low) and int(high) <= most)
+    # Old scanners mark padding by a value that only the unused bits can tell from others.
+    found = raw if beyond else stored
+    padding: npt.NDArray[np.bool_] = (found >= low) & (found <= high)
+    if not padding.any() or padding.all():
+        return None
+    if beyond:
+        elements.note(f"{named('PixelPaddingValue')} lies outside of the {bits} stored bits")
+    return padding
 
 
 def _cover_padding(scan: Scan, padding: npt.NDArray[np.bool_] | None) -> Scan:

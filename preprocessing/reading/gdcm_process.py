@@ -20,8 +20,8 @@ from pydicom.pixels.decoders import gdcm
 from pydicom.pixels.decoders.base import DecodeRunner
 
 # How long a frame may take: JPEG 2000, the slowest, decodes at about 30 million values a second,
-# but a damaged one may declare any size inside.
-LONGEST_S = 10
+# but a damaged one may declare any size inside. A busy machine takes 10 s to start the process.
+LONGEST_S = 60
 LEAST_VALUES_A_SECOND = 2_000_000
 MOST_MEMORY = 4 << 30  # bytes a child may ask for: a damaged frame can declare any size
 CHANGED = ("bits_allocated", "planar_configuration", "photometric_interpretation")

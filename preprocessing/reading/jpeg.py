@@ -1,6 +1,7 @@
 """JPEG (ITU-T T.81), decoded strictly, and no larger than the prepared scan can use."""
 
 import re
+import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -9,9 +10,15 @@ import numpy.typing as npt
 import simplejpeg
 
 from scangan.preprocessing.errors import Rejected
-from scangan.preprocessing.geometry import placement
+from scangan.preprocessing.geometry import is_square, placement
 from scangan.preprocessing.options import PrepOptions
-from scangan.preprocessing.reading.raster import Frames, check_size, upright
+from scangan.preprocessing.reading.raster import (
+    Frames,
+    check_size,
+    pixel_aspect,
+    turned_aspect,
+    upright,
+)
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.reading.tiff_tags import orientation
 
@@ -28,6 +35,7 @@ MOST_REPAIRS = 4
 
 SOF, DHT, JPG, DAC, RST0, EOI, SOS = 0xC0, 0xC4, 0xC8, 0xCC, 0xD0, 0xD9, 0xDA
 APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
+ADOBE_TRANSFORM = 11  # byte of Adobe's marker: 0 where colours are as they were
 LOSSLESS, PROGRESSIVE, JPEG_LS = (0xC3, 0xCB), (0xC2, 0xCA), 0xF7
 
 
@@ -41,6 +49,7 @@ class Header(NamedTuple):
     components: int
     adobe: bool
     orientation: int  # 1 to 8
+    aspect: float  # of a pixel as stored: its height over its width
     end: int  # where the image data starts
 
 
@@ -68,17 +77,21 @@ def read_jpeg(data: bytes, options: PrepOptions) -> Frames:
         except ValueError as error:
             data = _repaired(data, header, str(error))
         else:
-            yield 0, Scan(grey)
+            yield 0, Scan(grey, aspect=turned_aspect(header.aspect, header.orientation))
             return
     raise Rejected("damaged JPEG: several faults")
 
 
 def read_header(data: bytes) -> Header:
     """Walk the markers up to the image data."""
-    frame, adobe, turn = None, False, 1
+    frame, adobe, turn, aspect = None, False, 1, 1.0
     for marker, start, end in _segments(data):
         if marker == JPEG_LS or (SOF <= marker <= 0xCF and marker not in (DHT, JPG, DAC)):
             frame = (marker, data[start : start + 6])
+        elif marker == APP0 and data.startswith(b"JFIF\0", start):
+            densities = data[start + 8 : min(start + 12, end)]
+            if len(densities) == 4:
+                aspect = pixel_aspect(*struct.unpack(">HH", densities))
         elif marker == APP1 and data.startswith(b"Exif\0\0", start):
             turn = orientation(data[start + 6 : end])
         elif marker == APP14:
@@ -87,7 +100,32 @@ def read_header(data: bytes) -> Header:
         raise Rejected("truncated JPEG: no frame header")
     process, (precision, top, bottom, left, right, components) = frame
     height, width = top << 8 | bottom, left << 8 | right
-    return Header(process, precision, height, width, components, adobe, turn, end)
+    return Header(process, precision, height, width, components, adobe, turn, aspect, end)
+
+
+def jpeg_is_rgb(data: bytes) -> tuple[bool | None, str]:
+    """Say whether three components are RGB, or YCbCr, and why; None where nothing says so.
+
+    As libjpeg decides: by the JFIF marker, else Adobe's, else the numbers of the components.
+    """
+    frame = adobe = b""
+    for marker, start, end in _segments(data):
+        if marker == APP0 and data.startswith(b"JFIF\0", start):
+            return False, "JFIF marker"
+        if marker == APP14 and data.startswith(b"Adobe", start):
+            adobe = data[start:end]
+        elif SOF <= marker <= 0xCF and marker not in (DHT, JPG, DAC):
+            frame = data[start:end]
+    if len(adobe) > ADOBE_TRANSFORM:
+        return adobe[ADOBE_TRANSFORM] == 0, "Adobe marker"
+    numbers = frame[6:15:3]
+    known = {b"\1\2\3": False, b"RGB": True}
+    return known.get(numbers), f"component ids {', '.join(map(str, numbers))}"
+
+
+def adobe_marker(transformed: bool) -> bytes:
+    """A marker that says whether three components are YCbCr, or RGB."""
+    return b"\xff\xee\x00\x0eAdobe\x00\x64\0\0\0\0" + bytes([transformed])
 
 
 def check_header(header: Header) -> None:
@@ -131,8 +169,10 @@ def _decode(data: bytes, header: Header, options: PrepOptions) -> npt.NDArray[np
     height, width = header.height, header.width
     if header.orientation > 4:
         height, width = width, height
-    # The decoder would write a lossless JPEG at its full size into a buffer of the reduced one.
-    factor = 1 if header.process in LOSSLESS else reduction(height, width, options)
+    # The decoder would write a lossless JPEG at its full size into a buffer of the reduced one; and
+    # pixels that are not square are too rare to think of.
+    whole = header.process in LOSSLESS or not is_square(header.aspect)
+    factor = 1 if whole else reduction(height, width, options)
     # A last row or column that is less than half covered is cut off, to cover the same region.
     wanted = [max(1, round(side / factor)) for side in (header.height, header.width)]
     rows, columns = -(-header.height // factor), -(-header.width // factor)

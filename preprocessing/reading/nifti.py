@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
+from scangan.preprocessing.reading.nifti_affine import best_affine
 from scangan.preprocessing.reading.scan import Scan
 
 if TYPE_CHECKING:
@@ -25,7 +27,9 @@ AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # of the header's code for metres, mm, microns
 
 
-def read_nifti(data: bytes, options: PrepOptions) -> Iterator[Scan]:
+def read_nifti(
+    data: bytes, options: PrepOptions, *, name: str = "", included: bool = False
+) -> Iterator[Scan]:
     """Read the slices of a NIfTI-1 or NIfTI-2 file, one at a time.
 
     A slice lies as it would in DICOM: in axial ones rows run from anterior to posterior and columns
@@ -40,6 +44,10 @@ def read_nifti(data: bytes, options: PrepOptions) -> Iterator[Scan]:
         `axis` says which slices, `slices` which of them, and `volume` which volume of a file with
         more than three dimensions (counted over the fourth, then the fifth, and so on). A file
         of one slice gives that slice, whatever the `axis`.
+    name : str
+        Path of the file below its class, which may say that it is a mask.
+    included : bool
+        Take masks too.
 
     Yields
     ------
@@ -52,27 +60,31 @@ def read_nifti(data: bytes, options: PrepOptions) -> Iterator[Scan]:
     Raises
     ------
     Rejected
-        The file is truncated, damaged, complex-valued, half of a pair, declares more than 2**29
-        voxels, has several volumes and `volume` names none, or `slices` takes none of its slices.
+        The file is a mask, truncated, damaged, complex-valued, half of a pair, declares more than
+        2**29 voxels, has several volumes and `volume` names none, or `slices` takes none of its
+        slices.
     """
     try:
-        yield from _slices(data, options)
+        yield from _slices(data, options, name, included)
     except (Rejected, MemoryError):
         raise
     except EOFError as error:
         raise Rejected("truncated gzip file") from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise Rejected("damaged gzip file") from error
-    except Exception as error:
-        kind = f"{type(error).__module__}.{type(error).__name__}".removeprefix("builtins.")
-        raise Rejected(f"damaged NIfTI: {kind}") from error
+    except Exception as error:  # a header that no reader of it foresaw
+        raise Rejected("damaged NIfTI: its header contradicts itself; copy it again") from error
 
 
-def _slices(data: bytes, options: PrepOptions) -> Iterator[Scan]:
+def _slices(data: bytes, options: PrepOptions, name: str, included: bool) -> Iterator[Scan]:
     # Reads of a gzip file inflate no more than they ask for.
     stream = gzip.GzipFile(fileobj=BytesIO(data)) if data[:2] == b"\x1f\x8b" else BytesIO(data)
     header = _header(cast("BinaryIO", stream))
-    voxels, spacings = _upright(header, _volume(cast("BinaryIO", stream), header, options))
+    stored = _volume(cast("BinaryIO", stream), header, options)
+    if not included and not stored.dtype.fields and (reason := why_mask(stored.T, name)):
+        raise Rejected(f"{reason}; {TO_INCLUDE}")
+    affine, notes = best_affine(header)
+    voxels, spacings = _upright(header, affine, stored)
     slope, intercept = _scaling(header)
     single = [axis for axis in range(3) if voxels.shape[axis] == 1]
     axis = single[0] if len(single) == 1 else AXES[options.axis]
@@ -91,6 +103,8 @@ def _slices(data: bytes, options: PrepOptions) -> Iterator[Scan]:
             slope=slope,
             intercept=intercept,
             spacing=(row_spacing, column_spacing) if known else None,
+            aspect=row_spacing / column_spacing if known else 1.0,
+            notes=notes,
         )
 
 
@@ -110,6 +124,8 @@ def _header(stream: BinaryIO) -> "Nifti1Header":
         header = Nifti2Header(head, check=False)
     else:
         raise Rejected("no NIfTI" if isinstance(stream, BytesIO) else "gzip file without NIfTI")
+    if not 1 <= header["dim"][0] <= 7:
+        raise Rejected(f"damaged NIfTI: dim[0] is {header['dim'][0]}, not 1 to 7; copy it again")
     shape = header.get_data_shape()
     if len(shape) < 2 or min(shape) < 1:
         raise Rejected(f"declares {'x'.join(map(str, shape)) or 'no'} voxels")
@@ -150,7 +166,9 @@ def _volume(stream: BinaryIO, header: "Nifti1Header", options: PrepOptions) -> A
     return np.ndarray(spatial, dtype, body, order="F")
 
 
-def _upright(header: "Nifti1Header", voxels: Array) -> tuple[Array, list[float]]:
+def _upright(
+    header: "Nifti1Header", affine: npt.NDArray[np.float64], voxels: Array
+) -> tuple[Array, list[float]]:
     """A view of the voxels from left to right, posterior to anterior, inferior to superior.
 
     With it the millimetres from one voxel to the next, 0 where the file does not say.
@@ -158,10 +176,10 @@ def _upright(header: "Nifti1Header", voxels: Array) -> tuple[Array, list[float]]
     from nibabel.orientations import apply_orientation, io_orientation
 
     with np.errstate(all="ignore"):  # a damaged affine may overflow
-        affine = header.get_best_affine()
-        if not np.isfinite(affine).all():
-            raise Rejected("damaged NIfTI: its affine is not finite")
-        orientation = io_orientation(affine)
+        try:
+            orientation = io_orientation(affine)
+        except np.linalg.LinAlgError as error:
+            raise Rejected("damaged NIfTI: its affine turns nowhere; correct it") from error
     # Axes of no extent, as the third one of a 2-D file may be, take the places that are left.
     left = iter(sorted({0, 1, 2} - set(orientation[:, 0])))
     for row in orientation:
@@ -211,5 +229,5 @@ def _plain(plane: Array, kind: npt.DTypeLike, fill: float) -> Array:
     if plane.dtype.kind == "f":
         largest = np.finfo(np.float32).max
         with np.errstate(all="ignore"):
-            plane = np.where(np.isfinite(plane), np.clip(plane, -largest, largest), fill)
+            plane = np.clip(np.where(np.isfinite(plane), plane, fill), -largest, largest)
     return plane.astype(kind, order="C")

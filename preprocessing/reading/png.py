@@ -10,7 +10,14 @@ import numpy.typing as npt
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.opencv import decode, luma
-from scangan.preprocessing.reading.raster import Frames, check_size, over_black, upright
+from scangan.preprocessing.reading.raster import (
+    Frames,
+    check_size,
+    over_black,
+    pixel_aspect,
+    turned_aspect,
+    upright,
+)
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.reading.tiff_tags import orientation
 
@@ -60,16 +67,31 @@ def read_png(data: bytes, options: PrepOptions) -> Frames:
     Rejected
         Truncated, damaged, animated or too large.
     """
-    header, chunks = _chunks(data)
+    header, chunks, texts = _chunks(data)
     raw = _inflated(header, chunks[b"IDAT"])
     grey = _grey(header, _pixels(header, raw), chunks)
-    if b"eXIf" in chunks:
-        grey = upright(grey, orientation(chunks[b"eXIf"]))
-    yield 0, Scan(grey)
+    turn = orientation(chunks[b"eXIf"]) if b"eXIf" in chunks else 1
+    aspect = turned_aspect(_aspect(chunks.get(b"pHYs", b"")), turn)
+    synthetic = any(_is_mark(text) for text in texts)
+    yield 0, Scan(upright(grey, turn), aspect=aspect, synthetic=synthetic)
 
 
-def _chunks(data: bytes) -> tuple[Header, dict[bytes, bytes]]:
-    """Check the structure; the chunks that are used, those of the same kind joined."""
+def _aspect(physical: bytes) -> float:
+    """Of the pHYs chunk: pixels a unit across, and down."""
+    if len(physical) != 9:
+        return 1.0
+    across, down = struct.unpack(">II", physical[:8])
+    return pixel_aspect(across, down)
+
+
+def _is_mark(text: bytes) -> bool:
+    """Whether a tEXt chunk is the one by which gen-scans says that a scan is synthetic."""
+    keyword, _, value = text.partition(b"\0")
+    return keyword == b"scangan" and b'"synthetic": true' in value
+
+
+def _chunks(data: bytes) -> tuple[Header, dict[bytes, bytes], list[bytes]]:
+    """Check the structure; the chunks that are used, those of the same kind joined, and the texts."""
     view = memoryview(data)
     found: dict[bytes, list[memoryview]] = {}
     at = len(SIGNATURE)
@@ -90,9 +112,10 @@ def _chunks(data: bytes) -> tuple[Header, dict[bytes, bytes]]:
         raise Rejected("damaged PNG: no header")
     if b"IDAT" not in found:
         raise Rejected("PNG without image data")
-    used = (b"IDAT", b"PLTE", b"tRNS", b"eXIf")
+    used = (b"IDAT", b"PLTE", b"tRNS", b"eXIf", b"pHYs")
     header = Header._make(struct.unpack(">IIBBBBB", found[b"IHDR"][0]))
-    return header, {kind: b"".join(found[kind]) for kind in used if kind in found}
+    joined = {kind: b"".join(found[kind]) for kind in used if kind in found}
+    return header, joined, [bytes(text) for text in found.get(b"tEXt", [])]
 
 
 def _rows(header: Header) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""What the readers of pictures share: the limit of size, transparency, turning upright."""
+"""What the readers of pictures share: limits of size and shape, transparency, turning upright."""
 
 from collections.abc import Iterator
 from typing import Any, TypeAlias
@@ -10,6 +10,7 @@ from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.reading.scan import Scan
 
 MOST_PIXELS = 1 << 27  # 134 megapixels: above every radiograph, below what exhausts a laptop
+MOST_ASPECT = 20.0  # of a pixel
 
 Frames: TypeAlias = Iterator[tuple[int, Scan | Rejected]]
 
@@ -20,6 +21,22 @@ def check_size(height: int, width: int) -> None:
         raise Rejected(f"declares {width}x{height} pixels")
     if height * width > MOST_PIXELS:
         raise Rejected(f"declares {width}x{height} pixels; at most {MOST_PIXELS} are read")
+
+
+def pixel_aspect(across: float, down: float) -> float:
+    """Height of a pixel over its width, from its densities across and down, in any one unit.
+
+    1 where one is missing or they are beyond belief: scanners and editors leave nonsense there.
+    """
+    if across <= 0 or down <= 0:
+        return 1.0
+    aspect = across / down
+    return aspect if 1 / MOST_ASPECT <= aspect <= MOST_ASPECT else 1.0
+
+
+def turned_aspect(aspect: float, orientation: int) -> float:
+    """The aspect of a picture that `upright` has turned."""
+    return 1 / aspect if orientation in (5, 6, 7, 8) else aspect
 
 
 def over_black(grey: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.formats import Format, sniff
+from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
 from scangan.preprocessing.reading.raster import Frames, check_size
 from scangan.preprocessing.reading.scan import Scan
 
@@ -46,7 +47,9 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def read_scans(data: bytes, options: PrepOptions) -> Frames:
+def read_scans(
+    data: bytes, options: PrepOptions, *, name: str = "", included: bool = False
+) -> Frames:
     """Decode every scan of a file, of any format that is read.
 
     Parameters
@@ -55,6 +58,10 @@ def read_scans(data: bytes, options: PrepOptions) -> Frames:
         The whole file. Its format is told by its bytes, not by a name.
     options : PrepOptions
         Which slices of a volume are wanted, and how large the scans will be in the end.
+    name : str
+        Path of the file below its class, which may say that it is a mask.
+    included : bool
+        Take masks, localizers, mosaics and screenshots too.
 
     Yields
     ------
@@ -69,46 +76,50 @@ def read_scans(data: bytes, options: PrepOptions) -> Frames:
         The whole file, or the rest of it, is refused; the only error whatever the bytes, but for
         `MemoryError`.
     """
-    name = sniff(data)
+    form = sniff(data)
+    # A volume is judged as a whole, by its reader.
+    mask_name = None if included or form == "nifti" else name
     try:
-        for frame, scan in _frames(name, data, options):
-            yield frame, _checked(scan)
+        for frame, scan in _frames(form, data, options, name, included):
+            yield frame, _checked(scan, mask_name)
     except (Rejected, MemoryError):
         raise
     except Exception as error:
         # Damage that a library did not foresee. Its text stays out: it may hold what the file says.
-        kind = f"{type(error).__module__}.{type(error).__name__}".removeprefix("builtins.")
-        raise Rejected(f"damaged {name.upper()}: {kind}") from error
+        raise Rejected(f"damaged {form.upper()}: it cannot be decoded; copy it again") from error
 
 
-def _frames(name: Format, data: bytes, options: PrepOptions) -> Frames:
+def _frames(form: Format, data: bytes, options: PrepOptions, name: str, included: bool) -> Frames:
     """Import the reader of a format when the first file of it is met, and call it."""
-    if name == "jpeg":
+    if form == "jpeg":
         from scangan.preprocessing.reading.jpeg import read_jpeg
 
         return read_jpeg(data, options)
-    if name == "png":
+    if form == "png":
         from scangan.preprocessing.reading.png import read_png
 
         return read_png(data, options)
-    if name == "tiff":
+    if form == "tiff":
         from scangan.preprocessing.reading.tiff import read_tiff
 
         return read_tiff(data, options)
-    if name == "bmp":
+    if form == "bmp":
         from scangan.preprocessing.reading.bmp import read_bmp
 
         return read_bmp(data, options)
-    if name == "dicom":
+    if form == "dicom":
         from scangan.preprocessing.reading.dicom import read_dicom
 
-        return ((scan.frame, scan) for scan in read_dicom(data, options))
+        scans = read_dicom(data, options, included=included)
+        return ((scan.frame, scan) for scan in scans)
     from scangan.preprocessing.reading.nifti import read_nifti
 
-    return ((scan.frame, scan) for scan in read_nifti(data, options))
+    slices = read_nifti(data, options, name=name, included=included)
+    return ((scan.frame, scan) for scan in slices)
 
 
-def _checked(scan: Scan | Rejected) -> Scan | Rejected:
+def _checked(scan: Scan | Rejected, mask_name: str | None) -> Scan | Rejected:
+    """The scan, or why it is refused; as a mask only where `mask_name` is given."""
     if isinstance(scan, Rejected):
         return scan
     try:
@@ -117,6 +128,8 @@ def _checked(scan: Scan | Rejected) -> Scan | Rejected:
         return reason
     if _is_constant(scan.pixels):
         return Rejected("every pixel has the same value")
+    if mask_name is not None and (mask := why_mask(scan.pixels, mask_name)):
+        return Rejected(f"{mask}; {TO_INCLUDE}")
     return scan
 
 

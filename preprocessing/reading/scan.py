@@ -26,9 +26,15 @@ class Scan:
         (low, high): the physical values that the file wants shown black and white.
     spacing : tuple of float, optional
         (row, column): millimetres from one row, and one column, to the next.
+    aspect : float
+        Height of a pixel over its width; 1 where the file does not say.
     identifiers : tuple of (str or None)
         Who it is of: of the patient's ID, the patient's name and the study's UID, what the file says;
         never as it stands there, but a short hash of it. Empty for a format that says nothing.
+    synthetic : bool
+        The file says that the scan was made by a generative model.
+    notes : tuple of str
+        What was odd in the file and how it was taken, a sentence each.
     """
 
     pixels: npt.NDArray[Any]
@@ -38,7 +44,10 @@ class Scan:
     inverted: bool = False
     window: tuple[float, float] | None = None
     spacing: tuple[float, float] | None = None
+    aspect: float = 1.0
     identifiers: tuple[str | None, ...] = ()
+    synthetic: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def deep(self) -> bool:

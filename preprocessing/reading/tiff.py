@@ -8,10 +8,23 @@ import numpy.typing as npt
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.opencv import luma
-from scangan.preprocessing.reading.raster import Frames, check_size, over_black, upright
+from scangan.preprocessing.reading.raster import (
+    Frames,
+    check_size,
+    over_black,
+    pixel_aspect,
+    turned_aspect,
+    upright,
+)
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.reading.tiff_data import Layout, packed_size, read_samples
-from scangan.preprocessing.reading.tiff_tags import ORIENTATION, Directory, directories
+from scangan.preprocessing.reading.tiff_tags import (
+    ORIENTATION,
+    X_RESOLUTION,
+    Y_RESOLUTION,
+    Directory,
+    directories,
+)
 
 SUBFILE, BITS, PHOTOMETRIC, SAMPLES, COLOURS = 254, 258, 262, 277, 320
 EXTRA, FORMAT, DEPTH, FILL_ORDER = 338, 339, 32_997, 266
@@ -74,9 +87,11 @@ def _scan(directory: Directory, frame: int) -> Scan:
     page = _page(directory)
     grey = upright(_grey(page, directory, read_samples(directory, page.layout)), page.orientation)
     white = page.photometric == WHITE_IS_ZERO
+    densities = directory.ratio(X_RESOLUTION), directory.ratio(Y_RESOLUTION)
+    aspect = turned_aspect(pixel_aspect(*densities), page.orientation)
     if grey.dtype == np.uint8 and white:
-        return Scan(255 - grey, frame)
-    return Scan(grey, frame, inverted=white)
+        return Scan(255 - grey, frame, aspect=aspect)
+    return Scan(grey, frame, inverted=white, aspect=aspect)
 
 
 def _page(directory: Directory) -> Page:

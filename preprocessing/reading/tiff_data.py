@@ -13,7 +13,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from scangan.preprocessing.errors import Rejected
-from scangan.preprocessing.reading.jpeg import check_header, read_header, reason
+from scangan.preprocessing.reading.jpeg import adobe_marker, check_header, read_header, reason
 from scangan.preprocessing.reading.tiff_lzw import unpack_lzw
 from scangan.preprocessing.reading.tiff_tags import Directory, Order
 
@@ -198,9 +198,7 @@ def _jpeg(
     tables = directory.raw(JPEG_TABLES)
     if layout.samples == 3:
         # The tag says whether it is RGB or YCbCr; the JPEG itself need not, and an Adobe marker does.
-        tables = (
-            b"\xff\xd8\xff\xee\x00\x0eAdobe\x00\x64\0\0\0\0" + bytes([layout.ycbcr]) + tables[2:]
-        )
+        tables = b"\xff\xd8" + adobe_marker(layout.ycbcr) + tables[2:]
     whole = tables.removesuffix(b"\xff\xd9") + packed[2:] if tables else packed
     header = read_header(whole)
     check_header(header)

@@ -11,10 +11,12 @@ from scangan.preprocessing.errors import Rejected
 
 Order: TypeAlias = Literal["<", ">"]  # of bytes, as numpy and struct write it
 
-ORIENTATION = 274
+ORIENTATION, X_RESOLUTION, Y_RESOLUTION = 274, 282, 283
+RATIONAL = 5
 MOST_PAGES = 65_535
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 18: "u8"}
 _BYTES = {1: 1, 2: 1, 6: 1, 7: 1}
+_WIDTHS = {**_BYTES, RATIONAL: 8}
 
 
 class Directory:
@@ -44,6 +46,14 @@ class Directory:
         """Return the first value of a tag, or `default`."""
         values = self.integers(tag)
         return int(values[0]) if len(values) else default
+
+    def ratio(self, tag: int) -> float:
+        """Return the first value of a tag of fractions; 0 where it is absent or no fraction."""
+        kind, count, at = self._tags.get(tag, (0, 0, 0))
+        if kind != RATIONAL or count < 1 or at + 8 > len(self.data):
+            return 0.0
+        above, below = struct.unpack_from(f"{self.order}II", self.data, at)
+        return above / below if below else 0.0
 
     def raw(self, tag: int) -> bytes:
         """Return the bytes of a tag of bytes; empty where it is absent."""
@@ -95,7 +105,7 @@ def _tags(
     size, inline = struct.calcsize(entry), struct.calcsize(pointers)
     entries = struct.iter_unpack(entry, memoryview(data)[start:end])
     for number, (tag, kind, count, value) in enumerate(entries):
-        width = np.dtype(_INTEGERS[kind]).itemsize if kind in _INTEGERS else _BYTES.get(kind, 9)
+        width = np.dtype(_INTEGERS[kind]).itemsize if kind in _INTEGERS else _WIDTHS.get(kind, 9)
         at = start + number * size + size - inline
         if count * width > inline:  # the value is where the values are
             at = struct.unpack(pointers, value)[0]

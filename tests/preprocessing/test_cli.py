@@ -241,9 +241,9 @@ def test_damage_behind_the_first_frame_names_the_file(tmp_path, some_scans, monk
     """Of a file that needs the window over all scans, when no other does."""
     real = files_module.read_scans
 
-    def damaged(data, options):
+    def damaged(data, options, **about):
         if data != b"stack":
-            yield from real(data, options)
+            yield from real(data, options, **about)
             return
         yield 0, Scan(np.arange(4096, dtype=np.uint16).reshape(64, 64))
         raise Rejected("damaged behind it")

@@ -34,7 +34,7 @@ REFUSED = {
     "JPEG2000-embedded-sequence-delimiter.dcm": "damaged JPEG 2000 DICOM",
     "MR_truncated.dcm": "short pixel data: 8130 of 8192 bytes",
     "UN_sequence.dcm": "DICOM without pixels: CT Image Storage",
-    "badVR.dcm": "NumberOfFrames is no number",
+    "badVR.dcm": "an RT dose grid, not a scan",
     "empty_charset_LEI.dcm": "DICOM without pixels",
     "meta_missing_tsyntax.dcm": NOTHING_DESCRIBED,
     "nested_priv_SQ.dcm": NOTHING_DESCRIBED,
@@ -67,6 +67,12 @@ def expected_refusal(path):
         return "DICOMDIR: an index of files, without pixels"
     if path.name.startswith("IM0000"):
         return "DICOM without pixels: CT Image Storage"
+    if path.name.startswith("rtdose"):
+        return "an RT dose grid, not a scan"
+    if path.name.startswith("liver"):
+        return "a segmentation, not a scan"
+    if path.name in ("6293", "6924"):
+        return "a localizer (ImageType LOCALIZER); to take it all the same, add --include '*'"
     if path.suffix == ".gz":
         return "gzip file of a DICOM; unpack it"
     if path.suffix == ".icc":

@@ -185,7 +185,7 @@ def test_a_modality_lut_is_applied_as_pydicom_does():
     (scan,) = read(dataset)
     np.testing.assert_array_equal(scan.pixels, apply_modality_lut(stored.astype(np.int32), dataset))
     dataset.ModalityLUTSequence[0].LUTDescriptor = [400, 20, 16]
-    assert reason(dataset) == "a LUT of 300 entries; its descriptor says 400"
+    assert reason(dataset).startswith("a LUT of 300 entries; its descriptor says 400")
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,6 @@ def test_each_frame_has_its_own_values_where_the_file_gives_them():
         ("ImagerPixelSpacing", ["0.1", "0.2"], (0.1, 0.2)),
         ("NominalScannedPixelSpacing", ["0.3", "0.4"], (0.3, 0.4)),
         ("PixelSpacing", ["0", "0.25"], None),
-        ("PixelSpacing", "0.5", None),
     ],
 )
 def test_spacing_is_by_row_and_column(keyword, value, spacing):
@@ -310,7 +309,7 @@ def test_a_palette_of_more_than_256_entries_is_applied(syntax):
         ({"BitsStored": 17}, "BitsStored 17 of BitsAllocated 16"),
         ({"BitsAllocated": 12}, "BitsAllocated 12 is not read"),
         ({"BitsStored": 12, "HighBit": 15}, "HighBit 15 with BitsStored 12: unclear where"),
-        ({"RescaleSlope": "0", "RescaleIntercept": "1"}, "RescaleSlope 0"),
+        ({"RescaleSlope": "0", "RescaleIntercept": "1"}, "RescaleSlope (0028,1053) is 0: every"),
         ({"PhotometricInterpretation": "HSV"}, "PhotometricInterpretation HSV is not read"),
         ({"SamplesPerPixel": None, "Rows": None}, "DICOM without Rows, SamplesPerPixel"),
         ({"PixelData": None}, "DICOM without its pixels (truncated?): Secondary Capture Image"),

@@ -22,7 +22,7 @@ def test_a_survey_knows_the_percentiles_of_any_range_of_values(scale, offset):
     values = ((RNG.normal(size=(4, 200, 200)) + offset) * scale).astype(np.float32)
     survey = Survey()
     for image in values:
-        survey.add(Scan(image))
+        survey.add([Scan(image)])
     low, high = np.quantile(values, [0.001, 0.999])
     got = survey.window()
     tolerance = 1e-3 * float(abs(values).max())
@@ -32,8 +32,8 @@ def test_a_survey_knows_the_percentiles_of_any_range_of_values(scale, offset):
 
 def test_every_scan_weighs_the_same_whatever_its_size():
     survey = Survey()
-    survey.add(Scan(np.full((10, 10), 100, np.uint16)))
-    survey.add(Scan(np.full((500, 500), 900, np.uint16)))
+    survey.add([Scan(np.full((10, 10), 100, np.uint16))])
+    survey.add([Scan(np.full((500, 500), 900, np.uint16))])
     assert survey.window() == pytest.approx((100, 900), rel=1e-3)
 
 
@@ -41,9 +41,9 @@ def test_a_survey_does_not_depend_on_the_order():
     scans = [Scan(RNG.integers(0, 4096, (50, 60)).astype(np.uint16)) for _ in range(20)]
     one, two = Survey(), Survey()
     for scan in scans:
-        one.add(scan)
+        one.add([scan])
     for scan in reversed(scans):
-        two.add(scan)
+        two.add([scan])
     assert one.window() == two.window()
 
 
@@ -52,14 +52,14 @@ def test_a_hot_pixel_does_not_set_the_window():
     image[3, 3] = 1e9
     assert own_window(Scan(image))[1] < 1001
     survey = Survey()
-    survey.add(Scan(image))
+    survey.add([Scan(image)])
     assert survey.window()[1] < 1001
 
 
 def test_a_window_is_never_empty():
     flat = Scan(np.full((9, 9), 7, np.uint16))
     survey = Survey()
-    survey.add(flat)
+    survey.add([flat])
     for low, high in (own_window(flat), survey.window()):
         assert low < high
 
@@ -113,5 +113,5 @@ def test_zero_is_zero():
     survey = Survey()
     image = RNG.integers(0, 1000, (100, 100)).astype(np.uint16)
     image[:50] = 0
-    survey.add(Scan(image))
+    survey.add([Scan(image)])
     assert survey.window()[0] == 0

@@ -232,7 +232,9 @@ def test_contradictions_are_named():
     assert reason(made(MARKED, datatype=1)) == "NIfTI data type 1 is not read"
     assert reason(made(MARKED, vox_offset=0)).startswith("damaged NIfTI: its voxels start at")
     assert reason(made(MARKED, dim=[3, 5, -6, 7, 1, 1, 1, 1])) == "declares 5x-6x7 voxels"
-    assert reason(made(MARKED, srow_x=[np.nan] * 4)) == "damaged NIfTI: its affine is not finite"
+    assert reason(made(MARKED, srow_x=[np.nan] * 4)) == (
+        "damaged NIfTI: srow_x is nan, nan, nan, nan; correct it"
+    )
     huge = made(MARKED, dim=[4, 32767, 32767, 32767, 9, 1, 1, 1])
     assert reason(huge, volume=0).startswith("declares 32767x32767x32767x9 voxels; at most 5368")
 

@@ -52,11 +52,11 @@ from scangan.preprocessing import PrepOptions, gather, prepare
 from scangan.preprocessing import journal
 journal.FLUSHED = 1
 real, seen = gather.prepare_file, []
-def count(*args):
+def count(*args, **about):
     seen.append(1)
     if len(seen) > {files}:
         os.kill(os.getpid(), signal.SIGKILL)
-    return real(*args)
+    return real(*args, **about)
 gather.CHUNK, gather.prepare_file = 1, count
 prepare({str(source)!r}, {str(out)!r}, PrepOptions(**{options!r}), workers=1)
 """
@@ -126,7 +126,7 @@ def test_too_many_open_files_are_no_fault_of_a_scan(some_scans, tmp_path, monkey
 
 
 def test_a_file_that_memory_does_not_suffice_for_is_named(some_scans, tmp_path, monkeypatch):
-    def full(data, options):
+    def full(data, options, **about):
         raise MemoryError
 
     with monkeypatch.context() as patch:
@@ -139,13 +139,13 @@ def test_a_file_that_memory_does_not_suffice_for_is_named(some_scans, tmp_path, 
 def test_a_survey_that_could_not_read_everything_makes_no_window(deep_scans, tmp_path, monkeypatch):
     survey, calls = files_module.survey_file, []
 
-    def full(path, options, into):
+    def full(path, options, into, **about):
         calls.append(path)
         if len(calls) == 2:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("scangan.preprocessing.reading.reader._open_at_once", _too_many)
-                return survey(path, options, into)
-        return survey(path, options, into)
+                return survey(path, options, into, **about)
+        return survey(path, options, into, **about)
 
     with monkeypatch.context() as patch:
         patch.setattr(gather, "survey_file", full)
@@ -164,9 +164,9 @@ def test_it_goes_on_and_does_not_start_again(some_scans, tmp_path, monkeypatch):
     _killed_after(15, some_scans, tmp_path / "out", {})
     seen = []
 
-    def count(*args):
+    def count(*args, **about):
         seen.append(args[0])
-        return files_module.prepare_file(*args)
+        return files_module.prepare_file(*args, **about)
 
     monkeypatch.setattr(gather, "prepare_file", count)
     assert len(prepare(some_scans, tmp_path / "out").images) == 20
@@ -305,9 +305,9 @@ def test_many_slices_wait_on_disk_and_not_in_memory(tmp_path):
     before, most = psutil.Process().memory_info().rss, []
     real = files_module.prepare_file
 
-    def watch(*args):
+    def watch(*args, **about):
         most.append(psutil.Process().memory_info().rss)
-        return real(*args)
+        return real(*args, **about)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gather, "prepare_file", watch)
@@ -351,9 +351,9 @@ def test_nothing_is_written_beside_out_which_may_be_a_mount_point(
     out.mkdir(parents=True)
     beside = []
 
-    def look(*args):
+    def look(*args, **about):
         beside.append([path.name for path in (tmp_path / "mount").iterdir()])
-        return files_module.prepare_file(*args)
+        return files_module.prepare_file(*args, **about)
 
     monkeypatch.setattr(gather, "prepare_file", look)
     prepare(some_scans, out)

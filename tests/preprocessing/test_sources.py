@@ -256,6 +256,7 @@ def test_options_are_json_values(tmp_path):
     assert options.column_names == ("a, b", "c")
     assert options.to_dict() == {
         "labels": "labels.csv", "columns": '"a, b",c', "multi_label": "error", "subjects": None,
+        "include": [], "exclude": [],
     }  # fmt: skip
     assert SourceOptions().to_dict()["labels"] is None
 

@@ -145,7 +145,7 @@ def one(samples, order="<", big=False, **how):
 
 
 def read(data):
-    return [scan for _, scan in read_scans(data, PrepOptions())]
+    return [scan for _, scan in read_scans(data, PrepOptions(), included=True)]
 
 
 def pixels(data):

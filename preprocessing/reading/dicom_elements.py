@@ -1,0 +1,155 @@
+"""Read single elements of a DICOM file, as strictly as they matter.
+
+Archives hold elements that break the rules of their value representation (DICOM PS3.5, 6.2). What is
+plainly meant is read and noted; what is not is refused by name, since an element that is taken as
+absent changes every pixel in silence.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from scangan.preprocessing.errors import Rejected
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+SHOWN = 40  # letters of a value that a reason quotes
+CORRECT = "correct it, or leave the file out with --exclude"
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_TEXT = ("DS", "IS")  # numbers that are written as text
+
+
+class Unreadable(Rejected):
+    """An element is there and cannot be read; `fact` says so without advice."""
+
+    def __init__(self, fact: str, advice: str = CORRECT) -> None:
+        super().__init__(f"{fact}; {advice}")
+        self.fact = fact
+
+
+class Elements:
+    """The elements of one file. What was odd and did no harm is noted, once.
+
+    Parameters
+    ----------
+    dataset : pydicom.Dataset
+        Of the file. Methods that take an `item` read from that item of a sequence instead.
+    """
+
+    def __init__(self, dataset: "Dataset") -> None:
+        self.dataset = dataset
+        self._notes: dict[str, None] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noted so far, in order."""
+        return tuple(self._notes)
+
+    def note(self, text: str) -> None:
+        """Note what somebody may want to know of this file."""
+        self._notes[text] = None
+
+    def numbers(
+        self, keyword: str, item: "Dataset | None" = None, advice: str = CORRECT
+    ) -> tuple[float, ...]:
+        """All values of an element; none where it is missing or empty.
+
+        A comma in a number is taken for its decimal point, and noted.
+
+        Raises
+        ------
+        Unreadable
+            One of them is not a finite number.
+        """
+        found = []
+        for value in self._values(keyword, item, advice):
+            text = str(value).strip(" \0\t\r\n")
+            pointed = text.replace(",", ".") if "." not in text else text
+            if not _NUMBER.fullmatch(pointed) or not abs(float(pointed)) < float("inf"):
+                raise Unreadable(f"{named(keyword)} is {_shown(value)}, not a number", advice)
+            if pointed != text:
+                self.note(f"{named(keyword)} is {_shown(value)}: the comma is its decimal point")
+            found.append(float(pointed))
+        return tuple(found)
+
+    def number(
+        self, keyword: str, item: "Dataset | None" = None, advice: str = CORRECT
+    ) -> float | None:
+        """The first value of an element; None where it is missing or empty."""
+        return next(iter(self.numbers(keyword, item, advice)), None)
+
+    def whole(self, keyword: str, item: "Dataset | None" = None) -> int | None:
+        """The first value of an element, a whole number; None where it is missing or empty."""
+        value = self.number(keyword, item)
+        if value is not None and value % 1:
+            raise Unreadable(f"{named(keyword)} is {value:g}, not a whole number")
+        return None if value is None else int(value)
+
+    def word(self, keyword: str, item: "Dataset | None" = None) -> str:
+        """The first value of an element of text, in capitals; empty where it is missing."""
+        values = self._values(keyword, item, CORRECT)
+        return str(values[0]).strip(" \0").upper() if values else ""
+
+    def words(self, keyword: str) -> list[str]:
+        """All values of an element of text, in capitals."""
+        return [str(value).strip(" \0").upper() for value in self._values(keyword, None, CORRECT)]
+
+    def items(self, keyword: str, item: "Dataset | None" = None) -> "Sequence[Dataset]":
+        """The items of a sequence; none where it is missing."""
+        from pydicom import Sequence as DicomSequence
+
+        found = self._value(keyword, item, CORRECT)
+        if found is not None and not isinstance(found, DicomSequence):
+            raise Unreadable(f"{named(keyword)} is not a sequence")
+        return found or ()
+
+    def macro(self, frame: int, name: str) -> "Dataset | None":
+        """What holds for a frame (C.7.6.16): its own item, else the shared one; None: the file's."""
+        for groups, number in (
+            (self.items("PerFrameFunctionalGroupsSequence"), frame),
+            (self.items("SharedFunctionalGroupsSequence"), 0),
+        ):
+            if number < len(groups) and (found := self.items(name, groups[number])):
+                return found[0]
+        return None
+
+    def _values(self, keyword: str, item: "Dataset | None", advice: str) -> list[Any]:
+        """The values of an element, those that are empty left out."""
+        value = self._value(keyword, item, advice)
+        if isinstance(value, bytes):
+            value = value.decode("ascii", "replace").split("\\")
+        several = isinstance(value, Sequence) and not isinstance(value, str)
+        values = list(value) if several else [value]
+        return [each for each in values if each is not None and str(each).strip(" \0")]
+
+    def _value(self, keyword: str, item: "Dataset | None", advice: str) -> Any:
+        """What an element holds: as bytes where it is a number in letters, since pydicom would raise."""
+        from pydicom.datadict import dictionary_VR
+        from pydicom.dataelem import RawDataElement
+
+        dataset = self.dataset if item is None else item
+        if keyword not in dataset:
+            return None
+        element: Any = dataset.get_item(keyword)
+        if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
+            usual = dictionary_VR(element.tag)
+            if (usual if element.VR in (None, "UN") else element.VR) in _TEXT:
+                return element.value
+        try:
+            return dataset[keyword].value
+        except Exception as error:  # its bytes do not fit its kind
+            raise Unreadable(f"{named(keyword)} cannot be read", advice) from error
+
+
+def named(keyword: str) -> str:
+    """An element by name and number: ``RescaleSlope (0028,1053)``."""
+    from pydicom.datadict import tag_for_keyword
+
+    tag = tag_for_keyword(keyword) or 0
+    return f"{keyword} ({tag >> 16:04x},{tag & 0xFFFF:04x})"
+
+
+def _shown(value: Any) -> str:
+    text = str(value).strip(" \0")
+    return ascii(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")

@@ -1,0 +1,89 @@
+"""How large the pixels of a DICOM frame are, and whether they are square (DICOM PS3.3, 10.7.1)."""
+
+import math
+
+from scangan.preprocessing.reading.dicom_elements import CORRECT, Elements, Unreadable, named
+
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+CENTIMETRES = 3  # C.8.5.5.1.15, of a region of an ultrasound picture
+WITHOUT = "correct it, or prepare the scans without it: --ignore-spacing"
+
+Pair = tuple[float, float]
+
+
+def spacing_and_aspect(
+    elements: Elements, frame: int, needed: str | None
+) -> tuple[Pair | None, float]:
+    """Say how far apart rows and columns are.
+
+    Parameters
+    ----------
+    elements : Elements
+        Of the file.
+    frame : int
+        Number of the frame.
+    needed : str or None
+        The option that cannot do without, or ``square`` where it says only whether pixels are
+        square; None where nothing depends on it.
+
+    Returns
+    -------
+    spacing : (float, float) or None
+        Millimetres from one row, and one column, to the next; None where the file does not say.
+    aspect : float
+        Height of a pixel over its width; 1 where the file does not say.
+
+    Raises
+    ------
+    Unreadable
+        What the file says of it cannot be read, and is `needed`.
+    """
+    try:
+        spacing = _spacing(elements, frame, WITHOUT if needed == "square" else CORRECT)
+        if spacing is not None:
+            return spacing, spacing[0] / spacing[1]
+        return None, _ratio(elements) or _ultrasound_ratio(elements) or 1.0
+    except Unreadable as reason:
+        if needed is not None:
+            raise
+        elements.note(f"{reason.fact}; not needed here")
+        return None, 1.0
+
+
+def _spacing(elements: Elements, frame: int, advice: str) -> Pair | None:
+    measures = elements.macro(frame, "PixelMeasuresSequence")
+    for keyword in SPACINGS:
+        item = measures if measures is not None and keyword in measures else None
+        pair = _pair(elements, keyword, elements.numbers(keyword, item, advice), advice)
+        if pair is not None:
+            return pair
+    return None
+
+
+def _ratio(elements: Elements) -> float | None:
+    keyword = "PixelAspectRatio"  # C.7.6.3.1.7: vertical, then horizontal
+    pair = _pair(elements, keyword, elements.numbers(keyword, None, WITHOUT), WITHOUT)
+    return pair and pair[0] / pair[1]
+
+
+def _ultrasound_ratio(elements: Elements) -> float | None:
+    """Of the regions that show tissue (C.8.5.5), where they agree."""
+    ratios = set()
+    for region in elements.items("SequenceOfUltrasoundRegions"):
+        units = (elements.whole(f"PhysicalUnits{axis}Direction", region) for axis in "XY")
+        x, y = (elements.number(f"PhysicalDelta{axis}", region, WITHOUT) for axis in "XY")
+        if set(units) == {CENTIMETRES} and x and y:
+            ratios.add(round(abs(y / x), 4))
+    return ratios.pop() if len(ratios) == 1 else None
+
+
+def _pair(elements: Elements, keyword: str, numbers: tuple[float, ...], advice: str) -> Pair | None:
+    if not numbers:
+        return None
+    told = "\\".join(f"{number:g}" for number in numbers)
+    if len(numbers) != 2:
+        raise Unreadable(f"{named(keyword)} is {told!r}, not two numbers", advice)
+    if min(numbers) <= 0 or not all(map(math.isfinite, numbers)):
+        elements.note(f"{named(keyword)} is {told}: taken for unknown")
+        return None
+    return numbers[0], numbers[1]

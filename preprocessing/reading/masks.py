@@ -1,0 +1,90 @@
+"""Tell masks from scans: pictures whose values are the numbers of regions, not intensities."""
+
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+TO_INCLUDE = "to take it all the same, add --include '*'"
+
+# What people and tools write into the names of masks (BIDS: dseg, probseg; FreeSurfer: aseg).
+WORDS = re.compile(
+    r"(?<![a-z])(segs?|segm|segmentations?|masks?|labels?|labelmaps?|dseg|pseg|aseg|aparc|parc|"
+    r"parcellation|annotations?|contours?|gt|groundtruth|ground[ _-]truth)(?![a-z])",
+    re.IGNORECASE,
+)
+MOST_LABELS, HIGHEST_LABEL = 16, 32  # of a mask that its name does not give away
+GLANCE = 512  # pixels; nearly every scan shows more than `MOST_LABELS` values among so many
+REGIONS = 0.5  # at most this share of the neighbours at labelled pixels differs
+# With a name that says mask: so few levels, of 32, hold nearly all that is not background. A mask
+# that was saved as JPEG has others along its edges.
+LEVELS, FEW_LEVELS, NEARLY_ALL = 32, 4, 0.9
+
+
+def why_mask(values: npt.NDArray[Any], name: str) -> str:
+    """Say why values are those of a mask; empty for a scan.
+
+    Parameters
+    ----------
+    values : ndarray
+        [H, W], or a volume [..., H, W]; integers or floats. It is not copied.
+    name : str
+        Path of the file below its class.
+    """
+    word = WORDS.search(name)
+    if not word and len(np.unique(_glance(values))) > MOST_LABELS:
+        return ""
+    planes = values.reshape(-1, *values.shape[-2:])
+    found = _distinct(planes)
+    named = f", and {word[0]!r} in its name" if word else ""
+    if found is not None and _are_labels(found) and _are_regions(planes):
+        return f"a mask: only {len(found)} values, {found[0]:g} to {found[-1]:g}{named}"
+    if word and _few_levels(planes):
+        return f"a mask: few values{named}"
+    return ""
+
+
+def _glance(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    flat = values.reshape(-1) if values.flags.c_contiguous else values.ravel(order="K")
+    return flat[:: max(1, flat.size // GLANCE)]
+
+
+def _distinct(planes: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """The values in order; None for more than labels have."""
+    found = planes[0, :0, 0]
+    for plane in planes:
+        found = np.union1d(found, plane)
+        if len(found) > MOST_LABELS:
+            return None
+    return found
+
+
+def _are_labels(found: npt.NDArray[Any]) -> bool:
+    """Whether distinct values look like numbers of regions: 0 and small ones, or 0 and the top."""
+    if len(found) < 2 or found[0] != 0 or not np.isfinite(found).all() or np.any(found % 1):
+        return False
+    top = np.iinfo(found.dtype).max if found.dtype.kind in "iu" else 1
+    return bool(found[-1] <= HIGHEST_LABEL or (len(found) == 2 and found[-1] in (255, top)))
+
+
+def _are_regions(planes: npt.NDArray[Any]) -> bool:
+    """Whether equal values lie side by side: of a scan with few counts they do not."""
+    differing = labelled = 0
+    for plane in planes:
+        one, two = plane[:-1], plane[1:]
+        differing += int(np.count_nonzero(one != two))
+        labelled += int(np.count_nonzero((one != 0) | (two != 0)))
+    return differing <= REGIONS * max(1, labelled)
+
+
+def _few_levels(planes: npt.NDArray[Any]) -> bool:
+    low, high = float(planes.min()), float(planes.max())
+    if not low < high < float("inf"):
+        return False
+    of_level = np.zeros(LEVELS)
+    for plane in planes:
+        of_level += np.histogram(plane, LEVELS, (low, high))[0]
+    of_level[of_level.argmax()] = 0  # the background
+    held = np.sort(of_level)[-FEW_LEVELS:].sum()
+    return bool(held >= NEARLY_ALL * of_level.sum())
