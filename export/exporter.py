@@ -210,6 +210,11 @@ def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> Prepare
                 f"{real} has other classes ({', '.join(dataset.classes)}) than the run "
                 f"({', '.join(run.classes)})"
             )
+        if dataset.synthetic.any():
+            raise ExportError(
+                f"{real} holds {dataset.synthetic.sum()} synthetic scans; int8 is scored against real "
+                f"ones: give a dataset without them"
+            )
         return dataset
     for path in (run.path / "dataset", Path(told.get("path", run.path / "dataset"))):
         if is_prepared(path):

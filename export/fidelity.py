@@ -84,9 +84,10 @@ class Comparison:
         self._labels = np.arange(COUNT) % max(classes, 1)
         self._reference: RealReference | None = None
         if real is not None:
-            labels = real.labels if classes else np.zeros(len(real.labels), np.int64)
+            chosen = ~real.synthetic  # a run's own scans may hold some that are not real
+            labels = real.labels[chosen] if classes else np.zeros(int(chosen.sum()), np.int64)
             self._reference = RealReference(
-                real.images, labels, real.classes if classes else ("all",)
+                real.images[chosen], labels, real.classes if classes else ("all",)
             )
             self._before = self._reference.score(self._want, self._labels)
 

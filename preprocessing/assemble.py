@@ -17,7 +17,14 @@ from scangan.runtime.files import write_json, write_jsonl
 
 Images = npt.NDArray[np.uint8]
 
-OF_ALL = ("options", "sources", "split", "window", "source_sha256")  # what parts take over
+OF_ALL = (
+    "options",
+    "sources",
+    "split",
+    "allow_synthetic",
+    "window",
+    "source_sha256",
+)  # what parts take over
 
 
 @dataclasses.dataclass
@@ -41,8 +48,15 @@ class Assembled:
         return sum(item["duplicate_group"] != n for n, item in enumerate(self.items))
 
 
-def assemble(lines: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> Assembled:
-    """Turn the lines of a journal into items and rejects; `rejects` were never tried."""
+def assemble(
+    lines: list[dict[str, Any]],
+    rejects: list[dict[str, Any]],
+    synthetic: frozenset[str] = frozenset(),
+) -> Assembled:
+    """Turn the lines of a journal into items and rejects.
+
+    `rejects` were never tried. The files in `synthetic` are synthetic, whatever they say themselves.
+    """
     made = Assembled([], list(rejects))
     first_with: dict[tuple[str, int], int] = {}
     told = [
@@ -71,7 +85,7 @@ def assemble(lines: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> Asse
                     "enlarged": frame["enlarged"],
                     "aspect": frame["aspect"],
                     "blank": frame["blank"],
-                    "synthetic": frame["synthetic"],
+                    "synthetic": frame["synthetic"] or line["file"] in synthetic,
                     "notes": frame["notes"],
                 }
             )
@@ -184,6 +198,7 @@ def write_split(
     """Write a prepared dataset for each part, in a folder of its name; return what they are.
 
     Scans of one subject or one file, copies, and scans that show the same stay in one part.
+    Synthetic scans go to train, and so does what belongs with them, unless ``info["allow_synthetic"]``.
     """
     items = made.items
     groups = together(
@@ -192,7 +207,11 @@ def write_split(
         [item["duplicate_group"] for item in items],
         pairs=pairs,
     )
-    parts = split_indices(groups, made.labels, fractions)
+    synthetic = np.array([item["synthetic"] for item in items], bool)
+    kept = np.zeros(len(items), bool)
+    if not info["allow_synthetic"]:
+        kept = np.isin(groups, groups[synthetic])
+    parts = split_indices(groups, made.labels, fractions, in_train=kept)
     without = lacking(parts, made.labels)
     written = {}
     for number, (name, chosen) in enumerate(zip(PARTS[len(fractions)], parts, strict=True)):

@@ -99,6 +99,11 @@ from scangan.runtime.errors import FAILED
     "--split", metavar="A,B[,C]", help="divide into train,(val,)test by subject, as 0.8,0.1,0.1"
 )
 @click.option(
+    "--allow-synthetic",
+    is_flag=True,
+    help="with --split: let synthetic scans into val and test too",
+)
+@click.option(
     "--workers",
     type=click.IntRange(1, 256),
     metavar="N",
@@ -120,6 +125,9 @@ def main(source: Path, out: Path, **given: Any) -> None:
 
     keep_freed_memory()
     split, strict = given.pop("split"), given.pop("strict")
+    allow_synthetic = given.pop("allow_synthetic")
+    if allow_synthetic and split is None:
+        raise click.UsageError("--allow-synthetic goes with --split")
     common = {"workers": given.pop("workers"), "quiet": given.pop("quiet")}
     common["sources"] = SourceOptions(
         **{field.name: given.pop(field.name) for field in dataclasses.fields(SourceOptions)}
@@ -128,7 +136,8 @@ def main(source: Path, out: Path, **given: Any) -> None:
     if split is None:
         prepare(source, out, options, **common)
     else:
-        prepare_split(source, out, parse_split(split), options, **common)
+        fractions = parse_split(split)
+        prepare_split(source, out, fractions, options, allow_synthetic=allow_synthetic, **common)
     summary = read_summary(out)
     for line in report(summary, out):
         say(line)

@@ -55,6 +55,11 @@ class PreparedDataset:
         return int(self.images.shape[1])
 
     @property
+    def synthetic(self) -> npt.NDArray[np.bool_]:
+        """Which scans say that a generative model made them: bool [N]."""
+        return np.array([bool(item.get("synthetic")) for item in self.items], bool)
+
+    @property
     def fingerprint(self) -> str:
         """sha256 over images, labels and class names, hexadecimal."""
         return str(self.info["fingerprint"])

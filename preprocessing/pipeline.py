@@ -28,6 +28,7 @@ from scangan.preprocessing.errors import PreprocessingError
 from scangan.preprocessing.folders import is_litter
 from scangan.preprocessing.gather import Gatherer
 from scangan.preprocessing.journal import Journal
+from scangan.preprocessing.marks import named_synthetic
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.preview import write_preview
 from scangan.preprocessing.sources import Found, Source, SourceOptions, find_scans
@@ -93,6 +94,7 @@ def prepare_split(
     options: PrepOptions | None = None,
     *,
     sources: SourceOptions | None = None,
+    allow_synthetic: bool = False,
     workers: int | None = None,
     quiet: bool = True,
 ) -> dict[str, PreparedDataset]:
@@ -103,6 +105,8 @@ def prepare_split(
     fractions : tuple of float
         Of train and test, or of train, val and test; they add up to 1. Classes are in proportion;
         a subject, a file, copies, and scans that show the same are never torn apart.
+    allow_synthetic : bool
+        Divide synthetic scans like real ones; by default all of them go to train.
     source, out, options, sources, workers, quiet
         As for `prepare`.
 
@@ -111,7 +115,7 @@ def prepare_split(
     dict
         The parts by name.
     """
-    run = _Run(source, out, options, sources, fractions, workers, quiet)
+    run = _Run(source, out, options, sources, fractions, workers, quiet, allow_synthetic)
     run.run()
     return {name: load_dataset(run.out / name) for name in read_summary(run.out)["parts"]}
 
@@ -139,10 +143,12 @@ class _Run:
         fractions: tuple[float, ...] | None,
         workers: int | None,
         quiet: bool,
+        allow_synthetic: bool = False,
     ) -> None:
         self.source, self.out = Path(source), _resolved(Path(out))
         self.options, self.sources = options or PrepOptions(), sources or SourceOptions()
         self.fractions, self.quiet = fractions, quiet
+        self.allow_synthetic = allow_synthetic
         included = bool(self.sources.include)
         self.gatherer = Gatherer(self.source, self.options, workers or usable_cpus(), included)
         self.partial = self.out / ".part"
@@ -213,6 +219,8 @@ class _Run:
         split = list(self.fractions) if self.fractions else None
         if before.get("split") != split:
             differing.append(f"split {before.get('split')} -> {split}")
+        elif bool(before.get("allow_synthetic")) != self.allow_synthetic:
+            differing.append(f"allow_synthetic -> {self.allow_synthetic}")
         if differing:
             raise PreprocessingError(
                 f"{self.out} was prepared with other options ({', '.join(differing)}); "
@@ -235,7 +243,8 @@ class _Run:
                 shutil.rmtree(path)
             elif path.name not in ("images.npy", "journal.jsonl"):
                 path.unlink()
-        made = assemble(lines, found.rejects)
+        synthetic = named_synthetic(self.source, (scan.file for scan in found.scans))
+        made = assemble(lines, found.rejects, synthetic)
         if not made.items:
             shutil.rmtree(self.partial)
             raise PreprocessingError(_nothing_usable(self.source, made))
@@ -247,6 +256,8 @@ class _Run:
             "split": list(self.fractions) if self.fractions else None,
             "readers": self.readers,
             "files": tally(files, made),
+            "allow_synthetic": self.allow_synthetic,
+            "synthetic": sum(item["synthetic"] for item in made.items),
             "left_out": found.left_out,
             "squared": sum(item["aspect"] != 1 for item in made.items),
             "noted": sum(bool(item["notes"]) for item in made.items),

@@ -25,6 +25,13 @@ def report(summary: dict[str, Any], out: Path) -> Iterator[str]:
             f"{counted(summary['squared'], 'scan')} had pixels that are not square; they were made "
             f"square (--ignore-spacing leaves them as they are)"
         )
+    if summary["synthetic"]:
+        kept = "" if "parts" not in summary else ", and are all in train"
+        kept = ", and may be in any part" if summary.get("allow_synthetic") else kept
+        yield (
+            f"{summary['synthetic']} of {counted(summary['count'], 'scan')} say that they are "
+            f"synthetic, made by a generative model{kept}"
+        )
     if summary["noted"]:
         yield (
             f"something odd was found in {counted(summary['noted'], 'scan')} and taken as noted in "

@@ -94,6 +94,7 @@ def split_indices(
     fractions: tuple[float, ...],
     *,
     seed: int = 0,
+    in_train: npt.NDArray[np.bool_] | None = None,
 ) -> list[npt.NDArray[np.int64]]:
     """Divide items into parts, whole groups at a time, each class in proportion.
 
@@ -112,6 +113,9 @@ def split_indices(
         Of each part, all positive, their sum 1.
     seed : int
         Shuffles groups of one size, by a hash: the order of the files shall not decide.
+    in_train : ndarray, optional
+        bool [N]: items, whole groups of them, that go to the first part; the others are divided as
+        if these were not there.
 
     Returns
     -------
@@ -124,12 +128,14 @@ def split_indices(
         There are so few groups that a part would be empty.
     """
     members: defaultdict[Hashable, list[int]] = defaultdict(list)
+    fixed = np.zeros(len(classes), bool) if in_train is None else in_train
     for item, group in enumerate(groups):
-        members[group].append(item)
+        if not fixed[item]:
+            members[group].append(item)
     order = sorted(
         members.values(), key=lambda items: (-len(items), _hash(seed, items[0]), items[0])
     )
-    totals = Counter(classes.tolist())
+    totals = Counter(classes[~fixed].tolist())
     have: list[Counter[int]] = [Counter() for _ in fractions]
     parts: list[list[int]] = [[] for _ in fractions]
     for items in order:
@@ -147,6 +153,7 @@ def split_indices(
             f"{len(order)} groups of scans that belong together (by subject, or as copies) are too "
             f"few for --split {','.join(f'{f:g}' for f in fractions)}; a part would be empty"
         )
+    parts[0] += np.flatnonzero(fixed).tolist()
     return [np.sort(np.array(part, np.int64)) for part in parts]
 
 

@@ -33,12 +33,15 @@ class TrainingScans:
         Class names; ``("all",)`` for an unconditional model.
     held_back : ndarray
         bool [N]: not trained on.
+    synthetic : ndarray, optional
+        bool [N]: made by a generative model; never scored against. None by default.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     held_back: npt.NDArray[np.bool_]
+    synthetic: npt.NDArray[np.bool_] | None = None
 
     def of_class(self, number: int) -> "TrainingScans":
         """The scans of one class alone."""
@@ -48,6 +51,16 @@ class TrainingScans:
             np.zeros(int(chosen.sum()), np.int64),
             (self.classes[number],),
             self.held_back[chosen],
+            None if self.synthetic is None else self.synthetic[chosen],
+        )
+
+    def real(self) -> "TrainingScans":
+        """Those that are not synthetic."""
+        if self.synthetic is None or not self.synthetic.any():
+            return self
+        real = ~self.synthetic
+        return TrainingScans(
+            self.images[real], self.labels[real], self.classes, self.held_back[real]
         )
 
     def whatever_class(self) -> "TrainingScans":
@@ -100,6 +113,17 @@ def enlarged_warning(dataset: PreparedDataset) -> str | None:
     )
 
 
+def synthetic_warning(dataset: PreparedDataset) -> str | None:
+    """A warning where a generator would learn from another generator; None where it would not."""
+    count = int(dataset.synthetic.sum())
+    if not count:
+        return None
+    return (
+        f"{count} of {len(dataset.items)} scans are synthetic, made by a generative model: they are "
+        f"trained on, but never scored against"
+    )
+
+
 def hold_back(
     dataset: PreparedDataset, share: float, by_class: bool = True
 ) -> npt.NDArray[np.bool_]:
@@ -107,7 +131,8 @@ def hold_back(
 
     Scans of one subject or file, copies, and scans that show the same stay on one side. What is
     scored by itself and too small to give up 8 scans (or of too few subjects) gives up none: each
-    class, or all scans together where not `by_class`.
+    class, or all scans together where not `by_class`. Synthetic scans are never held back, nor what
+    belongs with them.
     """
     none = np.zeros(len(dataset.labels), bool)
     if share == 0:
@@ -125,7 +150,8 @@ def hold_back(
         pairs=pairs,
     )
     try:
-        _, held = split_indices(groups, dataset.labels, (1 - share, share))
+        trained = np.isin(groups, groups[dataset.synthetic])
+        _, held = split_indices(groups, dataset.labels, (1 - share, share), in_train=trained)
     except PreprocessingError:  # too few groups
         return none
     mask = none.copy()
@@ -149,19 +175,23 @@ def check_counts(dataset: PreparedDataset, options: TrainOptions) -> None:
     Raises
     ------
     TrainingError
-        There is one class for an ACGAN, or a class (of a DCGAN: all scans) has fewer than 8 scans.
+        There is one class for an ACGAN, or a class (of a DCGAN: all scans) has fewer than 8 scans
+        that are not synthetic.
     """
     if options.arch == "acgan" and len(dataset.classes) < 2:
         raise TrainingError(
             f"there is one class only ({dataset.classes[0]}); an ACGAN needs two or more: "
             f"use --arch dcgan"
         )
-    small = {name: n for name, n in dataset.counts.items() if n < FEWEST}
+    real = np.bincount(dataset.labels[~dataset.synthetic], minlength=len(dataset.classes))
+    counts = dict(zip(dataset.classes, map(int, real), strict=True))
+    small = {name: n for name, n in counts.items() if n < FEWEST}
+    scans = "real scans" if dataset.synthetic.any() else "scans"
     if options.by_class and small:
         named = ", ".join(f"{name!r} ({n})" for name, n in small.items())
         raise TrainingError(
-            f"too few scans of {named}: a class needs at least {FEWEST}; add scans, merge classes, "
+            f"too few {scans} of {named}: a class needs at least {FEWEST}; add scans, merge classes, "
             f"or train without them (--arch dcgan)"
         )
-    if not options.by_class and len(dataset.items) < FEWEST:
-        raise TrainingError(f"{len(dataset.items)} scans are too few; training needs {FEWEST}")
+    if not options.by_class and real.sum() < FEWEST:
+        raise TrainingError(f"{real.sum()} {scans} are too few; training needs {FEWEST}")

@@ -67,7 +67,7 @@ class Measurer:
     options : TrainOptions
         Of the run.
     scans : TrainingScans
-        Real ones.
+        Of the run; synthetic ones among them are not scored against.
     conditional : bool
         Whether the generator takes labels.
     report : callable
@@ -84,8 +84,9 @@ class Measurer:
     ) -> None:
         self.run, self.options, self.report = run, options, report
         self.scans, self.conditional = scans, conditional
+        self.real = real = scans.real()
         self.reference = RealReference(
-            scans.images, scans.labels, scans.classes, held_back=scans.held_back
+            real.images, real.labels, real.classes, held_back=real.held_back
         )
         self.progress = Progress()
         self.lines: list[dict[str, Any]] = []
@@ -175,9 +176,9 @@ class Measurer:
         rng = np.random.default_rng(self.options.seed)
         real = []
         for k in rows:
-            of_class = np.flatnonzero(self.scans.labels == k)
+            of_class = np.flatnonzero(self.real.labels == k)
             chosen = rng.choice(of_class, GRID, replace=len(of_class) < GRID)
-            real.append((self.scans.classes[k], np.asarray(self.scans.images[np.sort(chosen)])))
+            real.append((self.scans.classes[k], np.asarray(self.real.images[np.sort(chosen)])))
         picture = draw_report(
             self.lines, real, synthetic, real_scores=self.real_scores, title=title
         )

@@ -27,6 +27,7 @@ from scangan.training.data import (
     hold_back,
     open_prepared,
     open_source,
+    synthetic_warning,
 )
 from scangan.training.errors import TrainingError
 from scangan.training.loop import train_session
@@ -149,9 +150,9 @@ def _begin(
     with run.beginning(anew=force):
         dataset = open_source(source, run.path / "dataset", options, report, quiet)
         check_counts(dataset, options)
-        warning = enlarged_warning(dataset)
-        if warning and not run.started:
-            report(f"warning: {warning}")
+        for warning in (enlarged_warning(dataset), synthetic_warning(dataset)):
+            if warning and not run.started:
+                report(f"warning: {warning}")
         scans = _training_scans(dataset, options)
         items = [
             item | {"held_back": bool(held)}
@@ -182,7 +183,9 @@ def _check_source(source: Path, options: TrainOptions) -> None:
 
 def _training_scans(dataset: PreparedDataset, options: TrainOptions) -> TrainingScans:
     held_back = hold_back(dataset, options.held_back, options.by_class)
-    scans = TrainingScans(np.array(dataset.images), dataset.labels, dataset.classes, held_back)
+    scans = TrainingScans(
+        np.array(dataset.images), dataset.labels, dataset.classes, held_back, dataset.synthetic
+    )
     return scans if options.by_class else scans.whatever_class()
 
 
