@@ -7,8 +7,11 @@ lists its files, and makes Hugging Face's imagefolder leave out all labels.
 import base64
 import html
 import re
+from pathlib import Path
 
-from scangan.runtime.plan import MANIFEST, REQUEST, SHEET, SUFFIXES, Plan
+from scangan.runtime import sheet
+from scangan.runtime.files import write_bytes
+from scangan.runtime.plan import MANIFEST, OLD_SHEET, README, REQUEST, SHEET, SUFFIXES, Plan
 
 # In the line that says that a README is ours to replace; a user who edits it is told to delete it.
 MARK = "# Written by gen-scans"
@@ -51,7 +54,7 @@ th {{ color: var(--faint); font-weight: normal; white-space: nowrap; }}
 </body>
 </html>
 """
-README = """\
+README_TEXT = """\
 ---
 {mark}, and again when it runs. Delete this line to keep your changes.
 configs:
@@ -120,10 +123,9 @@ def readme(plan: Plan) -> bytes:
     manifest for the data where scans are few, or many share a file.
     """
     suffix = SUFFIXES[plan.request.format]
-    text = README.format(
+    text = README_TEXT.format(
         mark=MARK,
         pattern=f"*{suffix}" if plan.sharded else f"*/*{suffix}",
-        total="1 scan" if plan.request.total == 1 else f"{plan.request.total} scans",
         notice=f"{NOTICE} {ADVICE}",
         rows="\n".join(
             f"| {_markdown(name)} | {_markdown(value)} |" for name, value in facts(plan)
@@ -133,6 +135,24 @@ def readme(plan: Plan) -> bytes:
         sheet=SHEET,
     )
     return text.encode()
+
+
+def tell_readers(out: Path, plan: Plan) -> None:
+    """Write the README, unless a user's own is there, and remove the picture of earlier versions."""
+    text = readme(plan)
+    there = _beginning(out / README, 2 * len(text))
+    if there != text and (not there or MARK.encode() in there):
+        write_bytes(out / README, text)
+    if sheet.NOTICE.encode() in _beginning(out / OLD_SHEET, 1000):
+        (out / OLD_SHEET).unlink()
+
+
+def _beginning(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except FileNotFoundError:
+        return b""
 
 
 def _text(words: str) -> str:

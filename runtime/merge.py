@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from scangan.runtime.about import tell_readers
 from scangan.runtime.errors import GenerationError
 from scangan.runtime.files import write_bytes
 from scangan.runtime.output import (
@@ -15,7 +16,6 @@ from scangan.runtime.output import (
     drop_part_manifests,
     is_there,
     only_writers,
-    tell_readers,
     write_lines,
 )
 from scangan.runtime.plan import MANIFEST, REQUEST, SHEET, Plan

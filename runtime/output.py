@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scangan.runtime.about import MARK, readme, sheet_page
+from scangan.runtime.about import sheet_page, tell_readers
 from scangan.runtime.errors import GenerationError
 from scangan.runtime.files import only_writer, write_bytes, write_json, written_whole
 from scangan.runtime.generator import ScanGenerator
-from scangan.runtime.plan import MANIFEST, OLD_SHEET, README, REQUEST, SHEET, Plan
+from scangan.runtime.plan import MANIFEST, REQUEST, SHEET, Plan
 from scangan.runtime.png import encode_png
 from scangan.runtime.request import Part, Request, Span
 from scangan.runtime.sheet import NOTICE, contact_sheet
@@ -265,24 +265,6 @@ def claim_new(out: Path, plan: Plan) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / REQUEST, plan.to_dict())
     tell_readers(out, plan)
-
-
-def tell_readers(out: Path, plan: Plan) -> None:
-    """Write the README, unless a user's own is there, and remove the picture of earlier versions."""
-    text = readme(plan)
-    there = _beginning(out / README, 2 * len(text))
-    if there != text and (not there or MARK.encode() in there):
-        write_bytes(out / README, text)
-    if NOTICE.encode() in _beginning(out / OLD_SHEET, 1000):
-        (out / OLD_SHEET).unlink()
-
-
-def _beginning(path: Path, most: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(most)
-    except FileNotFoundError:
-        return b""
 
 
 def _claim(out: Path, plan: Plan, part: Part, *, force: bool) -> None:
