@@ -169,6 +169,11 @@ def _generate(given: dict[str, Any]) -> None:
         shard_size=SHARD_SIZE if given["shard_size"] is None else given["shard_size"],
     )
     out = given["out"] or _default_out(generator, request, given)
+    dataset = given["balance"]
+    if dataset is not None and out.resolve().is_relative_to(dataset.resolve()):
+        raise click.UsageError(
+            f"{out} lies inside {dataset} and would be read as one of its classes; choose another --out"
+        )
     first, last = request.positions(part)
     _tell(given, _how(generator, given))
     began = time.perf_counter()
@@ -262,6 +267,7 @@ def _benchmark(given: dict[str, Any]) -> None:
 def _interpolate(given: dict[str, Any]) -> None:
     from scangan.runtime.files import write_bytes
     from scangan.runtime.interpolate import ends, strip
+    from scangan.runtime.output import refuse_inside_scans
     from scangan.runtime.png import encode_png
     from scangan.runtime.sheet import NOTICE
 
@@ -277,6 +283,7 @@ def _interpolate(given: dict[str, Any]) -> None:
     out = given["out"] or _default_strip(generator, between, numbers, steps, given)
     if out.suffix.lower() != ".png" or out.is_dir():
         raise click.UsageError(f"a strip is a picture, --out {out} is no name for one; like x.png")
+    refuse_inside_scans(out)
     if out.exists() and not given["force"]:
         raise click.UsageError(f"{out} is there already; choose another --out, or --force")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from scangan.runtime.about import tell_readers
 from scangan.runtime.errors import GenerationError
 from scangan.runtime.files import write_bytes
 from scangan.runtime.output import (
@@ -58,6 +59,7 @@ def merge(
             # Merged before: perhaps it ended before the manifests of the parts were gone.
             _check(plan, Part(), out)
             drop_part_manifests(out)
+            tell_readers(out, plan)
             return plan
         parts = _find_parts(folders)
         for part, folder in parts:
@@ -77,6 +79,7 @@ def merge(
 
 def _claim(plan: Plan, out: Path, folders: Sequence[Path]) -> None:
     if out in folders:
+        tell_readers(out, plan)
         return
     if not (out / REQUEST).exists():
         claim_new(out, plan)
@@ -84,6 +87,7 @@ def _claim(plan: Plan, out: Path, folders: Sequence[Path]) -> None:
     difference = plan.difference(Plan.read(out))
     if difference:
         raise GenerationError(f"{out} holds another request ({difference}); choose another --out")
+    tell_readers(out, plan)
 
 
 def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scangan.runtime.about import sheet_page, tell_readers
 from scangan.runtime.errors import GenerationError
 from scangan.runtime.files import only_writer, write_bytes, write_json, written_whole
 from scangan.runtime.generator import ScanGenerator
@@ -76,8 +77,8 @@ def write_scans(
         work = _write_shards if plan.sharded else _write_files
         made = work(generator, plan, out, part, advance)
         if sheet and part.i == 0 and not is_there(out / SHEET):
-            picture = make_sheet(generator, plan)
-            write_bytes(out / SHEET, encode_png(picture, {"Comment": NOTICE}))
+            picture = encode_png(make_sheet(generator, plan), {"Comment": NOTICE})
+            write_bytes(out / SHEET, sheet_page(plan, picture))
         # Written last: it says that all is there.
         write_lines(out / plan.manifest_name(part), plan.manifest(*request.positions(part)))
         if part.n == 1:
@@ -234,10 +235,28 @@ def _refuse_foreign(out: Path) -> None:
     """Refuse what is no folder, or a folder with something in it that is not from gen-scans."""
     if out.exists() and not out.is_dir():
         raise GenerationError(f"{out} is a file; choose another --out")
-    if not out.exists() or (out / REQUEST).exists():
+    if (out / REQUEST).exists():
+        return
+    refuse_inside_scans(out)
+    if not out.exists():
         return
     if any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise GenerationError(f"{out} is not empty and not from gen-scans; choose another --out")
+
+
+def refuse_inside_scans(path: Path) -> None:
+    """Refuse to write into what gen-scans wrote: readers of that folder would take it for a part."""
+    for folder in path.resolve().parents:
+        with contextlib.suppress(GenerationError, OSError):
+            Plan.read(folder)
+            inside = folder
+            break
+    else:
+        return
+    raise GenerationError(
+        f"{path} lies inside {inside}, a folder of scans, and would be read as one of its classes or "
+        f"scans; choose another --out"
+    )
 
 
 def claim_new(out: Path, plan: Plan) -> None:
@@ -245,6 +264,7 @@ def claim_new(out: Path, plan: Plan) -> None:
     _refuse_foreign(out)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / REQUEST, plan.to_dict())
+    tell_readers(out, plan)
 
 
 def _claim(out: Path, plan: Plan, part: Part, *, force: bool) -> None:
@@ -263,6 +283,7 @@ def _claim(out: Path, plan: Plan, part: Part, *, force: bool) -> None:
         _remove(out, before, part)
     if difference:
         write_json(out / REQUEST, plan.to_dict())
+    tell_readers(out, plan)
 
 
 def _remove(out: Path, plan: Plan, part: Part) -> None:

@@ -13,7 +13,8 @@ from scangan.runtime.latents import Draw
 from scangan.runtime.request import SHARDED, Part, Request, Span
 
 FORMAT_VERSION = 2
-REQUEST, MANIFEST, SHEET = "request.json", "manifest.jsonl", "sheet.png"
+REQUEST, MANIFEST, SHEET, README = "request.json", "manifest.jsonl", "sheet.html", "README.md"
+OLD_SHEET = "sheet.png"  # of versions that put a picture into the data
 SUFFIXES = {"png": ".png", "dicom": ".dcm", "tar": ".tar", "npz": ".npz"}
 UNNAMED = "scan"  # folder of a model without classes
 LONGEST = 200  # bytes of a folder's name; file systems take 255
@@ -268,7 +269,8 @@ def _as_one(name: str) -> str:
 def is_ours(name: str) -> bool:
     """Whether gen-scans gives files such a name."""
     pattern = r"\d{9,}\.(png|dcm)|scans-\d{6,}\.(tar|npz)|manifest(-\d+-of-\d+)?\.jsonl"
-    return name in (REQUEST, SHEET) or re.fullmatch(pattern, name) is not None
+    named = {_as_one(one) for one in (REQUEST, SHEET, OLD_SHEET, README)}
+    return _as_one(name) in named or re.fullmatch(pattern, name) is not None
 
 
 def _plain(name: str) -> str:

@@ -159,13 +159,13 @@ def test_no_sheet(command, tiny_acgan, tmp_path):
     done = command(
         "runtime", "--model", tiny_acgan, "--count", 1, "--no-sheet", "--out", tmp_path / "o"
     )
-    assert "look at" not in done.stdout and not (tmp_path / "o/sheet.png").exists()
+    assert "look at" not in done.stdout and not (tmp_path / "o/sheet.html").exists()
 
 
 def test_made_again_when_asked(command, tiny_acgan, tmp_path):
     argv = ["runtime", "--model", tiny_acgan, "--count", 2, "--out", tmp_path / "out"]
     command(*argv)
-    shutil.copy(tmp_path / "out/sheet.png", tmp_path / "out/cat/000000001.png")
+    shutil.copy(tmp_path / "out/dog/000000000.png", tmp_path / "out/cat/000000001.png")
     assert "6 were there" in command(*argv).stdout
     assert "were there" not in command(*argv, "--force").stdout
     image = cv2.imread(str(tmp_path / "out/cat/000000001.png"), cv2.IMREAD_GRAYSCALE)

@@ -22,7 +22,8 @@ def test_folders_are_the_classes_names():
 
 def test_no_class_can_leave_the_folder_or_meet_another(tmp_path):
     names = ("../up", "a/b", "a_b", "a_b_1", "A_B_2", "Dog", "dog", "..", "", "_7", "request.json",
-             "sheet.png", "scans-000001.tar", "Ä" * 200, "Ä" * 201, "nul", "é", "e\u0301")  # fmt: skip
+             "sheet.png", "Sheet.HTML", "readme.md", "scans-000001.tar",
+             "Ä" * 200, "Ä" * 201, "nul", "é", "e\u0301")  # fmt: skip
     folders = _folders(*names)
     assert len({f.lower() for f in folders}) == len(names)
     assert all("/" not in f and f.strip(".") and not is_ours(f) for f in folders)

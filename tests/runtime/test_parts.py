@@ -247,8 +247,8 @@ def test_force_replaces_what_is_ours_and_nothing_else(generator, tmp_path):
         write_scans(generator, _request("tar"), out)
     write_scans(generator, _request("tar"), out, force=True)
     left = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
-    assert left == ["cat/7.png", "cat/notes.txt", "manifest.jsonl", "request.json",
-                    *(f"scans-{k:06d}.tar" for k in range(6)), "sheet.png"]  # fmt: skip
+    assert left == ["README.md", "cat/7.png", "cat/notes.txt", "manifest.jsonl", "request.json",
+                    *(f"scans-{k:06d}.tar" for k in range(6)), "sheet.html"]  # fmt: skip
 
 
 def test_force_leaves_names_like_ours(generator, tmp_path):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import BRAIN, CLASSES, folder_bytes
+from cpu_torchvision import import_torchvision
 
 from scangan.runtime import ScanGenerator
 
@@ -126,8 +127,8 @@ def _mixed(labels):
 def test_every_snippet_of_the_page_has_a_test():
     counts = {title: len(_fenced(title, "python")) for title in _sections()}
     assert {title: n for title, n in counts.items() if n} == {
-        "torch, without files": 1, "Keras": 1, "torchvision: ImageFolder": 1, "WebDataset": 2,
-        "npz and numpy": 1, "MONAI": 1,
+        "torch, without files": 1, "Keras": 1, "torchvision: ImageFolder": 1,
+        "Hugging Face datasets": 1, "WebDataset": 2, "npz and numpy": 1, "MONAI": 1,
     }  # fmt: skip
     assert set(_commands()) == {"Keras", "torchvision: ImageFolder", "WebDataset", "npz and numpy"}
 
@@ -142,7 +143,6 @@ def test_the_links_of_the_page_lead_somewhere():
 
 
 def test_torch_workers_make_every_scan_once(here, made, forked):
-    pytest.importorskip("torch")
     space = _run_snippet("torch, without files")
     loader = space["loader"]
     assert loader.num_workers == 2 and loader.batch_size == 64
@@ -156,7 +156,8 @@ def test_torch_workers_make_every_scan_once(here, made, forked):
 
 @pytest.mark.parametrize(("count", "workers"), [(7, 2), (1, 2), (5, 0)])
 def test_torch_workers_share_any_count(here, made, forked, count, workers):
-    torch = pytest.importorskip("torch")
+    import torch
+
     space = _run_snippet("torch, without files", __name__="not main")
     scans = space["SyntheticScans"]("acgan.onnx", count, seed=4)
     loader = torch.utils.data.DataLoader(scans, batch_size=4, num_workers=workers)
@@ -167,7 +168,6 @@ def test_torch_workers_share_any_count(here, made, forked, count, workers):
 def keras(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "torch"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    pytest.importorskip("keras", minversion="3")
     return importlib.import_module("keras")
 
 
@@ -202,7 +202,7 @@ def test_keras_mixes_real_and_synthetic_scans(here, keras):
 
 
 def test_image_folder_numbers_both_alike(here):
-    pytest.importorskip("torchvision")
+    import_torchvision()
     space = _run_snippet("torchvision: ImageFolder")
     assert space["real"].classes == sorted(REAL) and space["more"].classes == ["cat", "dog"]
     labels = []
@@ -216,9 +216,22 @@ def test_image_folder_numbers_both_alike(here):
     assert np.corrcoef(first.ravel(), want.ravel())[0, 1] > 0.7  # enlarged, and still that scan
 
 
+def test_hugging_face_loads_the_folder_as_it_is(here, monkeypatch, tmp_path):
+    for name in ("HF_HOME", "HF_DATASETS_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    space = _run_snippet("Hugging Face datasets")
+    data, names = space["data"], space["names"]
+    generator = ScanGenerator("acgan.onnx")
+    want = Counter(
+        (image.tobytes(), name)
+        for name, n in {"cat": 3, "dog": 4}.items()
+        for image in generator.sample(n, name)
+    )
+    assert Counter((np.asarray(r["image"]).tobytes(), names[r["label"]]) for r in data) == want
+
+
 def test_webdataset_reads_the_shards(here, made):
-    pytest.importorskip("webdataset")
-    pytest.importorskip("PIL")
     space = _run_snippet("WebDataset")
     assert len(space["shards"]) == 3 * COUNT // SHARD
     seen = _seen(space["wds"].WebLoader(space["dataset"], batch_size=64))
@@ -227,7 +240,6 @@ def test_webdataset_reads_the_shards(here, made):
 
 
 def test_tarfile_reads_the_shards(here, made):
-    pytest.importorskip("PIL")
     space = _run_snippet("WebDataset", 1)
     assert space["image"].shape == (32, 32) and space["label"] in (0, 1, 2)
     shards = sorted(Path("shards").glob("*.tar"))
@@ -249,7 +261,6 @@ def test_numpy_reads_the_arrays(here, made):
 
 
 def test_monai_reads_what_the_manifest_lists(here):
-    pytest.importorskip("monai")
     dataset, loader = (_run_snippet("MONAI")[name] for name in ("dataset", "loader"))
     assert len(dataset) == 3 + 4
     generator = ScanGenerator("acgan.onnx")

@@ -1,0 +1,168 @@
+"""What lies beside the scans for people: the contact sheet's page, and a README.
+
+Neither is an image. A picture in the folder that is handed on is one scan too many for whoever
+lists its files, and makes Hugging Face's imagefolder leave out all labels.
+"""
+
+import base64
+import html
+import re
+from pathlib import Path
+
+from scangan.runtime import sheet
+from scangan.runtime.files import write_bytes
+from scangan.runtime.plan import MANIFEST, OLD_SHEET, README, REQUEST, SHEET, SUFFIXES, Plan
+
+# In the line that says that a README is ours to replace; a user who edits it is told to delete it.
+MARK = "# Written by gen-scans"
+NOTICE = "Synthetic images made by a generative model. None is a scan of any person."
+ADVICE = "Use them only for training: a score on synthetic scans says nothing about patients."
+PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>Synthetic scans, seed {seed}</title>
+<style>
+:root {{ color-scheme: light dark; --ink: #1f2328; --faint: #59636e; --line: #d1d9e0; --paper: #fff; }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --ink: #e6edf3; --faint: #9198a1; --line: #3d444d; --paper: #0d1117; }}
+}}
+body {{ margin: 2rem auto; padding: 0 1.5rem; max-width: 80rem; color: var(--ink);
+  background: var(--paper); font: 16px/1.5 system-ui, sans-serif; }}
+h1 {{ margin: 0; font-size: 1.5rem; }}
+h1 b {{ padding: 0 .5rem; border-radius: .3rem; color: #fff; background: #b42318; letter-spacing: .05em; }}
+p {{ margin: .5rem 0 1.5rem; color: var(--faint); }}
+.sheet {{ overflow-x: auto; }}
+img {{ padding: .75rem; border: 1px solid var(--line); border-radius: .5rem; background: #fff;
+  image-rendering: pixelated; }}
+table {{ margin-top: 1.5rem; border-collapse: collapse; font-size: .9rem; }}
+th, td {{ padding: .3rem 1.5rem .3rem 0; border-top: 1px solid var(--line); text-align: left;
+  vertical-align: top; overflow-wrap: anywhere; }}
+th {{ color: var(--faint); font-weight: normal; white-space: nowrap; }}
+</style>
+</head>
+<body>
+<h1><b>SYNTHETIC</b> {total}</h1>
+<p>{notice}</p>
+<div class="sheet"><img alt="{alt}" src="data:image/png;base64,{picture}"></div>
+<table>
+{rows}
+</table>
+</body>
+</html>
+"""
+README_TEXT = """\
+---
+{mark}, and again when it runs. Delete this line to keep your changes.
+configs:
+- config_name: default
+  data_files: "{pattern}"
+tags:
+- synthetic
+---
+# Synthetic scans
+
+{notice}
+
+| | |
+| --- | --- |
+{rows}
+
+`{manifest}` has a line for each scan: its file, class, seed and index. `{request}` says what was asked
+for, and `{sheet}`, if there, shows the first scans of each class.
+"""
+
+
+def facts(plan: Plan) -> list[tuple[str, str]]:
+    """How the scans were made, as names and values."""
+    draw, request = plan.request.draw, plan.request
+    rows = []
+    for name, span in zip(plan.names, request.spans, strict=True):
+        which = f"index {span.start}"
+        if span.count > 1:
+            which = f"indexes {span.start} to {span.indices[-1]}"
+        rows.append((f"class {name}" if name is not None else "scans", f"{span.count}, {which}"))
+    rows += [("model file, sha256", plan.model), ("seed", str(draw.seed))]
+    rows += [("truncation", str(draw.truncation))] if draw.truncation != 1.0 else []
+    rows += [("paired", "the same latents for every class")] if draw.paired else []
+    return [*rows, ("format", request.format), ("made by", "gen-scans of scangan")]
+
+
+def sheet_page(plan: Plan, picture: bytes) -> bytes:
+    """A page that shows a contact sheet and how its scans were made; it needs no other file.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the scans.
+    picture : bytes
+        The contact sheet as PNG.
+    """
+    classes = ", ".join(name for name in plan.names if name is not None)
+    rows = (
+        f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts(plan)
+    )
+    page = PAGE.format(
+        seed=plan.request.draw.seed,
+        total="1 scan" if plan.request.total == 1 else f"{plan.request.total} scans",
+        notice=_text(f"{NOTICE} {ADVICE}"),
+        alt=_text("The first synthetic scans" + (f", a row each of {classes}" if classes else "")),
+        picture=base64.b64encode(picture).decode("ascii"),
+        rows="\n".join(rows),
+    )
+    return page.encode()
+
+
+def readme(plan: Plan) -> bytes:
+    """The folder's README: a dataset card, which tells Hugging Face's load_dataset what the data are.
+
+    Without it, ``load_dataset(folder)`` goes by the most common ending of all files, and takes the
+    manifest for the data where scans are few, or many share a file.
+    """
+    suffix = SUFFIXES[plan.request.format]
+    text = README_TEXT.format(
+        mark=MARK,
+        pattern=f"*{suffix}" if plan.sharded else f"*/*{suffix}",
+        notice=f"{NOTICE} {ADVICE}",
+        rows="\n".join(
+            f"| {_markdown(name)} | {_markdown(value)} |" for name, value in facts(plan)
+        ),
+        manifest=MANIFEST,
+        request=REQUEST,
+        sheet=SHEET,
+    )
+    return text.encode()
+
+
+def tell_readers(out: Path, plan: Plan) -> None:
+    """Write the README, unless a user's own is there, and remove the picture of earlier versions."""
+    text = readme(plan)
+    there = _beginning(out / README, 2 * len(text))
+    if there != text and (not there or MARK.encode() in there):
+        write_bytes(out / README, text)
+    if sheet.NOTICE.encode() in _beginning(out / OLD_SHEET, 1000):
+        (out / OLD_SHEET).unlink()
+
+
+def _beginning(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except FileNotFoundError:
+        return b""
+
+
+def _text(words: str) -> str:
+    return html.escape(_printable(words))
+
+
+def _markdown(words: str) -> str:
+    """Words as they are, whatever Markdown makes of their signs."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&])", r"\\\1", _printable(words))
+
+
+def _printable(words: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
