@@ -10,7 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
@@ -32,6 +32,7 @@ PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 COLOUR = "PhotometricInterpretation"
 SIZES = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
 NEEDED = (*SIZES[:3], COLOUR, SIZES[3])
+UNKNOWN = "\ufffd"  # what pydicom puts for a letter that it cannot decode
 _QUIET = ("ignore", None, Warning, re.compile("pydicom|PIL"), 0)
 
 
@@ -246,10 +247,10 @@ def _identifiers(dataset: "Dataset") -> tuple[str | None, ...]:
 
 def _as_written(dataset: "Dataset", keyword: str) -> bytes:
     """A text as UTF-8; its bytes where they are of another alphabet than the file says."""
-    element = dataset.get_item(keyword) if keyword in dataset else None
-    if element is None:
-        return b""
+    element: Any = dataset.get_item(keyword) if keyword in dataset else None
+    stored = element.value if element is not None and isinstance(element.value, bytes) else b""
     try:
-        return str(dataset.get(keyword) or "").strip().encode(errors="surrogateescape")
+        text = str(dataset.get(keyword) or "").strip()
     except Exception:  # it only has to be told apart from others
-        return bytes(element.value or b"").strip() if isinstance(element.value, bytes) else b"?"
+        return stored.strip()
+    return stored.strip() if UNKNOWN in text else text.encode(errors="surrogateescape")
