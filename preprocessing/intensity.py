@@ -17,10 +17,8 @@ Window = tuple[float, float]  # physical values shown black and white
 
 Shade = Literal["black", "white", ""]
 
-DARK, BLANK = (
-    8,
-    0.99,
-)  # grey levels; share of the pixels below, for a scan that shows next to nothing
+DARK = 16  # grey levels
+BLANK = 0.99  # share of the pixels at one end, of a scan that shows next to nothing
 TAILS = 0.001  # share of the pixels beyond each end of a robust window
 SAMPLED = 1 << 16  # pixels of a scan that are looked at
 FAR = 6  # half octaves: 6 to 8 times the values of the middle scan, at least

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import cv2
 import nibabel
@@ -178,19 +179,19 @@ def test_patterns_choose_files(study, tmp_path, include, exclude, kinds, left_ou
     assert {item["file"].rpartition("_")[2][:-4] for item in done.items} == kinds
     assert done.info["left_out"] == left_out
     prepare(study, tmp_path / "out", sources=sources)  # seen to be done
-    with pytest.raises(PreprocessingError, match="include|exclude"):
+    with pytest.raises(PreprocessingError, match=r"include|exclude"):
         prepare(study, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
     ("patterns", "says"),
     [
-        ({"exclude": ("*_sge.nii",)}, "--exclude '.._sge.nii' matches none of the 9 files"),
-        ({"include": ("*.dcm",)}, "--include '..dcm' matches none"),
+        ({"exclude": ("*_sge.nii",)}, "--exclude '*_sge.nii' matches none of the 9 files"),
+        ({"include": ("*.dcm",)}, "--include '*.dcm' matches none"),
         ({"exclude": ("*.nii",)}, "leave none of the 9 files"),
     ],
 )
 def test_a_pattern_that_leaves_nothing_or_does_nothing_is_refused(study, tmp_path, patterns, says):
-    with pytest.raises(PreprocessingError, match=says.replace("'..", r"'\*.")):
+    with pytest.raises(PreprocessingError, match=re.escape(says)):
         prepare(study, tmp_path / "out", sources=SourceOptions(**patterns))
     assert not (tmp_path / "out").exists()

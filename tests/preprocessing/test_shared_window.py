@@ -91,7 +91,7 @@ def test_scans_that_a_window_hides_are_counted_and_the_advice_shows_them(tmp_pat
     assert "6 nearly black in their window, of dim:" in said and "--window image" in said
     done = prepare(tmp_path / "in", tmp_path / "again", PrepOptions(window="image"))
     assert "nearly" not in "\n".join(report(done.info, tmp_path / "again")).replace("near_", "")
-    done = prepare(tmp_path / "in", tmp_path / "white", PrepOptions(window="0,500"))
+    done = prepare(tmp_path / "in", tmp_path / "white", PrepOptions(window="0,100"))
     assert "nearly white" in "\n".join(report(done.info, tmp_path / "white"))
 
 
