@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from scangan.core.class_names import why_no_name
 from scangan.preprocessing.errors import PreprocessingError
 
 MultiLabel = Literal["error", "first", "join"]
@@ -218,28 +219,3 @@ def class_of(
         told = ", ".join(f"{label!r} on line {line}" for label, line in labels.items())
         told += f" of {table}"
     return None, None, f"several labels ({told}); choose --multi-label first or join"
-
-
-def why_no_name(name: str) -> str:
-    """Why `name` names no class, which becomes a folder and a word on terminals; else empty."""
-    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in name):
-        return "its class name has control characters"
-    if any(unicodedata.category(letter) == "Cs" for letter in name):
-        return "its class name is no UTF-8"
-    if "/" in name or "\\" in name:
-        return "its class name has a path separator"
-    return (
-        "" if name and not name.startswith(".") else "its class name is empty or starts with a dot"
-    )
-
-
-def check_case(classes: list[str], where: Path) -> None:
-    """Refuse names that are one folder on systems that do not tell the case of letters."""
-    first: dict[str, str] = {}
-    for name in classes:
-        other = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
-        if other != name:
-            raise PreprocessingError(
-                f"{where} has the classes {other!r} and {name!r}, which are one on systems that do "
-                f"not tell the case of letters; rename one, or make them one"
-            )

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from rich.progress import Progress
 
+from scangan.core.folders import is_litter
 from scangan.preprocessing.assemble import (
     Assembled,
     assemble,
@@ -24,7 +25,6 @@ from scangan.preprocessing.assemble import (
 )
 from scangan.preprocessing.dataset import PreparedDataset, is_prepared, is_split, load_dataset
 from scangan.preprocessing.errors import PreprocessingError
-from scangan.preprocessing.folders import is_litter
 from scangan.preprocessing.gather import Gatherer
 from scangan.preprocessing.journal import Journal
 from scangan.preprocessing.options import PrepOptions

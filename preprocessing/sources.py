@@ -6,25 +6,13 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+from scangan.core.class_folders import find_class_files, read_top, reject
+from scangan.core.class_names import check_case, why_no_name
+from scangan.core.errors import FolderError
+from scangan.core.folders import below, is_document
 from scangan.preprocessing.errors import PreprocessingError
-from scangan.preprocessing.folders import LINKS_BACK, Inside, below, inside, is_document
-from scangan.preprocessing.labels import (
-    COLUMNS,
-    MultiLabel,
-    assign,
-    check_case,
-    class_of,
-    read_rows,
-    why_no_name,
-)
+from scangan.preprocessing.labels import COLUMNS, MultiLabel, assign, class_of, read_rows
 from scangan.runtime.errors import USAGE
-
-# Beside the class folders these are named as refused.
-LOOKS_LIKE_A_SCAN = {
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm",
-    ".dicom", ".ima", ".nii", ".gz",
-}  # fmt: skip
-PARTS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,58 +114,22 @@ def find_scans(source: Path, options: SourceOptions) -> Found:
     PreprocessingError
         There is no scan, a class cannot be named so, or the CSV cannot be used.
     """
-    if not source.is_dir():
-        is_file = " but a file" if source.exists() else ""
-        raise PreprocessingError(
-            f"{source} is no folder{is_file}; give a folder with one folder per class: CLASS/file"
-        )
     try:
-        top = inside(source)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise PreprocessingError(f"{source} cannot be read: {reason}") from error
-    labels = options.labels
-    found = _labelled(source, labels, options) if labels else _in_folders(source, top)
+        if options.labels:
+            found = _labelled(source, options.labels, options)
+        else:
+            listed = find_class_files(source)
+            scans = [Source(file, name) for file, name in listed.files]
+            found = Found(listed.classes, scans, listed.rejects)
+    except FolderError as error:
+        raise PreprocessingError(str(error)) from error
     scans = _with_subjects(found.scans, options.subjects) if options.subjects else found.scans
-    rejects = sorted(found.rejects, key=lambda reject: str(reject["file"]))
+    rejects = sorted(found.rejects, key=lambda line: str(line["file"]))
     return Found(sorted(found.classes), sorted(scans), rejects)
 
 
-def _in_folders(source: Path, top: Inside) -> Found:
-    here = source.resolve()
-    up = [name for name in top.links if here.is_relative_to((source / name).resolve())]
-    rejects = [_reject(name, None, LINKS_BACK) for name in up]
-    classes = sorted({*top.folders, *top.links} - set(up))
-    _check_names(classes or [here.name], source)
-    if not classes:
-        files = [name for name in top.files if not is_document(name)]
-        if not files:
-            raise PreprocessingError(
-                f"{source} has no class folders and no scans; put the scans into one folder per "
-                f"class: CLASS/file"
-            )
-        return Found([here.name], [Source(file, here.name) for file in files], rejects)
-    if all(name.lower() in PARTS for name in classes):
-        raise PreprocessingError(
-            f"{source} has the folders {', '.join(classes)}, parts of a split and no classes; "
-            f"prepare each for itself: {source / classes[0]}"
-        )
-    outside = [name for name in top.files if Path(name).suffix.lower() in LOOKS_LIKE_A_SCAN]
-    rejects += [_reject(name, None, "in no class folder") for name in outside]
-    scans = []
-    for name in classes:
-        listed = below(source / name, name)
-        scans += [Source(file, name) for file in listed.files]
-        rejects += [_reject(folder, name, reason) for folder, reason in listed.refused]
-    if not scans:
-        refused = f" ({rejects[0]['file']!r}: {rejects[0]['reason']})" if rejects else ""
-        raise PreprocessingError(
-            f"{source} has no files in its class folders{refused}; put scans into them"
-        )
-    return Found(classes, scans, rejects)
-
-
 def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
+    read_top(source)
     rows = read_rows(labels, options.column_names)
     if options.subjects and any(row.subject for row in rows):
         raise _usage(
@@ -187,13 +139,13 @@ def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
     listed = below(source, "")
     files = [file for file in listed.files if not is_document(file)]
     of_file, refused = assign(rows, files, labels.name)
-    rejects = refused + [_reject(folder, None, reason) for folder, reason in listed.refused]
+    rejects = refused + [reject(folder, None, reason) for folder, reason in listed.refused]
     scans = []
     for file, its_rows in of_file.items():
         name, subject, reason = class_of(its_rows, options.multi_label, labels.name)
         reason = reason or why_no_name(name or "")
         if name is None or reason:
-            rejects.append(_reject(file, None, reason))
+            rejects.append(reject(file, None, reason))
         else:
             scans.append(Source(file, name, subject))
     if not scans:
@@ -202,26 +154,12 @@ def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
             f"{labels} has {len(rows)} lines, and none gives a file in {source} its class{first}"
         )
     rejects += [
-        _reject(file, None, f"not in {labels.name}") for file in files if file not in of_file
+        reject(file, None, f"not in {labels.name}") for file in files if file not in of_file
     ]
     told = {scan.class_name for scan in scans} | {each["class"] for each in refused}
     classes = sorted(told - {None})
     check_case(classes, labels)
     return Found(classes, scans, rejects)
-
-
-def _reject(file: str, class_name: str | None, reason: str) -> dict[str, Any]:
-    return {"file": file, "class": class_name, "reason": reason}
-
-
-def _check_names(classes: list[str], source: Path) -> None:
-    for name in classes:
-        problem = why_no_name(name)
-        if problem:
-            raise PreprocessingError(
-                f"{source}: the folder {name!a} is no class, {problem}; rename it"
-            )
-    check_case(classes, source)
 
 
 def _with_subjects(scans: list[Source], pattern: str) -> list[Source]:

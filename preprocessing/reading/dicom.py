@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from scangan.core.formats import sniff
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading import dicom_values
-from scangan.preprocessing.reading.formats import sniff
 from scangan.preprocessing.reading.raster import check_size
 from scangan.preprocessing.reading.scan import Scan
 
