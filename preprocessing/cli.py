@@ -8,6 +8,8 @@ import click
 from scangan.runtime.console import ScanCommand, say
 from scangan.runtime.errors import FAILED
 
+SOURCE_OPTIONS = ("labels", "columns", "multi_label", "class_level", "subjects")
+
 
 @click.command("prep-scans", cls=ScanCommand)
 @click.argument("source", type=click.Path(path_type=Path))
@@ -69,6 +71,13 @@ from scangan.runtime.errors import FAILED
     metavar="error|first|join",
     help="several labels of one file (A|B): refuse it, take A, or make a class A+B",
 )
+@click.option(
+    "--class-level",
+    type=int,
+    metavar="N",
+    help="level of the class folders: 1 for those in SOURCE, 2 below those; 0: all is one class  "
+    "[default: found]",
+)
 @click.option("--subjects", metavar="REGEX", help="find the subject (patient) in a file's path")
 @click.option(
     "--duplicates",
@@ -103,9 +112,7 @@ def main(source: Path, out: Path, **given: Any) -> None:
     keep_freed_memory()
     split, strict = given.pop("split"), given.pop("strict")
     common = {"workers": given.pop("workers"), "quiet": given.pop("quiet")}
-    common["sources"] = SourceOptions(
-        **{name: given.pop(name) for name in ("labels", "columns", "multi_label", "subjects")}
-    )
+    common["sources"] = SourceOptions(**{name: given.pop(name) for name in SOURCE_OPTIONS})
     options = PrepOptions(**given)
     if split is None:
         prepare(source, out, options, **common)

@@ -1,9 +1,10 @@
 """Classes and subjects from a CSV: which file each line means, and what may name a class."""
 
 import csv
+import functools
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -149,23 +150,17 @@ def _finder(files: list[str]) -> Callable[[str], list[str]]:
         if path in by_path:
             return by_path[path]
         folder, _, name = path.rpartition("/")
-        for table in (by_name, by_stem):
-            if places := tails(table.get(name, ()), folder):
-                return places
-        return []
+        return tails(False, name).get(folder) or tails(True, name).get(folder) or []
 
-    known: dict[int, dict[str, list[str]]] = {}
-
-    def tails(places: Sequence[str], folder: str) -> list[str]:
-        """The files among `places` whose folders end with `folder`; all tails are found at once."""
-        if id(places) not in known:
-            ends: defaultdict[str, list[str]] = defaultdict(list)
-            known[id(places)] = ends
-            for place in places:
-                above = place.split("/")[:-1]
-                for start in range(len(above) + 1):
-                    ends["/".join(above[start:])] += by_path[place]
-        return known[id(places)].get(folder, [])
+    @functools.cache
+    def tails(stem: bool, name: str) -> dict[str, list[str]]:
+        """The files with a name, or a name without its ending, by every end of their folder's path."""
+        ends: defaultdict[str, list[str]] = defaultdict(list)
+        for place in (by_stem if stem else by_name).get(name, ()):
+            above = place.split("/")[:-1]
+            for start in range(len(above) + 1):
+                ends["/".join(above[start:])] += by_path[place]
+        return dict(ends)
 
     return find
 

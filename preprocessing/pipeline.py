@@ -244,6 +244,7 @@ class _Run:
         info = self.request | {
             "split": list(self.fractions) if self.fractions else None,
             "readers": self.readers,
+            "wrapper": found.wrapper,
             "files": tally(files, made),
             "without_subject": sum(item["subject"] is None for item in made.items),
             "empty_classes": [name for name in found.classes if name not in made.classes],

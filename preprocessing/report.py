@@ -16,6 +16,7 @@ def report(summary: dict[str, Any], out: Path) -> Iterator[str]:
         The folder of the dataset.
     """
     yield from _table(summary)
+    yield from looked_through(summary)
     if summary["window"]:
         low, high = summary["window"]["window"]
         yield f"window {low:g} to {high:g}, measured over {summary['window']['scans']} scans"
@@ -42,6 +43,12 @@ def report(summary: dict[str, Any], out: Path) -> Iterator[str]:
     yield (
         f"{one_line(summary)}: {out} (look at preview.png; it shows real patients, do not pass it on)"
     )
+
+
+def looked_through(summary: dict[str, Any]) -> Iterator[str]:
+    """Say where the classes were found, if that is not in the source folder itself."""
+    if summary.get("wrapper"):
+        yield f"the classes are the folders in {summary['wrapper']}, the only folder with scans"
 
 
 def one_line(summary: dict[str, Any]) -> str:

@@ -14,6 +14,8 @@ from scangan.preprocessing.errors import PreprocessingError
 from scangan.preprocessing.labels import COLUMNS, MultiLabel, assign, class_of, read_rows
 from scangan.runtime.errors import USAGE
 
+DEEPEST_CLASS = 9
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceOptions:
@@ -29,6 +31,9 @@ class SourceOptions:
     multi_label : {"error", "first", "join"}
         What several labels of a file in the CSV (joined by ``|``, or on several lines) become: a
         refusal, the first of them, or one class ``A+B``.
+    class_level : int, optional
+        How many levels below the source the class folders lie; 0: all is one class. By default they
+        are found.
     subjects : str, optional
         A regular expression that is searched in each file's path: its group named ``subject``, else
         its first group, else the whole match is the subject.
@@ -37,6 +42,7 @@ class SourceOptions:
     labels: Path | None = None
     columns: str = ",".join(COLUMNS)
     multi_label: MultiLabel = "error"
+    class_level: int | None = None
     subjects: str | None = None
 
     def __post_init__(self) -> None:
@@ -50,6 +56,12 @@ class SourceOptions:
             raise _usage(f"--multi-label {self.multi_label!r} is unknown; it takes {known}")
         if self.labels is None and (names != COLUMNS or self.multi_label != "error"):
             raise _usage("--columns and --multi-label say how to read --labels FILE.csv; add it")
+        if self.class_level is not None and not 0 <= self.class_level <= DEEPEST_CLASS:
+            raise _usage(
+                f"--class-level {self.class_level} is out of range; it takes 0 to {DEEPEST_CLASS}"
+            )
+        if self.class_level is not None and self.labels is not None:
+            raise _usage("--class-level and --labels both say the classes; drop one")
         if self.subjects is not None:
             _check_pattern(self.subjects)
             if names != COLUMNS and len(names) == 3:
@@ -65,10 +77,12 @@ class SourceOptions:
     def to_dict(self) -> dict[str, Any]:
         """The options as JSON values; of the CSV its name, since it may lie elsewhere tomorrow."""
         # Names need not be UTF-8, JSON must be.
-        return {
+        texts = {
             name: value and str(value).encode("utf-8", "backslashreplace").decode()
             for name, value in dataclasses.asdict(self).items()
-        } | {"labels": self.labels and ascii(self.labels.name)[1:-1]}
+        }
+        labels = self.labels and ascii(self.labels.name)[1:-1]
+        return texts | {"labels": labels, "class_level": self.class_level}
 
 
 def _usage(message: str) -> PreprocessingError:
@@ -99,15 +113,14 @@ class Found(NamedTuple):
     classes: list[str]
     scans: list[Source]
     rejects: list[dict[str, Any]]  # file, class, reason
+    wrapper: str = ""  # the path of lone folders around the class folders
 
 
 def find_scans(source: Path, options: SourceOptions) -> Found:
     """Find the files of every class, and say which others are refused.
 
-    The folders in `source` are the classes, and are searched recursively; if there are none,
-    `source` itself is one class. With ``options.labels`` a CSV says the classes, wherever the files
-    lie. Links are followed. Hidden files and desktop litter are skipped; any other file of a class
-    counts as a scan until its content says otherwise.
+    See `find_class_files` for which folders are classes. With ``options.labels`` a CSV says the
+    classes, wherever the files lie.
 
     Raises
     ------
@@ -118,14 +131,14 @@ def find_scans(source: Path, options: SourceOptions) -> Found:
         if options.labels:
             found = _labelled(source, options.labels, options)
         else:
-            listed = find_class_files(source)
+            listed = find_class_files(source, options.class_level)
             scans = [Source(file, name) for file, name in listed.files]
-            found = Found(listed.classes, scans, listed.rejects)
+            found = Found(listed.classes, scans, listed.rejects, listed.wrapper)
     except FolderError as error:
         raise PreprocessingError(str(error)) from error
     scans = _with_subjects(found.scans, options.subjects) if options.subjects else found.scans
     rejects = sorted(found.rejects, key=lambda line: str(line["file"]))
-    return Found(sorted(found.classes), sorted(scans), rejects)
+    return Found(sorted(found.classes), sorted(scans), rejects, found.wrapper)
 
 
 def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:

@@ -47,6 +47,8 @@ def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int
         count = count_scans(dataset)
     except FolderError as error:
         raise GenerationError(str(error)) from error
+    if count.wrapper:
+        note(f"the classes are the folders in {count.wrapper}, the only folder with scans")
     if count.volumes:
         note(
             f"{count.volumes} files with several slices count as one scan each; to count slices, "
