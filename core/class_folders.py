@@ -187,21 +187,23 @@ def _explained(source: Path, around: str, classes: list[str], why: Doubt) -> Fol
     return FolderError(f"{where} has the folders {shown}, {why.what}; {'; or '.join(ways)}")
 
 
-def _meant(folder: Path) -> Path | None:
-    """A folder that can be taken as it is, at or below `folder`."""
+def _meant(folder: Path) -> str | None:
+    """A folder that can be taken as it is, at or below `folder`, and the option that it needs."""
     try:
         found = _walk(folder, "", 1)
         if found.classes:
             around = _wrapper(found)
             found = _walk(folder, around, 1) if around else found
             why = _doubt(folder / around, found)
+            if why and why.one_class:
+                return f"{folder} with --class-level 0"
             if why:
                 deeper = (_meant(folder / around / name) for name in why.candidates)
                 return next(filter(None, deeper), None)
         find_class_files(folder)
     except (FolderError, OSError):
         return None
-    return folder
+    return str(folder)
 
 
 class Count(NamedTuple):

@@ -240,9 +240,10 @@ def _class_names(names: Iterable[str]) -> set[str]:
 
 
 def _may_be_classes(names: Mapping[str, Node]) -> bool:
-    return (
-        bool(names) and sum(map(is_case, names)) * 2 < len(names) and not all(map(_is_kind, names))
-    )
+    if not names or all(map(_is_kind, names)) or sum(map(is_case, names)) * 2 >= len(names):
+        return False
+    alike = Counter(re.sub(r"\d+", "0", name) for name in names if re.search(r"\d", name))
+    return max(alike.values(), default=0) < SERIES
 
 
 def _is_kind(name: str) -> bool:

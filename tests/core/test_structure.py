@@ -125,6 +125,7 @@ REFUSED = {  # and what the path that was meant ends with, and its classes
 }  # fmt: skip
 
 NO_PATH = {
+    "parts of patients": spread(SPLIT, ["0001", "0002", "0003"]),
     "patients": spread(["LIDC-IDRI-0001", "LIDC-IDRI-0002", "LIDC-IDRI-0003"]),
     "patients in words": spread(["patient 1", "patient 2", "patient 3"]),
     "batches": spread(["images_001", "images_002", "images_003"], ["images"]),
@@ -175,6 +176,13 @@ def test_every_command_in_a_refusal_works(kind, tmp_path):
     if move and (folder := tmp_path / "my scans" / move[1]).is_dir():
         folder.rename(tmp_path / "elsewhere")
         assert find_class_files(tmp_path / "my scans").files
+
+
+def test_parts_that_hold_patients_are_one_class_each(tmp_path):
+    make(tmp_path, *NO_PATH["parts of patients"])
+    with pytest.raises(FolderError, match=r"give one of them: .*/train with --class-level 0;"):
+        find_class_files(tmp_path)
+    assert find_class_files(tmp_path / "train", 0).classes == ["train"]
 
 
 def test_levels(tmp_path):
