@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scangan.core import structure
-from scangan.core.class_names import check_case, why_no_name
+from scangan.core.class_names import check_case, normal, why_no_name
 from scangan.core.errors import FolderError, Rejected
 from scangan.core.folders import LINKS_BACK, Inside, below, inside, is_document
 from scangan.core.formats import head_of_scan
@@ -29,7 +29,7 @@ class ClassFiles(NamedTuple):
     """The classes in order, also those without a file; their files; and what is refused."""
 
     classes: list[str]
-    files: list[tuple[str, str]]  # relative to the source folder with ``/``, and the class
+    files: list[tuple[str, str]]  # relative to the source folder as on disk, and the class
     rejects: list[dict[str, Any]]  # file, class, reason
     wrapper: str = ""  # the lone folder, or path of them, in which the classes lie
 
@@ -56,7 +56,7 @@ def find_class_files(source: Path, level: int | None = None) -> ClassFiles:
         or a class cannot be named so.
     """
     top = read_top(source)
-    name = source.resolve().name
+    name = normal(source.resolve().name)
     if level == 0 or (level is None and not any(_entries(source, "", top))):
         _check_names([name], source)
         listed = below(source, "")
@@ -111,7 +111,7 @@ def _walk(source: Path, way: str, depth: int) -> ClassFiles:
     files: list[tuple[str, str]] = []
     classes = set()
     for folder in sorted(folders):
-        name = folder.rpartition("/")[2]
+        name = normal(folder.rpartition("/")[2])
         classes.add(name)
         below_it = below(source / folder, folder)
         files += [(file, name) for file in below_it.files]

@@ -2,8 +2,32 @@
 
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 from scangan.core.errors import FolderError
+
+
+def normal(name: str) -> str:
+    """The one form (Unicode NFC) of a name.
+
+    macOS writes é as two letters, a keyboard as one.
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def with_normal_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object, with class names in their one form: keys, ``class`` and ``classes``.
+
+    An ``object_pairs_hook``: earlier versions wrote the names as they found them.
+    """
+    read: dict[str, Any] = {}
+    for key, value in pairs:
+        if key == "class" and isinstance(value, str):
+            value = normal(value)
+        elif key == "classes" and isinstance(value, list):
+            value = [normal(each) if isinstance(each, str) else each for each in value]
+        read[normal(key)] = value
+    return read
 
 
 def why_no_name(name: str) -> str:
@@ -23,7 +47,7 @@ def check_case(classes: list[str], where: Path) -> None:
     """Refuse names that are one folder on systems that do not tell the case of letters."""
     first: dict[str, str] = {}
     for name in classes:
-        other = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        other = first.setdefault(normal(name).casefold(), name)
         if other != name:
             raise FolderError(
                 f"{where} has the classes {other!r} and {name!r}, which are one on systems that do "

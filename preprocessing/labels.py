@@ -2,13 +2,12 @@
 
 import csv
 import functools
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from scangan.core.class_names import why_no_name
+from scangan.core.class_names import normal, why_no_name
 from scangan.preprocessing.errors import PreprocessingError
 
 MultiLabel = Literal["error", "first", "join"]
@@ -44,7 +43,10 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[Row]:
             heading = file.readline()
             delimiter, header = max(
                 ((mark, _cells(heading, mark)) for mark in DELIMITERS),
-                key=lambda read: (len(set(columns) & set(read[1])), len(read[1])),
+                key=lambda read: (
+                    len({*map(normal, columns)} & {*map(normal, read[1])}),
+                    len(read[1]),
+                ),
             )
             at = _places(header, columns, path)
             # A line that is too short lacks its last values.
@@ -63,8 +65,8 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[Row]:
         Row(
             number,
             line[at[0]].strip(),
-            line[at[1]].strip(),
-            None if subject is None else line[subject].strip() or None,
+            normal(line[at[1]].strip()),
+            None if subject is None else normal(line[subject].strip()) or None,
         )
         for number, line in rows
     ]
@@ -78,6 +80,7 @@ def _places(header: list[str], columns: tuple[str, ...], path: Path) -> list[int
     """Where in a line the wanted columns are."""
     if columns == COLUMNS and "subject" not in header:
         columns = columns[:2]
+    columns, header = tuple(map(normal, columns)), list(map(normal, header))
     missing = [name for name in columns if name not in header]
     if missing:
         raise PreprocessingError(
@@ -132,7 +135,7 @@ def _finder(files: list[str]) -> Callable[[str], list[str]]:
     """Make the look-up of what a row calls a file: all the files that it may mean."""
     by_path: defaultdict[str, list[str]] = defaultdict(list)
     for file in files:
-        by_path[_normal(file)].append(file)
+        by_path[normal(file)].append(file)
     by_name: defaultdict[str, list[str]] = defaultdict(list)
     by_stem: defaultdict[str, list[str]] = defaultdict(list)
     for path in by_path:
@@ -142,7 +145,7 @@ def _finder(files: list[str]) -> Callable[[str], list[str]]:
             by_stem[stem].append(path)
 
     def find(text: str) -> list[str]:
-        path = _normal(text)
+        path = normal(text)
         if not path:
             return []
         if path not in by_path:
@@ -163,11 +166,6 @@ def _finder(files: list[str]) -> Callable[[str], list[str]]:
         return dict(ends)
 
     return find
-
-
-def _normal(text: str) -> str:
-    # macOS writes é as two letters, a spreadsheet as one.
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def class_of(

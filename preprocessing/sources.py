@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from scangan.core.class_folders import find_class_files, read_top, reject
-from scangan.core.class_names import check_case, why_no_name
+from scangan.core.class_names import check_case, normal, why_no_name
 from scangan.core.errors import FolderError
 from scangan.core.folders import below, is_document
 from scangan.preprocessing.errors import PreprocessingError
@@ -176,8 +176,8 @@ def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
 
 
 def _with_subjects(scans: list[Source], pattern: str) -> list[Source]:
-    search = re.compile(pattern)
-    found = [scan._replace(subject=_subject(search.search(scan.file))) for scan in scans]
+    search = re.compile(normal(pattern))
+    found = [scan._replace(subject=_subject(search.search(normal(scan.file)))) for scan in scans]
     if all(scan.subject is None for scan in found):
         raise PreprocessingError(
             f"--subjects {pattern!r} matches none of the {len(scans)} files; the first is "

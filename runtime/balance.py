@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scangan.core.class_folders import count_scans
+from scangan.core.class_names import with_normal_names
 from scangan.core.errors import FolderError
 from scangan.runtime.errors import USAGE, GenerationError
+from scangan.runtime.files import read_jsonl
 from scangan.runtime.latents import LARGEST_INDEX
 
 Note = Callable[[str], None]
@@ -30,10 +32,11 @@ def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int
     about = dataset / "dataset.json"
     if about.is_file():
         try:
-            told = json.loads(about.read_text(encoding="utf-8"))
+            told = json.loads(
+                about.read_text(encoding="utf-8"), object_pairs_hook=with_normal_names
+            )
             classes = [*told["classes"], *told.get("empty_classes", ())]
-            with (dataset / "items.jsonl").open(encoding="utf-8") as lines:
-                counted = Counter(json.loads(line)["class"] for line in lines)
+            counted = Counter(item["class"] for item in read_jsonl(dataset / "items.jsonl"))
             return {str(name): counted[name] for name in classes}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise GenerationError(f"{dataset} is damaged ({error}); prepare it again") from error
