@@ -9,8 +9,8 @@
 
 PYTHON ?= python3
 SOURCES := pyproject.toml setup.py constraints.txt LICENSE README.md \
-	$(shell find preprocessing training export runtime evaluation -type f ! -path '*/__pycache__/*')
-PACKAGES := preprocessing training export runtime evaluation
+	$(shell find core preprocessing training export runtime evaluation -type f ! -path '*/__pycache__/*')
+PACKAGES := core preprocessing training export runtime evaluation
 DEV := .venv-dev/bin
 
 .PHONY: demo test check check-web check-edge bench wheelhouse clean

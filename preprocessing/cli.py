@@ -78,6 +78,13 @@ from scangan.runtime.errors import FAILED
     metavar="error|first|join",
     help="several labels of one file (A|B): refuse it, take A, or make a class A+B",
 )
+@click.option(
+    "--class-level",
+    type=int,
+    metavar="N",
+    help="level of the class folders: 1 for those in SOURCE, 2 below those; 0: all is one class  "
+    "[default: found]",
+)
 @click.option("--subjects", metavar="REGEX", help="find the subject (patient) in a file's path")
 @click.option(
     "--include",

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from scangan.core.class_names import with_normal_names
 from scangan.preprocessing.errors import PreprocessingError
 from scangan.runtime.files import read_jsonl
 
@@ -100,7 +101,10 @@ def load_dataset(path: str | Path) -> PreparedDataset:
             f"{path} is no prepared dataset; make one: prep-scans SOURCE {path}"
         )
     try:
-        info = json.loads((path / "dataset.json").read_text(encoding="utf-8"))
+        info = json.loads(
+            (path / "dataset.json").read_text(encoding="utf-8"),
+            object_pairs_hook=with_normal_names,
+        )
         if info["format_version"] > FORMAT_VERSION:
             raise PreprocessingError(
                 f"{path} has dataset format {info['format_version']}, newer than this scangan "
@@ -109,6 +113,8 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         classes = tuple(info["classes"])
         items = read_jsonl(path / "items.jsonl")
         images = np.load(path / "images.npy", mmap_mode="r")
+        if len(set(classes)) < len(classes):
+            raise ValueError("a class has two names that are one")
         _ = info["options"], info["fingerprint"], info["rejected"]
         number = {name: n for n, name in enumerate(classes)}
         labels = np.array([number[item["class"]] for item in items], np.int64)

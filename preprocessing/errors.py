@@ -1,11 +1,8 @@
 """The errors of this folder."""
 
-from scangan.runtime.errors import ScanganError
+from scangan.core.errors import Rejected as Rejected
+from scangan.core.errors import ScanganError
 
 
 class PreprocessingError(ScanganError):
     """A source, an option or a prepared dataset cannot be used."""
-
-
-class Rejected(PreprocessingError):
-    """One file is refused; the text is the reason that goes to ``rejects.jsonl``."""

@@ -8,6 +8,8 @@ from typing import IO
 
 import numpy as np
 
+from scangan.core.folders import why_no_scan
+from scangan.core.reading import read_file
 from scangan.preprocessing.duplicates import perceptual_hash
 from scangan.preprocessing.errors import PreprocessingError, Rejected
 from scangan.preprocessing.geometry import is_square, placement
@@ -21,7 +23,7 @@ from scangan.preprocessing.intensity import (
 )
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.depth import may_be_deep
-from scangan.preprocessing.reading.reader import read_file, read_scans
+from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import prepare_scan
 
@@ -116,6 +118,8 @@ def prepare_file(
     try:
         data = read_file(path)
         result.sha256 = hashlib.sha256(data).hexdigest()
+        if reason_by_name := why_no_scan(str(path)):
+            raise Rejected(reason_by_name)
         for number, scan in read_scans(data, options, name=name, included=included):
             reason, own = scan if isinstance(scan, Rejected) else why_not(scan, options), None
             if reason is None and isinstance(scan, Scan) and scan.deep:

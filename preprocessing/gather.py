@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.progress import Progress
 
+from scangan.core.reading import read_file
 from scangan.preprocessing.errors import PreprocessingError, Rejected
 from scangan.preprocessing.files import (
     FileResult,
@@ -20,7 +21,6 @@ from scangan.preprocessing.files import (
 from scangan.preprocessing.intensity import Survey, Window
 from scangan.preprocessing.journal import Journal
 from scangan.preprocessing.options import PrepOptions
-from scangan.preprocessing.reading.reader import read_file
 from scangan.preprocessing.sources import Source
 from scangan.runtime.threads import in_order
 

@@ -1,12 +1,13 @@
 """Classes and subjects from a CSV: which file each line means, and what may name a class."""
 
 import csv
-import unicodedata
+import functools
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from scangan.core.class_names import normal, why_no_name
 from scangan.preprocessing.errors import PreprocessingError
 
 MultiLabel = Literal["error", "first", "join"]
@@ -42,7 +43,10 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[Row]:
             heading = file.readline()
             delimiter, header = max(
                 ((mark, _cells(heading, mark)) for mark in DELIMITERS),
-                key=lambda read: (len(set(columns) & set(read[1])), len(read[1])),
+                key=lambda read: (
+                    len({*map(normal, columns)} & {*map(normal, read[1])}),
+                    len(read[1]),
+                ),
             )
             at = _places(header, columns, path)
             # A line that is too short lacks its last values.
@@ -61,8 +65,8 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[Row]:
         Row(
             number,
             line[at[0]].strip(),
-            line[at[1]].strip(),
-            None if subject is None else line[subject].strip() or None,
+            normal(line[at[1]].strip()),
+            None if subject is None else normal(line[subject].strip()) or None,
         )
         for number, line in rows
     ]
@@ -76,6 +80,7 @@ def _places(header: list[str], columns: tuple[str, ...], path: Path) -> list[int
     """Where in a line the wanted columns are."""
     if columns == COLUMNS and "subject" not in header:
         columns = columns[:2]
+    columns, header = tuple(map(normal, columns)), list(map(normal, header))
     missing = [name for name in columns if name not in header]
     if missing:
         raise PreprocessingError(
@@ -130,7 +135,7 @@ def _finder(files: list[str]) -> Callable[[str], list[str]]:
     """Make the look-up of what a row calls a file: all the files that it may mean."""
     by_path: defaultdict[str, list[str]] = defaultdict(list)
     for file in files:
-        by_path[_normal(file)].append(file)
+        by_path[normal(file)].append(file)
     by_name: defaultdict[str, list[str]] = defaultdict(list)
     by_stem: defaultdict[str, list[str]] = defaultdict(list)
     for path in by_path:
@@ -140,7 +145,7 @@ def _finder(files: list[str]) -> Callable[[str], list[str]]:
             by_stem[stem].append(path)
 
     def find(text: str) -> list[str]:
-        path = _normal(text)
+        path = normal(text)
         if not path:
             return []
         if path not in by_path:
@@ -148,30 +153,19 @@ def _finder(files: list[str]) -> Callable[[str], list[str]]:
         if path in by_path:
             return by_path[path]
         folder, _, name = path.rpartition("/")
-        for table in (by_name, by_stem):
-            if places := tails(table.get(name, ()), folder):
-                return places
-        return []
+        return tails(False, name).get(folder) or tails(True, name).get(folder) or []
 
-    known: dict[int, dict[str, list[str]]] = {}
-
-    def tails(places: Sequence[str], folder: str) -> list[str]:
-        """The files among `places` whose folders end with `folder`; all tails are found at once."""
-        if id(places) not in known:
-            ends: defaultdict[str, list[str]] = defaultdict(list)
-            known[id(places)] = ends
-            for place in places:
-                above = place.split("/")[:-1]
-                for start in range(len(above) + 1):
-                    ends["/".join(above[start:])] += by_path[place]
-        return known[id(places)].get(folder, [])
+    @functools.cache
+    def tails(stem: bool, name: str) -> dict[str, list[str]]:
+        """The files with a name, or a name without its ending, by every end of their folder's path."""
+        ends: defaultdict[str, list[str]] = defaultdict(list)
+        for place in (by_stem if stem else by_name).get(name, ()):
+            above = place.split("/")[:-1]
+            for start in range(len(above) + 1):
+                ends["/".join(above[start:])] += by_path[place]
+        return dict(ends)
 
     return find
-
-
-def _normal(text: str) -> str:
-    # macOS writes é as two letters, a spreadsheet as one.
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def class_of(
@@ -218,28 +212,3 @@ def class_of(
         told = ", ".join(f"{label!r} on line {line}" for label, line in labels.items())
         told += f" of {table}"
     return None, None, f"several labels ({told}); choose --multi-label first or join"
-
-
-def why_no_name(name: str) -> str:
-    """Why `name` names no class, which becomes a folder and a word on terminals; else empty."""
-    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in name):
-        return "its class name has control characters"
-    if any(unicodedata.category(letter) == "Cs" for letter in name):
-        return "its class name is no UTF-8"
-    if "/" in name or "\\" in name:
-        return "its class name has a path separator"
-    return (
-        "" if name and not name.startswith(".") else "its class name is empty or starts with a dot"
-    )
-
-
-def check_case(classes: list[str], where: Path) -> None:
-    """Refuse names that are one folder on systems that do not tell the case of letters."""
-    first: dict[str, str] = {}
-    for name in classes:
-        other = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
-        if other != name:
-            raise PreprocessingError(
-                f"{where} has the classes {other!r} and {name!r}, which are one on systems that do "
-                f"not tell the case of letters; rename one, or make them one"
-            )

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from rich.progress import Progress
 
+from scangan.core.class_names import normal
+from scangan.core.folders import is_litter
 from scangan.preprocessing.assemble import (
     Assembled,
     assemble,
@@ -25,7 +27,6 @@ from scangan.preprocessing.assemble import (
 )
 from scangan.preprocessing.dataset import PreparedDataset, is_prepared, is_split, load_dataset
 from scangan.preprocessing.errors import PreprocessingError
-from scangan.preprocessing.folders import is_litter
 from scangan.preprocessing.gather import Gatherer
 from scangan.preprocessing.journal import Journal
 from scangan.preprocessing.marks import named_synthetic
@@ -231,7 +232,8 @@ class _Run:
                 f"{self.out} was prepared with other readers installed, and {before['rejected']} "
                 f"refused; delete it to try them again, or choose another OUT"
             )
-        if before["source_sha256"] != _digest(self.gatherer.hashes(found.scans)):
+        hashes = list(self.gatherer.hashes(found.scans))
+        if before["source_sha256"] not in (_digest(hashes), _digest(map(_as_found, hashes))):
             raise PreprocessingError(
                 f"{self.out} holds a dataset of other scans ({before['count']}); "
                 f"choose another OUT, or delete it"
@@ -255,6 +257,7 @@ class _Run:
         info = self.request | {
             "split": list(self.fractions) if self.fractions else None,
             "readers": self.readers,
+            "wrapper": found.wrapper,
             "files": tally(files, made),
             "allow_synthetic": self.allow_synthetic,
             "synthetic": sum(item["synthetic"] for item in made.items),
@@ -321,6 +324,14 @@ def _digest(scans: Iterable[tuple[Source, str | None]]) -> str:
     for scan, sha256 in scans:
         digest.update(json.dumps([*scan, sha256]).encode())
     return digest.hexdigest()
+
+
+def _as_found(told: tuple[Source, str | None]) -> tuple[Source, str | None]:
+    """With the class as the folder is written on disk, which earlier versions took for its name."""
+    scan, sha256 = told
+    folders = scan.file.split("/")[:-1]
+    name = next((each for each in folders if normal(each) == scan.class_name), scan.class_name)
+    return scan._replace(class_name=name), sha256
 
 
 @contextlib.contextmanager

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from scangan.core.reading import read_file
 from scangan.preprocessing.assemble import Assembled
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.intensity import grey_of, to_uint16
 from scangan.preprocessing.options import PrepOptions
-from scangan.preprocessing.reading.reader import read_file, read_scans
+from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import resize
 from scangan.runtime.files import written_whole

@@ -19,6 +19,7 @@ def report(summary: dict[str, Any], out: Path) -> Iterator[str]:
         The folder of the dataset.
     """
     yield from _table(summary)
+    yield from looked_through(summary)
     yield from _windows(summary)
     if summary["squared"]:
         yield (
@@ -96,6 +97,12 @@ def _windows(summary: dict[str, Any]) -> Iterator[str]:
 def counted(number: int, noun: str) -> str:
     """A number with its noun: ``1 scan``, ``2 scans``."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def looked_through(summary: dict[str, Any]) -> Iterator[str]:
+    """Say where the classes were found, if that is not in the source folder itself."""
+    if summary.get("wrapper"):
+        yield f"the classes are the folders in {summary['wrapper']}, the only folder with scans"
 
 
 def one_line(summary: dict[str, Any]) -> str:

@@ -8,25 +8,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+from scangan.core.class_folders import find_class_files, read_top, reject
+from scangan.core.class_names import check_case, normal, why_no_name
+from scangan.core.errors import FolderError
+from scangan.core.folders import below, is_document
 from scangan.preprocessing.errors import PreprocessingError
-from scangan.preprocessing.folders import LINKS_BACK, Inside, below, inside, is_document
-from scangan.preprocessing.labels import (
-    COLUMNS,
-    MultiLabel,
-    assign,
-    check_case,
-    class_of,
-    read_rows,
-    why_no_name,
-)
+from scangan.preprocessing.labels import COLUMNS, MultiLabel, assign, class_of, read_rows
 from scangan.runtime.errors import USAGE
 
-# Beside the class folders these are named as refused.
-LOOKS_LIKE_A_SCAN = {
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm",
-    ".dicom", ".ima", ".nii", ".gz",
-}  # fmt: skip
-PARTS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+DEEPEST_CLASS = 9
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +33,9 @@ class SourceOptions:
     multi_label : {"error", "first", "join"}
         What several labels of a file in the CSV (joined by ``|``, or on several lines) become: a
         refusal, the first of them, or one class ``A+B``.
+    class_level : int, optional
+        How many levels below the source the class folders lie; 0: all is one class. By default they
+        are found.
     subjects : str, optional
         A regular expression that is searched in each file's path: its group named ``subject``, else
         its first group, else the whole match is the subject.
@@ -55,6 +48,7 @@ class SourceOptions:
     labels: Path | None = None
     columns: str = ",".join(COLUMNS)
     multi_label: MultiLabel = "error"
+    class_level: int | None = None
     subjects: str | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -70,6 +64,12 @@ class SourceOptions:
             raise _usage(f"--multi-label {self.multi_label!r} is unknown; it takes {known}")
         if self.labels is None and (names != COLUMNS or self.multi_label != "error"):
             raise _usage("--columns and --multi-label say how to read --labels FILE.csv; add it")
+        if self.class_level is not None and not 0 <= self.class_level <= DEEPEST_CLASS:
+            raise _usage(
+                f"--class-level {self.class_level} is out of range; it takes 0 to {DEEPEST_CLASS}"
+            )
+        if self.class_level is not None and self.labels is not None:
+            raise _usage("--class-level and --labels both say the classes; drop one")
         if self.subjects is not None:
             _check_pattern(self.subjects)
             if names != COLUMNS and len(names) == 3:
@@ -92,7 +92,8 @@ class SourceOptions:
             return value and str(value).encode("utf-8", "backslashreplace").decode()
 
         told = {name: plain(value) for name, value in dataclasses.asdict(self).items()}
-        return told | {"labels": self.labels and ascii(self.labels.name)[1:-1]}
+        labels = self.labels and ascii(self.labels.name)[1:-1]
+        return told | {"labels": labels, "class_level": self.class_level}
 
 
 def _usage(message: str) -> PreprocessingError:
@@ -130,75 +131,38 @@ class Found(NamedTuple):
     classes: list[str]
     scans: list[Source]
     rejects: list[dict[str, Any]]  # file, class, reason
+    wrapper: str = ""  # the path of lone folders around the class folders
     left_out: int = 0  # files, by --include and --exclude
 
 
 def find_scans(source: Path, options: SourceOptions) -> Found:
     """Find the files of every class, and say which others are refused.
 
-    The folders in `source` are the classes, and are searched recursively; if there are none,
-    `source` itself is one class. With ``options.labels`` a CSV says the classes, wherever the files
-    lie. Links are followed. Hidden files and desktop litter are skipped; any other file of a class
-    counts as a scan until its content says otherwise.
+    See `find_class_files` for which folders are classes. With ``options.labels`` a CSV says the
+    classes, wherever the files lie.
 
     Raises
     ------
     PreprocessingError
         There is no scan, a class cannot be named so, or the CSV cannot be used.
     """
-    if not source.is_dir():
-        is_file = " but a file" if source.exists() else ""
-        raise PreprocessingError(
-            f"{source} is no folder{is_file}; give a folder with one folder per class: CLASS/file"
-        )
     try:
-        top = inside(source)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise PreprocessingError(f"{source} cannot be read: {reason}") from error
-    labels = options.labels
-    found = _labelled(source, labels, options) if labels else _in_folders(source, top)
+        if options.labels:
+            found = _labelled(source, options.labels, options)
+        else:
+            listed = find_class_files(source, options.class_level)
+            scans = [Source(file, name) for file, name in listed.files]
+            found = Found(listed.classes, scans, listed.rejects, listed.wrapper)
+    except FolderError as error:
+        raise PreprocessingError(str(error)) from error
     found = _chosen(found, options)
     scans = _with_subjects(found.scans, options.subjects) if options.subjects else found.scans
-    rejects = sorted(found.rejects, key=lambda reject: str(reject["file"]))
-    return Found(sorted(found.classes), sorted(scans), rejects, found.left_out)
-
-
-def _in_folders(source: Path, top: Inside) -> Found:
-    here = source.resolve()
-    up = [name for name in top.links if here.is_relative_to((source / name).resolve())]
-    rejects = [_reject(name, None, LINKS_BACK) for name in up]
-    classes = sorted({*top.folders, *top.links} - set(up))
-    _check_names(classes or [here.name], source)
-    if not classes:
-        files = [name for name in top.files if not is_document(name)]
-        if not files:
-            raise PreprocessingError(
-                f"{source} has no class folders and no scans; put the scans into one folder per "
-                f"class: CLASS/file"
-            )
-        return Found([here.name], [Source(file, here.name) for file in files], rejects)
-    if all(name.lower() in PARTS for name in classes):
-        raise PreprocessingError(
-            f"{source} has the folders {', '.join(classes)}, parts of a split and no classes; "
-            f"prepare each for itself: {source / classes[0]}"
-        )
-    outside = [name for name in top.files if Path(name).suffix.lower() in LOOKS_LIKE_A_SCAN]
-    rejects += [_reject(name, None, "in no class folder") for name in outside]
-    scans = []
-    for name in classes:
-        listed = below(source / name, name)
-        scans += [Source(file, name) for file in listed.files]
-        rejects += [_reject(folder, name, reason) for folder, reason in listed.refused]
-    if not scans:
-        refused = f" ({rejects[0]['file']!r}: {rejects[0]['reason']})" if rejects else ""
-        raise PreprocessingError(
-            f"{source} has no files in its class folders{refused}; put scans into them"
-        )
-    return Found(classes, scans, rejects)
+    rejects = sorted(found.rejects, key=lambda line: str(line["file"]))
+    return found._replace(classes=sorted(found.classes), scans=sorted(scans), rejects=rejects)
 
 
 def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
+    read_top(source)
     rows = read_rows(labels, options.column_names)
     if options.subjects and any(row.subject for row in rows):
         raise _usage(
@@ -208,13 +172,13 @@ def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
     listed = below(source, "")
     files = [file for file in listed.files if not is_document(file)]
     of_file, refused = assign(rows, files, labels.name)
-    rejects = refused + [_reject(folder, None, reason) for folder, reason in listed.refused]
+    rejects = refused + [reject(folder, None, reason) for folder, reason in listed.refused]
     scans = []
     for file, its_rows in of_file.items():
         name, subject, reason = class_of(its_rows, options.multi_label, labels.name)
         reason = reason or why_no_name(name or "")
         if name is None or reason:
-            rejects.append(_reject(file, None, reason))
+            rejects.append(reject(file, None, reason))
         else:
             scans.append(Source(file, name, subject))
     if not scans:
@@ -223,7 +187,7 @@ def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
             f"{labels} has {len(rows)} lines, and none gives a file in {source} its class{first}"
         )
     rejects += [
-        _reject(file, None, f"not in {labels.name}") for file in files if file not in of_file
+        reject(file, None, f"not in {labels.name}") for file in files if file not in of_file
     ]
     told = {scan.class_name for scan in scans} | {each["class"] for each in refused}
     classes = sorted(told - {None})
@@ -256,8 +220,9 @@ def _chosen(found: Found, options: SourceOptions) -> Found:
             f"{found.scans[0].file!r}",
             exit_code=USAGE,
         )
-    rejects = [reject for reject in found.rejects if wanted(str(reject["file"]))]
-    return Found(found.classes, scans, rejects, len(found.scans) - len(scans))
+    rejects = [each for each in found.rejects if wanted(str(each["file"]))]
+    left_out = len(found.scans) - len(scans)
+    return found._replace(scans=scans, rejects=rejects, left_out=left_out)
 
 
 def _matches(file: str, patterns: Sequence[str]) -> bool:
@@ -265,23 +230,9 @@ def _matches(file: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
-def _reject(file: str, class_name: str | None, reason: str) -> dict[str, Any]:
-    return {"file": file, "class": class_name, "reason": reason}
-
-
-def _check_names(classes: list[str], source: Path) -> None:
-    for name in classes:
-        problem = why_no_name(name)
-        if problem:
-            raise PreprocessingError(
-                f"{source}: the folder {name!a} is no class, {problem}; rename it"
-            )
-    check_case(classes, source)
-
-
 def _with_subjects(scans: list[Source], pattern: str) -> list[Source]:
-    search = re.compile(pattern)
-    found = [scan._replace(subject=_subject(search.search(scan.file))) for scan in scans]
+    search = re.compile(normal(pattern))
+    found = [scan._replace(subject=_subject(search.search(normal(scan.file)))) for scan in scans]
     if all(scan.subject is None for scan in found):
         raise PreprocessingError(
             f"--subjects {pattern!r} matches none of the {len(scans)} files; the first is "

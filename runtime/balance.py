@@ -1,38 +1,42 @@
 """How many scans each class of a dataset lacks."""
 
 import json
-import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from scangan.core.class_folders import count_scans
+from scangan.core.class_names import with_normal_names
+from scangan.core.errors import FolderError
 from scangan.runtime.errors import USAGE, GenerationError
+from scangan.runtime.files import read_jsonl
 from scangan.runtime.latents import LARGEST_INDEX
 
-# Endings of files that are scans; another may be a DICOM, which says so: its name may be a UID.
-SCANS = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp"),
-    *(".dcm", ".dicom", ".ima", ".nii", ".nii.gz"),
-)
-DICM = slice(128, 132)
+Note = Callable[[str], None]
 
 
-def class_counts(dataset: Path) -> dict[str, int]:
+def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int]:
     """Scans of each class of a prepared dataset, or of a folder with a folder for each class.
+
+    Parameters
+    ----------
+    dataset : Path
+    note : callable
+        Takes a line where the count may not be what the user expects.
 
     Raises
     ------
     GenerationError
-        It is neither.
-    OSError
-        A folder cannot be read.
+        It is neither, or a folder of a class cannot be read.
     """
     about = dataset / "dataset.json"
     if about.is_file():
         try:
-            classes = json.loads(about.read_text(encoding="utf-8"))["classes"]
-            with (dataset / "items.jsonl").open(encoding="utf-8") as lines:
-                counted = Counter(json.loads(line)["class"] for line in lines)
+            told = json.loads(
+                about.read_text(encoding="utf-8"), object_pairs_hook=with_normal_names
+            )
+            classes = [*told["classes"], *told.get("empty_classes", ())]
+            counted = Counter(item["class"] for item in read_jsonl(dataset / "items.jsonl"))
             return {str(name): counted[name] for name in classes}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise GenerationError(f"{dataset} is damaged ({error}); prepare it again") from error
@@ -42,41 +46,26 @@ def class_counts(dataset: Path) -> dict[str, int]:
         raise GenerationError(
             f"{dataset} was split; give its part to train on: {dataset / 'train'}"
         )
-    folders = sorted(f for f in dataset.iterdir() if f.is_dir() and not f.name.startswith("."))
-    if not folders:
-        raise GenerationError(f"{dataset} has no folders of classes, and is no prepared dataset")
-    return {folder.name: _scans_below(folder) for folder in folders}
-
-
-def _scans_below(folder: Path) -> int:
-    """Files that are scans; one with several frames or slices counts once."""
-    count, seen = 0, set()
-    for path, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
-        seen.add(Path(path).resolve())  # links may lead back
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and (Path(path) / name).resolve() not in seen
-        ]
-        count += sum(_is_scan(Path(path) / name) for name in files if not name.startswith("."))
-    return count
-
-
-def _is_scan(file: Path) -> bool:
-    if not file.is_file():  # a link that leads nowhere, a pipe
-        return False
-    if file.name.lower().endswith(SCANS):
-        return file.stat().st_size > 0
-    with file.open("rb") as opened:
-        return opened.read(DICM.stop)[DICM] == b"DICM"
-
-
-def _raise(error: OSError) -> None:
-    raise error
+    try:
+        count = count_scans(dataset)
+    except FolderError as error:
+        raise GenerationError(str(error)) from error
+    if count.wrapper:
+        note(f"the classes are the folders in {count.wrapper}, the only folder with scans")
+    if count.volumes:
+        note(
+            f"{count.volumes} files with several slices count as one scan each; to count slices, "
+            f"prepare {dataset} and give the prepared dataset"
+        )
+    return count.scans
 
 
 def missing(
-    dataset: Path, classes: tuple[str, ...], asked: Sequence[int], target: int | None
+    dataset: Path,
+    classes: tuple[str, ...],
+    asked: Sequence[int],
+    target: int | None,
+    note: Note = lambda line: None,
 ) -> dict[int, int]:
     """How many scans to make of each class number, to bring all to `target` or the largest class.
 
@@ -90,13 +79,17 @@ def missing(
         Class numbers to top up; all if it is empty.
     target : int, optional
         Scans of each class there should be.
+    note : callable
+        See `class_counts`.
 
     Raises
     ------
     GenerationError
         Class names of dataset and model differ, or nothing is missing.
     """
-    counts = class_counts(dataset)
+    counts = class_counts(dataset, note)
+    # A folder without a scan is a class only where the model has it: it may hold documents.
+    counts = {name: count for name, count in counts.items() if count or name in classes}
     wanted = [classes[number] for number in asked] if asked else list(classes)
     if not set(wanted) <= set(counts) or (not asked and set(counts) != set(classes)):
         raise GenerationError(

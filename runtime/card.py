@@ -6,6 +6,7 @@ import json
 import operator
 from typing import Any
 
+from scangan.core.class_names import normal, with_normal_names
 from scangan.runtime.errors import GenerationError
 
 FORMAT_VERSION = 1
@@ -100,6 +101,9 @@ class ModelCard:
             raise GenerationError(f"the card declares {self.bit_depth} bits; only 8 can be read")
         if len(set(self.classes)) != len(self.classes):
             raise GenerationError("the card names a class twice")
+        named = tuple(map(normal, self.classes))
+        if len(set(named)) == len(named):  # else an old model that tells them apart
+            object.__setattr__(self, "classes", named)
         "".join(self.classes).encode()  # half a surrogate pair could be written nowhere
 
     def class_number(self, wanted: str | int, file: str = "the model") -> int:
@@ -112,8 +116,10 @@ class ModelCard:
         GenerationError
             There is no such class, or several could be meant; the message lists them.
         """
-        if isinstance(wanted, str) and wanted in self.classes:
-            return self.classes.index(wanted)
+        if isinstance(wanted, str):
+            wanted = wanted if wanted in self.classes else normal(wanted)
+            if wanted in self.classes:
+                return self.classes.index(wanted)
         if not self.classes:
             raise GenerationError(f"{file} has no classes; leave out --class")
         try:
@@ -165,6 +171,10 @@ class ModelCard:
             fields = {name: value for name, value in fields.items() if name in known}
             if not isinstance(fields["classes"], list):
                 raise ValueError("classes are no list")
+            for key in ("dataset_counts", "scores"):
+                fields[key] = json.loads(
+                    json.dumps(fields.get(key, {})), object_pairs_hook=with_normal_names
+                )
             fields["classes"] = tuple(map(str, fields["classes"]))
             fields["value_range"] = tuple(fields.get("value_range", (0, 255)))
             return cls(**fields)

@@ -324,7 +324,13 @@ def _spans(generator: "ScanGenerator", given: dict[str, Any]) -> "tuple[Span, ..
     from scangan.runtime.balance import missing
 
     asked = [n for n in numbers if n is not None] if given["classes"] else []
-    lacking = missing(given["balance"], generator.classes, asked, given["target"])
+    lacking = missing(
+        given["balance"],
+        generator.classes,
+        asked,
+        given["target"],
+        note=lambda line: _tell(given, line),
+    )
     return tuple(Span(number, start, count) for number, count in lacking.items())
 
 

@@ -1,28 +1,10 @@
-"""Errors that a user can act on: one sentence that says what, where and what to do."""
+"""The errors of this folder, and those of all commands."""
 
-FAILED, USAGE = 1, 2
-
-
-class ScanganError(Exception):
-    """Base of every error that scangan raises on purpose; its text is one line for the user.
-
-    Parameters
-    ----------
-    message : str
-        What is wrong, where, and what to do.
-    exit_code : int
-        What a command ends with: `FAILED`, or `USAGE` where an option is out of range.
-    """
-
-    def __init__(self, message: str = "", *, exit_code: int = FAILED) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+from scangan.core.errors import FAILED as FAILED
+from scangan.core.errors import USAGE as USAGE
+from scangan.core.errors import ScanganError as ScanganError
+from scangan.core.errors import first_line as first_line
 
 
 class GenerationError(ScanganError):
     """A model file cannot be used, or scans cannot be generated or written as asked."""
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says first; its kind, if it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from scangan.core.class_names import with_normal_names
 from scangan.runtime.errors import ScanganError
 
 _BINARY = getattr(os, "O_BINARY", 0)  # of Windows
@@ -162,6 +163,6 @@ def write_jsonl(path: Path, lines: Iterable[dict[str, Any]]) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read one JSON object a line."""
+    """Read one JSON object a line; class names come in their one form."""
     with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+        return [json.loads(line, object_pairs_hook=with_normal_names) for line in file]

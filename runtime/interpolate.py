@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from scangan.core.class_names import normal
 from scangan.runtime.errors import USAGE, GenerationError
 from scangan.runtime.generator import ScanGenerator
 from scangan.runtime.latents import LARGEST_INDEX, Draw
@@ -35,7 +36,7 @@ def ends(text: str, classes: tuple[str, ...]) -> tuple[int, int] | tuple[str, st
     GenerationError
         It is neither, or it could be both.
     """
-    a, colon, b = text.partition(":")
+    a, colon, b = normal(text).partition(":")
     numbers = all(end.isdecimal() and len(end) < 20 and int(end) <= LARGEST_INDEX for end in (a, b))
     names = a in classes and b in classes
     if numbers and names:

@@ -3,11 +3,11 @@
 import dataclasses
 import json
 import re
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scangan.core.class_names import normal
 from scangan.runtime.errors import GenerationError
 from scangan.runtime.latents import Draw
 from scangan.runtime.request import SHARDED, Part, Request, Span
@@ -241,7 +241,8 @@ def folder_names(classes: tuple[str, ...]) -> list[str]:
     No two are the same, whatever the classes are called, nor on a file system that minds no capitals.
     """
     names = [
-        _plain(name).encode()[:LONGEST].decode(errors="ignore").strip(". ") for name in classes
+        _plain(normal(name)).encode()[:LONGEST].decode(errors="ignore").strip(". ")
+        for name in classes
     ]
     same = [_as_one(name) for name in names]
     alone = [
@@ -263,7 +264,7 @@ def folder_names(classes: tuple[str, ...]) -> list[str]:
 
 def _as_one(name: str) -> str:
     """What some file system takes for the same name: it minds no capitals, or other ways to write é."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return normal(name).casefold()
 
 
 def is_ours(name: str) -> bool:

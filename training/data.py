@@ -13,7 +13,7 @@ from scangan.preprocessing.dataset import PreparedDataset, is_prepared, is_split
 from scangan.preprocessing.errors import PreprocessingError
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.pipeline import prepare
-from scangan.preprocessing.report import one_line
+from scangan.preprocessing.report import looked_through, one_line
 from scangan.preprocessing.split import split_indices, together
 from scangan.training.errors import TrainingError
 from scangan.training.options import TrainOptions
@@ -87,7 +87,8 @@ def open_source(
     if is_prepared(source) or is_split(source):
         return open_prepared(source, options)
     dataset = prepare(source, target, PrepOptions(size=options.size), quiet=quiet)
-    report(one_line(dataset.info))
+    for line in (*looked_through(dataset.info), one_line(dataset.info)):
+        report(line)
     return dataset
 
 

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
+from scangan.core.class_names import with_normal_names
 from scangan.runtime.files import read_jsonl, write_json, write_jsonl, written_whole
 from scangan.training.errors import TrainingError
 from scangan.training.networks import Generator, GeneratorBank, make_generator
@@ -78,7 +79,9 @@ class Run:
                 f"{self.path} is no run; make one: train-gan SOURCE --out {self.path}"
             )
         try:
-            config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            config: dict[str, Any] = json.loads(
+                file.read_text(encoding="utf-8"), object_pairs_hook=with_normal_names
+            )
         except ValueError as error:
             raise TrainingError(f"{file} is damaged: {error}") from error
         wanted = {"format_version": int, "options": dict, "dataset": dict, "versions": dict}
@@ -265,7 +268,7 @@ class Run:
             with safe_open(file, framework="pt") as tensors:
                 metadata = tensors.metadata()
                 state = {key: tensors.get_tensor(key) for key in tensors.keys()}  # noqa: SIM118
-            scores = json.loads(metadata["scores"])
+            scores = json.loads(metadata["scores"], object_pairs_hook=with_normal_names)
             return Best(state, metadata["kind"], float(metadata["kimg"]), scores)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise TrainingError(f"{file} is damaged: {error}") from error
@@ -298,7 +301,9 @@ class Run:
             return []
         text = file.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]  # a kill may have cut the last line
-        return [json.loads(line) for line in whole.splitlines()]
+        return [
+            json.loads(line, object_pairs_hook=with_normal_names) for line in whole.splitlines()
+        ]
 
     def cut_metrics(self, step: int) -> None:
         """Drop what was measured after `step`: a killed run is about to measure it again."""

@@ -2,19 +2,16 @@
 
 from pathlib import Path
 
+from scangan.core.formats import head_of_scan
 from scangan.preprocessing.errors import Rejected
-from scangan.preprocessing.reading.formats import sniff
-from scangan.preprocessing.reading.reader import read_file
 
-HEAD = 4096  # bytes; more than the header of a compressed NIfTI file needs
 PNG_DEPTH = 24  # where a PNG says its bits a sample
 
 
 def may_be_deep(path: str | Path) -> bool:
     """Whether decoding the file could give a scan of more than 8 bits; False if it can't be read."""
     try:
-        head = read_file(path, HEAD)
-        form = sniff(head)
+        head, form = head_of_scan(path)
     except Rejected:
         return False
     return form in ("tiff", "dicom", "nifti") or (

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from scangan.core.formats import sniff
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading import dicom_spacing, dicom_values
 from scangan.preprocessing.reading.dicom_elements import Elements
-from scangan.preprocessing.reading.dicom_objects import why_no_scan
-from scangan.preprocessing.reading.formats import sniff
+from scangan.preprocessing.reading.dicom_objects import what_instead
 from scangan.preprocessing.reading.masks import TO_INCLUDE
 from scangan.preprocessing.reading.raster import check_size
 from scangan.preprocessing.reading.scan import Scan
@@ -94,7 +94,7 @@ def _opened(data: bytes, included: bool) -> tuple[Elements, int]:
     sop_class = elements.word("SOPClassUID") or meta.word("MediaStorageSOPClassUID")
     if not any(keyword in elements.dataset for keyword in PIXELS):
         raise Rejected(_without_pixels(elements.dataset, sop_class))
-    no_scan = why_no_scan(elements, sop_class)
+    no_scan = what_instead(elements, sop_class)
     if no_scan and no_scan.kind == "no image":
         raise Rejected(no_scan.what)
     if no_scan and not included:

@@ -75,7 +75,7 @@ SLIDE_TYPES = {
 }
 
 
-def why_no_scan(elements: Elements, sop_class: str) -> NoScan | None:
+def what_instead(elements: Elements, sop_class: str) -> NoScan | None:
     """Say what an object is, where its class, its modality or its image type says that it is no scan.
 
     Parameters

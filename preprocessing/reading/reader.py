@@ -1,50 +1,16 @@
 """One file in, its scans out, whatever its format."""
 
-import errno
-import os
-import stat
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from scangan.core.formats import Format, sniff
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
-from scangan.preprocessing.reading.formats import Format, sniff
 from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
 from scangan.preprocessing.reading.raster import Frames, check_size
 from scangan.preprocessing.reading.scan import Scan
-
-MOST_BYTES = 1 << 31
-OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of the file: it may be read next time
-
-
-def read_file(path: str | Path, most: int = -1) -> bytes:
-    """Read a file, or its first `most` bytes; `Rejected`, with the system's reason, if it can't be.
-
-    Raises
-    ------
-    OSError
-        Too many files are open, or the memory is full.
-    """
-    try:
-        # Not to wait for ever for somebody to write into a pipe.
-        with open(path, "rb", buffering=0, opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise Rejected("no regular file")
-            if status.st_size > MOST_BYTES:
-                raise Rejected("over 2 GiB")
-            return file.read(most) or b""
-    except OSError as error:
-        if error.errno in OURS:
-            raise
-        raise Rejected(f"cannot be read: {(error.strerror or str(error)).lower()}") from error
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_scans(

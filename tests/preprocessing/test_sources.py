@@ -6,8 +6,8 @@ import shutil
 import pytest
 from conftest import BRAIN, CLASSES
 
+from scangan.core.folders import LINKS_BACK
 from scangan.preprocessing.errors import PreprocessingError
-from scangan.preprocessing.folders import LINKS_BACK
 from scangan.preprocessing.sources import Source, SourceOptions, find_scans
 
 
@@ -102,9 +102,16 @@ def test_a_source_that_is_no_folder_says_so(tmp_path):
 
 def test_the_parts_of_a_split_are_no_classes(tmp_path):
     make(tmp_path, "Train/a/1.png", "test/a/1.png")
-    with pytest.raises(PreprocessingError, match=r"no classes; prepare each for itself: .*/Train"):
-        found_in(tmp_path)
-    assert found_in(make(tmp_path, "a/1.png")).classes == ["Train", "a", "test"]
+    for _ in range(2):
+        with pytest.raises(PreprocessingError, match=r"not classes.*; give one of them: .*/Train;"):
+            found_in(tmp_path)
+        make(tmp_path, "a/1.png")
+    assert found_in(tmp_path, class_level=1).classes == ["Train", "a", "test"]
+    for level in (-1, 10):
+        with pytest.raises(PreprocessingError, match=r"--class-level .* it takes 0 to 9"):
+            SourceOptions(class_level=level)
+    with pytest.raises(PreprocessingError, match="--class-level and --labels"):
+        SourceOptions(class_level=1, labels=tmp_path / "x.csv")
 
 
 def test_links_are_followed(tmp_path):
@@ -255,8 +262,8 @@ def test_options_are_json_values(tmp_path):
     options = SourceOptions(labels=tmp_path / "labels.csv", columns='"a, b",c')
     assert options.column_names == ("a, b", "c")
     assert options.to_dict() == {
-        "labels": "labels.csv", "columns": '"a, b",c', "multi_label": "error", "subjects": None,
-        "include": [], "exclude": [],
+        "labels": "labels.csv", "columns": '"a, b",c', "multi_label": "error", "class_level": None,
+        "subjects": None, "include": [], "exclude": [],
     }  # fmt: skip
     assert SourceOptions().to_dict()["labels"] is None
 

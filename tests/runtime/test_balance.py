@@ -8,6 +8,9 @@ from conftest import CLASSES
 from scangan.runtime import GenerationError
 from scangan.runtime.balance import class_counts, missing
 
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)  # counted by content, and not decoded
+DICOM = bytes(128) + b"DICM"
+
 
 @pytest.fixture
 def scans(tmp_path):
@@ -15,7 +18,7 @@ def scans(tmp_path):
     for name, count in (("cat", 5), ("dog", 2), ("2", 0)):
         (tmp_path / "scans" / name).mkdir(parents=True)
         for i in range(count):
-            (tmp_path / "scans" / name / f"{i}.png").write_bytes(b"x")
+            (tmp_path / "scans" / name / f"{i}.png").write_bytes(PNG)
     (tmp_path / "scans/cat/notes.txt").write_text("no scan")
     (tmp_path / "scans/.hidden").mkdir()
     return tmp_path / "scans"
@@ -42,8 +45,10 @@ def test_what_is_missing(scans):
 
 
 def test_a_mismatch_of_classes_shows_both_lists(scans):
-    for classes in (("cat", "dog"), ("cat", "dog", "2", "cow"), ("Cat", "dog", "2"), ()):
-        with pytest.raises(GenerationError, match=r"scans has 2, cat, dog; the model has") as error:
+    for classes in (("cat", "2"), ("cat", "dog", "2", "cow"), ("Cat", "dog", "2"), ()):
+        with pytest.raises(
+            GenerationError, match=r"scans has (2, )?cat, dog; the model has"
+        ) as error:
             missing(scans, classes, [], None)
         assert ", ".join(classes) in str(error.value)
     with pytest.raises(GenerationError, match="classes differ"):
@@ -54,41 +59,54 @@ def test_a_mismatch_of_classes_shows_both_lists(scans):
 def test_no_dataset(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "dataset.json").write_text("{")
-    for folder, says in ((tmp_path / "no", "is no folder"), (tmp_path / "empty", "no folders of classes"),
+    for folder, says in ((tmp_path / "no", "is no folder"), (tmp_path / "empty", "no class folders"),
                          (tmp_path, "damaged")):  # fmt: skip
         with pytest.raises(GenerationError, match=says):
             class_counts(folder)
 
 
 def test_scans_are_counted_as_they_lie(tmp_path):
-    """Below folders and links to them, with no ending if they are DICOM; nothing empty or hidden."""
+    """Below folders and links to them, by content; nothing empty, hidden or in a circle."""
     folder = tmp_path / "scans" / "a"
     (folder / "deep").mkdir(parents=True)
     (folder / ".hidden").mkdir()
     (tmp_path / "elsewhere").mkdir()
-    dicom = b"\0" * 128 + b"DICM"
-    for name in ("1.png", "2.nii.gz", "deep/3.JPG", ".hidden/no.png", ".no.png"):
-        (folder / name).write_bytes(b"x")
-    for name, data in (("1.2.840.4", dicom), ("no", b"text"), ("no.png", b""), ("no.tar.gz", b"x")):
+    nifti = (348).to_bytes(4, "little") + bytes(340) + b"n+1\0"
+    for name, data in (("1.png", PNG), ("2.nii", nifti), ("deep/3.JPG", PNG), ("1.2.840.4", DICOM),
+                       (".hidden/no.png", PNG), (".no.png", PNG), ("no", b"text"), ("no.png", b""),
+                       ("no.tar.gz", b"x"), ("no.txt", b"text")):  # fmt: skip
         (folder / name).write_bytes(data)
-    (tmp_path / "elsewhere/5.png").write_bytes(b"x")
+    (tmp_path / "elsewhere/5.png").write_bytes(PNG)
     (folder / "link").symlink_to(tmp_path / "elsewhere")
     (folder / "circle").symlink_to(folder)
     (folder / "lost.png").symlink_to("/nowhere")
     os.mkfifo(folder / "pipe")
-    assert class_counts(tmp_path / "scans") == {"a": 5}
+    notes = []
+    assert class_counts(tmp_path / "scans", notes.append) == {"a": 5}
+    assert len(notes) == 1 and notes[0].startswith("1 files with several slices count as one")
 
 
 def test_a_folder_that_cannot_be_read_is_not_empty(scans, monkeypatch):
-    walk = os.walk
+    scandir = os.scandir
+    (scans / "cat/locked").mkdir()
 
-    def refused(path, *args, **kwargs):
-        kwargs["onerror"](PermissionError(13, "denied", str(path)))
-        return walk(path, *args, **kwargs)
+    def refusing(path):  # the tests may run as root, who may read everything
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
 
-    monkeypatch.setattr(os, "walk", refused)
-    with pytest.raises(PermissionError):
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(GenerationError, match="cat/locked cannot be read: permission denied"):
         class_counts(scans)
+
+
+def test_a_folder_without_scans_is_a_class_only_if_the_model_has_it(scans):
+    (scans / "papers").mkdir()
+    (scans / "papers/paper.txt").write_text("on cats")
+    assert missing(scans, ("cat", "dog", "2"), [], None) == {1: 3, 2: 5}
+    (scans / "papers/1.png").write_bytes(PNG)
+    with pytest.raises(GenerationError, match=r"classes differ: .* has 2, cat, dog, papers"):
+        missing(scans, ("cat", "dog", "2"), [], None)
 
 
 def test_a_split_dataset_names_its_part(tmp_path):

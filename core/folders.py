@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 LITTER = {
-    "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "__pycache__", "lost+found",
-    "$recycle.bin", "recycler", "#recycle", "@eadir", "system volume information",
+    "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "icon\r",
+    "__macosx", "__pycache__", "lost+found", "found.000", "$recycle.bin", "recycler", "recycled",
+    "#recycle", "@recycle", "#snapshot", "~snapshot", "@recently-snapshot", "@eadir", "@tmp",
+    "system volume information", "network trash folder", "temporary items",
 }  # fmt: skip
+# What a program has not finished, or has put aside, whatever it holds.
+UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".opdownload", ".filepart", ".aria2")
+TEMPORARY = (".tmp", ".temp", ".swp")
+BACKUPS = ("~", ".bak", ".orig")
 
 # Where no class folder says that they are scans, these are none.
 DOCUMENT_NAMES = {"readme", "license", "licence", "copying", "notice", "citation", "changelog"}
@@ -37,7 +43,19 @@ class Below(NamedTuple):
 
 def is_litter(name: str) -> bool:
     """Whether a file or folder is hidden, or was left behind by a desktop or a file server."""
-    return name.startswith(".") or name.lower() in LITTER
+    return name.startswith((".", "~$")) or name.lower() in LITTER
+
+
+def why_no_scan(name: str) -> str:
+    """Why a file is not taken as a scan whatever it holds, told by its name; else empty."""
+    ending = name.lower()
+    if ending.endswith(UNFINISHED):
+        return "an unfinished download; fetch it again, or rename it if it is whole"
+    if ending.endswith(TEMPORARY):
+        return "a temporary file; rename it if it is a scan"
+    if ending.endswith(BACKUPS):
+        return "a backup of another file; rename it if it is a scan"
+    return ""
 
 
 def is_document(file: str) -> bool:

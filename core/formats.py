@@ -1,9 +1,13 @@
 """Which format a file has, told by its bytes: names and extensions lie."""
 
+import os
 import zlib
+from pathlib import Path
 from typing import Literal, TypeAlias
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
+from scangan.core.folders import why_no_scan
+from scangan.core.reading import read_file
 
 Format: TypeAlias = Literal["png", "jpeg", "tiff", "bmp", "dicom", "nifti"]
 
@@ -38,9 +42,25 @@ NOT_READ = (
     (b"version https://git-lfs", "Git LFS pointer; fetch the file itself with git lfs pull"),
     (b"\x7fELF", "program"),
 )
+HEAD = 4096  # bytes that tell the format; more than the header of a compressed NIfTI file needs
 NIFTI_HEADER = 540  # bytes of the longer one, NIfTI-2
+DIRECTORY = b"UI\x14\x001.2.840.10008.1.3.10"  # the storage class of a DICOMDIR
 # The value representations with which a data set without a preamble starts, in practice.
 FIRST_VR = (b"UL", b"CS", b"DA", b"UI", b"LO", b"SH", b"TM", b"OB", b"UN")
+
+
+def head_of_scan(path: str | Path) -> tuple[bytes, Format]:
+    """Read the beginning of a file and tell its format.
+
+    Raises
+    ------
+    Rejected
+        Its name or its content says that it is no scan, or it cannot be read.
+    """
+    if reason := why_no_scan(os.fspath(path)):
+        raise Rejected(reason)
+    head = read_file(path, HEAD)
+    return head, sniff(head)
 
 
 def sniff(data: bytes) -> Format:
@@ -53,6 +73,8 @@ def sniff(data: bytes) -> Format:
     """
     # Before the others: what stands before these letters can be a TIFF header, and in scans is.
     if data[128:132] == b"DICM":
+        if DIRECTORY in data[132:1024]:
+            raise Rejected("DICOMDIR: an index of files, without pixels")
         return "dicom"
     for magic, name in READ:
         if data.startswith(magic):

@@ -1,0 +1,1 @@
+"""What every command shares; it imports nothing else of scangan."""

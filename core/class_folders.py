@@ -1,0 +1,278 @@
+"""Which files lie in the class folders of a folder of scans: one answer for all commands."""
+
+import itertools
+import re
+import shlex
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scangan.core import structure
+from scangan.core.class_names import check_case, normal, why_no_name
+from scangan.core.errors import FolderError, Rejected
+from scangan.core.folders import LINKS_BACK, Inside, below, inside, is_document
+from scangan.core.formats import head_of_scan
+from scangan.core.reading import read_file
+from scangan.core.structure import Doubt
+
+SHOWN = 6  # folders named in an error
+COMPARED = 8  # files, to tell whether two folders are copies
+
+# Beside the class folders these are named as refused.
+LOOKS_LIKE_A_SCAN = {
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm",
+    ".dicom", ".ima", ".nii", ".gz",
+}  # fmt: skip
+
+
+class ClassFiles(NamedTuple):
+    """The classes in order, also those without a file; their files; and what is refused."""
+
+    classes: list[str]
+    files: list[tuple[str, str]]  # relative to the source folder as on disk, and the class
+    rejects: list[dict[str, Any]]  # file, class, reason
+    wrapper: str = ""  # the lone folder, or path of them, in which the classes lie
+
+
+def find_class_files(source: Path, level: int | None = None) -> ClassFiles:
+    """Find the files of every class folder.
+
+    The folders in `source` are the classes, and are searched recursively; if there are none,
+    `source` itself is one class. A lone folder around the classes is looked through. Links are
+    followed. Hidden files and desktop litter are skipped; any other file of a class counts until
+    its content says otherwise.
+
+    Parameters
+    ----------
+    source : Path
+    level : int, optional
+        How many levels below `source` the class folders lie; 0: all is one class. By default they
+        are found, and folders that look like something else than classes are refused.
+
+    Raises
+    ------
+    FolderError
+        `source` is no folder, cannot be read or has no files, its folders do not look like classes,
+        or a class cannot be named so.
+    """
+    top = read_top(source)
+    name = normal(source.resolve().name)
+    if level == 0 or (level is None and not any(_entries(source, "", top))):
+        _check_names([name], source)
+        listed = below(source, "")
+        files = [(file, name) for file in listed.files if not is_document(file)]
+        if not files:
+            raise FolderError(
+                f"{source} has no class folders and no scans; put the scans into one folder per "
+                f"class: CLASS/file"
+            )
+        refused = [reject(file, None, reason) for file, reason in listed.refused]
+        return ClassFiles([name], files, refused)
+    found = _walk(source, "", level or 1)
+    if level is None:
+        around = _wrapper(found)
+        if around:
+            found = _walk(source, around, 1)
+        why = _doubt(source / around, found)
+        if why:
+            raise _explained(source, around, found.classes, why)
+    _check_names(found.classes, source / found.wrapper)
+    if not found.files:
+        first = found.rejects[0] if found.rejects else None
+        refused_first = f" ({first['file']!r}: {first['reason']})" if first else ""
+        raise FolderError(
+            f"{source} has no files in its class folders{refused_first}; put scans into them"
+        )
+    return found
+
+
+def _walk(source: Path, way: str, depth: int) -> ClassFiles:
+    """List the files of the folders that lie `depth` levels below the folder at the end of `way`."""
+    rejects: list[dict[str, Any]] = []
+    steps = way.split("/") if way else []
+    folders = [""]
+    for number in range(len(steps) + depth):
+        deeper: list[str] = []
+        for at in folders:
+            try:
+                listed = inside(source / at)
+            except OSError as error:
+                reason = f"cannot be read: {(error.strerror or str(error)).lower()}"
+                rejects.append(reject(at, None, reason))
+                continue
+            start = f"{at}/" if at else ""
+            outside = [each for each in listed.files if _looks_like_a_scan(each)]
+            rejects += [reject(start + each, None, "in no class folder") for each in outside]
+            entries, up = _entries(source, at, listed)
+            rejects += [reject(start + each, None, LINKS_BACK) for each in up]
+            chosen = entries if number >= len(steps) else [steps[number]]
+            deeper += [start + each for each in chosen]
+        folders = deeper
+    files: list[tuple[str, str]] = []
+    classes = set()
+    for folder in sorted(folders):
+        name = normal(folder.rpartition("/")[2])
+        classes.add(name)
+        below_it = below(source / folder, folder)
+        files += [(file, name) for file in below_it.files]
+        rejects += [reject(each, name, reason) for each, reason in below_it.refused]
+    return ClassFiles(sorted(classes), files, rejects, way)
+
+
+def _entries(source: Path, at: str, listed: Inside) -> tuple[list[str], list[str]]:
+    """The folders in a folder, and the links in it that lead back up."""
+    here = (source / at).resolve()
+    up = [name for name in listed.links if here.is_relative_to((source / at / name).resolve())]
+    return sorted({*listed.folders, *listed.links} - set(up)), up
+
+
+def _wrapper(found: ClassFiles) -> str:
+    """The path of lone folders around the classes; folders of nothing but documents are not counted."""
+    scans = [file for file, _ in found.files if not is_document(file)]
+    holding = {name for _, name in found.files}
+    if any(name not in holding for name in found.classes):
+        return ""  # an empty class
+    return structure.wrapper(structure.tree(scans))
+
+
+def _doubt(where: Path, found: ClassFiles) -> Doubt | None:
+    skip = len(found.wrapper) + 1 if found.wrapper else 0
+    files = [file[skip:] for file, _ in found.files if not is_document(file)]
+    return structure.doubt(structure.tree(files)) or _same_files(where, files)
+
+
+def _same_files(where: Path, files: list[str]) -> Doubt | None:
+    """Two classes that are one folder copied: its name says so, or all bytes that are compared."""
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for file in files:
+        top, _, rest = file.partition("/")
+        names[top].append(rest)
+    alike: defaultdict[frozenset[str], list[str]] = defaultdict(list)
+    for top, inner in names.items():
+        original = structure.copy_of(top, names)
+        if original and len({*inner} & {*names[original]}) * 2 > len(inner):
+            return Doubt(f"and {top!r} is a copy of {original!r}", move=top)
+        alike[frozenset(inner)].append(top)
+    for inner_names, tops in alike.items():
+        compared = sorted(inner_names)[:: max(1, len(inner_names) // COMPARED)]
+        for first, second in itertools.combinations(tops, 2) if len(inner_names) > 2 else ():
+            if all(_same(where / first / name, where / second / name) for name in compared):
+                return Doubt(f"and {second!r} holds the same files as {first!r}", move=second)
+    return None
+
+
+def _same(first: Path, second: Path) -> bool:
+    try:
+        size = first.stat().st_size
+        return 0 < size == second.stat().st_size and read_file(first) == read_file(second)
+    except (OSError, Rejected):
+        return False
+
+
+def _explained(source: Path, around: str, classes: list[str], why: Doubt) -> FolderError:
+    """One line: what was found, the path that was probably meant, and how to insist."""
+    where = source / around
+    depth = len(around.split("/")) if around else 0
+    command = shlex.join(["prep-scans", str(source), "OUT", "--class-level"])
+    meant = next(filter(None, (_meant(where / name) for name in why.candidates)), None)
+    ways = [f"give one of them: {meant}"] if meant else []
+    if why.move:
+        ways.append(f"move {why.move} away")
+    if why.one_class:
+        ways.append(f"to take all as one class: {command} 0")
+    if why.deeper:
+        ways.append(f"to take the folders in them as classes: {command} {depth + 1 + why.deeper}")
+    ways.append(f"to insist: {command} {depth + 1}")
+    shown = ", ".join(classes[:SHOWN]) + (", ..." if len(classes) > SHOWN else "")
+    return FolderError(f"{where} has the folders {shown}, {why.what}; {'; or '.join(ways)}")
+
+
+def _meant(folder: Path) -> str | None:
+    """A folder that can be taken as it is, at or below `folder`, and the option that it needs."""
+    try:
+        found = _walk(folder, "", 1)
+        if found.classes:
+            around = _wrapper(found)
+            found = _walk(folder, around, 1) if around else found
+            why = _doubt(folder / around, found)
+            if why and why.one_class:
+                return f"{folder} with --class-level 0"
+            if why:
+                deeper = (_meant(folder / around / name) for name in why.candidates)
+                return next(filter(None, deeper), None)
+        find_class_files(folder)
+    except (FolderError, OSError):
+        return None
+    return str(folder)
+
+
+class Count(NamedTuple):
+    """Scans of each class, and how many of the files hold more than the one they count for."""
+
+    scans: dict[str, int]
+    volumes: int
+    wrapper: str  # see `ClassFiles`
+
+
+def count_scans(source: Path) -> Count:
+    """Count the files of every class that are scans by name and content, without decoding them.
+
+    A file with several frames or slices counts once.
+
+    Raises
+    ------
+    FolderError
+        As of `find_class_files`, or a folder of a class cannot be read.
+    """
+    found = find_class_files(source)
+    for line in found.rejects:
+        if line["class"] is not None and line["reason"] != LINKS_BACK:
+            raise FolderError(
+                f"{source / line['file']} {line['reason']}; change its permissions, or move it away"
+            )
+    kinds = [(name, _kind(f"{source}/{file}")) for file, name in found.files]
+    counts = Counter(name for name, kind in kinds if kind)
+    scans = {name: counts[name] for name in found.classes}
+    return Count(scans, sum(kind == "volume" for _, kind in kinds), found.wrapper)
+
+
+def _kind(path: str) -> str:
+    """``scan``, ``volume``, or nothing for a file that is neither."""
+    try:
+        head, form = head_of_scan(path)
+    except Rejected:
+        return ""
+    frames = re.search(rb"\x28\x00\x08\x00IS..([0-9 ]+)", head, re.DOTALL)
+    several = form == "dicom" and frames is not None and frames[1].strip() not in (b"", b"1")
+    return "volume" if form == "nifti" or several else "scan"
+
+
+def read_top(source: Path) -> Inside:
+    """List the folder of scans, or say what is wrong with it."""
+    if not source.is_dir():
+        is_file = " but a file" if source.exists() else ""
+        raise FolderError(
+            f"{source} is no folder{is_file}; give a folder with one folder per class: CLASS/file"
+        )
+    try:
+        return inside(source)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise FolderError(f"{source} cannot be read: {reason}") from error
+
+
+def reject(file: str, class_name: str | None, reason: str) -> dict[str, Any]:
+    """Make a line of ``rejects.jsonl``."""
+    return {"file": file, "class": class_name, "reason": reason}
+
+
+def _looks_like_a_scan(name: str) -> bool:
+    return Path(name).suffix.lower() in LOOKS_LIKE_A_SCAN
+
+
+def _check_names(classes: list[str], source: Path) -> None:
+    for name in classes:
+        problem = why_no_name(name)
+        if problem:
+            raise FolderError(f"{source}: the folder {name!a} is no class, {problem}; rename it")
+    check_case(classes, source)

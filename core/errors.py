@@ -1,0 +1,32 @@
+"""Errors that a user can act on: one sentence that says what, where and what to do."""
+
+FAILED, USAGE = 1, 2
+
+
+class ScanganError(Exception):
+    """Base of every error that scangan raises on purpose; its text is one line for the user.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, where, and what to do.
+    exit_code : int
+        What a command ends with: `FAILED`, or `USAGE` where an option is out of range.
+    """
+
+    def __init__(self, message: str = "", *, exit_code: int = FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class FolderError(ScanganError):
+    """A folder cannot be read as a folder of scans."""
+
+
+class Rejected(ScanganError):
+    """One file is refused; the text is the reason that goes to ``rejects.jsonl``."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first; its kind, if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
