@@ -398,3 +398,10 @@ def test_pages_that_share_their_data_are_refused():
         data += directory + bytes(4)
     assert len(data) < used * 1.5
     assert "more data than the file" in str(read(bytes(data))[-1])
+
+
+@pytest.mark.parametrize("shape", [(2, (1 << 21) + 2), (3, (1 << 21) + 3), ((1 << 20) + 1, 2)])
+def test_a_strip_of_lzw_longer_than_opencv_reads_is_refused_by_name(shape):
+    image = Image.fromarray(np.resize(np.arange(251, dtype=np.uint8), shape))
+    (reason,) = read(saved(image, compression="tiff_lzw", tiffinfo={278: shape[0]}))
+    assert str(reason).startswith("LZW TIFF with a strip of over 1048576 samples; save it with")
