@@ -33,13 +33,20 @@ def read_bmp(data: bytes, options: PrepOptions) -> Frames:
             raise Rejected("damaged BMP: two sizes")
         pixels = np.asarray(image if image.mode in ("L", "RGBA") else image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
-        raise Rejected("truncated, damaged or unusual BMP") from error
+        raise Rejected(_reason(str(error))) from error
     if pixels.ndim == 2:
         yield 0, Scan(pixels)
     elif pixels.shape[2] == 4:
         yield 0, Scan(over_black(luma(pixels, "RGBA"), pixels[..., 3]))
     else:
         yield 0, Scan(luma(pixels, "RGB"))
+
+
+def _reason(fault: str) -> str:
+    """Say in short what Pillow found wrong."""
+    if fault.startswith("Unsupported BMP "):
+        return f"BMP of an unusual {fault.removeprefix('Unsupported BMP ').lower()}; save it as PNG"
+    return "truncated BMP: image data end early" if "runcated" in fault else "damaged BMP"
 
 
 def _checked_size(data: bytes) -> tuple[int, int]:
