@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import operator
+import unicodedata
 from typing import Any
 
 from scangan.runtime.errors import GenerationError
@@ -88,7 +89,9 @@ class ModelCard:
         for field in dataclasses.fields(self):
             default = getattr(type(self), field.name, None)
             wanted = type(default) if default is not None else _TYPES.get(field.name, dict)
-            if not isinstance(getattr(self, field.name), wanted):
+            value = getattr(self, field.name)
+            # true and false are integers to Python, not to a card.
+            if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
                 raise GenerationError(f"the card's {field.name} is no {wanted.__name__}")
         if self.architecture not in ARCHITECTURES:
             raise GenerationError(f"the card names an unknown architecture: {self.architecture!r}")
@@ -100,6 +103,8 @@ class ModelCard:
             raise GenerationError(f"the card declares {self.bit_depth} bits; only 8 can be read")
         if len(set(self.classes)) != len(self.classes):
             raise GenerationError("the card names a class twice")
+        if any(not name or has_controls(name) for name in self.classes):
+            raise GenerationError("the card has a class name that is empty or cannot be printed")
         "".join(self.classes).encode()  # half a surrogate pair could be written nowhere
 
     def class_number(self, wanted: str | int, file: str = "the model") -> int:
@@ -168,8 +173,17 @@ class ModelCard:
             fields["classes"] = tuple(map(str, fields["classes"]))
             fields["value_range"] = tuple(fields.get("value_range", (0, 255)))
             return cls(**fields)
+        except RecursionError as error:
+            raise GenerationError(
+                "the card is damaged: brackets in brackets without end"
+            ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise GenerationError(f"the card is damaged: {error}") from error
+
+
+def has_controls(text: str) -> bool:
+    """Whether a text would break the line, or steer the terminal, that it is written to."""
+    return any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text)
 
 
 def _dump(fields: dict[str, Any]) -> str:

@@ -165,7 +165,7 @@ def _check_node(path: Path, fields: list[tuple[int, memoryview]]) -> None:
     domain = b"".join(bytes(v) for n, v in fields if n == NODE_DOMAIN)
     if operator not in OPERATORS or domain not in (b"", b"ai.onnx"):
         raise GenerationError(
-            f"{path} has the operator {operator!r}, which export-onnx never writes; refused"
+            f"{path} has the operator {operator[:40]!a}, which export-onnx never writes; refused"
         )
     for number, attribute in fields:
         if number == NODE_ATTRIBUTE:

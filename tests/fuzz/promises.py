@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+import unicodedata
 import zlib
 from functools import cache
 from pathlib import Path
@@ -104,7 +105,9 @@ def check_model(data):
             check_reason(str(error).replace(str(path), "x.onnx"))
         else:
             _must(ModelCard.from_json(file.card.to_json()) == file.card, "a card that changes")
-            _must(all(map(str.isprintable, table.split("\n"))), "a table that is not printable")
+            _must(
+                not any(map(_steers, table.split("\n"))), "a table that steers the terminal", table
+            )
             check_card(file.card)
 
 
@@ -112,7 +115,7 @@ def check_card(card):
     """Of a card, what generating scans relies on."""
     _must(all(type(n) is int for n in (card.latent, card.size, card.bit_depth)), "a size: no int")
     _must(1 <= card.latent <= 4096 and 8 <= card.size <= 4096, "a card of impossible sizes")
-    _must(all(name and name.isprintable() for name in card.classes), "a class without a name")
+    _must(all(card.classes) and not any(map(_steers, card.classes)), "a class without a name")
     _must(len(set(card.classes)) == len(card.classes), "a class named twice")
 
 
@@ -157,7 +160,12 @@ def _must(holds, otherwise, look=""):
 
 
 def _must_be_line(text):
-    _must(text and text.isprintable(), "a reason that is no line", text[:200])
+    _must(text and not _steers(text), "a reason that is no line", text[:200])
+
+
+def _steers(text):
+    """Whether it breaks the line, or does anything to the terminal but write."""
+    return any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text)
 
 
 @cache
