@@ -19,8 +19,8 @@ CLASSES = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
 # A shell's background job ignores Ctrl-C, and so would every command that the tests start from it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# New examples on each run, also where hypothesis knows that it is in CI and would repeat its own.
-hypothesis.settings.register_profile("scangan", deadline=None, print_blob=True)
+# New examples on each run, also where hypothesis sees that it is in CI and would repeat its own.
+hypothesis.settings.register_profile("scangan", derandomize=False, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("scangan")
 
 

@@ -123,7 +123,7 @@ def _grid(directory: Directory, layout: Layout, planes: int) -> _Grid:
         raise Rejected("damaged TIFF: too few strips or tiles, or too many")
     offsets, counts = offsets[:parts], counts[:parts]
     size = len(directory.data)
-    inside = (0 < counts) & (counts <= size) & (0 <= offsets) & (offsets <= size - counts)
+    inside = (counts > 0) & (counts <= size) & (offsets >= 0) & (offsets <= size - counts)
     if not inside.all():
         raise Rejected("truncated TIFF: image data lie outside of the file")
     return _Grid(height, width, tiled, offsets.tolist(), counts.tolist())
