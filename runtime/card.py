@@ -94,13 +94,18 @@ class ModelCard:
             if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
                 raise GenerationError(f"the card's {field.name} is no {wanted.__name__}")
         if self.architecture not in ARCHITECTURES:
-            raise GenerationError(f"the card names an unknown architecture: {self.architecture!r}")
+            raise GenerationError(
+                f"the card names an unknown architecture: {shown(self.architecture)}"
+            )
         if not (1 <= self.latent <= 4096 and 8 <= self.size <= 4096):
             raise GenerationError(
-                f"the card declares impossible sizes: latent {self.latent}, {self.size} pixels"
+                f"the card declares impossible sizes: latent {shown(self.latent)}, "
+                f"{shown(self.size)} pixels"
             )
         if self.bit_depth != 8:
-            raise GenerationError(f"the card declares {self.bit_depth} bits; only 8 can be read")
+            raise GenerationError(
+                f"the card declares {shown(self.bit_depth)} bits; only 8 can be read"
+            )
         if len(set(self.classes)) != len(self.classes):
             raise GenerationError("the card names a class twice")
         if any(not name or has_controls(name) for name in self.classes):
@@ -160,7 +165,7 @@ class ModelCard:
             fields = json.loads(text)
             if fields["format_version"] > FORMAT_VERSION:
                 raise GenerationError(
-                    f"card format {fields['format_version']} is newer than this scangan reads "
+                    f"card format {shown(fields['format_version'])} is newer than this scangan reads "
                     f"({FORMAT_VERSION}); update scangan"
                 )
             seal = fields.pop("card_sha256", None)  # cards of the first releases have none
@@ -179,6 +184,12 @@ class ModelCard:
             ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise GenerationError(f"the card is damaged: {error}") from error
+
+
+def shown(value: object) -> str:
+    """What a file says, as it may stand in an error: short, and in plain letters."""
+    text = ascii(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def has_controls(text: str) -> bool:

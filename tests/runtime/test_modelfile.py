@@ -216,7 +216,7 @@ def test_a_card_of_brackets_without_end_is_damage(model, tmp_path):
         read_model_file(tmp_path / "x.onnx")
 
 
-@pytest.mark.parametrize("name", ["Erf" * 1000, "Erf\n", "Erf\x1b[2J", "Erf\u2028", "\ud7ff\u00e9"])
+@pytest.mark.parametrize("name", ["Erf" * 1000, "Erf\n", "Erf\x1b[2J", "Erf\u2028", "\ufffd" * 40])
 def test_the_name_of_an_operator_cannot_take_over_the_terminal(model, tmp_path, name):
     model.graph.node[0].op_type = name
     with pytest.raises(GenerationError, match="never writes") as caught:
@@ -239,6 +239,22 @@ def test_the_name_of_an_operator_cannot_take_over_the_terminal(model, tmp_path, 
 def test_a_card_with_what_would_go_wrong_later(model, tmp_path, change, says):
     with pytest.raises(GenerationError, match=says):
         read_model_file(_save(model, tmp_path / "x.onnx", **change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"architecture": "x" * 1000},
+        {"latent": 10**1000},
+        {"size": -(10**1000)},
+        {"bit_depth": 10**1000},
+        {"format_version": 10**1000},
+    ],
+)
+def test_an_error_repeats_only_the_start_of_a_long_value(model, tmp_path, change):
+    with pytest.raises(GenerationError, match=r"\.\.\.") as caught:
+        read_model_file(_save(model, tmp_path / "x.onnx", **change))
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 150
 
 
 def test_what_a_card_says_does_not_steer_the_terminal(model, tmp_path):
