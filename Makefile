@@ -1,6 +1,7 @@
 # make demo    generate scans with the bundled model (makes .venv; no torch)
 # make test    run all tests (makes .venv-dev, with everything)
 # make check   lint, types, imports
+# make fuzz    look for files that break a reader: make fuzz SECONDS=3600 READER=png
 # make check-web   run model files in onnxruntime-web (needs node and npm)
 # make check-edge  run model files on emulated processors (needs Debian's qemu-user-static, and root)
 # make bench   run the benchmarks and write benchmarks/results/*.md
@@ -10,10 +11,12 @@
 PYTHON ?= python3
 SOURCES := pyproject.toml setup.py constraints.txt LICENSE README.md \
 	$(shell find core preprocessing training export runtime evaluation -type f ! -path '*/__pycache__/*')
+SECONDS := 60
+READER := all
 PACKAGES := core preprocessing training export runtime evaluation
 DEV := .venv-dev/bin
 
-.PHONY: demo test check check-web check-edge bench wheelhouse clean
+.PHONY: demo test check fuzz check-web check-edge bench wheelhouse clean
 
 demo: .venv/.installed
 	rm -rf demo
@@ -27,6 +30,10 @@ check: .venv-dev/.installed
 	$(DEV)/ruff format --check .
 	$(DEV)/mypy $(PACKAGES:%=-p scangan.%)
 	$(DEV)/lint-imports
+
+fuzz: .venv-dev/.installed .fuzz/atheris/.installed
+	PYTHONPATH=tests:.fuzz/atheris $(DEV)/python -m fuzz --reader $(READER) \
+		$(if $(REPEAT),--repeat $(REPEAT),--seconds $(SECONDS))
 
 check-web: .venv-dev/.installed
 	npm install --prefix tests/export/web --no-audit --no-fund --no-package-lock
@@ -49,7 +56,7 @@ wheelhouse:
 	@echo "on a machine without a network: pip install --no-index --find-links wheelhouse 'scangan[cpu]'"
 
 clean:
-	rm -rf .venv .venv-dev .venv-wheel wheelhouse demo build dist *.egg-info .benchmarks.json
+	rm -rf .venv .venv-dev .venv-wheel wheelhouse demo build dist *.egg-info .benchmarks.json .fuzz
 
 # Both environments hold an ordinary install, so that what runs is what users get; a changed
 # source is installed again, without asking for its needs once more.
@@ -65,4 +72,9 @@ clean:
 	$(DEV)/pip install -q -c constraints.txt '.[dev]'
 	$(DEV)/pip install -q --no-deps --force-reinstall .
 	rm -rf build *.egg-info
+	touch $@
+
+# The fuzzer is installed beside the rest: it has wheels for few Pythons.
+.fuzz/atheris/.installed: constraints.txt | .venv-dev/.installed
+	$(DEV)/pip install -q --upgrade -c constraints.txt --target .fuzz/atheris atheris
 	touch $@

@@ -12,6 +12,7 @@ from scangan.preprocessing.errors import PreprocessingError
 
 MultiLabel = Literal["error", "first", "join"]
 DELIMITERS = ",;\t"
+MOST_LISTED = 300  # letters of headings in an error
 COLUMNS = ("file", "class", "subject")  # by default; the last may then be missing
 
 
@@ -84,10 +85,17 @@ def _places(header: list[str], columns: tuple[str, ...], path: Path) -> list[int
     missing = [name for name in columns if name not in header]
     if missing:
         raise PreprocessingError(
-            f"{path} has no column {missing[0]!r}; it has: {', '.join(filter(None, header))} "
+            f"{path} has no column {missing[0]!r}; it has: {_listed(header)} "
             f"(say which to use: --columns FILE,CLASS,SUBJECT)"
         )
     return [header.index(name) for name in columns]
+
+
+def _listed(header: list[str]) -> str:
+    """The headings in one printable line, cut where a file is no table."""
+    named = ", ".join(filter(None, header))
+    plain = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in named)
+    return plain if len(plain) <= MOST_LISTED else f"{plain[:MOST_LISTED]}..."
 
 
 def assign(

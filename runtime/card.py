@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import operator
+import unicodedata
 from typing import Any
 
 from scangan.core.class_names import normal, with_normal_names
@@ -89,21 +90,30 @@ class ModelCard:
         for field in dataclasses.fields(self):
             default = getattr(type(self), field.name, None)
             wanted = type(default) if default is not None else _TYPES.get(field.name, dict)
-            if not isinstance(getattr(self, field.name), wanted):
+            value = getattr(self, field.name)
+            # true and false are integers to Python, not to a card.
+            if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
                 raise GenerationError(f"the card's {field.name} is no {wanted.__name__}")
         if self.architecture not in ARCHITECTURES:
-            raise GenerationError(f"the card names an unknown architecture: {self.architecture!r}")
+            raise GenerationError(
+                f"the card names an unknown architecture: {shown(self.architecture)}"
+            )
         if not (1 <= self.latent <= 4096 and 8 <= self.size <= 4096):
             raise GenerationError(
-                f"the card declares impossible sizes: latent {self.latent}, {self.size} pixels"
+                f"the card declares impossible sizes: latent {shown(self.latent)}, "
+                f"{shown(self.size)} pixels"
             )
         if self.bit_depth != 8:
-            raise GenerationError(f"the card declares {self.bit_depth} bits; only 8 can be read")
+            raise GenerationError(
+                f"the card declares {shown(self.bit_depth)} bits; only 8 can be read"
+            )
         if len(set(self.classes)) != len(self.classes):
             raise GenerationError("the card names a class twice")
         named = tuple(map(normal, self.classes))
         if len(set(named)) == len(named):  # else an old model that tells them apart
             object.__setattr__(self, "classes", named)
+        if any(not name or has_controls(name) for name in self.classes):
+            raise GenerationError("the card has a class name that is empty or cannot be printed")
         "".join(self.classes).encode()  # half a surrogate pair could be written nowhere
 
     def class_number(self, wanted: str | int, file: str = "the model") -> int:
@@ -161,7 +171,7 @@ class ModelCard:
             fields = json.loads(text)
             if fields["format_version"] > FORMAT_VERSION:
                 raise GenerationError(
-                    f"card format {fields['format_version']} is newer than this scangan reads "
+                    f"card format {shown(fields['format_version'])} is newer than this scangan reads "
                     f"({FORMAT_VERSION}); update scangan"
                 )
             seal = fields.pop("card_sha256", None)  # cards of the first releases have none
@@ -178,8 +188,23 @@ class ModelCard:
             fields["classes"] = tuple(map(str, fields["classes"]))
             fields["value_range"] = tuple(fields.get("value_range", (0, 255)))
             return cls(**fields)
+        except RecursionError as error:
+            raise GenerationError(
+                "the card is damaged: brackets in brackets without end"
+            ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise GenerationError(f"the card is damaged: {error}") from error
+
+
+def shown(value: object) -> str:
+    """What a file says, as it may stand in an error: short, and in plain letters."""
+    text = ascii(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def has_controls(text: str) -> bool:
+    """Whether a text would break the line, or steer the terminal, that it is written to."""
+    return any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text)
 
 
 def _dump(fields: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """A model card as a table for the terminal."""
 
+from scangan.runtime.card import has_controls
 from scangan.runtime.errors import GenerationError
 from scangan.runtime.modelfile import ModelFile
 
@@ -17,7 +18,12 @@ def card_table(file: ModelFile) -> str:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise GenerationError(f"{file.path}: the card is damaged: {error}") from error
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    return "\n".join(_one_line(f"{name:<{width}}  {value}") for name, value in rows)
+
+
+def _one_line(text: str) -> str:
+    """What a card says may come from anybody, and must not steer the terminal."""
+    return "".join(ascii(c)[1:-1] if has_controls(c) else c for c in text)
 
 
 def _rows(file: ModelFile) -> list[tuple[str, str]]:

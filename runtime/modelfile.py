@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from scangan.runtime.card import KEY, ModelCard
+from scangan.runtime.card import KEY, ModelCard, shown
 from scangan.runtime.errors import GenerationError
 
 # Fields of onnx.proto: ModelProto, GraphProto, NodeProto, TensorProto, AttributeProto, entries.
@@ -165,7 +165,7 @@ def _check_node(path: Path, fields: list[tuple[int, memoryview]]) -> None:
     domain = b"".join(bytes(v) for n, v in fields if n == NODE_DOMAIN)
     if operator not in OPERATORS or domain not in (b"", b"ai.onnx"):
         raise GenerationError(
-            f"{path} has the operator {operator!r}, which export-onnx never writes; refused"
+            f"{path} has the operator {shown(operator)}, which export-onnx never writes; refused"
         )
     for number, attribute in fields:
         if number == NODE_ATTRIBUTE:

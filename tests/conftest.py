@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 DATA = Path(__file__).parent / "data"
@@ -16,6 +18,30 @@ CLASSES = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
 
 # A shell's background job ignores Ctrl-C, and so would every command that the tests start from it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# New examples on each run, also where hypothesis sees that it is in CI and would repeat its own.
+hypothesis.settings.register_profile("scangan", derandomize=False, deadline=None, print_blob=True)
+hypothesis.settings.load_profile("scangan")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Draw the seed of the examples here, so that it is known before anything can fail or hang."""
+    if config.getoption("--hypothesis-seed", None) is None:
+        config.option.hypothesis_seed = secrets.randbelow(1 << 32)
+
+
+def pytest_report_header(config):
+    return f"hypothesis draws new examples; to repeat these: {_same_examples(config)}"
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if terminalreporter.stats.get("failed"):
+        terminalreporter.line(f"to repeat the examples of hypothesis: {_same_examples(config)}")
+
+
+def _same_examples(config):
+    return f"pytest --hypothesis-seed={config.getoption('--hypothesis-seed')}"
 
 
 @pytest.fixture

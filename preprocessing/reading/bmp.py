@@ -33,7 +33,7 @@ def read_bmp(data: bytes, options: PrepOptions) -> Frames:
             raise Rejected("damaged BMP: two sizes")
         pixels = np.asarray(image if image.mode in ("L", "RGBA") else image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
-        raise Rejected("truncated, damaged or unusual BMP") from error
+        raise Rejected(_reason(str(error))) from error
     if pixels.ndim == 3:
         alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
         grey = luma(pixels, "RGB" if alpha is None else "RGBA")
@@ -46,6 +46,13 @@ def _aspect(data: bytes) -> float:
     if data[14:18] == b"\x0c\0\0\0":
         return 1.0
     return pixel_aspect(*struct.unpack_from("<ii", data, 38))
+
+
+def _reason(fault: str) -> str:
+    """Say in short what Pillow found wrong."""
+    if fault.startswith("Unsupported BMP "):
+        return f"BMP of an unusual {fault.removeprefix('Unsupported BMP ').lower()}; save it as PNG"
+    return "truncated BMP: image data end early" if "runcated" in fault else "damaged BMP"
 
 
 def _checked_size(data: bytes) -> tuple[int, int]:

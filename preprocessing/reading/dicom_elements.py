@@ -151,5 +151,5 @@ def named(keyword: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = str(value).strip(" \0")
-    return ascii(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+    text = ascii(str(value).strip(" \0"))
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

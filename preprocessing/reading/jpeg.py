@@ -195,6 +195,8 @@ def reduction(height: int, width: int, options: PrepOptions) -> int:
         return 1
     whole = placement(height, width, options)
     for factor in (8, 4, 2):
+        if min(height, width) < factor:  # nothing would be left of that side
+            continue
         small = placement(round(height / factor), round(width / factor), options)
         sides = zip(small.source, whole.source, whole.shape, strict=True)
         if small[1:] == whole[1:] and all(_covers(*side, factor) for side in sides):

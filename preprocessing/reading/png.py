@@ -40,6 +40,7 @@ ADAM7 = (
     (0, 1, 2, 2),
     (1, 0, 2, 1),
 )
+LONGEST_SIDE = 1_000_000  # that libpng reads
 DEFLATE_RATIO = 1032  # the most that deflate can pack into a byte
 STORED_BLOCK = 65_535  # the most that a stored deflate block holds
 
@@ -132,6 +133,10 @@ def _rows(header: Header) -> list[tuple[int, int]]:
 def _inflated(header: Header, packed: bytes) -> bytearray:
     """Unpack the image data, still filtered, and check that they are whole and well-formed."""
     check_size(header.height, header.width)
+    if max(header.height, header.width) > LONGEST_SIDE:
+        raise Rejected(
+            f"PNG of {header.width}x{header.height} pixels; at most {LONGEST_SIDE} a side are read"
+        )
     known = header.compression == header.filters == 0 and header.interlaced <= 1
     if not known or header.depth not in DEPTHS.get(header.colour, ()):
         raise Rejected("damaged PNG: impossible header")

@@ -97,8 +97,11 @@ def read_samples(directory: Directory, layout: Layout) -> npt.NDArray[Any]:
 
 
 def packed_size(directory: Directory) -> int:
-    """Bytes in the file that the strips or tiles of a page take up."""
-    return int(sum(directory.integers(tag).sum() for tag in (STRIP_COUNTS, TILE_COUNTS)))
+    """Bytes in the file that the strips or tiles of a page take up; a count beyond it as just that."""
+    # Or the counts of a BigTIFF could overflow, and come to less than none.
+    most = len(directory.data) + 1
+    counts = (directory.integers(tag) for tag in (STRIP_COUNTS, TILE_COUNTS))
+    return int(sum(np.where(values < 0, most, values.clip(max=most)).sum() for values in counts))
 
 
 def _grid(directory: Directory, layout: Layout, planes: int) -> _Grid:
@@ -120,7 +123,8 @@ def _grid(directory: Directory, layout: Layout, planes: int) -> _Grid:
         raise Rejected("damaged TIFF: too few strips or tiles, or too many")
     offsets, counts = offsets[:parts], counts[:parts]
     size = len(directory.data)
-    if offsets.min() < 0 or counts.min() <= 0 or max(counts.max(), (offsets + counts).max()) > size:
+    inside = (counts > 0) & (counts <= size) & (offsets >= 0) & (offsets <= size - counts)
+    if not inside.all():
         raise Rejected("truncated TIFF: image data lie outside of the file")
     return _Grid(height, width, tiled, offsets.tolist(), counts.tolist())
 

@@ -11,7 +11,7 @@ from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.reading.opencv import decode
 from scangan.preprocessing.reading.raster import check_size
 
-WIDEST = 1 << 20  # that OpenCV reads
+WIDEST = 1 << 20  # rows, or 16-bit samples a row, that OpenCV reads
 
 
 def unpack_lzw(packed: bytes, rows: int, row_bytes: int) -> bytes:
@@ -30,6 +30,8 @@ def unpack_lzw(packed: bytes, rows: int, row_bytes: int) -> bytes:
 
 def _through_opencv(packed: bytes, height: int, width: int, bits: int) -> bytes:
     check_size(height, width)
+    if max(height, width) > WIDEST:
+        raise Rejected(f"LZW TIFF with a strip of over {WIDEST} samples; save it with Deflate")
     tags = {
         256: width,
         257: height,

@@ -119,7 +119,9 @@ def test_colours_in_unusual_bits():
         (bmp(rows(GREY), 8, GREYS, height=60_000, width=60_000), "60000x60000 pixels; at most"),
         (bmp(rows(GREY), 8, GREYS, width=-5), "declares -5x43 pixels"),
         (bmp(runs(GREY), 8, GREYS, compression=1, width=1_000_000), "truncated BMP"),
-        (bmp(rows(GREY), 8, GREYS, compression=4), "unusual BMP"),
+        (bmp(rows(GREY), 8, GREYS, compression=4), r"unusual compression \(4\); save"),
+        (bmp(rows(GREY), 7, GREYS), r"unusual pixel depth \(7\); save"),
+        (bmp(rows(COLOUR), 24, compression=3, masks=bytes(12)), "unusual bitfields layout; save"),
     ],
 )
 def test_damage_is_named_and_the_terminal_stays_clean(data, says, capfd):

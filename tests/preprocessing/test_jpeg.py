@@ -281,3 +281,10 @@ def test_the_reduced_scan_lands_on_the_same_region():
 def test_equalised_and_spaced_scans_are_decoded_in_full(radiographs, options):
     assert read(radiographs[0], size=64, **options).shape == (1304, 1800)
     assert read(radiographs[0], size=64).shape == (163, 225)
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("shape", [(1, 5000), (3, 4000), (7, 4000), (5000, 2), (20, 20_000)])
+def test_a_strip_too_narrow_to_decode_smaller_is_decoded_in_full(shape, fit):
+    strip = cv2.resize(GREY, shape[::-1])
+    assert read(saved(strip), size=16, fit=fit).shape == shape

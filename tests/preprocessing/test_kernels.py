@@ -72,7 +72,7 @@ def test_shrinking_8_bits_is_opencvs(shape, equalized):
         assert far(got, naive.shrink(before, *shape)) <= 0.5 + 1e-3
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 60), width=st.integers(1, 60), down=st.floats(0, 1), across=st.floats(0, 1),
     seed=st.integers(0, 99), depth=st.sampled_from([8, 12, 16]),

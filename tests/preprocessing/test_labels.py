@@ -229,3 +229,13 @@ def test_a_row_without_a_file_name_means_no_file():
 def test_a_row_without_a_subject_does_not_contradict_one_with():
     rows = [Row(2, "a", "tumor", None), Row(3, "a", "tumor", "P1")]
     assert class_of(rows, "error", "labels.csv") == ("tumor", "P1", "")
+
+
+@pytest.mark.parametrize("heading", ["\x1b[2J,class", "\0", "a\u2028b,class", "x" * 5000])
+def test_headings_of_what_is_no_table_are_told_in_one_short_line(tmp_path, heading):
+    table = tmp_path / "labels.csv"
+    table.write_text(f"{heading}\n1,2\n", encoding="utf-8")
+    with pytest.raises(PreprocessingError, match="has no column 'file'") as caught:
+        read_rows(table, ("file", "class", "subject"))
+    said = str(caught.value).replace(str(table), "")
+    assert said.isprintable() and len(said) < 500

@@ -195,3 +195,11 @@ def test_damage_is_named_and_the_terminal_stays_clean(data, says, capfd):
     with pytest.raises(Rejected, match=says):
         read(data)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("shape", [(1, 1_000_001), (1_000_001, 1), (2, 1 << 24)])
+def test_a_side_longer_than_libpng_reads_is_refused_by_name(shape, capfd):
+    samples = np.arange(np.prod(shape), dtype=np.int64).reshape(shape) % 2
+    with pytest.raises(Rejected, match=f"PNG of {shape[1]}x{shape[0]} pixels; at most 1000000 a"):
+        read(png(samples, depth=1))
+    assert capfd.readouterr() == ("", "")

@@ -15,6 +15,8 @@ from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.reading.tiff import finite
+from scangan.preprocessing.reading.tiff_data import packed_size
+from scangan.preprocessing.reading.tiff_tags import Directory
 
 GREY = cv2.imread(str(sorted(BRAIN.rglob("*.jpg"))[0]), cv2.IMREAD_GRAYSCALE)[:71, :101].copy()
 COLOUR = np.dstack([GREY, 255 - GREY, np.roll(GREY, 20, 1)])
@@ -398,3 +400,24 @@ def test_pages_that_share_their_data_are_refused():
         data += directory + bytes(4)
     assert len(data) < used * 1.5
     assert "more data than the file" in str(read(bytes(data))[-1])
+
+
+@pytest.mark.parametrize("shape", [(2, (1 << 21) + 2), (3, (1 << 21) + 3), ((1 << 20) + 1, 2)])
+def test_a_strip_of_lzw_longer_than_opencv_reads_is_refused_by_name(shape):
+    image = Image.fromarray(np.resize(np.arange(251, dtype=np.uint8), shape))
+    (reason,) = read(saved(image, compression="tiff_lzw", tiffinfo={278: shape[0]}))
+    assert str(reason).startswith("LZW TIFF with a strip of over 1048576 samples; save it with")
+
+
+@pytest.mark.parametrize("counts", [[1 << 63], [(1 << 64) - 1, 1], [1 << 62] * 4, [17, 1 << 63]])
+def test_counts_that_overflow_come_to_more_than_the_file(counts):
+    data = struct.pack(f"<{len(counts)}Q", *counts)
+    assert packed_size(Directory(data, "<", {279: (16, len(counts), 0)})) > len(data)
+
+
+@pytest.mark.parametrize("offset", [(1 << 63) - 1, 1 << 63, (1 << 64) - 1, 1 << 40])
+def test_strips_that_start_far_outside_are_refused(offset):
+    data = one(GREY[:17], big=True)
+    at = data.index(struct.pack("<HHQ", 273, 16, 1)) + 12
+    (reason,) = read(data[:at] + struct.pack("<Q", offset) + data[at + 8 :])
+    assert str(reason) == "truncated TIFF: image data lie outside of the file"

@@ -206,3 +206,59 @@ def test_unknown_fields_of_a_card_are_left_alone():
         ModelCard.from_json(json.dumps(fields))
     del fields["card_sha256"]
     assert ModelCard.from_json(json.dumps(fields)) == card
+
+
+def test_a_card_of_brackets_without_end_is_damage(model, tmp_path):
+    card = model.metadata_props[0].value
+    model.metadata_props[0].value = f'{card[:-1]}, "z": {"[" * 100_000}'
+    (tmp_path / "x.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(GenerationError, match="the card is damaged: brackets"):
+        read_model_file(tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize("name", ["Erf" * 1000, "Erf\n", "Erf\x1b[2J", "Erf\u2028", "\ufffd" * 40])
+def test_the_name_of_an_operator_cannot_take_over_the_terminal(model, tmp_path, name):
+    model.graph.node[0].op_type = name
+    with pytest.raises(GenerationError, match="never writes") as caught:
+        read_model_file(_save(model, tmp_path / "x.onnx"))
+    text = str(caught.value).replace(str(tmp_path), "")
+    assert text.isascii() and text.isprintable() and len(text) < 150
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"latent": True}, "latent is no int"),
+        ({"parity": False}, "parity is no int"),
+        ({"classes": ["a", ""]}, "class name that is empty"),
+        ({"classes": ["a", "b\nc"]}, "cannot be printed"),
+        ({"classes": ["a", "\x1b[2J"]}, "cannot be printed"),
+        ({"classes": ["a", "b\u2028"]}, "cannot be printed"),
+    ],
+)
+def test_a_card_with_what_would_go_wrong_later(model, tmp_path, change, says):
+    with pytest.raises(GenerationError, match=says):
+        read_model_file(_save(model, tmp_path / "x.onnx", **change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"architecture": "x" * 1000},
+        {"latent": 10**1000},
+        {"size": -(10**1000)},
+        {"bit_depth": 10**1000},
+        {"format_version": 10**1000},
+    ],
+)
+def test_an_error_repeats_only_the_start_of_a_long_value(model, tmp_path, change):
+    with pytest.raises(GenerationError, match=r"\.\.\.") as caught:
+        read_model_file(_save(model, tmp_path / "x.onnx", **change))
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 150
+
+
+def test_what_a_card_says_does_not_steer_the_terminal(model, tmp_path):
+    path = _save(model, tmp_path / "x.onnx", license="\x1b[2Jfree\nclass 9  x", date="\r1 é\u3000")
+    table = card_table(read_model_file(path))
+    assert "\\x1b[2Jfree\\nclass 9  x" in table and "\\r1 é\u3000" in table
+    assert all(line.split("  ")[0] != "class 9" for line in table.split("\n"))
