@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from scangan.preprocessing.errors import PreprocessingError
-from scangan.preprocessing.labels import Row, assign, class_of
+from scangan.preprocessing.labels import Row, assign, class_of, read_rows
 from scangan.preprocessing.sources import Source, SourceOptions, find_scans
 
 # The head of the list of NIH ChestX-ray14, as it is handed out.
