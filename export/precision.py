@@ -101,7 +101,7 @@ def build(
         graphs, kept = [graph for graph, _ in quantized], [names for _, names in quantized]
         steps.append(_step("quantize", graphs))
     return Built(
-        to_model(join_parts(graphs, by_class), opset),
+        to_model(join_parts(graphs, generator), opset),
         tuple(steps),
         tuple(dict.fromkeys(name for names in kept for name in names)),
         min(map(len, kept)),
