@@ -127,7 +127,7 @@ def main(
     from scangan.training.loop import Stopped
     from scangan.training.memory import peak_memory
     from scangan.training.options import parse_assignment
-    from scangan.training.recipe import options_from
+    from scangan.training.recipe import bundled_name, options_from
     from scangan.training.start import train
 
     overrides = dict(map(parse_assignment, assignments))
@@ -142,6 +142,7 @@ def main(
             device=device,
             force=force,
             command=command,
+            recipe=bundled_name(recipe),
             report=say,
             quiet=quiet,
         )

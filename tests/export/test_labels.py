@@ -1,6 +1,7 @@
 """A label that is not a class fails inside the graph: every kind of generator, in every precision."""
 
 import dataclasses
+import functools
 import itertools
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from scangan.export.exporter import write_model
-from scangan.export.graph import to_graphs, to_model
+from scangan.export.graph import OPSET, to_graphs, to_model
 from scangan.export.labels import refuse_other_labels
 from scangan.export.precision import PRECISIONS, build
 from scangan.runtime import GenerationError, ModelCard, ScanGenerator
@@ -46,6 +47,12 @@ def _of_kind(kind):
     if kind == "dcgan with classes":
         return GeneratorBank([_generator(seed, classes=0) for seed in range(K)]).eval()
     return _generator(**KINDS[kind])
+
+
+@functools.cache  # torch.export takes its seconds
+def _graph(kind, opset=OPSET):
+    (graph,) = to_graphs(_of_kind(kind), LATENT, opset)
+    return graph
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +143,7 @@ def test_scan_generator_says_which_there_are(files, kind, precision):
 
 @pytest.mark.parametrize("kind", ["acgan", "acgan by product"])
 def test_the_check_changes_no_byte_whatever_the_batch(kind):
-    (graph,) = to_graphs(_of_kind(kind), LATENT)
+    graph = _graph(kind)
     without = onnxruntime.InferenceSession(to_model(graph).SerializeToString())
     with_it = onnxruntime.InferenceSession(
         to_model(refuse_other_labels(graph, K)).SerializeToString()
@@ -160,7 +167,7 @@ def test_a_model_of_one_class():
 
 @pytest.mark.parametrize("opset", [18, 21])
 def test_every_version_of_the_operators_has_what_it_needs(opset):
-    model = to_model(refuse_other_labels(to_graphs(_of_kind("acgan"), LATENT, opset)[0], K), opset)
+    model = to_model(refuse_other_labels(_graph("acgan", opset), K), opset)
     session = onnxruntime.InferenceSession(model.SerializeToString())
     with pytest.raises(Exception, match="label_must_be_0_to_2"):
         _run(session, [K])
@@ -168,7 +175,7 @@ def test_every_version_of_the_operators_has_what_it_needs(opset):
 
 
 def test_the_graph_that_was_given_stays():
-    (graph,) = to_graphs(_of_kind("acgan"), LATENT)
+    graph = _graph("acgan")
     before = onnx.GraphProto.FromString(graph.SerializeToString())
     refuse_other_labels(graph, K)
     assert graph == before
