@@ -1,7 +1,7 @@
 """JPEG (ITU-T T.81), decoded strictly, and no larger than the prepared scan can use."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +44,9 @@ class Header(NamedTuple):
     end: int  # where the image data starts
 
 
+Decode = Callable[[bytes, Header], npt.NDArray[np.uint8]]
+
+
 def read_jpeg(data: bytes, options: PrepOptions) -> Frames:
     """Decode a JPEG of 8 bits a sample to one grey scan, turned as its Exif data asks.
 
@@ -60,16 +63,31 @@ def read_jpeg(data: bytes, options: PrepOptions) -> Frames:
     Rejected
         Truncated, damaged, too large, or of a kind that is not read.
     """
+    yield 0, Scan(decode_strictly(data, lambda data, header: _decode(data, header, options)))
+
+
+def decode_strictly(data: bytes, decode: Decode) -> npt.NDArray[np.uint8]:
+    """Decode a JPEG whose faults are none, or harmless.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    decode : callable
+        Decodes it, or raises a ValueError that names the first fault; called again once that is mended.
+
+    Raises
+    ------
+    Rejected
+        It is damaged, or of a kind that is not read.
+    """
     for _ in range(MOST_REPAIRS):
         header = read_header(data)
         check_header(header)
         try:
-            grey = _decode(data, header, options)
+            return decode(data, header)
         except ValueError as error:
             data = _repaired(data, header, str(error))
-        else:
-            yield 0, Scan(grey)
-            return
     raise Rejected("damaged JPEG: several faults")
 
 
