@@ -84,7 +84,8 @@ def _list_options(context: click.Context, option: click.Parameter, wanted: bool)
 @click.option(
     "--kimg",
     type=float,
-    help="length of the run, in thousands of real scans shown; may be raised later  [default: 400]",
+    help="length of the run, in thousands of real scans shown; may be raised later, unless the rates "
+    "decay  [default: 400]",
 )
 @click.option("--batch", type=int, help="scans a step  [default: 16]")
 @click.option(
