@@ -1,6 +1,15 @@
-"""Run the command of this folder: ``python -m scangan.export``."""
+"""``export-onnx`` as a program: ``python -m scangan.export``."""
+
+from typing import NoReturn
 
 from scangan.export.cli import main
+from scangan.runtime.console import run_and_leave
+
+
+def run() -> NoReturn:
+    """Run the command."""
+    run_and_leave(main)
+
 
 if __name__ == "__main__":
-    main()
+    run()

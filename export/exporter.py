@@ -162,7 +162,11 @@ def open_run(path: str | Path) -> Run:
 
 
 def run_card(run: Run) -> ModelCard:
-    """What a card says of a run, whatever the file."""
+    """What a card says of a run, whatever the file.
+
+    A model file is handed on: nothing that names the machine or its user belongs here, so not the
+    command that was typed, which has paths in it. The options say what it did.
+    """
     best, config, options = run.load_best(), run.config, run.options
     return ModelCard(
         architecture=options.arch,
@@ -174,7 +178,7 @@ def run_card(run: Run) -> ModelCard:
         dataset_fingerprint=config["dataset"]["fingerprint"],
         dataset_counts=config["dataset"]["counts"],
         recipe={
-            "command": config["command"],
+            **({"name": config["recipe"]} if config.get("recipe") else {}),
             "options": config["options"],
             "kept": best.kind,
             "kept_kimg": best.kimg,

@@ -11,6 +11,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
+from scangan.export.labels import refuse_other_labels
 from scangan.export.network import ShippedGenerator
 from scangan.training.networks import Generator, GeneratorBank
 
@@ -37,8 +38,7 @@ def to_onnx(
     ModelProto
         Without a card.
     """
-    graphs = to_graphs(generator, latent, opset)
-    return to_model(join_parts(graphs, isinstance(generator, GeneratorBank)), opset)
+    return to_model(join_parts(to_graphs(generator, latent, opset), generator), opset)
 
 
 def to_graphs(
@@ -53,9 +53,12 @@ def to_graphs(
     return [_export(change(network), latent, opset) for network in networks]
 
 
-def join_parts(graphs: list[onnx.GraphProto], by_class: bool) -> onnx.GraphProto:
-    """One graph of what `to_graphs` gave."""
-    return join_classes(graphs) if by_class else graphs[0]
+def join_parts(
+    graphs: list[onnx.GraphProto], generator: Generator | GeneratorBank
+) -> onnx.GraphProto:
+    """One graph of what `to_graphs` gave; it refuses labels that are not classes."""
+    joined = join_classes(graphs) if isinstance(generator, GeneratorBank) else graphs[0]
+    return refuse_other_labels(joined, generator.classes) if generator.classes else joined
 
 
 def _export(network: ShippedGenerator, latent: int, opset: int) -> onnx.GraphProto:
@@ -86,8 +89,7 @@ def join_classes(graphs: list[onnx.GraphProto]) -> onnx.GraphProto:
 
     The latents are sorted by class and split; every graph makes the scans of its class, none where
     the batch has none, and these are put back where their labels were. So a scan costs one
-    evaluation, however many classes there are. A label that is no class makes the run fail, since
-    the parts are then fewer than the whole.
+    evaluation, however many classes there are.
     """
     numbers = range(len(graphs))
     classes = helper.make_tensor("classes", TensorProto.INT64, [len(graphs)], list(numbers))

@@ -5,9 +5,10 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from scangan.export.builder import GraphBuilder
+from scangan.export.graph import OPSET
 
 
-def to_float16(graph: onnx.GraphProto) -> onnx.GraphProto:
+def to_float16(graph: onnx.GraphProto, opset: int = OPSET) -> onnx.GraphProto:
     """Compute in float16 from `z` on; inputs and outputs keep their types.
 
     A processor without float16 (nearly all) computes in float32, with the rounded weights.

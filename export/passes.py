@@ -1,6 +1,7 @@
 """Passes over a generator's graph that change how it computes, and nothing that it computes.
 
-Each takes a graph and returns another with the same inputs, outputs and values (but for rounding).
+Each takes a graph and the version of its operators, and returns another graph with the same inputs,
+outputs and values (but for rounding).
 Activations that are worked on channels last stand between a pair of Transposes, which onnxruntime
 cancels against those of the neighbours and of its own integer convolutions.
 """
@@ -13,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from scangan.export.builder import GraphBuilder, attributes, consumers
+from scangan.export.graph import OPSET
 
 CHANNELS_LAST, CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]  # Transpose's perm
 # Rows (or columns) of a 4x4 kernel that reach the even, and the odd pixels of the doubled image:
@@ -20,7 +22,7 @@ CHANNELS_LAST, CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]  # Transpose's perm
 TAPS = ([3, 1], [2, 0])
 
 
-def dense_channels_last(graph: onnx.GraphProto) -> onnx.GraphProto:
+def dense_channels_last(graph: onnx.GraphProto, opset: int = OPSET) -> onnx.GraphProto:
     """Let the dense layer write its map channels last: its columns are sorted, nothing is moved.
 
     Matches a Gemm with constant weights whose output is reshaped to [-1, C, H, W].
@@ -84,7 +86,7 @@ def _doubles(node: onnx.NodeProto) -> bool:
     )
 
 
-def transposed_conv_to_conv(graph: onnx.GraphProto) -> onnx.GraphProto:
+def transposed_conv_to_conv(graph: onnx.GraphProto, opset: int = OPSET) -> onnx.GraphProto:
     """Turn each ConvTranspose(4x4, stride 2, padding 1) into four 2x2 convolutions, interleaved.
 
     Every output pixel sums 2x2 input pixels; which weights it takes depends on whether its row and
@@ -95,7 +97,7 @@ def transposed_conv_to_conv(graph: onnx.GraphProto) -> onnx.GraphProto:
     One to a single channel is left alone: that is no faster, in floats, and too coarse in integers.
     The height and the width must be known where the graph is written; see `map_sizes`.
     """
-    builder, sizes = GraphBuilder(graph), map_sizes(graph)
+    builder, sizes = GraphBuilder(graph), map_sizes(graph, opset)
     for node in graph.node:
         weight = builder.weight(node.input[1]) if _doubles(node) else None
         if weight is None or weight.shape[1] == 1 or node.input[0] not in sizes:
@@ -125,9 +127,12 @@ def _phase(
     return builder.add("Transpose", phase, perm=CHANNELS_LAST)
 
 
-def map_sizes(graph: onnx.GraphProto) -> dict[str, tuple[int, int]]:
-    """Height and width of every value whose shape inference finds [N, C, H, W]."""
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+def map_sizes(graph: onnx.GraphProto, opset: int) -> dict[str, tuple[int, int]]:
+    """Height and width of every value whose shape inference finds [N, C, H, W].
+
+    What an operator does to shapes, and which attributes it may have, is a matter of its version.
+    """
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     inferred = onnx.shape_inference.infer_shapes(model).graph
     sizes = {}
     for value in itertools.chain(inferred.value_info, inferred.input, inferred.output):

@@ -24,7 +24,7 @@ WANTED_MEAN, WANTED_WORST = 37.0, 32.0  # PSNR in dB; what is asked for at the e
 MOST_PSNR = 99.0  # of equal images
 
 Batches = list[dict[str, NDArray[np.generic]]]
-Pass = Callable[[onnx.GraphProto], onnx.GraphProto]
+Pass = Callable[[onnx.GraphProto, int], onnx.GraphProto]  # with the version of the operators
 PASSES: dict[str, tuple[Pass, ...]] = {
     "fp32": (transposed_conv_to_conv,),
     "fp16": (to_float16,),  # for GPUs, which have transposed convolutions of their own
@@ -91,7 +91,7 @@ def build(
         graphs = to_graphs(generator, latent, opset)
         steps = [_step("fold_batchnorm", graphs)]
     for each in PASSES[precision]:
-        graphs = [each(graph) for graph in graphs]
+        graphs = [each(graph, opset) for graph in graphs]
         steps.append(_step(each.__name__, graphs))
     kept: list[list[str]] = [[]]
     most = 0
@@ -101,7 +101,7 @@ def build(
         graphs, kept = [graph for graph, _ in quantized], [names for _, names in quantized]
         steps.append(_step("quantize", graphs))
     return Built(
-        to_model(join_parts(graphs, by_class), opset),
+        to_model(join_parts(graphs, generator), opset),
         tuple(steps),
         tuple(dict.fromkeys(name for names in kept for name in names)),
         min(map(len, kept)),

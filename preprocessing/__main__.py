@@ -1,6 +1,15 @@
-"""Run the command of this folder: ``python -m scangan.preprocessing``."""
+"""``prep-scans`` as a program: ``python -m scangan.preprocessing``."""
+
+from typing import NoReturn
 
 from scangan.preprocessing.cli import main
+from scangan.runtime.console import run_and_leave
+
+
+def run() -> NoReturn:
+    """Run the command."""
+    run_and_leave(main)
+
 
 if __name__ == "__main__":
-    main()
+    run()

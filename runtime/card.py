@@ -46,7 +46,7 @@ class ModelCard:
     dataset_counts : dict
         Scans of each class that the run was given; those that it held back are among them.
     recipe : dict
-        Training options, the command, and when in the run the generator was kept.
+        Name of the training recipe, its options, and when in the run the generator was kept.
     scores : dict
         What was measured, with the number of scans it was measured on.
     precision : str

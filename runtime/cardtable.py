@@ -1,5 +1,7 @@
 """A model card as a table for the terminal."""
 
+from typing import Any
+
 from scangan.runtime.card import has_controls
 from scangan.runtime.errors import GenerationError
 from scangan.runtime.modelfile import ModelFile
@@ -59,10 +61,17 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         *rows,
         ("parity", f"at most {card.parity} of 255 grey levels from the trained generator"),
         ("preprocessing", ", ".join(f"{k} {v}" for k, v in card.preprocessing.items())),
-        ("trained with", str(card.recipe.get("command", ""))),
+        ("trained with", _trained(card.recipe)),
         ("kept at", f"{card.recipe.get('kept_kimg', '?')} kimg ({card.recipe.get('kept', '?')})"),
         ("licence", card.license or "not stated: ask whoever trained it"),
         ("citation", card.citation or "not stated"),
         ("made with", ", ".join(f"{k} {v}" for k, v in card.versions.items())),
         ("date", card.date),
     ]
+
+
+def _trained(recipe: dict[str, Any]) -> str:
+    options = recipe.get("options", {})
+    name = [f"recipe {recipe['name']}"] if "name" in recipe else []
+    said = [f"{key} {options[key]}" for key in ("kimg", "batch", "width", "seed") if key in options]
+    return ", ".join(name + said)

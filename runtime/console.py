@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import click
 
 from scangan.runtime.errors import FAILED, USAGE, ScanganError, first_line
+from scangan.runtime.quiet import errors, hush_libraries
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -23,14 +24,17 @@ INTERRUPTED = 130  # what shells use for a command that Ctrl-C ended
 class ScanCommand(click.Command):
     """A click command whose failures are one line; exit code 2 for usage, 1 for the rest.
 
-    ``--debug`` (added to every command) shows the traceback instead.
+    ``--debug`` (added to every command) shows the traceback instead, and what libraries print, which
+    else goes nowhere where the command is a program of its own.
     """
+
+    is_program = False  # set by `run_and_leave`: the process and its descriptors are its own
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.context_settings.setdefault("help_option_names", ["-h", "--help"])
         self.context_settings.setdefault("max_content_width", 120)
-        help_text = "show the traceback of an error"
+        help_text = "show the traceback of an error, and what libraries print"
         self.params.append(click.Option(["--debug"], is_flag=True, help=help_text))
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -54,12 +58,16 @@ class ScanCommand(click.Command):
             signal.signal(signal.SIGTERM, _interrupt)
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 signal.signal(signal.SIGINT, _interrupt)
+        if self.is_program and not debug:
+            hush_libraries()
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
             self._say_usage(error)
-        except (click.ClickException, click.exceptions.Exit):
+        except click.exceptions.Exit:
             raise
+        except click.ClickException as error:
+            _end(ctx, error.format_message(), error.exit_code)
         except KeyboardInterrupt:
             _end(ctx, "stopped; the same command again goes on", INTERRUPTED)
         except Exception as error:
@@ -78,12 +86,14 @@ def run_and_leave(command: click.Command) -> NoReturn:
     process when they outlive the interpreter; the system frees the memory anyway.
     """
     code: object = None
+    if isinstance(command, ScanCommand):
+        command.is_program = True
     try:
         command()
     except SystemExit as end:
         code = end.code
     number = code if isinstance(code, int) else int(code is not None)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr, errors()):
         try:
             if stream is not None:  # a daemon has none
                 stream.flush()
@@ -146,10 +156,10 @@ def say(line: str, *, err: bool = False) -> None:
     File and class names may hold line ends, control characters, bytes that are no text, or letters
     that the terminal's encoding lacks.
     """
-    stream = sys.stderr if err else sys.stdout
+    stream = errors() if err else sys.stdout
     escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    click.echo(escaped.encode(encoding, "backslashreplace").decode(encoding), err=err)
+    click.echo(escaped.encode(encoding, "backslashreplace").decode(encoding), file=stream, err=err)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
@@ -193,7 +203,7 @@ def progress(
     callable
         To be told how many more are done.
     """
-    if _is_terminal(sys.stderr) and not quiet:
+    if _is_terminal(errors()) and not quiet:
         with progress_bar(unit) as bar:
             task = bar.add_task(description, total=total, note="")
             yield lambda count: bar.advance(task, count)
@@ -255,9 +265,10 @@ def progress_bar(unit: str, *, quiet: bool = False) -> "Progress":
         Rate(),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}"),
-        console=Console(file=sys.stderr),
-        disable=quiet or not _is_terminal(sys.stderr),
+        console=Console(file=errors()),
+        disable=quiet or not _is_terminal(errors()),
         # Lines printed meanwhile go above the bar, unless standard output is a file of its own.
         redirect_stdout=_is_terminal(sys.stdout),
+        redirect_stderr=errors() is sys.stderr,
         speed_estimate_period=60,
     )

@@ -44,9 +44,11 @@ def merge(
     Raises
     ------
     GenerationError
-        Requests differ, a part or a file is missing or there twice; nothing is written then.
+        There are no folders, requests differ, a part or a file is missing or there twice; nothing is written then.
     """
     folders = list(dict.fromkeys(folders))
+    if not folders:
+        raise GenerationError("there is nothing to merge; give the folders of the parts")
     plan = Plan.read(folders[0])
     for folder in folders[1:]:
         difference = Plan.read(folder).difference(plan)

@@ -39,9 +39,10 @@ def measure(
         What was done, and images a second.
     """
     draw, best = Draw(), (0.0, 1)
-    for batch in sorted({*BATCHES, open_generator(None).batch}):
+    usual = open_generator(None)
+    number = 0 if usual.classes else None
+    for batch in sorted({*BATCHES, usual.batch}):
         generator = open_generator(batch)
-        number = 0 if generator.classes else None
         spans = (Span(number, i * batch, batch) for i in range(1 << 60))
         generator.make([Span(number, 0, batch)], draw)  # to warm up
         work = partial(_make, generator, draw)

@@ -84,7 +84,8 @@ def _list_options(context: click.Context, option: click.Parameter, wanted: bool)
 @click.option(
     "--kimg",
     type=float,
-    help="length of the run, in thousands of real scans shown; may be raised later  [default: 400]",
+    help="length of the run, in thousands of real scans shown; may be raised later, unless the rates "
+    "decay  [default: 400]",
 )
 @click.option("--batch", type=int, help="scans a step  [default: 16]")
 @click.option(
@@ -127,7 +128,7 @@ def main(
     from scangan.training.loop import Stopped
     from scangan.training.memory import peak_memory
     from scangan.training.options import parse_assignment
-    from scangan.training.recipe import options_from
+    from scangan.training.recipe import bundled_name, options_from
     from scangan.training.start import train
 
     overrides = dict(map(parse_assignment, assignments))
@@ -142,6 +143,7 @@ def main(
             device=device,
             force=force,
             command=command,
+            recipe=bundled_name(recipe),
             report=say,
             quiet=quiet,
         )

@@ -79,12 +79,9 @@ class Discriminator(nn.Module):
         heads = head.split("+") if classes else []
         self.real = nn.Linear(features, 1)
         self.projection = nn.Embedding(classes, features) if "projection" in heads else None
-        self.aux = (
-            nn.Linear(features, classes, "auxiliary" in heads)
-            if "aux" in head and classes
-            else None
-        )
         self.normalized = "auxiliary-normalized" in heads
+        classifies = self.normalized or "auxiliary" in heads
+        self.aux = nn.Linear(features, classes, not self.normalized) if classifies else None
         self.apply(dcgan_weights)
         if spectral:
             for layer in (*self.downs, self.mix, self.real, self.projection):

@@ -85,7 +85,9 @@ class TrainOptions:
     lr_g: float = option(4e-4, "learning rate of the generator", 1e-9, 1.0)
     lr_d: float = option(4e-4, "learning rate of the discriminator", 1e-9, 1.0)
     lr_schedule: str = option(
-        "constant", "learning rates over the run", choices=("constant", "linear", "cosine")
+        "constant",
+        "learning rates over the run; kimg stays as it is if they decay",
+        choices=("constant", "linear", "cosine"),
     )
     beta1: float = option(0.5, "Adam's decay of the mean", 0, 0.9999)
     beta2: float = option(0.999, "Adam's decay of the square", 0, 0.999999)

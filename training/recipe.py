@@ -18,6 +18,11 @@ def recipe_names() -> list[str]:
     return [DEFAULT, *(name for name in names if name != DEFAULT)]
 
 
+def bundled_name(name: str) -> str:
+    """A recipe's name as others know it: "" for a file of the user's own, whose name is a path."""
+    return name if name in recipe_names() else ""
+
+
 def read_recipe(name: str) -> dict[str, Any]:
     """Read a recipe's values, its `description` among them.
 

@@ -22,7 +22,7 @@ from scangan.training.networks import Generator, GeneratorBank, make_generator
 from scangan.training.options import TrainOptions
 
 FORMAT_VERSION = 3
-MAY_GROW = {"kimg"}  # a run may be continued for longer
+MAY_GROW = {"kimg"}  # a run may be continued for longer, at constant rates
 MAY_CHANGE = {"patience"}
 PARTS = (
     "config.json", "last.pt", "best.safetensors", "metrics.jsonl", "items.jsonl", "report.png",
@@ -189,13 +189,7 @@ class Run:
             raise TrainingError(
                 f"{self.path} was made by an older scangan and cannot go on; start it anew with --force"
             )
-        differing = [
-            f"{key} {before['options'].get(key)} -> {value}"
-            for key, value in config["options"].items()
-            if before["options"].get(key) != value
-            and key not in MAY_CHANGE
-            and not (key in MAY_GROW and value > before["options"].get(key, value))
-        ]
+        differing = _differing(before["options"], config["options"])
         if before["dataset"]["fingerprint"] != config["dataset"]["fingerprint"]:
             differing.append("the scans")
         elif not differing and self._held_back() != [item["held_back"] for item in items]:
@@ -311,3 +305,21 @@ class Run:
         file = self.path / "metrics.jsonl"
         if file.exists():
             write_jsonl(file, lines)
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Which options of a run that is there may not be what they are now."""
+    found = []
+    for key, value in now.items():
+        old = before.get(key)
+        if old == value or key in MAY_CHANGE:
+            continue
+        if key in MAY_GROW and value > before.get(key, value):
+            schedule = before.get("lr_schedule", "constant")
+            if schedule == "constant":
+                continue
+            # Over a longer run they would be higher from here on than they were a step before.
+            found.append(f"{key} {old:g} -> {value:g}, over which {schedule} learning rates decay")
+        else:
+            found.append(f"{key} {old} -> {value}")
+    return found

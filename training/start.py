@@ -50,6 +50,7 @@ def train(
     device: str = "auto",
     force: bool = False,
     command: str = "",
+    recipe: str = "",
     report: Report = lambda line: None,
     quiet: bool = True,
 ) -> Run:
@@ -71,7 +72,9 @@ def train(
     force : bool
         Delete a run that `out` holds and start anew.
     command : str
-        What was typed, for the record.
+        What was typed, for the record; it stays in the run.
+    recipe : str
+        Name of the recipe that `options` began with, for the record and for model cards.
     report : callable
         Takes a line of text at every tick.
     quiet : bool
@@ -97,7 +100,9 @@ def train(
         _check_shares(options, shard)
         if shard.first:
             new = force or not run.started
-            scans = _begin(Path(source), run, options, force, command, place, report, quiet)
+            scans = _begin(
+                Path(source), run, options, force, (command, recipe), place, report, quiet
+            )
             if new:
                 report(LEGEND)
         shard.agree(None)  # the others wait for that
@@ -137,12 +142,15 @@ def _begin(
     run: Run,
     options: TrainOptions,
     force: bool,
-    command: str,
+    typed: tuple[str, str],
     device: torch.device,
     report: Report,
     quiet: bool,
 ) -> TrainingScans:
-    """Open the scans and write the run's configuration, or check it against the one there."""
+    """Open the scans and write the run's configuration, or check it against the one there.
+
+    `typed` are the command and the recipe's name.
+    """
     _check_places(source, run.path)
     run.check_free()
     if force:
@@ -158,7 +166,7 @@ def _begin(
             item | {"held_back": bool(held)}
             for item, held in zip(dataset.items, scans.held_back, strict=True)
         ]
-        run.start(_config(dataset, options, command, device), items)
+        run.start(_config(dataset, options, typed, device), items)
     return scans
 
 
@@ -210,12 +218,13 @@ def _train(
 
 
 def _config(
-    dataset: PreparedDataset, options: TrainOptions, command: str, device: torch.device
+    dataset: PreparedDataset, options: TrainOptions, typed: tuple[str, str], device: torch.device
 ) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "options": options.to_dict(),
-        "command": command,
+        "command": typed[0],
+        "recipe": typed[1],
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "dataset": {
             "classes": list(dataset.classes),

@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +53,9 @@ class Header(NamedTuple):
     end: int  # where the image data starts
 
 
+Decode = Callable[[bytes, Header], npt.NDArray[np.uint8]]
+
+
 def read_jpeg(data: bytes, options: PrepOptions) -> Frames:
     """Decode a JPEG of 8 bits a sample to one grey scan, turned as its Exif data asks.
 
@@ -69,16 +72,33 @@ def read_jpeg(data: bytes, options: PrepOptions) -> Frames:
     Rejected
         Truncated, damaged, too large, or of a kind that is not read.
     """
+    grey = decode_strictly(data, lambda data, header: _decode(data, header, options))
+    header = read_header(data)
+    yield 0, Scan(grey, aspect=turned_aspect(header.aspect, header.orientation))
+
+
+def decode_strictly(data: bytes, decode: Decode) -> npt.NDArray[np.uint8]:
+    """Decode a JPEG whose faults are none, or harmless.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    decode : callable
+        Decodes it, or raises a ValueError that names the first fault; called again once that is mended.
+
+    Raises
+    ------
+    Rejected
+        It is damaged, or of a kind that is not read.
+    """
     for _ in range(MOST_REPAIRS):
         header = read_header(data)
         check_header(header)
         try:
-            grey = _decode(data, header, options)
+            return decode(data, header)
         except ValueError as error:
             data = _repaired(data, header, str(error))
-        else:
-            yield 0, Scan(grey, aspect=turned_aspect(header.aspect, header.orientation))
-            return
     raise Rejected("damaged JPEG: several faults")
 
 

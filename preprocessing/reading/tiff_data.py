@@ -13,7 +13,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from scangan.preprocessing.errors import Rejected
-from scangan.preprocessing.reading.jpeg import adobe_marker, check_header, read_header, reason
+from scangan.preprocessing.reading.jpeg import Header, adobe_marker, decode_strictly
 from scangan.preprocessing.reading.tiff_lzw import unpack_lzw
 from scangan.preprocessing.reading.tiff_tags import Directory, Order
 
@@ -204,11 +204,16 @@ def _jpeg(
         # The tag says whether it is RGB or YCbCr; the JPEG itself need not, and an Adobe marker does.
         tables = b"\xff\xd8" + adobe_marker(layout.ycbcr) + tables[2:]
     whole = tables.removesuffix(b"\xff\xd9") + packed[2:] if tables else packed
-    header = read_header(whole)
-    check_header(header)
+    if b"\xff\xd9" not in whole[-4:]:  # some writers leave out the end
+        whole += b"\xff\xd9"
+    return decode_strictly(whole, lambda data, header: _grey(data, header, layout, shape))
+
+
+def _grey(
+    data: bytes, header: Header, layout: Layout, shape: tuple[int, ...]
+) -> npt.NDArray[np.uint8]:
+    """Decode to grey; ValueError names the first fault."""
     if header.height < shape[0] or header.width < shape[1] or header.components != layout.samples:
         raise Rejected("damaged TIFF: JPEG data of another size")
-    try:
-        return np.asarray(simplejpeg.decode_jpeg(whole, "GRAY")[: shape[0], : shape[1]])
-    except ValueError as error:
-        raise Rejected(reason(str(error))) from error
+    pixels = simplejpeg.decode_jpeg(data, "GRAY", strict=True)
+    return np.asarray(pixels[: shape[0], : shape[1]])

@@ -95,6 +95,18 @@ def test_another_transposed_convolution_is_left_as_it_is(attributes):
     assert _kinds(transposed_conv_to_conv(graph)) == ["ConvTranspose"]
 
 
+@pytest.mark.parametrize("opset", [20, 21])
+def test_sizes_are_known_behind_operators_of_a_later_version(opset):
+    """Gelu is an operator from version 20 on; under 18 nothing is known of what comes after it."""
+    graph = _up(np.random.default_rng(0), 3, 2, 4, 4)
+    (up,) = graph.node
+    gelu = helper.make_node("Gelu", [up.input[0]], ["soft"])
+    up.input[0] = "soft"
+    del graph.node[:]
+    graph.node.extend([gelu, up])
+    assert "ConvTranspose" not in _kinds(transposed_conv_to_conv(graph, opset))
+
+
 def test_one_to_a_single_channel_and_one_of_computed_weights_are_left():
     single = _up(np.random.default_rng(0), 3, 1, 4, 4)
     assert _kinds(transposed_conv_to_conv(single)) == ["ConvTranspose"]

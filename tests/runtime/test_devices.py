@@ -150,7 +150,7 @@ def test_a_bundled_model_runs_in_what_is_fastest(in_precisions, monkeypatch):
     assert catalog.open_model("m", cpu, "fp32").card.precision == "fp32"
 
 
-def test_doctor_and_benchmark(command, tiny_acgan, monkeypatch):
+def test_doctor_and_benchmark(command, tiny_acgan, tiny_dcgan, monkeypatch):
     done = command("runtime", "--doctor", "--json")
     facts = json.loads(done.stdout)
     assert facts["device cpu"] == "works" and "onnxruntime" in facts
@@ -159,8 +159,9 @@ def test_doctor_and_benchmark(command, tiny_acgan, monkeypatch):
     monkeypatch.setattr("scangan.runtime.speed.SECONDS", 0.05)
     from scangan.runtime.speed import measure
 
-    rates = dict(measure(lambda batch: ScanGenerator(tiny_acgan, batch=batch)))
-    assert [name.split(",")[0] for name in rates] == [
-        *["inference"] * 3, "encoding PNG", *["all"] * 3,
-    ]  # fmt: skip
-    assert all(rate > 10 for rate in rates.values())
+    for model in (tiny_acgan, tiny_dcgan):
+        rates = dict(measure(lambda batch, model=model: ScanGenerator(model, batch=batch)))
+        assert [name.split(",")[0] for name in rates] == [
+            *["inference"] * 3, "encoding PNG", *["all"] * 3,
+        ]  # fmt: skip
+        assert all(rate > 10 for rate in rates.values())

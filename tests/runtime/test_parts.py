@@ -46,6 +46,13 @@ def _make(generator, kind, out, i, n):
     return write_scans(generator, _request(kind), out, part=Part(i, n))
 
 
+@pytest.mark.parametrize("folders", [[], (), iter(())], ids=["list", "tuple", "iterator"])
+def test_nothing_to_merge_is_said(folders, tmp_path):
+    with pytest.raises(GenerationError, match="nothing to merge; give the folders"):
+        merge(folders, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("n", [2, 3, 30])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_in_one_folder(generator, whole, tmp_path, kind, n):

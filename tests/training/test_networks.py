@@ -216,6 +216,11 @@ def test_the_heads_are_the_slow_twins(head, pool, images):
             np.testing.assert_allclose(logits[i], want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("head", ["projection", "no-aux", "auxiliary-other", "aux"])
+def test_a_head_is_known_by_its_whole_name(head):
+    assert _discriminator(head=head).aux is None
+
+
 def test_every_layer_but_the_classifier_has_spectral_norm_one():
     discriminator = Discriminator(size=32, width=4, classes=2)
     for _ in range(50):  # power iterations

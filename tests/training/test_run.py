@@ -152,6 +152,22 @@ def test_a_finished_run_typed_again_is_left_alone_and_may_be_made_longer(whole, 
     assert run.load_state(torch.device("cpu"))["step"] == 90
 
 
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_a_run_whose_rates_decay_is_not_made_longer(schedule, prepared, tmp_path):
+    """They would jump up again; what the error advises works."""
+    out, short = tmp_path / "run", TINY | {"kimg": 0.064, "lr_schedule": schedule}
+    run = train(prepared.path, out, TrainOptions(**short))
+    before = _tensors(out), (out / "config.json").read_text()
+    longer = TrainOptions(**short | {"kimg": 0.096})
+    says = rf"kimg 0\.064 -> 0\.096, over which {schedule} learning rates decay\); choose another"
+    with pytest.raises(TrainingError, match=says):
+        train(prepared.path, out, longer)
+    assert _same(_tensors(out), before[0]) and (out / "config.json").read_text() == before[1]
+    assert train(prepared.path, tmp_path / "another", longer).load_best()
+    train(prepared.path, out, longer, force=True)
+    assert run.load_state(torch.device("cpu"))["step"] == 6
+
+
 def test_another_configuration_is_refused_with_the_difference(whole, prepared):
     with pytest.raises(TrainingError, match="width 4 -> 8"):
         train(prepared.path, whole[0], TrainOptions(**TINY | {"width": 8}))

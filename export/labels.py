@@ -1,0 +1,54 @@
+"""Let a graph refuse labels that are not classes, in whatever runs it."""
+
+import numpy as np
+import onnx
+
+from scangan.export.builder import GraphBuilder
+
+LABEL = "label"
+
+
+def refuse_other_labels(graph: onnx.GraphProto, classes: int) -> onnx.GraphProto:
+    """Make a run fail where a label is not a class number, 0 to `classes` - 1.
+
+    ONNX's Gather counts negative indices from the end, and on some devices nothing checks the
+    others. So `label` is split into one part, as long as there are class numbers in it. Where one
+    is not, that is too short, and the run fails: lengths are checked on every device. onnxruntime's
+    message has the node's name.
+
+    Parameters
+    ----------
+    graph : GraphProto
+        A conditional generator, with an input `label` int64 [N]; it is not changed.
+    classes : int
+        Number of classes.
+
+    Returns
+    -------
+    GraphProto
+        The same images for the same inputs.
+    """
+    builder = GraphBuilder(graph)
+    numbers = builder.constant(np.arange(classes, dtype=np.int64), "class_numbers")
+    column = builder.add("Unsqueeze", LABEL, builder.shape(1), near="label_column")
+    of_class = builder.add("Equal", column, numbers, near="label_of_class")
+    ones = builder.add("Cast", of_class, near="label_ones", to=onnx.TensorProto.INT64)
+    counts = builder.add("ReduceSum", ones, builder.shape(0), near="label_counts", keepdims=0)
+    size = builder.add("ReduceSum", counts, builder.shape(0), near="label_size", keepdims=1)
+    # Split, not Reshape: OpenVINO leaves out a reshape from one dimension to one.
+    checked = builder.add("Split", LABEL, size, near="label_checked", name=_name(classes))
+    for node in graph.node:
+        kept = onnx.NodeProto()
+        kept.CopyFrom(node)
+        kept.input[:] = [checked if name == LABEL else name for name in node.input]
+        builder.keep(kept)
+    return builder.finish()
+
+
+def refuses_other_labels(graph: onnx.GraphProto, classes: int) -> bool:
+    """Whether a graph went through `refuse_other_labels`."""
+    return any(node.name == _name(classes) for node in graph.node)
+
+
+def _name(classes: int) -> str:
+    return f"label_must_be_0_to_{classes - 1}" if classes > 1 else "label_must_be_0"

@@ -1,0 +1,181 @@
+"""A label that is not a class fails inside the graph: every kind of generator, in every precision."""
+
+import dataclasses
+import functools
+import itertools
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from scangan.export.exporter import write_model
+from scangan.export.graph import OPSET, to_graphs, to_model
+from scangan.export.labels import refuse_other_labels
+from scangan.export.precision import PRECISIONS, build
+from scangan.runtime import GenerationError, ModelCard, ScanGenerator
+from scangan.runtime.modelfile import OPERATORS, graph_sha256
+from scangan.training.networks import Generator, GeneratorBank
+
+LATENT, CLASSES = 12, ("cat", "dog", "2")
+K = len(CLASSES)
+KINDS = {
+    "acgan": {"classes": K},
+    "acgan by product": {"classes": K, "conditioning": "product"},
+    "dcgan with classes": {"classes": 0},
+}
+NO_CLASSES = [-1, -K, -K - 1, K, K + 5, 2**40, -(2**63)]
+LEVELS = (
+    onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+)
+
+
+def _generator(seed=1, **options):
+    torch.manual_seed(seed)
+    generator = Generator(size=32, width=4, latent=LATENT, **options).eval()
+    for name, tensor in generator.state_dict().items():
+        if tensor.is_floating_point() and not name.endswith("running_var"):
+            tensor.normal_(1.0 if "scale" in name or "embedding" in name else 0.0, 0.3)
+    return generator
+
+
+def _of_kind(kind):
+    if kind == "dcgan with classes":
+        return GeneratorBank([_generator(seed, classes=0) for seed in range(K)]).eval()
+    return _generator(**KINDS[kind])
+
+
+@functools.cache  # torch.export takes its seconds
+def _graph(kind, opset=OPSET):
+    (graph,) = to_graphs(_of_kind(kind), LATENT, opset)
+    return graph
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A model file of each kind and precision."""
+    folder, made = tmp_path_factory.mktemp("models"), {}
+    for kind, precision in itertools.product(KINDS, PRECISIONS):
+        model = build(_of_kind(kind), LATENT, precision).model
+        card = ModelCard(
+            architecture=kind.split()[0],
+            latent=LATENT,
+            classes=CLASSES,
+            size=32,
+            precision=precision,
+            graph_sha256=graph_sha256(model.SerializeToString()),
+        )
+        made[kind, precision] = folder / f"{kind}-{precision}.onnx".replace(" ", "-")
+        write_model(model, card, made[kind, precision])
+    return made
+
+
+def _run(session, label):
+    """What the README says to type."""
+    z = np.random.default_rng(0).normal(size=(len(label), LATENT)).astype(np.float32)
+    return session.run(["image"], {"z": z, "label": np.array(label, np.int64)})[0][:, 0]
+
+
+def _batches():
+    for label in NO_CLASSES:
+        yield [label]
+        yield [label] * 4
+        yield [0, 1, label, 2]
+    yield [-1, K, -K, K + 5]  # none of them is a class
+    yield [K, 0]  # one is: a size of 1 must not be spread over both
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_other_label_runs_in_plain_onnxruntime(files, kind, precision):
+    session = onnxruntime.InferenceSession(files[kind, precision])
+    for label in _batches():
+        with pytest.raises(Exception, match="label_must_be_0_to_2"):
+            _run(session, label)
+    assert len({_run(session, [k]).tobytes() for k in range(K)}) == K
+
+
+@pytest.mark.parametrize("level", LEVELS, ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_optimisation_leaves_the_check_out(files, kind, level):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    session = onnxruntime.InferenceSession(files[kind, "fp32"], options)
+    for label in _batches():
+        with pytest.raises(Exception, match="label_must_be_0_to_2"):
+            _run(session, label)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_openvino_refuses_them_too(files, kind, precision):
+    openvino = pytest.importorskip("openvino")
+    compiled = openvino.Core().compile_model(files[kind, precision], "CPU")
+
+    def run(label):
+        z = np.zeros((len(label), LATENT), np.float32)
+        return compiled({"z": z, "label": np.array(label)})[0]
+
+    assert run([0, 2, 1]).shape == (3, 1, 32, 32)
+    for label in ([-1], [K], [0, -1, 1], [K, K, K], [0, K]):
+        with pytest.raises(Exception, match="label_must_be_0_to_2"):
+            run(label)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_scan_generator_says_which_there_are(files, kind, precision):
+    generator = ScanGenerator(files[kind, precision], threads=1)
+    for label in (-1, -K, K, K + 5, "-1", "3"):
+        with pytest.raises(GenerationError, match="0 cat, 1 dog, 2 2"):
+            generator.sample(1, label=label)
+    more = dataclasses.replace(generator.card, classes=(*CLASSES, "more"))
+    generator.file = dataclasses.replace(
+        generator.file, card=more
+    )  # its own check is out of the way
+    with pytest.raises(GenerationError, match="label_must_be_0_to_2"):
+        generator.sample(1, label="more")
+
+
+@pytest.mark.parametrize("kind", ["acgan", "acgan by product"])
+def test_the_check_changes_no_byte_whatever_the_batch(kind):
+    graph = _graph(kind)
+    without = onnxruntime.InferenceSession(to_model(graph).SerializeToString())
+    with_it = onnxruntime.InferenceSession(
+        to_model(refuse_other_labels(graph, K)).SerializeToString()
+    )
+    for n in (0, 1, 2, 7, 32):
+        label = [i % K for i in range(n)]
+        assert np.array_equal(_run(with_it, label), _run(without, label))
+    assert _run(without, [-1]).shape == _run(without, [K - 1]).shape  # what it is there for
+
+
+def test_a_model_of_one_class():
+    (graph,) = to_graphs(_generator(classes=1), LATENT)
+    session = onnxruntime.InferenceSession(
+        to_model(refuse_other_labels(graph, 1)).SerializeToString()
+    )
+    assert _run(session, [0, 0]).shape == (2, 32, 32)
+    for label in ([1], [-1], [0, 1]):
+        with pytest.raises(Exception, match="label_must_be_0'"):
+            _run(session, label)
+
+
+@pytest.mark.parametrize("opset", [18, 21])
+def test_every_version_of_the_operators_has_what_it_needs(opset):
+    model = to_model(refuse_other_labels(_graph("acgan", opset), K), opset)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    with pytest.raises(Exception, match="label_must_be_0_to_2"):
+        _run(session, [K])
+    assert {node.op_type for node in model.graph.node} <= OPERATORS
+
+
+def test_the_graph_that_was_given_stays():
+    graph = _graph("acgan")
+    before = onnx.GraphProto.FromString(graph.SerializeToString())
+    refuse_other_labels(graph, K)
+    assert graph == before
