@@ -1,6 +1,7 @@
 """A run to a model file: export, check against torch, write the card last."""
 
 import dataclasses
+import shlex
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -191,12 +192,16 @@ def run_card(run: Run) -> ModelCard:
 
 def _check_target(out: Path) -> None:
     if out.is_dir():
-        raise ExportError(f"{out} is a folder; name a file: -o {out / 'model.onnx'}")
+        raise ExportError(
+            f"{out} is a folder; name a file: -o {shlex.quote(str(out / 'model.onnx'))}"
+        )
     if out.suffix != ".onnx" or (out.exists() and not out.is_file()):
         # Anything else might be a scan, a checkpoint or a device, which the rename would replace.
         raise ExportError(f"{out} is no name for a model file; it must end in .onnx")
     if not out.absolute().parent.is_dir():
-        raise ExportError(f"{out.parent} does not exist; make it first: mkdir -p {out.parent}")
+        raise ExportError(
+            f"{out.parent} does not exist; make it first: mkdir -p {shlex.quote(str(out.parent))}"
+        )
 
 
 def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> PreparedDataset | None:
@@ -207,12 +212,12 @@ def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> Prepare
         if dataset.size != run.options.size:
             raise ExportError(
                 f"{real} is prepared at {dataset.size} pixels, the run at {run.options.size}; "
-                f"prepare it at --size {run.options.size}"
+                f"prepare its scans into another folder with --size {run.options.size}"
             )
         if run.classes and dataset.classes != run.classes:
             raise ExportError(
                 f"{real} has other classes ({', '.join(dataset.classes)}) than the run "
-                f"({', '.join(run.classes)})"
+                f"({', '.join(run.classes)}); give scans of the same classes"
             )
         if dataset.synthetic.any():
             raise ExportError(

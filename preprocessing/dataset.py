@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shlex
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -96,10 +97,19 @@ def load_dataset(path: str | Path) -> PreparedDataset:
             str(path / name) for name in ("train", "val", "test") if (path / name).is_dir()
         )
         raise PreprocessingError(f"{path} is split into parts; give one of them: {parts}")
+    whole = path.parent if is_split(path.parent) else path  # a part is not prepared alone
+    again = f"delete {whole} and prepare it again"
     if not is_prepared(path):
-        raise PreprocessingError(
-            f"{path} is no prepared dataset; make one: prep-scans SOURCE {path}"
+        if whole is not path:
+            raise PreprocessingError(f"{path} is not there as it should be; {again}")
+        here = shlex.quote(str(path))
+        there = path.is_dir() and any(path.iterdir())
+        advice = (
+            f"if it holds scans, give a dataset made of them: prep-scans {here} OUT"
+            if there
+            else f"make one: prep-scans SOURCE {here}"
         )
+        raise PreprocessingError(f"{path} is not a prepared dataset; {advice}")
     try:
         info = json.loads(
             (path / "dataset.json").read_text(encoding="utf-8"),
@@ -119,13 +129,9 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         number = {name: n for n, name in enumerate(classes)}
         labels = np.array([number[item["class"]] for item in items], np.int64)
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise PreprocessingError(
-            f"{path} is damaged ({error}); delete it and prepare it again"
-        ) from error
+        raise PreprocessingError(f"{path} is damaged ({error}); {again}") from error
     if len(images) != len(labels) or images.dtype != np.uint8 or images.ndim != 3:
-        raise PreprocessingError(
-            f"{path} is damaged: images and items differ; delete it and prepare it again"
-        )
+        raise PreprocessingError(f"{path} is damaged: images and items differ; {again}")
     return PreparedDataset(path, images, labels, classes, items, info)
 
 

@@ -26,7 +26,7 @@ from scangan.preprocessing.assemble import (
     write_split,
 )
 from scangan.preprocessing.dataset import PreparedDataset, is_prepared, is_split, load_dataset
-from scangan.preprocessing.errors import PreprocessingError
+from scangan.preprocessing.errors import OtherDataset, PreprocessingError
 from scangan.preprocessing.gather import Gatherer
 from scangan.preprocessing.journal import Journal
 from scangan.preprocessing.marks import named_synthetic
@@ -223,21 +223,15 @@ class _Run:
         elif bool(before.get("allow_synthetic")) != self.allow_synthetic:
             differing.append(f"allow_synthetic -> {self.allow_synthetic}")
         if differing:
-            raise PreprocessingError(
-                f"{self.out} was prepared with other options ({', '.join(differing)}); "
-                f"choose another OUT, or delete it"
-            )
+            raise OtherDataset(self.out, f"with other options ({', '.join(differing)})")
         if before["rejected"] and before["readers"] != self.readers:
-            raise PreprocessingError(
-                f"{self.out} was prepared with other readers installed, and {before['rejected']} "
-                f"refused; delete it to try them again, or choose another OUT"
+            raise OtherDataset(
+                self.out,
+                f"with other readers installed, and {before['rejected']} files were refused",
             )
         hashes = list(self.gatherer.hashes(found.scans))
         if before["source_sha256"] not in (_digest(hashes), _digest(map(_as_found, hashes))):
-            raise PreprocessingError(
-                f"{self.out} holds a dataset of other scans ({before['count']}); "
-                f"choose another OUT, or delete it"
-            )
+            raise OtherDataset(self.out, f"from other scans ({before['count']})")
 
     def _finish(self, found: Found, lines: list[dict[str, Any]], bar: Progress) -> None:
         for path in self.partial.iterdir():  # what a killed run of another --split left

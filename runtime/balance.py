@@ -1,6 +1,7 @@
 """How many scans each class of a dataset lacks."""
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,9 +40,12 @@ def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int
             counted = Counter(item["class"] for item in read_jsonl(dataset / "items.jsonl"))
             return {str(name): counted[name] for name in classes}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise GenerationError(f"{dataset} is damaged ({error}); prepare it again") from error
+            whole = dataset.parent if (dataset.parent / "split.json").is_file() else dataset
+            raise GenerationError(
+                f"{dataset} is damaged ({error}); delete {whole} and prepare it again"
+            ) from error
     if not dataset.is_dir():
-        raise GenerationError(f"{dataset} is no folder; --balance takes a dataset")
+        raise GenerationError(f"{dataset} is not a folder; give --balance the folder of a dataset")
     if (dataset / "train" / "dataset.json").is_file():
         raise GenerationError(
             f"{dataset} was split; give its part to train on: {dataset / 'train'}"
@@ -88,13 +92,19 @@ def missing(
         Class names of dataset and model differ, or nothing is missing.
     """
     counts = class_counts(dataset, note)
+    prepared = (dataset / "dataset.json").is_file()
     # A folder without a scan is a class only where the model has it: it may hold documents.
     counts = {name: count for name, count in counts.items() if count or name in classes}
     wanted = [classes[number] for number in asked] if asked else list(classes)
     if not set(wanted) <= set(counts) or (not asked and set(counts) != set(classes)):
+        both = [name for name in classes if name in counts]
+        choose = (
+            f", or choose of those that both have: --class {shlex.quote(both[0])}" if both else ""
+        )
+        rename = "rename the folders" + (" and prepare them again" if prepared else "")
         raise GenerationError(
             f"classes differ: {dataset} has {', '.join(counts)}; the model has "
-            f"{', '.join(classes) or 'none'}; rename the folders, or choose with --class"
+            f"{', '.join(classes) or 'none'}; {rename}{choose}"
         )
     if target is not None and not 1 <= target <= LARGEST_INDEX:
         raise GenerationError(
@@ -104,5 +114,8 @@ def missing(
     lacking = {classes.index(name): goal - counts[name] for name in wanted if counts[name] < goal}
     if not lacking:
         told = ", ".join(f"{counts[name]} {name}" for name in wanted)
-        raise GenerationError(f"nothing is missing: {dataset} has {told}, and {goal} are asked for")
+        raise GenerationError(
+            f"nothing is missing: {dataset} has {told}, and {goal} are asked for; ask for more: "
+            f"--target {max(counts.values()) + 1}"
+        )
     return dict(sorted(lacking.items()))

@@ -1,5 +1,6 @@
 """Which file a model's name stands for."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def open_model(
         missing = _named(_base(path), precision)
         raise GenerationError(
             f"{path} is {file.card.precision}, and no {missing.name} of the same run lies beside it; "
-            f"make it: export-onnx RUN -o {missing} --precision {precision}"
+            f"make it: export-onnx RUN -o {shlex.quote(str(missing))} --precision {precision}"
         )
     return found
 

@@ -10,13 +10,13 @@ import numpy.typing as npt
 from scangan.evaluation.metrics import FEWEST
 from scangan.preprocessing.assemble import Assembled, find_near_duplicates
 from scangan.preprocessing.dataset import PreparedDataset, is_prepared, is_split, load_dataset
-from scangan.preprocessing.errors import PreprocessingError
+from scangan.preprocessing.errors import OtherDataset, PreprocessingError
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.pipeline import prepare
 from scangan.preprocessing.report import looked_through, one_line
 from scangan.preprocessing.split import split_indices, together
 from scangan.training.errors import TrainingError
-from scangan.training.options import TrainOptions
+from scangan.training.options import SIZES, TrainOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,13 @@ def open_source(
     """
     if is_prepared(source) or is_split(source):
         return open_prepared(source, options)
-    dataset = prepare(source, target, PrepOptions(size=options.size), quiet=quiet)
+    try:
+        dataset = prepare(source, target, PrepOptions(size=options.size), quiet=quiet)
+    except OtherDataset as error:
+        raise TrainingError(
+            f"{target.parent} holds a run whose scans were prepared {error.difference}; choose "
+            f"another --out, or start it anew with --force"
+        ) from error
     for line in (*looked_through(dataset.info), one_line(dataset.info)):
         report(line)
     return dataset
@@ -96,9 +102,10 @@ def open_prepared(source: Path, options: TrainOptions) -> PreparedDataset:
     """Open a prepared dataset; errors as of `open_source`."""
     dataset = load_dataset(source)
     if dataset.size != options.size:
+        use = f"use --size {dataset.size}, or " if dataset.size in SIZES else ""
         raise TrainingError(
-            f"{source} is prepared at {dataset.size} pixels, not {options.size}; "
-            f"use --size {dataset.size}, or prepare it with --size {options.size}"
+            f"{source} is prepared at {dataset.size} pixels, not {options.size}; {use}prepare the "
+            f"scans into another folder with --size {options.size}"
         )
     return dataset
 
@@ -190,9 +197,14 @@ def check_counts(dataset: PreparedDataset, options: TrainOptions) -> None:
     scans = "real scans" if dataset.synthetic.any() else "scans"
     if options.by_class and small:
         named = ", ".join(f"{name!r} ({n})" for name, n in small.items())
+        if real.sum() < FEWEST:
+            without = "or merge classes"
+        elif options.per_class:
+            without = "merge classes, or train without classes (leave out --per-class)"
+        else:
+            without = "merge classes, or train without classes (--arch dcgan)"
         raise TrainingError(
-            f"too few {scans} of {named}: a class needs at least {FEWEST}; add scans, merge classes, "
-            f"or train without them (--arch dcgan)"
+            f"too few {scans} of {named}: a class needs at least {FEWEST}; add scans, {without}"
         )
     if not options.by_class and real.sum() < FEWEST:
-        raise TrainingError(f"{real.sum()} {scans} are too few; training needs {FEWEST}")
+        raise TrainingError(f"{real.sum()} {scans} are too few; training needs {FEWEST}; add some")

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import pickle
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,8 +76,11 @@ class Run:
     def _read_config(self) -> dict[str, Any]:
         file = self.path / "config.json"
         if not file.is_file():
+            if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+                raise TrainingError(f"{self.path} is not a run; give the --out of train-gan")
             raise TrainingError(
-                f"{self.path} is no run; make one: train-gan SOURCE --out {self.path}"
+                f"{self.path} is not a run; make one: "
+                f"train-gan SOURCE --out {shlex.quote(str(self.path))}"
             )
         try:
             config: dict[str, Any] = json.loads(
@@ -227,7 +231,9 @@ class Run:
             newer = state["format_version"] > FORMAT_VERSION
         except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise TrainingError(f"{file} cannot be read ({reason}); delete the run") from error
+            raise TrainingError(
+                f"{file} cannot be read ({reason}); start the run anew with --force"
+            ) from error
         if newer:
             raise TrainingError(f"{file} was written by a newer scangan; update scangan")
         return state
@@ -265,7 +271,9 @@ class Run:
             scores = json.loads(metadata["scores"], object_pairs_hook=with_normal_names)
             return Best(state, metadata["kind"], float(metadata["kimg"]), scores)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise TrainingError(f"{file} is damaged: {error}") from error
+            raise TrainingError(
+                f"{file} is damaged ({error}); start the run anew with --force"
+            ) from error
 
     def load_generator(self) -> tuple[Generator | GeneratorBank, Best]:
         """Load the best generator in evaluation mode, on the CPU."""

@@ -161,7 +161,7 @@ def test_a_target_that_cannot_be(run, tmp_path, out, says):
 def test_no_run_at_all_is_one_line(tmp_path, command):
     done = command("export", tmp_path / "nothing", "-o", tmp_path / "m.onnx")
     assert done.returncode == 1
-    assert "is no run; make one: train-gan" in done.stderr and done.stderr.count("\n") == 1
+    assert "is not a run; make one: train-gan" in done.stderr and done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
