@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.preprocessing.errors import PreprocessingError
-from scangan.runtime.files import read_jsonl
+from scangan.runtime.files import naming, read_jsonl, read_text
 
 FORMAT_VERSION = 1
 NPY_HEADER = 128  # bytes; numpy leaves room in it for any count
@@ -62,6 +63,36 @@ class PreparedDataset:
         tally = np.bincount(self.labels, minlength=len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, tally, strict=True)}
 
+    def in_memory(self) -> "PreparedDataset":
+        """The same dataset with its images read whole, and compared with its fingerprint.
+
+        A process dies when it looks at a memory map of a file that another one has cut short, or on
+        a disk that has a bad sector; a plain file says so.
+
+        Raises
+        ------
+        PreprocessingError
+            The images are not those that were prepared, or change while they are read.
+        OSError
+            They cannot be read.
+        """
+        file_name = self.path / "images.npy"
+        images = np.empty(self.images.shape, np.uint8)
+        rest = memoryview(images).cast("B") if images.size else memoryview(b"")
+        with naming(file_name), file_name.open("rb") as file:
+            _read_header(file)
+            while rest and (count := file.readinto(rest)):
+                rest = rest[count:]
+        blocks = (image.tobytes() for image in images)
+        if rest or self.fingerprint != _fingerprint(
+            images.shape, blocks, self.labels, self.classes
+        ):
+            raise PreprocessingError(
+                f"{self.path} is damaged: its images are not those that were prepared; delete it and "
+                f"prepare it again"
+            )
+        return dataclasses.replace(self, images=images)
+
 
 def is_split(path: Path) -> bool:
     """Whether `path` holds the parts of a split dataset, in a folder each."""
@@ -92,7 +123,7 @@ def load_dataset(path: str | Path) -> PreparedDataset:
             f"{path} is no prepared dataset; make one: prep-scans SOURCE {path}"
         )
     try:
-        info = json.loads((path / "dataset.json").read_text(encoding="utf-8"))
+        info = json.loads(read_text(path / "dataset.json"))
         if info["format_version"] > FORMAT_VERSION:
             raise PreprocessingError(
                 f"{path} has dataset format {info['format_version']}, newer than this scangan "
@@ -104,7 +135,7 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         _ = info["options"], info["fingerprint"], info["rejected"]
         number = {name: n for n, name in enumerate(classes)}
         labels = np.array([number[item["class"]] for item in items], np.int64)
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
         raise PreprocessingError(
             f"{path} is damaged ({error}); delete it and prepare it again"
         ) from error
@@ -126,11 +157,26 @@ def fingerprint(images_file: Path, labels: npt.NDArray[np.int64], classes: tuple
 
     Reads ``images.npy`` as a plain file: the pages of a memory map would count as ours.
     """
-    with images_file.open("rb") as file:
-        np.lib.format.read_magic(file)
-        shape = np.lib.format.read_array_header_1_0(file)[0]
-        digest = hashlib.sha256(json.dumps([list(shape), list(classes)]).encode())
-        while block := file.read(1 << 20):
-            digest.update(block)
+    with naming(images_file), images_file.open("rb") as file:
+        shape = _read_header(file)
+        blocks = iter(lambda: file.read(1 << 20), b"")
+        return _fingerprint(shape, blocks, labels, classes)
+
+
+def _read_header(file: BinaryIO) -> tuple[int, ...]:
+    np.lib.format.read_magic(file)
+    shape: tuple[int, ...] = np.lib.format.read_array_header_1_0(file)[0]
+    return shape
+
+
+def _fingerprint(
+    shape: tuple[int, ...],
+    blocks: Iterable[bytes],
+    labels: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
+) -> str:
+    digest = hashlib.sha256(json.dumps([list(shape), list(classes)]).encode())
+    for block in blocks:
+        digest.update(block)
     digest.update(labels.astype("<i8").tobytes())
     return digest.hexdigest()

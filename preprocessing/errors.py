@@ -9,3 +9,7 @@ class PreprocessingError(ScanganError):
 
 class Rejected(PreprocessingError):
     """One file is refused; the text is the reason that goes to ``rejects.jsonl``."""
+
+
+class Unreadable(Rejected):
+    """The system does not give the file's bytes: it is not there, or a disk or a network failed."""

@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from scangan.preprocessing.duplicates import perceptual_hash
-from scangan.preprocessing.errors import PreprocessingError, Rejected
+from scangan.preprocessing.errors import PreprocessingError, Rejected, Unreadable
 from scangan.preprocessing.geometry import placement
 from scangan.preprocessing.intensity import Survey, Window, choose_window, thinned
 from scangan.preprocessing.options import PrepOptions
@@ -149,7 +149,15 @@ def _range(scan: Scan) -> tuple[float, float]:
 
 
 def survey_file(path: str | Path, options: PrepOptions, survey: Survey) -> None:
-    """Add the scans of a file that need the window over all scans, unless the file is refused."""
+    """Add the scans of a file that need the window over all scans, unless the file is refused.
+
+    Raises
+    ------
+    Unreadable
+        The file cannot be read: whether it has such scans is not known.
+    OSError, PreprocessingError
+        As of `prepare_file`.
+    """
     wanted: list[Scan] = []
     try:
         if not may_be_deep(path):
@@ -166,6 +174,8 @@ def survey_file(path: str | Path, options: PrepOptions, survey: Survey) -> None:
         raise
     except MemoryError as error:
         raise _too_large(path) from error
+    except Unreadable:
+        raise
     except Exception:  # named when it is prepared
         return
     for scan in wanted:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from scangan.preprocessing.errors import PreprocessingError, Rejected
+from scangan.preprocessing.errors import PreprocessingError, Rejected, Unreadable
 from scangan.preprocessing.files import (
     FileResult,
     WindowNeeded,
@@ -45,6 +45,7 @@ class Gatherer:
 
     def __init__(self, source: Path, options: PrepOptions, workers: int) -> None:
         self.source, self.options, self.workers = source, options, workers
+        self._unread: dict[str, Unreadable] = {}
 
     def gather(self, scans: list[Source], journal: Journal, bar: Progress) -> list[dict[str, Any]]:
         """Prepare what the journal does not hold yet; return all of its lines."""
@@ -67,6 +68,8 @@ class Gatherer:
                     # All before it needed none, so the survey is of all scans that do.
                     over = self._state(scans[done:])
                     survey = self._survey(scans[done:], bar)
+                    if self._unread:
+                        over += " without some"  # it is measured again when they can be read
                     if not survey.scans:
                         raise PreprocessingError(
                             f"{self.source} changes while it is read; run the same command again"
@@ -86,6 +89,10 @@ class Gatherer:
         def several(chunk: list[Source]) -> list[FileResult | None]:
             results: list[FileResult | None] = []
             for scan in chunk:
+                if scan.file in self._unread:  # of which the window knows nothing
+                    refused: list[tuple[int | None, str]] = [(None, str(self._unread[scan.file]))]
+                    results.append(FileResult(refused=refused))
+                    continue
                 try:
                     results.append(prepare_file(f"{self.source}/{scan.file}", self.options, window))
                 except WindowNeeded:
@@ -127,7 +134,10 @@ class Gatherer:
         task = bar.add_task("measuring intensities", total=len(scans), note="")
 
         def one(scan: Source) -> None:
-            survey_file(f"{self.source}/{scan.file}", self.options, survey)
+            try:
+                survey_file(f"{self.source}/{scan.file}", self.options, survey)
+            except Unreadable as reason:
+                self._unread[scan.file] = reason
 
         for _ in in_order(one, scans, self.workers):
             bar.advance(task)

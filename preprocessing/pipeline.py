@@ -32,7 +32,14 @@ from scangan.preprocessing.preview import write_preview
 from scangan.preprocessing.sources import Found, Source, SourceOptions, find_scans
 from scangan.preprocessing.split import check_fractions
 from scangan.runtime.console import progress_bar
-from scangan.runtime.files import naming, only_writer, write_json, write_jsonl
+from scangan.runtime.files import (
+    naming,
+    only_writer,
+    read_jsonl,
+    read_text,
+    write_json,
+    write_jsonl,
+)
 from scangan.runtime.threads import usable_cpus
 
 DONE = ("dataset.json", "split.json")  # either comes last
@@ -119,8 +126,8 @@ def read_summary(out: Path) -> dict[str, Any]:
     """The content of ``dataset.json``, or of ``split.json``."""
     name = "split.json" if is_split(out) else "dataset.json"
     try:
-        return dict(json.loads((out / name).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        return dict(json.loads(read_text(out / name)))
+    except (FileNotFoundError, ValueError) as error:
         raise PreprocessingError(
             f"{out / name} is damaged; delete {out} and prepare it again"
         ) from error
@@ -221,10 +228,24 @@ class _Run:
                 f"{self.out} was prepared with other readers installed, and {before['rejected']} "
                 f"refused; delete it to try them again, or choose another OUT"
             )
-        if before["source_sha256"] != _digest(self.gatherer.hashes(found.scans)):
+        hashes = list(self.gatherer.hashes(found.scans))
+        if before["source_sha256"] != _digest(hashes):
+            self._check_readable(hashes, before["source_sha256"])
             raise PreprocessingError(
                 f"{self.out} holds a dataset of other scans ({before['count']}); "
                 f"choose another OUT, or delete it"
+            )
+
+    def _check_readable(self, hashes: list[tuple[Source, str | None]], before: str) -> None:
+        """Say so if the scans are the same, but for those that could not be read before."""
+        file = self.out / "rejects.jsonl"
+        rejects = read_jsonl(file) if file.exists() else []
+        unread = {r["file"] for r in rejects if r["reason"].startswith("cannot be read")}
+        then = [(scan, None if scan.file in unread else sha256) for scan, sha256 in hashes]
+        if unread and before == _digest(then):
+            raise PreprocessingError(
+                f"{self.out} lacks files that could not be read then ({len(unread)}, "
+                f"{min(unread)!r} first); delete it to prepare them too, or choose another OUT"
             )
 
     def _finish(self, found: Found, lines: list[dict[str, Any]], bar: Progress) -> None:

@@ -51,7 +51,7 @@ def _beside(path: Path) -> Path:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name the file in an error that does not: a full disk is reported without one."""
+    """Name the file in an error that does not: a full disk is reported without one, a bad sector too."""
     try:
         yield
     except OSError as error:
@@ -161,7 +161,19 @@ def write_jsonl(path: Path, lines: Iterable[dict[str, Any]]) -> None:
             file.write(json.dumps(line) + "\n")
 
 
+def read_bytes(path: Path) -> bytes:
+    """Read a whole file; an error names it."""
+    with naming(path):
+        return path.read_bytes()
+
+
+def read_text(path: Path) -> str:
+    """Read a whole text in UTF-8; an error names the file."""
+    with naming(path):
+        return path.read_text(encoding="utf-8")
+
+
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read one JSON object a line."""
-    with path.open(encoding="utf-8") as file:
+    with naming(path), path.open(encoding="utf-8") as file:
         return [json.loads(line) for line in file]

@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from scangan.runtime.files import read_jsonl, write_json, write_jsonl, written_whole
+from scangan.runtime.files import (
+    read_bytes,
+    read_jsonl,
+    read_text,
+    write_json,
+    write_jsonl,
+    written_whole,
+)
 from scangan.training.errors import TrainingError
 from scangan.training.networks import Generator, GeneratorBank, make_generator
 from scangan.training.options import TrainOptions
@@ -78,7 +86,7 @@ class Run:
                 f"{self.path} is no run; make one: train-gan SOURCE --out {self.path}"
             )
         try:
-            config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            config: dict[str, Any] = json.loads(read_text(file))
         except ValueError as error:
             raise TrainingError(f"{file} is damaged: {error}") from error
         wanted = {"format_version": int, "options": dict, "dataset": dict, "versions": dict}
@@ -210,7 +218,7 @@ class Run:
         file = self.path / "items.jsonl"
         try:
             return [item["held_back"] for item in read_jsonl(file)]
-        except (OSError, ValueError, KeyError) as error:
+        except (FileNotFoundError, ValueError, KeyError) as error:
             raise TrainingError(f"{file} is missing or damaged; start anew with --force") from error
 
     def save_state(self, state: dict[str, Any]) -> None:
@@ -225,8 +233,9 @@ class Run:
         file = self.path / "last.pt"
         if not file.exists():
             return None
+        data = io.BytesIO(read_bytes(file))  # torch's own reader calls a bad sector a damaged file
         try:
-            state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+            state: dict[str, Any] = torch.load(data, map_location=device, weights_only=True)
             newer = state["format_version"] > FORMAT_VERSION
         except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -262,9 +271,11 @@ class Run:
                 f"{self.path} has no checkpoint yet; let train-gan reach its first tick"
             )
         try:
-            with safe_open(file, framework="pt") as tensors:
-                metadata = tensors.metadata()
-                state = {key: tensors.get_tensor(key) for key in tensors.keys()}  # noqa: SIM118
+            # Read whole: of a memory map that is cut short meanwhile the process would die.
+            data = read_bytes(file)
+            state = deserialize(data)
+            header = int.from_bytes(data[:8], "little")
+            metadata = json.loads(data[8 : 8 + header])["__metadata__"]
             scores = json.loads(metadata["scores"])
             return Best(state, metadata["kind"], float(metadata["kimg"]), scores)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -296,7 +307,7 @@ class Run:
         file = self.path / "metrics.jsonl"
         if not file.exists():
             return []
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
         whole = text[: text.rfind("\n") + 1]  # a kill may have cut the last line
         return [json.loads(line) for line in whole.splitlines()]
 

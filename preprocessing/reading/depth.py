@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.errors import Rejected, Unreadable
 from scangan.preprocessing.reading.formats import sniff
 from scangan.preprocessing.reading.reader import read_file
 
@@ -11,10 +11,12 @@ PNG_DEPTH = 24  # where a PNG says its bits a sample
 
 
 def may_be_deep(path: str | Path) -> bool:
-    """Whether decoding the file could give a scan of more than 8 bits; False if it can't be read."""
+    """Whether decoding the file could give a scan of more than 8 bits; False if it is refused."""
     try:
         head = read_file(path, HEAD)
         form = sniff(head)
+    except Unreadable:
+        raise
     except Rejected:
         return False
     return form in ("tiff", "dicom", "nifti") or (

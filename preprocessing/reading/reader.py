@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.errors import Rejected, Unreadable
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.formats import Format, sniff
 from scangan.preprocessing.reading.raster import Frames, check_size
@@ -20,7 +20,7 @@ OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of the file: it ma
 
 
 def read_file(path: str | Path, most: int = -1) -> bytes:
-    """Read a file, or its first `most` bytes; `Rejected`, with the system's reason, if it can't be.
+    """Read a file, or its first `most` bytes; `Unreadable`, with the system's reason, if it can't be.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def read_file(path: str | Path, most: int = -1) -> bytes:
     except OSError as error:
         if error.errno in OURS:
             raise
-        raise Rejected(f"cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise Unreadable(f"cannot be read: {(error.strerror or str(error)).lower()}") from error
 
 
 def _open_at_once(path: str, flags: int) -> int:

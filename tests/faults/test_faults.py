@@ -70,7 +70,9 @@ def test_after_a_fault_a_run_and_an_export_end_with_the_same_bytes(verdicts):
         assert not [str(verdict) for verdict in verdicts[cell] if verdict.wrong], SEED
 
 
-@pytest.mark.parametrize("kind", ["disk full", "EIO on read", "EIO on write", "input is cut short", "SIGKILL"])
+@pytest.mark.parametrize(
+    "kind", ["disk full", "EIO on read", "EIO on write", "input is cut short", "SIGKILL"]
+)
 def test_a_careless_command_is_found_out(tmp_path, kind):
     careless = Command("careless", ("careless",), "model", "done")
     (tmp_path / "templates/model").mkdir(parents=True)

@@ -17,7 +17,8 @@ from pathlib import Path
 LIGHT = ["scangan.runtime.output", "scangan.runtime.merge", "scangan.runtime.shards",
          "scangan.runtime.cli", "onnxruntime", "filelock",
          "scangan.preprocessing.pipeline", "scangan.preprocessing.report", "scangan.preprocessing.cli",
-         "scangan.preprocessing.reading.jpeg", "scangan.preprocessing.reading.png"]  # fmt: skip
+         "scangan.preprocessing.reading.jpeg", "scangan.preprocessing.reading.png",
+         "scangan.preprocessing.kernels.area", "scangan.preprocessing.kernels.histogram"]  # fmt: skip
 HEAVY = ["scangan.training.start", "scangan.training.cli", "scangan.training.per_class",
          "scangan.export.exporter", "scangan.export.cli"]  # fmt: skip
 PROGRAMS = {
