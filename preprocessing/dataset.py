@@ -78,7 +78,7 @@ class PreparedDataset:
         """
         file_name = self.path / "images.npy"
         images = np.empty(self.images.shape, np.uint8)
-        rest = memoryview(images).cast("B") if images.size else memoryview(b"")
+        rest = images.reshape(-1).data
         with naming(file_name), file_name.open("rb") as file:
             _read_header(file)
             while rest and (count := file.readinto(rest)):

@@ -32,6 +32,7 @@ from scangan.preprocessing.preview import write_preview
 from scangan.preprocessing.sources import Found, Source, SourceOptions, find_scans
 from scangan.preprocessing.split import check_fractions
 from scangan.runtime.console import progress_bar
+from scangan.runtime.errors import ScanganError
 from scangan.runtime.files import (
     naming,
     only_writer,
@@ -166,8 +167,9 @@ class _Run:
         found = find_scans(self.source, self.sources)
         self._check_place()
         if not self.partial.exists() and _is_done(self.out):
+            self._drop_lock()
             return self._check_same(found)  # which takes no right to write
-        with only_writer(self.out / ".lock"), naming(self.out), _one_cv2_thread():
+        with only_writer(self._lock), naming(self.out), _one_cv2_thread():
             if _is_done(self.partial):
                 self._publish()  # killed while it did
             if _is_done(self.out):
@@ -179,6 +181,16 @@ class _Run:
                 self._finish(found, lines, bar)
             self._publish()
             return None
+
+    @property
+    def _lock(self) -> Path:
+        return self.out / ".lock"
+
+    def _drop_lock(self) -> None:
+        """Remove the lock of a run that was killed when all else was done."""
+        if self._lock.exists():
+            with contextlib.suppress(OSError, ScanganError), only_writer(self._lock):
+                pass
 
     def _check_place(self) -> None:
         if self.out.is_relative_to(self.source.resolve()):

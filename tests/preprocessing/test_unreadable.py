@@ -127,3 +127,11 @@ def test_a_disk_that_fails_is_not_called_a_damaged_dataset(some_scans, tmp_path,
         with pytest.raises(OSError) as error:
             load_dataset(tmp_path / "out")
     assert error.value.filename == str(tmp_path / "out/dataset.json")
+
+
+def test_the_lock_of_a_run_that_was_killed_at_its_end_goes(some_scans, tmp_path):
+    prepare(some_scans, tmp_path / "out")
+    before = folder_bytes(tmp_path / "out")
+    (tmp_path / "out/.lock").write_text("process 1 on vm")
+    prepare(some_scans, tmp_path / "out")
+    assert folder_bytes(tmp_path / "out") == before
