@@ -1,9 +1,11 @@
 """Prepare one file."""
 
+import contextlib
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import IO
 
 import numpy as np
@@ -43,6 +45,19 @@ def _spool() -> IO[bytes]:
     return SpooledTemporaryFile(IN_MEMORY)
 
 
+@contextlib.contextmanager
+def _naming_temporary() -> Iterator[None]:
+    """Name the folder of temporary files in an error that does not: it is not the output that is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = "the folder for temporary files (TMPDIR)"
+            with contextlib.suppress(OSError):  # there is none
+                error.filename = gettempdir()
+        raise
+
+
 @dataclasses.dataclass
 class FileResult:
     """What came of one file: its hash, its scans, and for what is refused (frame or None, reason).
@@ -60,7 +75,8 @@ class FileResult:
         """Prepare a scan, shown in `window` if it is deep, and add it."""
         image = prepare_scan(scan, options, window)
         digits = perceptual_hash(image).astype(">u8").tobytes().hex()
-        self.images.write(image.data)
+        with _naming_temporary():
+            self.images.write(image.data)
         height, width = scan.pixels.shape
         enlarged = placement(height, width, options, scan.spacing).enlarges
         self.frames.append(Frame(number, digits, window, scan.identifiers, enlarged))

@@ -66,24 +66,27 @@ def test_after_a_fault_the_same_command_ends_with_the_same_bytes(verdicts, comma
     assert not [str(verdict) for verdict in verdicts[command] if verdict.wrong], SEED
 
 
-@pytest.mark.parametrize(
-    "kind", ["disk full", "EIO on read", "EIO on write", "input is cut short", "SIGKILL"]
-)
-def test_a_careless_command_is_found_out(tmp_path, kind):
+def test_a_careless_command_is_found_out(tmp_path):
     careless = Command("careless", ("careless",), "model", "done")
     (tmp_path / "templates/model").mkdir(parents=True)
     (tmp_path / "templates/model/a").write_bytes(bytes(1000))
     (tmp_path / "templates/model/b").write_bytes(bytes(1000))
     bench = Bench(tmp_path, build(tmp_path), tmp_path / "templates")
-    (kind,) = (each for each in KINDS if each.title == kind)
-    points = bench.points(careless, kind, 6, "1")
-    wrong = [bench.try_out(careless, kind, point, 0).wrong for point in points]
+    found = set()
+    for kind in KINDS:
+        points = bench.points(careless, kind, 4, "1")
+        if any(bench.try_out(careless, kind, point, 0).wrong for point in points):
+            found.add(kind.title)
     bench.close()
-    assert any(wrong)
+    # It is held up by nothing, and asks for neither the time nor /tmp.
+    assert found >= {
+        "disk full", "EIO on read", "EIO on write", "input changes", "input is cut short", "SIGKILL",
+        "SIGTERM", "read-only output",
+    }  # fmt: skip
 
 
 def test_points_are_spread_from_the_first_call_to_the_last():
-    assert choose(100, 5, None) == [1, 26, 50, 75, 100]
+    assert choose(101, 5, None) == [1, 26, 51, 76, 101]
     assert choose(3, 20, None) == [1, 2, 3]
     assert choose(9, 1, None) == [5]
     assert choose(50, 4, random.Random("1")) == choose(50, 4, random.Random("1"))

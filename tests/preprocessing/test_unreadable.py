@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from scangan.preprocessing import preview as preview_module
 from scangan.preprocessing.errors import PreprocessingError, Unreadable
 from scangan.preprocessing.reading import depth
 from scangan.preprocessing.reading.reader import read_file
+from scangan.runtime.console import explain
 
 
 @pytest.fixture
@@ -135,3 +137,24 @@ def test_the_lock_of_a_run_that_was_killed_at_its_end_goes(some_scans, tmp_path)
     (tmp_path / "out/.lock").write_text("process 1 on vm")
     prepare(some_scans, tmp_path / "out")
     assert folder_bytes(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("trouble", ["no folder", "full"])
+def test_trouble_with_temporary_files_is_not_put_on_the_output(
+    some_scans, tmp_path, monkeypatch, trouble
+):
+    """The slices of a volume wait in one, if they are many."""
+    monkeypatch.setattr(files_module, "IN_MEMORY", 100)
+    number = errno.ENOENT if trouble == "no folder" else errno.ENOSPC
+
+    def fails(*args, **kwargs):
+        raise OSError(number, "No usable temporary directory found, or no space left")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", fails)
+    if trouble == "no folder":
+        monkeypatch.setattr(files_module, "gettempdir", fails)
+    with pytest.raises(OSError) as error:
+        prepare(some_scans, tmp_path / "out")
+    said = explain(error.value)
+    assert str(tmp_path / "out") not in said
+    assert ("TMPDIR" if trouble == "no folder" else tempfile.gettempdir()) in said
