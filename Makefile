@@ -4,6 +4,7 @@
 # make fuzz    look for files that break a reader: make fuzz SECONDS=3600 READER=png
 # make check-web   run model files in onnxruntime-web (needs node and npm)
 # make check-edge  run model files on emulated processors (needs Debian's qemu-user-static, and root)
+# make check-faults  run each command on full and failing disks, killed, and under a jumping clock (Linux, cc)
 # make bench   run the benchmarks and write benchmarks/results/*.md
 # make wheelhouse   collect wheels for an install without a network
 # make clean   remove what the others made
@@ -16,7 +17,7 @@ READER := all
 PACKAGES := core preprocessing training export runtime evaluation
 DEV := .venv-dev/bin
 
-.PHONY: demo test check fuzz check-web check-edge bench wheelhouse clean
+.PHONY: demo test check fuzz check-web check-edge check-faults bench wheelhouse clean
 
 demo: .venv/.installed
 	rm -rf demo
@@ -42,6 +43,9 @@ check-web: .venv-dev/.installed
 check-edge: .venv-dev/.installed
 	tools/arm64_root.sh .arm64
 	SCANGAN_EDGE=1 $(DEV)/python -m pytest -v tests/export/test_edge.py
+
+check-faults: .venv-dev/.installed
+	PYTHONPATH=tests $(DEV)/python -m faults.run_all benchmarks/results/faults.md
 
 bench: .venv-dev/.installed
 	$(DEV)/python -m pytest benchmarks --benchmark-enable --benchmark-only \

@@ -27,6 +27,10 @@ class Rejected(ScanganError):
     """One file is refused; the text is the reason that goes to ``rejects.jsonl``."""
 
 
+class Unreadable(Rejected):
+    """The system does not give the file's bytes: it is not there, or a disk or a network failed."""
+
+
 def first_line(error: BaseException) -> str:
     """What an error says first; its kind, if it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

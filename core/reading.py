@@ -5,14 +5,14 @@ import os
 import stat
 from pathlib import Path
 
-from scangan.core.errors import Rejected
+from scangan.core.errors import Rejected, Unreadable
 
 MOST_BYTES = 1 << 31
 OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of the file: it may be read next time
 
 
 def read_file(path: str | Path, most: int = -1) -> bytes:
-    """Read a file, or its first `most` bytes; `Rejected`, with the system's reason, if it can't be.
+    """Read a file, or its first `most` bytes; `Unreadable`, with the system's reason, if it can't be.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def read_file(path: str | Path, most: int = -1) -> bytes:
     except OSError as error:
         if error.errno in OURS:
             raise
-        raise Rejected(f"cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise Unreadable(f"cannot be read: {(error.strerror or str(error)).lower()}") from error
 
 
 def _open_at_once(path: str, flags: int) -> int:

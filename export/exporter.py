@@ -85,6 +85,7 @@ def export_run(
     (generator, _), latent = trained.load_generator(), trained.options.latent
     if precision == "int8":
         dataset = _real_scans(trained, real, accept_loss)
+        dataset = dataset and dataset.in_memory()
         built, lost = _build_int8(generator, trained, dataset, opset, accept_loss, report)
         fidelity = lost.to_dict() | {"float_layers": list(built.float_layers)}
     else:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from scangan.core.class_names import with_normal_names
 from scangan.preprocessing.errors import PreprocessingError
-from scangan.runtime.files import read_jsonl
+from scangan.runtime.files import naming, read_jsonl, read_text
 
 FORMAT_VERSION = 2
 NPY_HEADER = 128  # bytes; numpy leaves room in it for any count
@@ -72,6 +73,36 @@ class PreparedDataset:
         tally = np.bincount(self.labels, minlength=len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, tally, strict=True)}
 
+    def in_memory(self) -> "PreparedDataset":
+        """The same dataset with its images read whole, and compared with its fingerprint.
+
+        A process dies when it looks at a memory map of a file that another one has cut short, or on
+        a disk that has a bad sector; a plain file says so.
+
+        Raises
+        ------
+        PreprocessingError
+            The images are not those that were prepared, or change while they are read.
+        OSError
+            They cannot be read.
+        """
+        file_name = self.path / "images.npy"
+        images = np.empty(self.images.shape, np.uint8)
+        rest = images.reshape(-1).data
+        with naming(file_name), file_name.open("rb") as file:
+            _read_header(file)
+            while rest and (count := file.readinto(rest)):
+                rest = rest[count:]
+        blocks = (image.tobytes() for image in images)
+        if rest or self.fingerprint != _fingerprint(
+            images.shape, blocks, self.labels, self.classes
+        ):
+            raise PreprocessingError(
+                f"{self.path} is damaged: its images are not those that were prepared; delete it and "
+                f"prepare it again"
+            )
+        return dataclasses.replace(self, images=images)
+
 
 def is_split(path: Path) -> bool:
     """Whether `path` holds the parts of a split dataset, in a folder each."""
@@ -111,10 +142,7 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         )
         raise PreprocessingError(f"{path} is not a prepared dataset; {advice}")
     try:
-        info = json.loads(
-            (path / "dataset.json").read_text(encoding="utf-8"),
-            object_pairs_hook=with_normal_names,
-        )
+        info = json.loads(read_text(path / "dataset.json"), object_pairs_hook=with_normal_names)
         if info["format_version"] > FORMAT_VERSION:
             raise PreprocessingError(
                 f"{path} has dataset format {info['format_version']}, newer than this scangan "
@@ -128,7 +156,7 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         _ = info["options"], info["fingerprint"], info["rejected"]
         number = {name: n for n, name in enumerate(classes)}
         labels = np.array([number[item["class"]] for item in items], np.int64)
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
         raise PreprocessingError(f"{path} is damaged ({error}); {again}") from error
     if len(images) != len(labels) or images.dtype != np.uint8 or images.ndim != 3:
         raise PreprocessingError(f"{path} is damaged: images and items differ; {again}")
@@ -146,11 +174,26 @@ def fingerprint(images_file: Path, labels: npt.NDArray[np.int64], classes: tuple
 
     Reads ``images.npy`` as a plain file: the pages of a memory map would count as ours.
     """
-    with images_file.open("rb") as file:
-        np.lib.format.read_magic(file)
-        shape = np.lib.format.read_array_header_1_0(file)[0]
-        digest = hashlib.sha256(json.dumps([list(shape), list(classes)]).encode())
-        while block := file.read(1 << 20):
-            digest.update(block)
+    with naming(images_file), images_file.open("rb") as file:
+        shape = _read_header(file)
+        blocks = iter(lambda: file.read(1 << 20), b"")
+        return _fingerprint(shape, blocks, labels, classes)
+
+
+def _read_header(file: BinaryIO) -> tuple[int, ...]:
+    np.lib.format.read_magic(file)
+    shape: tuple[int, ...] = np.lib.format.read_array_header_1_0(file)[0]
+    return shape
+
+
+def _fingerprint(
+    shape: tuple[int, ...],
+    blocks: Iterable[bytes],
+    labels: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
+) -> str:
+    digest = hashlib.sha256(json.dumps([list(shape), list(classes)]).encode())
+    for block in blocks:
+        digest.update(block)
     digest.update(labels.astype("<i8").tobytes())
     return digest.hexdigest()

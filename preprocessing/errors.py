@@ -4,6 +4,7 @@ from pathlib import Path
 
 from scangan.core.errors import Rejected as Rejected
 from scangan.core.errors import ScanganError
+from scangan.core.errors import Unreadable as Unreadable
 
 
 class PreprocessingError(ScanganError):

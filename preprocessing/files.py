@@ -1,9 +1,11 @@
 """Prepare one file."""
 
+import contextlib
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import IO
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from scangan.core.folders import why_no_scan
 from scangan.core.reading import read_file
 from scangan.preprocessing.duplicates import perceptual_hash
-from scangan.preprocessing.errors import PreprocessingError, Rejected
+from scangan.preprocessing.errors import PreprocessingError, Rejected, Unreadable
 from scangan.preprocessing.geometry import is_square, placement
 from scangan.preprocessing.intensity import (
     Shade,
@@ -57,6 +59,19 @@ def _spool() -> IO[bytes]:
     return SpooledTemporaryFile(IN_MEMORY)
 
 
+@contextlib.contextmanager
+def _naming_temporary() -> Iterator[None]:
+    """Name the folder of temporary files in an error that does not: it is not the output that is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = "the folder for temporary files (TMPDIR)"
+            with contextlib.suppress(OSError):  # there is none
+                error.filename = gettempdir()
+        raise
+
+
 @dataclasses.dataclass
 class FileResult:
     """What came of one file: its hash, its scans, and for what is refused (frame or None, reason).
@@ -74,7 +89,8 @@ class FileResult:
         """Prepare a scan, shown in `window` if it is deep, and add it."""
         image = prepare_scan(scan, options, window)
         digits = perceptual_hash(image).astype(">u8").tobytes().hex()
-        self.images.write(image.data)
+        with _naming_temporary():
+            self.images.write(image.data)
         height, width = scan.pixels.shape
         place = placement(height, width, options, scan.spacing, scan.aspect)
         squared = options.needs_spacing == "square" and not is_square(scan.aspect)
@@ -204,6 +220,13 @@ def survey_file(
     """Add the scans of a file that need the window over all scans, unless the file is refused.
 
     `file` is what the survey calls it; `name` and `included` are those of `read_scans`.
+
+    Raises
+    ------
+    Unreadable
+        The file cannot be read: whether it has such scans is not known.
+    OSError, PreprocessingError
+        As of `prepare_file`.
     """
     wanted: list[Scan] = []
     try:
@@ -221,6 +244,8 @@ def survey_file(
         raise
     except MemoryError as error:
         raise _too_large(path) from error
+    except Unreadable:
+        raise
     except Exception:  # named when it is prepared
         return
     survey.add(wanted, file)

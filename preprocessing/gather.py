@@ -11,7 +11,7 @@ from typing import Any
 from rich.progress import Progress
 
 from scangan.core.reading import read_file
-from scangan.preprocessing.errors import PreprocessingError, Rejected
+from scangan.preprocessing.errors import PreprocessingError, Rejected, Unreadable
 from scangan.preprocessing.files import (
     FileResult,
     WindowNeeded,
@@ -50,6 +50,7 @@ class Gatherer:
     ) -> None:
         self.source, self.options, self.workers = source, options, workers
         self.included = included
+        self._unread: dict[str, Unreadable] = {}
 
     def gather(self, scans: list[Source], journal: Journal, bar: Progress) -> list[dict[str, Any]]:
         """Prepare what the journal does not hold yet; return all of its lines."""
@@ -72,6 +73,8 @@ class Gatherer:
                     # All before it needed none, so the survey is of all scans that do.
                     over = self._state(scans[done:])
                     survey = self._survey(scans[done:], bar)
+                    if self._unread:
+                        over += " without some"  # it is measured again when they can be read
                     if not survey.scans:
                         raise PreprocessingError(
                             f"{self.source} changes while it is read; run the same command again"
@@ -95,6 +98,10 @@ class Gatherer:
         def several(chunk: list[Source]) -> list[FileResult | None]:
             results: list[FileResult | None] = []
             for scan in chunk:
+                if scan.file in self._unread:  # of which the window knows nothing
+                    refused: list[tuple[int | None, str]] = [(None, str(self._unread[scan.file]))]
+                    results.append(FileResult(refused=refused))
+                    continue
                 try:
                     results.append(self._prepared(scan, window))
                 except WindowNeeded:
@@ -141,9 +148,12 @@ class Gatherer:
 
         def one(scan: Source) -> None:
             path, name = f"{self.source}/{scan.file}", scan.below_class
-            survey_file(
-                path, self.options, survey, file=scan.file, name=name, included=self.included
-            )
+            try:
+                survey_file(
+                    path, self.options, survey, file=scan.file, name=name, included=self.included
+                )
+            except Unreadable as reason:
+                self._unread[scan.file] = reason
 
         for _ in in_order(one, scans, self.workers):
             bar.advance(task)

@@ -35,7 +35,15 @@ from scangan.preprocessing.preview import write_preview
 from scangan.preprocessing.sources import Found, Source, SourceOptions, find_scans
 from scangan.preprocessing.split import check_fractions
 from scangan.runtime.console import progress_bar
-from scangan.runtime.files import naming, only_writer, write_json, write_jsonl
+from scangan.runtime.errors import ScanganError
+from scangan.runtime.files import (
+    naming,
+    only_writer,
+    read_jsonl,
+    read_text,
+    write_json,
+    write_jsonl,
+)
 from scangan.runtime.threads import usable_cpus
 
 DONE = ("dataset.json", "split.json")  # either comes last
@@ -125,8 +133,8 @@ def read_summary(out: Path) -> dict[str, Any]:
     """The content of ``dataset.json``, or of ``split.json``."""
     name = "split.json" if is_split(out) else "dataset.json"
     try:
-        return dict(json.loads((out / name).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        return dict(json.loads(read_text(out / name)))
+    except (FileNotFoundError, ValueError) as error:
         raise PreprocessingError(
             f"{out / name} is damaged; delete {out} and prepare it again"
         ) from error
@@ -168,8 +176,9 @@ class _Run:
         found = find_scans(self.source, self.sources)
         self._check_place()
         if not self.partial.exists() and _is_done(self.out):
+            self._drop_lock()
             return self._check_same(found)  # which takes no right to write
-        with only_writer(self.out / ".lock"), naming(self.out), _one_cv2_thread():
+        with only_writer(self._lock), naming(self.out), _one_cv2_thread():
             if _is_done(self.partial):
                 self._publish()  # killed while it did
             if _is_done(self.out):
@@ -181,6 +190,16 @@ class _Run:
                 self._finish(found, lines, bar)
             self._publish()
             return None
+
+    @property
+    def _lock(self) -> Path:
+        return self.out / ".lock"
+
+    def _drop_lock(self) -> None:
+        """Remove the lock of a run that was killed when all else was done."""
+        if self._lock.exists():
+            with contextlib.suppress(OSError, ScanganError), only_writer(self._lock):
+                pass
 
     def _check_place(self) -> None:
         if self.out.is_relative_to(self.source.resolve()):
@@ -231,7 +250,20 @@ class _Run:
             )
         hashes = list(self.gatherer.hashes(found.scans))
         if before["source_sha256"] not in (_digest(hashes), _digest(map(_as_found, hashes))):
+            self._check_readable(hashes, before["source_sha256"])
             raise OtherDataset(self.out, f"from other scans ({before['count']})")
+
+    def _check_readable(self, hashes: list[tuple[Source, str | None]], before: str) -> None:
+        """Say so if the scans are the same, but for those that could not be read before."""
+        file = self.out / "rejects.jsonl"
+        rejects = read_jsonl(file) if file.exists() else []
+        unread = {r["file"] for r in rejects if r["reason"].startswith("cannot be read")}
+        then = [(scan, None if scan.file in unread else sha256) for scan, sha256 in hashes]
+        if unread and before == _digest(then):
+            raise PreprocessingError(
+                f"{self.out} lacks files that could not be read then ({len(unread)}, "
+                f"{min(unread)!r} first); delete it to prepare them too, or choose another OUT"
+            )
 
     def _finish(self, found: Found, lines: list[dict[str, Any]], bar: Progress) -> None:
         for path in self.partial.iterdir():  # what a killed run of another --split left

@@ -1,5 +1,6 @@
 """The picture of a preparation: per class, scans as they came beside what became of them."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from scangan.core.reading import read_file
 from scangan.preprocessing.assemble import Assembled
-from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.errors import PreprocessingError, Rejected, Unreadable
 from scangan.preprocessing.intensity import grey_of, to_uint16
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.reader import read_scans
@@ -34,6 +35,11 @@ def write_preview(
 
     A scan is shown as it came (stretched from its lowest to its highest value if it has more than
     8 bits) beside its prepared self, and below each the histogram of its levels, in square roots.
+
+    Raises
+    ------
+    PreprocessingError
+        A file is not the one any more that was prepared.
     """
     blocks = []
     for name in made.classes[:MOST_CLASSES]:
@@ -53,8 +59,8 @@ def write_preview(
 
 
 def _cell(source: Path, item: dict[str, Any], prepared: Grey, options: PrepOptions) -> Grey:
-    came = _as_it_came(source / item["file"], item["frame"], options)
-    if came is None:  # the file is gone meanwhile
+    came = _as_it_came(_data(source / item["file"], item["sha256"]), item["frame"], options)
+    if came is None:
         came = np.full((SIDE, SIDE), PAPER, np.uint8)
     pictures = [_in_square(came), _in_square(prepared)]
     charts = [_histogram(came), _histogram(prepared)]
@@ -62,9 +68,22 @@ def _cell(source: Path, item: dict[str, Any], prepared: Grey, options: PrepOptio
     return _row(columns, gap=1)
 
 
-def _as_it_came(path: Path, frame: int, options: PrepOptions) -> Grey | None:
+def _data(path: Path, sha256: str) -> bytes:
+    """Read a file a second time."""
     try:
-        for number, scan in _scans(path, options):
+        data = read_file(path)
+    except Unreadable as reason:
+        raise PreprocessingError(f"{path} {reason}; run the same command again") from reason
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise PreprocessingError(
+            f"{path} has changed since it was prepared; run the same command again"
+        )
+    return data
+
+
+def _as_it_came(data: bytes, frame: int, options: PrepOptions) -> Grey | None:
+    try:
+        for number, scan in _scans(data, options):
             if number == frame:
                 if not scan.deep:
                     return np.asarray(scan.pixels, np.uint8)
@@ -77,8 +96,8 @@ def _as_it_came(path: Path, frame: int, options: PrepOptions) -> Grey | None:
     return None
 
 
-def _scans(path: Path, options: PrepOptions) -> Iterator[tuple[int, Scan]]:
-    for number, scan in read_scans(read_file(path), options, included=True):
+def _scans(data: bytes, options: PrepOptions) -> Iterator[tuple[int, Scan]]:
+    for number, scan in read_scans(data, options, included=True):
         if isinstance(scan, Scan):
             yield number, scan
 

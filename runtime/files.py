@@ -52,7 +52,7 @@ def _beside(path: Path) -> Path:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name the file in an error that does not: a full disk is reported without one."""
+    """Name the file in an error that does not: a full disk is reported without one, a bad sector too."""
     try:
         yield
     except OSError as error:
@@ -162,7 +162,19 @@ def write_jsonl(path: Path, lines: Iterable[dict[str, Any]]) -> None:
             file.write(json.dumps(line) + "\n")
 
 
+def read_bytes(path: Path) -> bytes:
+    """Read a whole file; an error names it."""
+    with naming(path):
+        return path.read_bytes()
+
+
+def read_text(path: Path) -> str:
+    """Read a whole text in UTF-8; an error names the file."""
+    with naming(path):
+        return path.read_text(encoding="utf-8")
+
+
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read one JSON object a line; class names come in their one form."""
-    with path.open(encoding="utf-8") as file:
+    with naming(path), path.open(encoding="utf-8") as file:
         return [json.loads(line, object_pairs_hook=with_normal_names) for line in file]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scangan.runtime.about import tell_readers
 from scangan.runtime.errors import GenerationError
-from scangan.runtime.files import write_bytes
+from scangan.runtime.files import naming, read_bytes, write_bytes
 from scangan.runtime.output import (
     Advance,
     claim_new,
@@ -72,8 +72,9 @@ def merge(
             first, last = plan.request.positions(part)
             advance(last - first)
         for _, folder in parts:
-            if is_there(folder / SHEET) and not is_there(out / SHEET):
-                write_bytes(out / SHEET, (folder / SHEET).read_bytes())
+            # Compared: a sheet that was damaged while it was copied is not kept for ever.
+            if is_there(folder / SHEET) and not _same(folder / SHEET, out / SHEET):
+                write_bytes(out / SHEET, read_bytes(folder / SHEET))
         write_lines(out / MANIFEST, plan.manifest(0, plan.request.total))
         drop_part_manifests(out)
     return plan
@@ -130,7 +131,7 @@ def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:
 def _check(plan: Plan, part: Part, folder: Path) -> None:
     positions = plan.request.positions(part)
     file = folder / plan.manifest_name(part)
-    with file.open(encoding="ascii", errors="replace") as lines:
+    with naming(file), file.open(encoding="ascii", errors="replace") as lines:
         expected = plan.manifest(*positions)
         same = all(line == next(expected, None) for line in lines) and next(expected, None) is None
     again = "make its scans again"
@@ -156,4 +157,8 @@ def _link_or_copy(source: Path, target: Path) -> None:
     with contextlib.suppress(OSError):  # another file system, or one without links
         os.link(source, target)
         return
-    write_bytes(target, source.read_bytes())
+    write_bytes(target, read_bytes(source))
+
+
+def _same(one: Path, two: Path) -> bool:
+    return is_there(two) and read_bytes(one) == read_bytes(two)

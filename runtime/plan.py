@@ -9,6 +9,7 @@ from typing import Any
 
 from scangan.core.class_names import normal
 from scangan.runtime.errors import GenerationError
+from scangan.runtime.files import read_text
 from scangan.runtime.latents import Draw
 from scangan.runtime.request import SHARDED, Part, Request, Span
 
@@ -176,7 +177,7 @@ class Plan:
         """
         file = folder / REQUEST
         try:
-            told = json.loads(file.read_text(encoding="utf-8"))
+            told = json.loads(read_text(file))
             if told["format_version"] != FORMAT_VERSION:
                 raise _Other(
                     f"{file} is of version {told['format_version']}, not {FORMAT_VERSION}: it is of "

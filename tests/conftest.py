@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import hypothesis
@@ -57,6 +58,13 @@ def copy_scans(folder, count):
         for file in sorted((BRAIN / name).iterdir())[:count]:
             shutil.copy(file, folder / name)
     return folder
+
+
+def seed_of_kills():
+    """What random kills are drawn by; a failed test shows how to draw the same again."""
+    seed = os.environ.get("SCANGAN_FAULT_SEED", str(time.time_ns()))
+    print(f"to draw the same moments again: SCANGAN_FAULT_SEED={seed}")
+    return seed
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor
 
 from scangan.core.class_names import with_normal_names
-from scangan.runtime.files import read_jsonl, write_json, write_jsonl, written_whole
+from scangan.runtime.files import (
+    read_bytes,
+    read_jsonl,
+    read_text,
+    write_json,
+    write_jsonl,
+    written_whole,
+)
 from scangan.training.errors import TrainingError
 from scangan.training.networks import Generator, GeneratorBank, make_generator
 from scangan.training.options import TrainOptions
@@ -84,7 +92,7 @@ class Run:
             )
         try:
             config: dict[str, Any] = json.loads(
-                file.read_text(encoding="utf-8"), object_pairs_hook=with_normal_names
+                read_text(file), object_pairs_hook=with_normal_names
             )
         except ValueError as error:
             raise TrainingError(f"{file} is damaged: {error}") from error
@@ -211,7 +219,7 @@ class Run:
         file = self.path / "items.jsonl"
         try:
             return [item["held_back"] for item in read_jsonl(file)]
-        except (OSError, ValueError, KeyError) as error:
+        except (FileNotFoundError, ValueError, KeyError) as error:
             raise TrainingError(f"{file} is missing or damaged; start anew with --force") from error
 
     def save_state(self, state: dict[str, Any]) -> None:
@@ -226,8 +234,9 @@ class Run:
         file = self.path / "last.pt"
         if not file.exists():
             return None
+        data = io.BytesIO(read_bytes(file))  # torch's own reader calls a bad sector a damaged file
         try:
-            state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+            state: dict[str, Any] = torch.load(data, map_location=device, weights_only=True)
             newer = state["format_version"] > FORMAT_VERSION
         except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -265,9 +274,11 @@ class Run:
                 f"{self.path} has no checkpoint yet; let train-gan reach its first tick"
             )
         try:
-            with safe_open(file, framework="pt") as tensors:
-                metadata = tensors.metadata()
-                state = {key: tensors.get_tensor(key) for key in tensors.keys()}  # noqa: SIM118
+            # Read whole: of a memory map that is cut short meanwhile the process would die.
+            data = read_bytes(file)
+            state = deserialize(data)
+            header = int.from_bytes(data[:8], "little")
+            metadata = json.loads(data[8 : 8 + header])["__metadata__"]
             scores = json.loads(metadata["scores"], object_pairs_hook=with_normal_names)
             return Best(state, metadata["kind"], float(metadata["kimg"]), scores)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -301,7 +312,7 @@ class Run:
         file = self.path / "metrics.jsonl"
         if not file.exists():
             return []
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
         whole = text[: text.rfind("\n") + 1]  # a kill may have cut the last line
         return [
             json.loads(line, object_pairs_hook=with_normal_names) for line in whole.splitlines()

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from scangan.preprocessing.dataset import (
@@ -109,7 +108,7 @@ def train(
         if not shard.first:
             prepared = is_prepared(Path(source))
             dataset = load_dataset(source if prepared else run.path / "dataset")
-            scans = _training_scans(dataset, options)
+            scans = _training_scans(dataset.in_memory(), options)
         _train(scans, run, options, place, shard, report, quiet)
         shard.agree(None)  # and for the last that is written
     return run
@@ -161,6 +160,7 @@ def _begin(
         for warning in (enlarged_warning(dataset), synthetic_warning(dataset)):
             if warning and not run.started:
                 report(f"warning: {warning}")
+        dataset = dataset.in_memory()
         scans = _training_scans(dataset, options)
         items = [
             item | {"held_back": bool(held)}
@@ -192,7 +192,7 @@ def _check_source(source: Path, options: TrainOptions) -> None:
 def _training_scans(dataset: PreparedDataset, options: TrainOptions) -> TrainingScans:
     held_back = hold_back(dataset, options.held_back, options.by_class)
     scans = TrainingScans(
-        np.array(dataset.images), dataset.labels, dataset.classes, held_back, dataset.synthetic
+        dataset.images, dataset.labels, dataset.classes, held_back, dataset.synthetic
     )
     return scans if options.by_class else scans.whatever_class()
 

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 from scangan.core.formats import head_of_scan
-from scangan.preprocessing.errors import Rejected
+from scangan.preprocessing.errors import Rejected, Unreadable
 
 PNG_DEPTH = 24  # where a PNG says its bits a sample
 
 
 def may_be_deep(path: str | Path) -> bool:
-    """Whether decoding the file could give a scan of more than 8 bits; False if it can't be read."""
+    """Whether decoding the file could give a scan of more than 8 bits; False if it is refused."""
     try:
         head, form = head_of_scan(path)
+    except Unreadable:
+        raise
     except Rejected:
         return False
     return form in ("tiff", "dicom", "nifti") or (

@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _TEXT = ("DS", "IS")  # numbers that are written as text
 
 
-class Unreadable(Rejected):
+class UnreadableElement(Rejected):
     """An element is there and cannot be read; `fact` says so without advice."""
 
     def __init__(self, fact: str, advice: str = CORRECT) -> None:
@@ -59,7 +59,7 @@ class Elements:
 
         Raises
         ------
-        Unreadable
+        UnreadableElement
             One of them is not a finite number.
         """
         found = []
@@ -67,7 +67,9 @@ class Elements:
             text = str(value).strip(" \0\t\r\n")
             pointed = text.replace(",", ".") if "." not in text else text
             if not _NUMBER.fullmatch(pointed) or not abs(float(pointed)) < float("inf"):
-                raise Unreadable(f"{named(keyword)} is {_shown(value)}, not a number", advice)
+                raise UnreadableElement(
+                    f"{named(keyword)} is {_shown(value)}, not a number", advice
+                )
             if pointed != text:
                 self.note(f"{named(keyword)} is {_shown(value)}: the comma is its decimal point")
             found.append(float(pointed))
@@ -83,7 +85,7 @@ class Elements:
         """The first value of an element, a whole number; None where it is missing or empty."""
         value = self.number(keyword, item)
         if value is not None and value % 1:
-            raise Unreadable(f"{named(keyword)} is {value:g}, not a whole number")
+            raise UnreadableElement(f"{named(keyword)} is {value:g}, not a whole number")
         return None if value is None else int(value)
 
     def word(self, keyword: str, item: "Dataset | None" = None) -> str:
@@ -101,7 +103,7 @@ class Elements:
 
         found = self._value(keyword, item, CORRECT)
         if found is not None and not isinstance(found, DicomSequence):
-            raise Unreadable(f"{named(keyword)} is not a sequence")
+            raise UnreadableElement(f"{named(keyword)} is not a sequence")
         return found or ()
 
     def macro(self, frame: int, name: str) -> "Dataset | None":
@@ -139,7 +141,7 @@ class Elements:
         try:
             return dataset[keyword].value
         except Exception as error:  # its bytes do not fit its kind
-            raise Unreadable(f"{named(keyword)} cannot be read", advice) from error
+            raise UnreadableElement(f"{named(keyword)} cannot be read", advice) from error
 
 
 def named(keyword: str) -> str:

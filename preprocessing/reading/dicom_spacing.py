@@ -2,7 +2,7 @@
 
 import math
 
-from scangan.preprocessing.reading.dicom_elements import CORRECT, Elements, Unreadable, named
+from scangan.preprocessing.reading.dicom_elements import CORRECT, Elements, UnreadableElement, named
 
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 CENTIMETRES = 3  # C.8.5.5.1.15, of a region of an ultrasound picture
@@ -35,7 +35,7 @@ def spacing_and_aspect(
 
     Raises
     ------
-    Unreadable
+    UnreadableElement
         What the file says of it cannot be read, and is `needed`.
     """
     try:
@@ -43,7 +43,7 @@ def spacing_and_aspect(
         if spacing is not None:
             return spacing, spacing[0] / spacing[1]
         return None, _ratio(elements) or _ultrasound_ratio(elements) or 1.0
-    except Unreadable as reason:
+    except UnreadableElement as reason:
         if needed is not None:
             raise
         elements.note(f"{reason.fact}; not needed here")
@@ -82,7 +82,7 @@ def _pair(elements: Elements, keyword: str, numbers: tuple[float, ...], advice: 
         return None
     told = "\\".join(f"{number:g}" for number in numbers)
     if len(numbers) != 2:
-        raise Unreadable(f"{named(keyword)} is {told!r}, not two numbers", advice)
+        raise UnreadableElement(f"{named(keyword)} is {told!r}, not two numbers", advice)
     if min(numbers) <= 0 or not all(map(math.isfinite, numbers)):
         elements.note(f"{named(keyword)} is {told}: taken for unknown")
         return None

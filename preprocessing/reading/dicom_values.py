@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.preprocessing.errors import Rejected
-from scangan.preprocessing.reading.dicom_elements import CORRECT, Elements, Unreadable, named
+from scangan.preprocessing.reading.dicom_elements import CORRECT, Elements, UnreadableElement, named
 from scangan.preprocessing.reading.scan import Scan
 
 if TYPE_CHECKING:
@@ -161,9 +161,9 @@ def _modality(elements: Elements, frame: int, scan: Scan) -> Scan:
     holder = elements.dataset if item is None else item
     for name, value, other in zip(names, (slope, intercept), (intercept, slope), strict=True):
         if value is None and other is not None and name in holder:
-            raise Unreadable(f"{named(name)} is empty, though the other of the pair is not")
+            raise UnreadableElement(f"{named(name)} is empty, though the other of the pair is not")
     if slope == 0:
-        raise Unreadable(f"{named('RescaleSlope')} is 0: every value would be the same")
+        raise UnreadableElement(f"{named('RescaleSlope')} is 0: every value would be the same")
     return dataclasses.replace(
         scan, slope=1.0 if slope is None else slope, intercept=intercept or 0.0
     )
@@ -173,7 +173,7 @@ def _voi(elements: Elements, frame: int, scan: Scan, show: bool) -> Scan:
     """With the window of the file, or as shown by its VOI LUT or sigmoid (C.11.2)."""
     try:
         return _shown(elements, elements.macro(frame, "FrameVOILUTSequence"), scan, show)
-    except Unreadable as reason:
+    except UnreadableElement as reason:
         if show:
             raise
         elements.note(f"{reason.fact}; not needed with this --window")
@@ -207,7 +207,9 @@ def _shown(elements: Elements, voi: "Dataset | None", scan: Scan, show: bool) ->
         half = max((width - 1) / 2, 2**-10)
         return dataclasses.replace(scan, window=(center - 0.5 - half, center - 0.5 + half))
     else:
-        raise Unreadable(f"{named('VOILUTFunction')} is {function!r}, which is not known", WITHOUT)
+        raise UnreadableElement(
+            f"{named('VOILUTFunction')} is {function!r}, which is not known", WITHOUT
+        )
     return scan
 
 
@@ -219,9 +221,9 @@ def _look_up(elements: Elements, item: "Dataset", values: Array, advice: str) ->
     """
     entries, first, bits = _descriptor(elements, "LUTDescriptor", item, advice)
     if not 8 <= bits <= 16:
-        raise Unreadable(f"a LUT of {bits} bits", advice)
+        raise UnreadableElement(f"a LUT of {bits} bits", advice)
     if "LUTData" not in item:
-        raise Unreadable("a LUT without its data", advice)
+        raise UnreadableElement("a LUT without its data", advice)
     table = _table(elements.dataset, item.LUTData, entries, advice)
     if bits == 8:
         table = table.astype(np.uint8)
@@ -234,7 +236,7 @@ def _descriptor(
     """Entries of a table, the first value that they map, and bits an entry (C.11.1.1.1)."""
     numbers = elements.numbers(keyword, item, advice)
     if len(numbers) != 3:
-        raise Unreadable(f"{named(keyword)} has {len(numbers)} numbers, not three", advice)
+        raise UnreadableElement(f"{named(keyword)} has {len(numbers)} numbers, not three", advice)
     entries, first, bits = map(int, numbers)
     return entries or 1 << 16, first, bits
 
@@ -249,7 +251,9 @@ def _table(dataset: "Dataset", data: Any, entries: int, advice: str = CORRECT) -
     else:
         table = np.atleast_1d(np.asarray(data, np.uint16))
     if len(table) < entries:
-        raise Unreadable(f"a LUT of {len(table)} entries; its descriptor says {entries}", advice)
+        raise UnreadableElement(
+            f"a LUT of {len(table)} entries; its descriptor says {entries}", advice
+        )
     return table[:entries]
 
 

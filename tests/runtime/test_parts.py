@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from conftest import folder_bytes
+from conftest import folder_bytes, seed_of_kills
 
 from scangan.runtime import GenerationError, ScanganError, ScanGenerator
 from scangan.runtime.files import only_writer
@@ -204,7 +204,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tiny_acgan, tmp_pa
 
     started = time.monotonic()
     subprocess.run(argv(tmp_path / "whole"), check=True, capture_output=True)
-    took, moments = time.monotonic() - started, random.Random(kind)
+    took, moments = time.monotonic() - started, random.Random(f"{seed_of_kills()} {kind}")
     ends = []
     for _ in range(5):
         child = subprocess.Popen(argv(tmp_path / "out"), stdout=subprocess.DEVNULL)

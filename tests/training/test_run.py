@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import BRAIN
+from conftest import BRAIN, seed_of_kills
 from safetensors.torch import load_file
 
 from scangan.runtime import ScanganError
@@ -98,7 +98,7 @@ def test_killed_at_random_and_typed_again_ends_with_the_same_tensors(
     whole, prepared, tmp_path, one_thread
 ):
     out = tmp_path / "killed"
-    rng = random.Random(time.time_ns())
+    rng = random.Random(seed_of_kills())
     kills = 0
     for _ in range(3):
         child = subprocess.Popen(

@@ -1,0 +1,128 @@
+"""Builds the shim, and runs commands under it."""
+
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ALL = "ocerwsmudt"  # letters of shim.c: opens, reads, writes, syncs, moves, removals, folders, cuts
+TOO_LONG = 300  # seconds: then it hangs
+
+
+def why_not():
+    """Say why there can be no shim here; None where there can."""
+    if sys.platform != "linux":
+        return "the shim needs Linux"
+    if platform.libc_ver()[0] != "glibc":
+        return "the shim needs glibc"
+    if shutil.which("cc") is None:
+        return "the shim needs a C compiler (cc)"
+    return None
+
+
+def build(folder):
+    """Compile the shim into a folder."""
+    shim = Path(folder) / "shim.so"
+    command = ["cc", "-shared", "-fPIC", "-O1", "-o", shim, HERE / "shim.c", "-ldl"]
+    subprocess.run(command, check=True)
+    return shim
+
+
+@dataclasses.dataclass(frozen=True)
+class Arming:
+    """What `faults_arm` of the shim takes: where, which calls, what, at which call, how much."""
+
+    below: tuple[Path, ...]
+    kind: str = "count"
+    ops: str = ALL
+    at: int = 0
+    amount: int = 0
+    spared: Path | None = None
+
+    def arguments(self, log):
+        """Give them in the order of the C function."""
+        below, spared = ":".join(map(str, self.below)), str(self.spared or "")
+        return [below, spared, self.ops, self.kind, self.at, self.amount, str(log or "")]
+
+
+@dataclasses.dataclass
+class Ended:
+    """How a command ended: exit code (negative: signal; None: it hung), and what it said."""
+
+    code: int | None
+    stdout: str
+    stderr: str
+    log: list[str]
+
+
+class Zygote:
+    """A process that forks commands, started when the first is asked for.
+
+    `modules` are imported before; a command that is to be started afresh has none.
+    """
+
+    def __init__(self, shim, modules=()):
+        self.shim, self.modules, self.process = shim, modules, None
+
+    def _start(self):
+        env = os.environ | {
+            "LD_PRELOAD": str(self.shim),
+            "OMP_NUM_THREADS": "1",  # with more, torch sums in another order each time
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [env.get("PYTHONPATH"), str(HERE.parent)]))
+        for name in ("TMPDIR", "TMP", "TEMP"):
+            env.pop(name, None)
+        self.process = subprocess.Popen(
+            [sys.executable, HERE / "zygote.py", *self.modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+            cwd="/",
+        )
+
+    def _ask(self, request):
+        if self.process is None:
+            self._start()
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def start(self, root, argv, arming=None, name="command"):
+        """Start a command in `root`; give what `wait` takes."""
+        log = root / f"{name}.log"
+        log.unlink(missing_ok=True)
+        request = {
+            "cwd": str(root),
+            "argv": list(argv),
+            "arm": arming.arguments(log) if arming else [],
+            "stdout": str(root / f"{name}.out"),
+            "stderr": str(root / f"{name}.err"),
+        }
+        return self._ask(request), root, name
+
+    def wait(self, started):
+        """Wait for it."""
+        number, root, name = started
+        code = self._ask({"wait": number, "seconds": TOO_LONG})
+        out, err, log = (root / f"{name}.{kind}" for kind in ("out", "err", "log"))
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return Ended(code, out.read_text(), err.read_text(), lines)
+
+    def run(self, root, argv, arming=None, name="command"):
+        """Run a command to its end."""
+        return self.wait(self.start(root, argv, arming, name))
+
+    def close(self):
+        """End it."""
+        if self.process is None:
+            return
+        self.process.stdin.close()
+        self.process.wait(timeout=10)
+        self.process.stdout.close()

@@ -1,0 +1,88 @@
+"""Runs commands in forks of one process that has imported what they need: torch takes seconds.
+
+Loaded under the shim; reads one request a line, forks, and answers with the process's number or how
+it ended. ``python zygote.py MODULE...`` imports those modules first.
+"""
+
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+LIGHT = ["scangan.runtime.output", "scangan.runtime.merge", "scangan.runtime.shards",
+         "scangan.runtime.cli", "onnxruntime", "filelock",
+         "scangan.preprocessing.pipeline", "scangan.preprocessing.report", "scangan.preprocessing.cli",
+         "scangan.preprocessing.reading.jpeg", "scangan.preprocessing.reading.png",
+         "scangan.preprocessing.kernels.area", "scangan.preprocessing.kernels.histogram"]  # fmt: skip
+HEAVY = ["scangan.training.start", "scangan.training.cli", "scangan.training.per_class",
+         "scangan.export.exporter", "scangan.export.cli"]  # fmt: skip
+PROGRAMS = {
+    "prep-scans": "scangan.preprocessing.cli",
+    "train-gan": "scangan.training.cli",
+    "export-onnx": "scangan.export.cli",
+    "gen-scans": "scangan.runtime.cli",
+    "careless": "faults.careless",
+}
+
+
+def child(request):
+    """Become the command; never returns."""
+    os.chdir(request["cwd"])
+    for number, name in ((0, os.devnull), (1, request["stdout"]), (2, request["stderr"])):
+        file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(file, number)
+        os.close(file)
+    program, *arguments = request["argv"]
+    sys.argv = [program, *arguments]
+    arm = [a.encode() if isinstance(a, str) else ctypes.c_long(a) for a in request["arm"]]
+    if arm:
+        ctypes.CDLL(None).faults_arm(*arm)
+    main = importlib.import_module(PROGRAMS[program]).main
+    from scangan.runtime.console import run_and_leave
+
+    run_and_leave(main)
+
+
+def wait(process, seconds):
+    """How a process ended, as a shell says it but with the signal negative; None if it hung."""
+    give_up = time.monotonic() + seconds
+    while True:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > give_up:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            return None
+        time.sleep(0.005)
+
+
+def main():
+    """Answer until there are no more requests."""
+    os.environ.pop("LD_PRELOAD", None)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "wait" in request:
+            answer = wait(request["wait"], request["seconds"])
+        else:
+            answer = os.fork()
+            if not answer:
+                answers.close()
+                child(request)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    sys.path.remove(str(Path(__file__).parent))  # as it is for a user
+    main()
