@@ -119,7 +119,7 @@ def test_a_full_disk_for_temporary_files_is_no_fault_of_a_scan(some_scans, tmp_p
 
 def test_too_many_open_files_are_no_fault_of_a_scan(some_scans, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("scangan.preprocessing.reading.reader._open_at_once", _too_many)
+        patch.setattr("scangan.core.reading._open_at_once", _too_many)
         with pytest.raises(OSError, match="Too many open files"):
             prepare(some_scans, tmp_path / "out")
     assert len(prepare(some_scans, tmp_path / "out").images) == 20
@@ -143,7 +143,7 @@ def test_a_survey_that_could_not_read_everything_makes_no_window(deep_scans, tmp
         calls.append(path)
         if len(calls) == 2:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("scangan.preprocessing.reading.reader._open_at_once", _too_many)
+                patch.setattr("scangan.core.reading._open_at_once", _too_many)
                 return survey(path, options, into, **about)
         return survey(path, options, into, **about)
 

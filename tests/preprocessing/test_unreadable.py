@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from conftest import folder_bytes
 
+from scangan.core.reading import read_file
 from scangan.preprocessing import PrepOptions, load_dataset, prepare
 from scangan.preprocessing import files as files_module
 from scangan.preprocessing import preview as preview_module
 from scangan.preprocessing.errors import PreprocessingError, Unreadable
 from scangan.preprocessing.reading import depth
-from scangan.preprocessing.reading.reader import read_file
 from scangan.runtime.console import explain
 
 
