@@ -152,6 +152,7 @@ def test_a_finished_run_typed_again_is_left_alone_and_may_be_made_longer(whole, 
     assert run.load_state(torch.device("cpu"))["step"] == 90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_a_run_whose_rates_decay_is_not_made_longer(schedule, prepared, tmp_path):
     """They would jump up again; what the error advises works."""
