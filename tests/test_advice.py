@@ -45,8 +45,18 @@ def images(folder, count=10, first=0, side=24):
         (folder / f"{i}.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
 
-@pytest.fixture(scope="session")
-def made(tmp_path_factory):
+@pytest.fixture(scope="module")
+def few_scores():
+    """Score with few scans, which takes most of the time of such short runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scangan.training.scoring.PER_TICK", 8)
+        patch.setattr("scangan.training.scoring.FOR_ONE_CLASS", 16)
+        patch.setattr("scangan.training.options.FEWEST_TICKS", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, few_scores):
     """Two classes of scans, prepared at 16 pixels, a run and its model file."""
     root = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
