@@ -107,6 +107,12 @@ def small_class():
     works("prep-scans scans small --size 16 --quiet")
 
 
+def scans_are_elsewhere():
+    config = json.loads(Path("run/config.json").read_text())
+    config["dataset"]["path"] = "gone"
+    Path("run/config.json").write_text(json.dumps(config))
+
+
 def older_run():
     config = json.loads(Path("run/config.json").read_text())
     Path("run/config.json").write_text(json.dumps(config | {"format_version": 2}))
@@ -229,14 +235,12 @@ LITERAL = {
                              r"name a file: (-o .*)", "export-onnx run {0}"),
     "no name for a model": (nothing, "export-onnx run -o x.bin", r"end in (\.onnx)",
                             "export-onnx run -o x{0}"),
-    "scans for int8": (lambda: shutil.rmtree("prepared"), "export-onnx run -o x.onnx --precision int8",
+    "scans for int8": (scans_are_elsewhere, "export-onnx run -o x.onnx --precision int8",
                        r"or (--accept-loss)", "export-onnx run -o x.onnx --precision int8 {0}"),
     "raw scans for int8": (nothing, "export-onnx run -o x.onnx --precision int8 --real scans",
                            r"(prep-scans scans OUT)",
                            ["{0} --size 16",
                             "export-onnx run -o x.onnx --precision int8 --accept-loss --real OUT"]),
-    "int8 loses": (nothing, "export-onnx run -o x.onnx --precision int8", r"or (--accept-loss)",
-                   "export-onnx run -o x.onnx --precision int8 {0}"),
     "verifying": (nothing, "export-onnx --verify m.onnx", r"(export-onnx --verify) FILE (--against) RUN",
                   "{0} m.onnx {1} run"),
     "a precision": (lambda: Path("m.onnx").rename("my model.onnx"),
