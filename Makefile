@@ -24,7 +24,7 @@ demo: .venv/.installed
 	.venv/bin/gen-scans --count 8 --out demo
 
 test: .venv-dev/.installed
-	$(DEV)/python -m pytest
+	$(DEV)/python -m pytest -n auto --dist loadfile
 
 check: .venv-dev/.installed
 	$(DEV)/ruff check .

@@ -20,6 +20,10 @@ CLASSES = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
 # A shell's background job ignores Ctrl-C, and so would every command that the tests start from it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# One thread for each of several processes: their threads would only wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # New examples on each run, also where hypothesis sees that it is in CI and would repeat its own.
 hypothesis.settings.register_profile("scangan", derandomize=False, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("scangan")
