@@ -120,7 +120,7 @@ class Source(NamedTuple):
     @property
     def below_class(self) -> str:
         """Its path below the folder of its class; the whole path where a table says the class."""
-        parts = self.file.split("/")
+        parts = normal(self.file).split("/")
         at = parts.index(self.class_name) + 1 if self.class_name in parts[:-1] else 0
         return "/".join(parts[at:])
 
@@ -226,8 +226,8 @@ def _chosen(found: Found, options: SourceOptions) -> Found:
 
 
 def _matches(file: str, patterns: Sequence[str]) -> bool:
-    names = file, file.rpartition("/")[2]
-    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
+    names = normal(file), normal(file).rpartition("/")[2]
+    return any(fnmatchcase(name, normal(pattern)) for pattern in patterns for name in names)
 
 
 def _with_subjects(scans: list[Source], pattern: str) -> list[Source]:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import unicodedata
 
 import cv2
 import nibabel
@@ -195,3 +196,20 @@ def test_a_pattern_that_leaves_nothing_or_does_nothing_is_refused(study, tmp_pat
     with pytest.raises(PreprocessingError, match=re.escape(says)):
         prepare(study, tmp_path / "out", sources=SourceOptions(**patterns))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_pattern_matches_a_name_in_either_encoding(tmp_path):
+    for form in ("NFC", "NFD"):
+        folder = tmp_path / form / unicodedata.normalize(form, "Läsion")
+        folder.mkdir(parents=True)
+        for number in range(3):
+            name = unicodedata.normalize(form, f"büste{number}.png")
+            (folder / name).write_bytes(png(HEAD.astype(np.uint8) + np.uint8(number)))
+        for typed in ("NFC", "NFD"):
+            pattern = unicodedata.normalize(typed, "büste[12]*")
+            done = prepare(
+                tmp_path / form,
+                tmp_path / form / f"../out{form}{typed}",
+                sources=SourceOptions(exclude=(pattern,)),
+            )
+            assert len(done.images) == 1 and done.info["left_out"] == 2
