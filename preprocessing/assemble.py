@@ -65,7 +65,7 @@ def assemble(
     subjects = iter(name_subjects(told))
     for line in lines:
         if "file" not in line:
-            made.window = {key: line[key] for key in ("window", "scans", "left_out")}
+            made.window = {key: line[key] for key in ("window", "scans", "outliers")}
             continue
         for frame, reason in line["refused"]:
             named = {"file": line["file"], "class": line["class"], "reason": reason}

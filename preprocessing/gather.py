@@ -83,7 +83,7 @@ class Gatherer:
                     measured = {
                         "window": list(window),
                         "scans": survey.scans,
-                        "left_out": survey.outliers,
+                        "outliers": survey.outliers,
                     }
                     journal.append(measured | {"over": over})
         return journal.lines

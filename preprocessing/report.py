@@ -71,7 +71,7 @@ def _windows(summary: dict[str, Any]) -> Iterator[str]:
     if window:
         low, high = window["window"]
         yield f"window {low:g} to {high:g}, measured over {counted(window['scans'], 'scan')}"
-    outliers = window["left_out"] if window else []
+    outliers = window["outliers"] if window else []
     if outliers:
         others = f" and {len(outliers) - 1} more" if len(outliers) > 1 else ""
         yield (
