@@ -94,9 +94,9 @@ class PreparedDataset:
             while rest and (count := file.readinto(rest)):
                 rest = rest[count:]
         blocks = (image.tobytes() for image in images)
-        if rest or self.fingerprint != _fingerprint(
-            images.shape, blocks, self.labels, self.classes
-        ):
+        # Of the names as they were written, which may be in another form than ours.
+        classes = tuple(json.loads(read_text(self.path / "dataset.json"))["classes"])
+        if rest or self.fingerprint != _fingerprint(images.shape, blocks, self.labels, classes):
             raise PreprocessingError(
                 f"{self.path} is damaged: its images are not those that were prepared; delete it and "
                 f"prepare it again"

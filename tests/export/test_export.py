@@ -97,7 +97,7 @@ def test_the_card_says_how_it_was_made(exported):
     assert card.architecture == run.options.arch
     assert card.classes == (CLASSES[:2] if conditional else ())
     assert card.parity <= 1
-    assert card.recipe["command"] == "train-gan scans --out run"
+    assert "command" not in card.recipe
     assert card.recipe["options"] == run.options.to_dict()
     assert card.recipe["kept"] == best.kind and card.recipe["kept_kimg"] == best.kimg
     assert card.scores == best.scores and card.scores["n"] == 16 * max(1, len(run.classes))

@@ -13,7 +13,7 @@ from conftest import BRAIN, CLASSES
 
 TINY = ["--size", "16", "--width", "4", "--batch", "16", "--kimg", "0.128", "--tick", "0.064",
         "--set", "latent=8"]  # fmt: skip
-OTHER_SCANS = r"holds a dataset of other scans|could not be read then"
+OTHER_SCANS = r"prepared from other scans|could not be read then"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from conftest import folder_bytes
 
+from scangan.core import formats
 from scangan.core.reading import read_file
 from scangan.preprocessing import PrepOptions, load_dataset, prepare
 from scangan.preprocessing import files as files_module
 from scangan.preprocessing import preview as preview_module
 from scangan.preprocessing.errors import PreprocessingError, Unreadable
-from scangan.preprocessing.reading import depth
 from scangan.runtime.console import explain
 
 
@@ -90,7 +90,7 @@ def test_a_scan_that_the_window_knows_nothing_of_is_refused_by_name(
     name = "z2.png"
     patched = _unreadable(name, times=times)
     with monkeypatch.context() as patch:
-        patch.setattr(depth, "read_file", patched)
+        patch.setattr(formats, "read_file", patched)
         prepare(deep_scans, tmp_path / "out", PrepOptions(window="dataset"))
     lines = (tmp_path / "out/rejects.jsonl").read_text().splitlines()
     assert len(lines) == 1 and name in lines[0] and "input/output error" in lines[0]

@@ -16,6 +16,7 @@ from scangan.runtime.about import readme, sheet_page
 from scangan.runtime.latents import Draw
 from scangan.runtime.output import make_sheet, write_scans
 from scangan.runtime.plan import Plan
+from scangan.runtime.png import encode_png
 from scangan.runtime.request import FORMATS, Part, Request, Span
 
 ODD = ("<b>&amp;", 'a"b|c`d', "ä\n\u202e*e*", "---")
@@ -131,7 +132,8 @@ def test_nothing_is_written_into_the_dataset_that_it_tops_up(command, tiny_acgan
     for name, count in (("cat", 5), ("dog", 2), ("2", 1)):
         (tmp_path / "scans" / name).mkdir(parents=True)
         for i in range(count):
-            (tmp_path / "scans" / name / f"{i}.png").write_bytes(b"x")
+            scan = encode_png(np.arange(64, dtype=np.uint8).reshape(8, 8) + i)
+            (tmp_path / "scans" / name / f"{i}.png").write_bytes(scan)
     before = folder_bytes(tmp_path)
     base = ["runtime", "--model", tiny_acgan, "--balance"]
     for argv, folder in (

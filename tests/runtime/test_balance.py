@@ -59,7 +59,7 @@ def test_a_mismatch_of_classes_shows_both_lists(scans):
 def test_no_dataset(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "dataset.json").write_text("{")
-    for folder, says in ((tmp_path / "no", "is no folder"), (tmp_path / "empty", "no class folders"),
+    for folder, says in ((tmp_path / "no", "is not a folder"), (tmp_path / "empty", "no class folders"),
                          (tmp_path, "damaged")):  # fmt: skip
         with pytest.raises(GenerationError, match=says):
             class_counts(folder)
