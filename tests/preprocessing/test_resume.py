@@ -16,6 +16,7 @@ from conftest import BRAIN
 from scangan.preprocessing import (
     PrepOptions,
     PreprocessingError,
+    SourceOptions,
     gather,
     load_dataset,
     pipeline,
@@ -267,6 +268,7 @@ def test_ctrl_c_ends_it_soon_and_the_same_command_goes_on(tmp_path):
     for copy in range(30):
         shutil.copytree(BRAIN, source / str(copy))
     command = [sys.executable, "-m", "scangan.preprocessing", source, tmp_path / "out"]
+    command += ["--class-level", "1"]  # thirty folders of the same classes
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     journal = tmp_path / "out/.part/journal.jsonl"
     give_up = time.monotonic() + 60
@@ -278,7 +280,8 @@ def test_ctrl_c_ends_it_soon_and_the_same_command_goes_on(tmp_path):
     assert process.returncode == 130
     assert said.count("\n") == 1 and "goes on" in said
     assert journal.exists()
-    assert len(prepare(source, tmp_path / "out").images) == 30 * 240
+    sources = SourceOptions(class_level=1)
+    assert len(prepare(source, tmp_path / "out", sources=sources).images) == 30 * 240
 
 
 def test_what_is_not_ours_is_neither_removed_nor_published(some_scans, tmp_path):
