@@ -42,6 +42,8 @@ NOT_READ = (
     (b"version https://git-lfs", "Git LFS pointer; fetch the file itself with git lfs pull"),
     (b"\x7fELF", "program"),
 )
+# What gen-scans writes into a tar (in each PNG) and into an npz (numpy's letters have four bytes).
+SYNTHETIC_SHARD = (b"tEXtscangan\0", "made by a generative model".encode("utf-32-le"))
 HEAD = 4096  # bytes that tell the format; more than the header of a compressed NIfTI file needs
 NIFTI_HEADER = 540  # bytes of the longer one, NIfTI-2
 DIRECTORY = b"UI\x14\x001.2.840.10008.1.3.10"  # the storage class of a DICOMDIR
@@ -89,9 +91,13 @@ def sniff(data: bytes) -> Format:
         raise Rejected("empty file")
     if data.count(0) == len(data):
         raise Rejected("nothing but zeros")
+    if any(mark in data for mark in SYNTHETIC_SHARD):
+        raise Rejected("a shard of synthetic scans that gen-scans made; unpack it")
     for magic, what in NOT_READ:
         if data.startswith(magic):
             raise Rejected(what)
+    if data[257:262] == b"ustar":
+        raise Rejected("tar archive; unpack it")
     if what := _is_container(data):
         raise Rejected(what)
     if _is_bare_dicom(data):

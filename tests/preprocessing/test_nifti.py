@@ -293,3 +293,35 @@ def test_damaged_files_are_read_or_refused(name, data):
 
 def test_the_limit_of_voxels_is_that_of_the_docstring():
     assert nifti.MOST_VOXELS == 2**29 and "2**29" in read_nifti.__doc__
+
+
+def test_values_beyond_float32_are_its_largest_in_silence(recwarn):
+    voxels = np.zeros((4, 4, 3))
+    voxels[0], voxels[1], voxels[2, 0, 0] = 1e300, -1e300, np.nan
+    largest = np.finfo(np.float32).max
+    for scan in read(made(voxels)):
+        assert scan.pixels.dtype == np.float32 and np.isfinite(scan.pixels).all()
+        assert (scan.pixels.max(), scan.pixels.min()) == (largest, -largest)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("over", [1.9e-7, 5e-7, 5e-6, 0.3])
+def test_a_quaternion_that_is_a_little_too_long_is_half_a_turn(over):
+    """As FSL and ITK read it: with w = 0, (0, 0, 1) turns x and y round."""
+    codes = {"sform_code": 0, "qform_code": 1, "quatern_b": 0, "quatern_c": 0}
+    exact = read(made(MARKED, **codes, quatern_d=1.0))
+    rounded = read(made(MARKED, **codes, quatern_d=1.0 + over))
+    assert [scan.pixels.tolist() for scan in exact] == [scan.pixels.tolist() for scan in rounded]
+    turned = MARKED[::-1, ::-1]  # both axes run the other way
+    plain = read(made(np.ascontiguousarray(turned)))
+    assert [scan.pixels.tolist() for scan in exact] == [scan.pixels.tolist() for scan in plain]
+    assert bool(rounded[0].notes) == (over > 1e-3)
+
+
+def test_an_sform_without_extent_gives_way_to_the_qform():
+    rows = {f"srow_{axis}": [0.0] * 4 for axis in "xyz"}
+    codes = {"sform_code": 1, "qform_code": 1, "quatern_b": 0, "quatern_c": 0, "quatern_d": 0}
+    (first, *_) = read(made(MARKED, **rows, **codes))
+    assert "qform" in first.notes[0]
+    (plain, *_) = read(made(MARKED))
+    np.testing.assert_array_equal(first.pixels, plain.pixels)

@@ -1,0 +1,136 @@
+"""Scans that gen-scans made are recognised, and never taken for real ones where that would matter."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from conftest import CLASSES, copy_scans
+
+from scangan.export.errors import ExportError
+from scangan.export.exporter import _real_scans
+from scangan.preprocessing import PrepOptions, load_dataset, prepare, prepare_split
+from scangan.preprocessing.report import report
+from scangan.preprocessing.split import split_indices
+from scangan.runtime import ScanGenerator
+from scangan.runtime.output import write_scans
+from scangan.runtime.request import Request, Span
+from scangan.training.data import TrainingScans, check_counts, hold_back, synthetic_warning
+from scangan.training.errors import TrainingError
+from scangan.training.options import TrainOptions
+
+SPANS = (Span(0, 0, 6), Span(1, 0, 6))
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory, tiny_acgan):
+    """Six scans of two classes in every format, in a folder each."""
+    root = tmp_path_factory.mktemp("generated")
+    for kind in ("png", "dicom", "tar", "npz"):
+        generator = ScanGenerator(tiny_acgan, threads=1)
+        write_scans(generator, Request(spans=SPANS, format=kind), root / kind)
+    return root
+
+
+@pytest.fixture
+def mixed(tmp_path, generated):
+    """Twenty real scans of each of two classes, with three PNG and three DICOM files of ours in one."""
+    folder = copy_scans(tmp_path / "mixed", 20)
+    for kind in ("png", "dicom"):
+        for file in sorted((generated / kind / "cat").iterdir())[:3]:
+            shutil.copy(file, folder / CLASSES[0] / f"made-{file.name}")
+    return folder
+
+
+def marked(dataset):
+    return {item["file"] for item in dataset.items if item["synthetic"]}
+
+
+def test_png_and_dicom_say_it_themselves(mixed, tmp_path):
+    done = prepare(mixed, tmp_path / "out", PrepOptions(size=32))
+    assert len(marked(done)) == 6 and all("made-" in file for file in marked(done))
+    assert done.synthetic.sum() == done.info["synthetic"] == 6
+    assert "6 of 46 scans say that they are synthetic" in "\n".join(report(done.info, tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["png", "dicom"])
+def test_a_folder_of_ours_is_synthetic_as_a_whole(generated, tmp_path, kind):
+    assert prepare(generated / kind, tmp_path / "out").synthetic.all()
+
+
+def test_files_that_were_saved_anew_are_named_by_the_manifest(generated, tmp_path):
+    folder = shutil.copytree(generated / "png", tmp_path / "again")
+    for file in folder.rglob("*.png"):
+        cv2.imwrite(str(file.with_suffix(".jpg")), cv2.imread(str(file)))
+        file.unlink()
+    cv2.imwrite(str(folder / "cat/other.jpg"), np.arange(900).reshape(30, 30) % 251)
+    done = prepare(folder, tmp_path / "out")
+    assert len(done.items) == 13 and marked(done) == {i["file"] for i in done.items} - {
+        "cat/other.jpg"
+    }
+    (folder / "manifest.jsonl").write_text('{"file": "cat/000000000.png"}\n')  # somebody else's
+    assert not prepare(folder, tmp_path / "second").synthetic.any()
+
+
+@pytest.mark.parametrize("kind", ["tar", "npz"])
+def test_shards_are_refused_as_ours(generated, tmp_path, some_scans, kind):
+    (shard,) = (generated / kind).glob(f"*.{kind}")
+    shutil.copy(shard, some_scans / CLASSES[0])
+    prepare(some_scans, tmp_path / "out")
+    (line,) = (tmp_path / "out/rejects.jsonl").read_text().splitlines()
+    assert json.loads(line)["reason"].startswith("a shard of synthetic scans that gen-scans made")
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_split_keeps_them_in_train_unless_it_is_allowed(mixed, tmp_path, allowed):
+    parts = prepare_split(mixed, tmp_path / "out", (0.3, 0.7), allow_synthetic=allowed)
+    counts = {name: int(part.synthetic.sum()) for name, part in parts.items()}
+    assert sum(counts.values()) == 6 and (counts["test"] > 0) == allowed
+    real = {name: len(part.items) - counts[name] for name, part in parts.items()}
+    if not allowed:
+        assert abs(real["train"] - 12) <= 3  # real scans are in proportion all the same
+
+
+def test_what_is_fixed_in_train_does_not_change_how_others_are_divided():
+    classes = np.arange(40) % 2
+    plain = split_indices(np.arange(40), classes, (0.5, 0.5))
+    more = np.concatenate([classes, np.zeros(10, np.int64)])
+    fixed = np.arange(50) >= 40
+    train, test = split_indices(np.arange(50), more, (0.5, 0.5), in_train=fixed)
+    np.testing.assert_array_equal(test, plain[1])
+    np.testing.assert_array_equal(train, np.concatenate([plain[0], np.arange(40, 50)]))
+
+
+def test_training_never_scores_against_them(mixed, tmp_path):
+    done = prepare(mixed, tmp_path / "out", PrepOptions(size=32))
+    held = hold_back(done, 0.4)
+    assert held.any() and not (held & done.synthetic).any()
+    assert "6 of 46" in synthetic_warning(done)
+    scans = TrainingScans(done.images, done.labels, done.classes, held, done.synthetic)
+    real = scans.real()
+    assert len(real.images) == 40 and real.held_back.sum() == held.sum()
+    np.testing.assert_array_equal(real.images, done.images[~done.synthetic])
+
+
+def test_a_class_of_too_few_real_scans_is_refused(generated, tmp_path):
+    folder = copy_scans(tmp_path / "few", 10)
+    for file in sorted((folder / CLASSES[0]).iterdir())[:4]:
+        file.unlink()
+    for file in (generated / "png/cat").iterdir():
+        shutil.copy(file, folder / CLASSES[0])
+    done = prepare(folder, tmp_path / "out", PrepOptions(size=64))
+    with pytest.raises(TrainingError, match="too few real scans of 'glioma_tumor'"):
+        check_counts(done, TrainOptions(size=64))
+
+
+def test_int8_is_not_scored_against_them(mixed, tmp_path):
+    prepare(mixed, tmp_path / "out", PrepOptions(size=32))
+
+    class Run:
+        config = {"dataset": {}}  # noqa: RUF012
+        options = TrainOptions(size=32)
+        classes = load_dataset(tmp_path / "out").classes
+
+    with pytest.raises(ExportError, match="6 synthetic scans"):
+        _real_scans(Run, tmp_path / "out", accept_loss=False)
