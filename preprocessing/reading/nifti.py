@@ -23,6 +23,7 @@ Array = npt.NDArray[Any]
 
 MOST_VOXELS = 1 << 29
 LARGEST_OFFSET = 1 << 28  # bytes before the voxels: the header and its extensions
+FARTHEST = 1e30  # millimetres; beyond, a spacing is rubbish that may overflow
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # of the header's code for metres, mm, microns
 
@@ -89,7 +90,7 @@ def _slices(data: bytes, options: PrepOptions, name: str, included: bool) -> Ite
     single = [axis for axis in range(3) if voxels.shape[axis] == 1]
     axis = single[0] if len(single) == 1 else AXES[options.axis]
     row_spacing, column_spacing = (spacings[k] for k in (2, 1, 0) if k != axis)
-    known = row_spacing > 0 and column_spacing > 0
+    known = all(1 / FARTHEST < side < FARTHEST for side in (row_spacing, column_spacing))
     count = voxels.shape[axis]
     chosen = options.slice_range(count)
     if not chosen:

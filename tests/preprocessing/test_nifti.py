@@ -325,3 +325,9 @@ def test_an_sform_without_extent_gives_way_to_the_qform():
     assert "qform" in first.notes[0]
     (plain, *_) = read(made(MARKED))
     np.testing.assert_array_equal(first.pixels, plain.pixels)
+
+
+@pytest.mark.parametrize("zoom", [1e38, 1e-38])
+def test_a_spacing_at_the_ends_of_its_type_is_unknown(zoom):
+    for scan in read(made(MARKED, pixdim=[1, zoom, zoom, zoom, 1, 1, 1, 1], xyzt_units=1)):
+        assert scan.spacing is None and scan.aspect == 1
