@@ -79,7 +79,7 @@ def cutout(x: Tensor, draws: Draws, chosen: Tensor) -> Tensor:
     return torch.where(hole, BLACK, x)
 
 
-def flip(x: Tensor, draws: Draws, chosen: Tensor) -> Tensor:
+def flip(x: Tensor, draws: Draws, chosen: Tensor | bool = True) -> Tensor:
     """Mirror half of the chosen images, left for right."""
     mirrored = chosen & (draws.uniform(len(x), 1, 1, 1) < 0.5)
     return torch.where(mirrored, x.flip(3), x)

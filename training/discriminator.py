@@ -41,6 +41,8 @@ class Discriminator(nn.Module):
         What the heads see of the last map: its sum over places, or every place.
     head : str
         One of `options.HEADS`.
+    residual : bool
+        A `ResidualDown` for each map, instead of one strided convolution.
     ramped : bool
         Whether the class may count in part: `share` says how much.
     """
@@ -59,6 +61,7 @@ class Discriminator(nn.Module):
         dropout: float = 0.0,
         pool: str = "sum",
         head: str = "projection+auxiliary-normalized",
+        residual: bool = False,
         ramped: bool = False,
     ) -> None:
         super().__init__()
@@ -66,8 +69,11 @@ class Discriminator(nn.Module):
         deep = widths[-1]
         self.classes, self.dropout, self.pool = classes, dropout, pool
         self.ramped = ramped
+        self.residual = residual
         self.downs = nn.ModuleList(
-            nn.Conv2d(a, b, 4, 2, 1, bias=i == 0 or not batch_norm)
+            ResidualDown(a, b, active=i > 0)
+            if residual
+            else nn.Conv2d(a, b, 4, 2, 1, bias=i == 0 or not batch_norm)
             for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
         self.norms = nn.ModuleList(
@@ -84,8 +90,8 @@ class Discriminator(nn.Module):
         self.aux = nn.Linear(features, classes, not self.normalized) if classifies else None
         self.apply(dcgan_weights)
         if spectral:
-            for layer in (*self.downs, self.mix, self.real, self.projection):
-                if layer is not None:
+            for layer in self.modules():
+                if isinstance(layer, nn.Conv2d) or layer in (self.real, self.projection):
                     spectral_norm(layer)
         if ramped:
             self.register_buffer("share", torch.ones(()))
@@ -112,11 +118,15 @@ class Discriminator(nn.Module):
             Of the classes, float32 [N, K]; None without an auxiliary classifier.
         """
         for down, norm in zip(self.downs, self.norms, strict=True):
-            x = F.leaky_relu(norm(down(x)), 0.2, inplace=True)
+            x = norm(down(x))
+            if not self.residual:
+                x = F.leaky_relu(x, 0.2, inplace=True)
             if self.dropout and self.training:
                 # Not F.dropout: its numbers come from a state that a resumed run would have lost.
                 kept = torch.rand(x.shape, generator=rng, device=x.device) >= self.dropout
                 x = x * kept / (1 - self.dropout)
+        if self.residual:
+            x = F.leaky_relu(x, 0.2)
         if self.mix is not None:
             x = self.mix(torch.cat([x, minibatch_deviation(x)], 1))
             x = F.leaky_relu(x, 0.2, inplace=True)
@@ -136,6 +146,33 @@ class Discriminator(nn.Module):
         elif self.aux is not None:
             logits = self.aux(features)
         return realness, logits
+
+
+class ResidualDown(nn.Module):
+    """Halve a map by a residual block of SNGAN's discriminator (Miyato et al. 2018, figure 9).
+
+    Parameters
+    ----------
+    before, after : int
+        Channels.
+    active : bool
+        LeakyReLU before the first convolution: not on an image.
+    """
+
+    def __init__(self, before: int, after: int, active: bool) -> None:
+        super().__init__()
+        self.active = active
+        self.first = nn.Conv2d(before, after, 3, 1, 1)
+        self.second = nn.Conv2d(after, after, 3, 1, 1)
+        self.past = nn.Conv2d(before, after, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, before, H, W] to [N, after, H / 2, W / 2]."""
+        y = self.first(F.leaky_relu(x, 0.2) if self.active else x)
+        y = F.avg_pool2d(self.second(F.leaky_relu(y, 0.2, inplace=True)), 2)
+        # The mean first: a 1x1 convolution commutes with it, and then it is a quarter of the work.
+        passed: Tensor = self.past(F.avg_pool2d(x, 2))
+        return y + passed
 
 
 def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
@@ -166,5 +203,6 @@ def make_discriminator(options: "TrainOptions", classes: int) -> Discriminator:
         dropout=options.dropout,
         pool=options.pool,
         head=options.head,
+        residual=options.residual,
         ramped=bool(classes) and options.ramp_end > 0,
     )

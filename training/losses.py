@@ -48,6 +48,23 @@ def relativistic(better: Tensor, worse: Tensor) -> Tensor:
     return F.softplus(worse - better).mean()
 
 
+def lecam(on_real: Tensor, on_fake: Tensor, anchors: Tensor) -> Tensor:
+    """LeCam penalty (Tseng et al. 2021, eq. 5) to a scalar, for a hinge loss.
+
+    Realness of real scans is drawn to its average on fake ones and the other way round, but only
+    where it is beyond it: D may not part them ever further on a small set.
+
+    Parameters
+    ----------
+    on_real, on_fake : Tensor
+        Realness, each [N].
+    anchors : Tensor
+        Its moving averages on real and on fake scans, [2].
+    """
+    beyond = F.relu(on_real - anchors[1]), F.relu(anchors[0] - on_fake)
+    return beyond[0].square().mean() + beyond[1].square().mean()
+
+
 def gradient_penalty(realness: Tensor, images: Tensor) -> Tensor:
     """Half the mean squared norm of D's gradient by the images [N, C, H, W] to a scalar.
 

@@ -64,6 +64,9 @@ class TrainOptions:
         "sum", "the discriminator's last 4x4 map: summed, or taken place by place",
         choices=("sum", "flatten"),
     )  # fmt: skip
+    residual: bool = option(
+        False, "residual blocks in the discriminator, instead of one layer a map"
+    )
     head: str = option(
         "projection+auxiliary-normalized", "how the discriminator learns the class", choices=HEADS
     )
@@ -78,6 +81,7 @@ class TrainOptions:
     r1: float = option(0.0, "weight of the gradient penalty on real scans", 0, 1e6)
     r2: float = option(0.0, "weight of the gradient penalty on synthetic scans", 0, 1e6)
     penalty_every: int = option(16, "gradient penalties every so many steps", 1, 1000)
+    lecam: float = option(0.0, "weight of the LeCam penalty, for the hinge loss", 0, 1e6)
     aux_weight: float = option(0.5, "weight of the auxiliary classifier's loss", 0, 1e6)
     aux_on_fake: bool = option(False, "train D's classifier on synthetic scans too")
 
@@ -89,10 +93,12 @@ class TrainOptions:
         "learning rates over the run; kimg stays as it is if they decay",
         choices=("constant", "linear", "cosine"),
     )
+    lr_hold: float = option(0.0, "share of the run before the learning rates decay", 0, 0.99)
     beta1: float = option(0.5, "Adam's decay of the mean", 0, 0.9999)
     beta2: float = option(0.999, "Adam's decay of the square", 0, 0.999999)
 
     # What keeps a small set from collapsing
+    mirror: bool = option(False, "show half of the real scans mirrored, left for right")
     augment: tuple[str, ...] = option(
         ("brightness", "contrast", "translation"),
         "DiffAugment: what is changed",

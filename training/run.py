@@ -329,12 +329,15 @@ class Run:
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Which options of a run that is there may not be what they are now."""
     found = []
+    before = TrainOptions.from_dict(
+        before
+    ).to_dict()  # an option that it did not know had its default
     for key, value in now.items():
-        old = before.get(key)
+        old = before[key]
         if old == value or key in MAY_CHANGE:
             continue
-        if key in MAY_GROW and value > before.get(key, value):
-            schedule = before.get("lr_schedule", "constant")
+        if key in MAY_GROW and value > old:
+            schedule = before["lr_schedule"]
             if schedule == "constant":
                 continue
             # Over a longer run they would be higher from here on than they were a step before.

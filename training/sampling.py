@@ -9,7 +9,16 @@ from torch import Tensor
 from scangan.training.parallel import ALONE, Shard
 
 Purpose = Literal[
-    "scans", "latents", "augment", "samples", "score", "statistics", "flips", "noise", "dropout"
+    "scans",
+    "latents",
+    "augment",
+    "samples",
+    "score",
+    "statistics",
+    "flips",
+    "noise",
+    "dropout",
+    "mirror",
 ]
 _STREAMS = get_args(Purpose)  # the place in this list is part of what a seed means: only append
 

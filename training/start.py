@@ -108,7 +108,7 @@ def train(
         if not shard.first:
             prepared = is_prepared(Path(source))
             dataset = load_dataset(source if prepared else run.path / "dataset")
-            scans = _training_scans(dataset.in_memory(), options)
+            scans = training_scans(dataset.in_memory(), options)
         _train(scans, run, options, place, shard, report, quiet)
         shard.agree(None)  # and for the last that is written
     return run
@@ -161,12 +161,12 @@ def _begin(
             if warning and not run.started:
                 report(f"warning: {warning}")
         dataset = dataset.in_memory()
-        scans = _training_scans(dataset, options)
+        scans = training_scans(dataset, options)
         items = [
             item | {"held_back": bool(held)}
             for item, held in zip(dataset.items, scans.held_back, strict=True)
         ]
-        run.start(_config(dataset, options, typed, device), items)
+        run.start(run_config(dataset, options, typed, device), items)
     return scans
 
 
@@ -189,7 +189,7 @@ def _check_source(source: Path, options: TrainOptions) -> None:
         find_scans(source, SourceOptions())
 
 
-def _training_scans(dataset: PreparedDataset, options: TrainOptions) -> TrainingScans:
+def training_scans(dataset: PreparedDataset, options: TrainOptions) -> TrainingScans:
     held_back = hold_back(dataset, options.held_back, options.by_class)
     scans = TrainingScans(
         dataset.images, dataset.labels, dataset.classes, held_back, dataset.synthetic
@@ -217,7 +217,7 @@ def _train(
     explaining_memory(work, options, scans, classes, device, shard.world)
 
 
-def _config(
+def run_config(
     dataset: PreparedDataset, options: TrainOptions, typed: tuple[str, str], device: torch.device
 ) -> dict[str, Any]:
     return {

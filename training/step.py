@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scangan.training import losses
-from scangan.training.augment import diff_augment
+from scangan.training.augment import diff_augment, flip
 from scangan.training.discriminator import Discriminator
 from scangan.training.ema import ema_decay, update_ema
 from scangan.training.networks import Generator
@@ -28,8 +28,12 @@ def fast_precision(device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if supported else None
 
 
-def learning_rate_factor(schedule: str, share: float) -> float:
-    """What a schedule multiplies learning rates with when `share` (0 to 1) of the run is over."""
+def learning_rate_factor(schedule: str, share: float, hold: float = 0.0) -> float:
+    """What a schedule multiplies learning rates with when `share` (0 to 1) of the run is over.
+
+    They are constant over the share `hold` of the run, and decay to 0 over what is left of it.
+    """
+    share = max(0.0, share - hold) / (1.0 - hold)
     if schedule == "linear":
         return 1.0 - share
     if schedule == "cosine":
@@ -85,6 +89,7 @@ class TrainingStep:
         )
         start = 0.0 if options.augment_target else options.augment_p
         self.augment_p = torch.tensor(start, device=device)
+        self.anchors = torch.zeros(2, device=device)  # of LeCam: D's averages on real, on fake
         self._precision = fast_precision(device)
 
     def __call__(self, step: int) -> Tensor:
@@ -92,6 +97,8 @@ class TrainingStep:
         self._schedule(step)
         n = self.options.batch // self.shard.world
         real, label = self.sampler.draw(n, self._draws("scans"))
+        if self.options.mirror:
+            real = flip(real, self._draws("mirror"))
         latents = self._draws("latents")
         # The fake scans have the classes of the real ones; one generator pass serves both updates.
         fake = self._generate(latents.normal(n, self.options.latent), label)
@@ -108,7 +115,7 @@ class TrainingStep:
     def _schedule(self, step: int) -> None:
         options, seen = self.options, step * self.options.batch
         self._step = step
-        factor = learning_rate_factor(options.lr_schedule, step / options.steps)
+        factor = learning_rate_factor(options.lr_schedule, step / options.steps, options.lr_hold)
         for optimizer, rate in ((self.optimizer_g, options.lr_g), (self.optimizer_d, options.lr_d)):
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
@@ -137,6 +144,8 @@ class TrainingStep:
             loss = losses.bce_discriminator(on_real, on_fake, options.label_smoothing, flipped)
         elif options.loss == "hinge":
             loss = losses.hinge_discriminator(on_real, on_fake)
+            if options.lecam:
+                loss = loss + options.lecam * self._lecam(on_real, on_fake)
         else:
             loss = losses.relativistic(on_real, on_fake)
         loss_class = losses.classifier(logits, label)
@@ -214,6 +223,12 @@ class TrainingStep:
                 total = total + weight * losses.gradient_penalty(realness, images)
         return total
 
+    def _lecam(self, on_real: Tensor, on_fake: Tensor) -> Tensor:
+        means = self.shard.mean(torch.stack([on_real.mean(), on_fake.mean()]).detach())
+        # Averages with a memory of about 100 steps; those of the first steps count as many as there are.
+        self.anchors.lerp_(means, max(0.01, 1.0 / (self._step + 1)))
+        return losses.lecam(on_real, on_fake, self.anchors)
+
     @torch.no_grad()
     def _adapt(self, realness: Tensor) -> None:
         """Raise the probability of augmenting when D is too sure (Karras et al. 2020, ADA)."""
@@ -229,13 +244,15 @@ class TrainingStep:
     def state_dict(self) -> dict[str, Any]:
         """All state, for resuming."""
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        return state | {"augment_p": self.augment_p.clone()}
+        return state | {"augment_p": self.augment_p.clone(), "anchors": self.anchors.clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of an earlier `state_dict`."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.augment_p.copy_(state["augment_p"])
+        if "anchors" in state:  # older runs had no LeCam penalty
+            self.anchors.copy_(state["anchors"])
 
     def _parts(self) -> dict[str, Any]:
         return {

@@ -85,6 +85,13 @@ def test_no_loss_overflows_where_d_is_far_too_sure(far):
         assert loss.isfinite()
 
 
+def test_lecam_costs_only_what_lies_beyond_the_other_sides_average():
+    on_real, on_fake = torch.tensor([2.0, -3.0]), torch.tensor([1.0, -2.0])
+    anchors = torch.tensor([0.5, -1.0])  # of real, of fake
+    # Real: 2 lies 3 above -1, and -3 below it. Fake: 1 lies above 0.5, and -2 lies 2.5 below it.
+    assert float(losses.lecam(on_real, on_fake, anchors)) == (3.0**2 + 0) / 2 + (0 + 2.5**2) / 2
+
+
 def test_the_gradient_penalty_of_a_linear_discriminator_is_half_its_squared_norm():
     weights = torch.arange(12.0).reshape(1, 1, 3, 4).requires_grad_()
     images = torch.randn(5, 1, 3, 4, requires_grad=True)

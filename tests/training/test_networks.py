@@ -5,11 +5,19 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
-from scangan.training.discriminator import AUX_SCALE, Discriminator, minibatch_deviation
+from scangan.training.discriminator import (
+    AUX_SCALE,
+    Discriminator,
+    ResidualDown,
+    make_discriminator,
+    minibatch_deviation,
+)
 from scangan.training.ema import ema_decay, update_ema, with_own_statistics
 from scangan.training.networks import Generator, GeneratorBank, blend, channels
-from scangan.training.options import HEADS, SIZES
+from scangan.training.options import HEADS, SIZES, TrainOptions
 from scangan.training.parallel import Shard
 from scangan.training.sampling import Sampler, step_draws
 from scangan.training.scoring import to_grey
@@ -372,3 +380,25 @@ def test_re_estimated_statistics_are_those_of_the_activations():
 def test_grey_levels_round_half_to_even():
     values = torch.tensor([-1.0, 1.0, 0.0, 2.0, -5.0]).reshape(5, 1, 1, 1)
     assert to_grey(values).ravel().tolist() == [0, 255, 128, 255, 0]
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_a_residual_block_is_the_papers(active):
+    block = ResidualDown(3, 5, active)
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    kept = x.clone()
+    y = block.first(F.leaky_relu(x, 0.2) if active else x)
+    # As drawn there: the shortcut is convolved first, and both are halved together.
+    want = F.avg_pool2d(block.second(F.leaky_relu(y, 0.2)) + block.past(x), 2)
+    torch.testing.assert_close(block(x), want)
+    assert torch.equal(x, kept)
+
+
+def test_every_convolution_of_a_residual_discriminator_has_spectral_norm():
+    options = TrainOptions(size=32, width=4, residual=True)
+    discriminator = make_discriminator(options, 3)
+    convolutions = [m for m in discriminator.modules() if isinstance(m, nn.Conv2d)]
+    assert len(convolutions) == 3 * 3 + 1
+    assert all(hasattr(m, "parametrizations") for m in convolutions)
+    realness, logits = discriminator(torch.zeros(4, 1, 32, 32), torch.tensor([0, 1, 2, 0]))
+    assert realness.shape == (4,) and logits.shape == (4, 3)

@@ -27,6 +27,7 @@ FAMILIES = {
     "relativistic": {"loss": "relativistic", "r1": 1.0, "r2": 1.0, "penalty_every": 2},
     "adaptive": {"augment_target": 0.1, "augment_kimg": 1.0, "augment": ("cutout", "flip")},
     "ramped": {"ramp_start": 0.008, "ramp_end": 0.05, "conditioning": "product"},
+    "held in": {"lecam": 0.3, "mirror": True, "residual": True, "lr_schedule": "linear", "lr_hold": 0.5},
     "paced": {"g_steps": 2, "lr_schedule": "cosine", "ema_warmup": 1.0, "first_map": 8},
 }  # fmt: skip
 
@@ -254,6 +255,45 @@ def test_learning_rates_follow_their_schedule(schedule, want):
             assert optimizer.param_groups[0]["lr"] == pytest.approx(rate * want(n / 10))
     assert learning_rate_factor(schedule, 0.0) == 1.0
     assert learning_rate_factor(schedule, 1.0) == pytest.approx(want(1.0))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "half_way_down"), [("constant", 1.0), ("linear", 0.5), ("cosine", 0.5)]
+)
+def test_learning_rates_decay_after_they_were_held(schedule, half_way_down):
+    factors = [learning_rate_factor(schedule, share, 0.6) for share in (0.0, 0.3, 0.6, 0.8)]
+    assert factors == pytest.approx([1.0, 1.0, 1.0, half_way_down])
+    assert learning_rate_factor(schedule, 1.0, 0.6) == learning_rate_factor(schedule, 1.0)
+
+
+def test_half_of_the_real_scans_are_mirrored_and_no_synthetic_one():
+    networks = _networks(mirror=True, augment=(), batch=64)
+    looked = []
+    judge = networks._judge_both
+    networks._judge_both = lambda real, fake, label: (
+        looked.append((real, fake)) or judge(real, fake, label)
+    )
+    made = []
+    generate = networks._generate
+    networks._generate = lambda z, label: made.append(generate(z, label)) or made[-1]
+    networks(0)
+    ((real, fake),) = looked
+    plain, _ = networks.sampler.draw(64, step_draws(0, 0, "scans", CPU))
+    turned = (real == plain.flip(3)).flatten(1).all(1)
+    assert (turned | (real == plain).flatten(1).all(1)).all()
+    assert 16 < int(turned.sum()) < 48
+    assert torch.equal(fake, made[0])
+
+
+def test_the_anchors_of_lecam_follow_what_the_discriminator_says():
+    networks = _networks(lecam=0.3)
+    real, fake = torch.full((8,), 3.0), torch.full((8,), -2.0)
+    networks._step = 0
+    networks._lecam(real, fake)
+    assert networks.anchors.tolist() == [3.0, -2.0]  # at first, what was seen
+    networks._step = 1000
+    networks._lecam(real + 1, fake)
+    assert networks.anchors.tolist() == pytest.approx([3.01, -2.0])
 
 
 def test_both_optimisers_have_the_betas_asked_for():
