@@ -1,6 +1,7 @@
 """From the journal of a run to prepared datasets: items, rejects, duplicates, splits."""
 
 import dataclasses
+import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from scangan.preprocessing.dataset import FORMAT_VERSION, NPY_HEADER, fingerprint, npy_header
 from scangan.preprocessing.duplicates import leaks, near_duplicates
 from scangan.preprocessing.split import PARTS, lacking, split_indices, together
-from scangan.runtime.files import write_json, write_jsonl
+from scangan.runtime.files import read_bytes, write_json, write_jsonl
 
 Images = npt.NDArray[np.uint8]
 
@@ -184,7 +185,10 @@ def write_dataset(folder: Path, made: Assembled, info: dict[str, Any]) -> None:
             "rejected": len(made.rejects),
         }
         | info
-        | {"fingerprint": fingerprint(folder / "images.npy", made.labels, made.classes)},
+        | {
+            "fingerprint": fingerprint(folder / "images.npy", made.labels, made.classes),
+            "items_sha256": hashlib.sha256(read_bytes(folder / "items.jsonl")).hexdigest(),
+        },
     )
 
 

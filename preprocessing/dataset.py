@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from scangan.core.class_names import with_normal_names
 from scangan.preprocessing.errors import PreprocessingError
-from scangan.runtime.files import naming, read_jsonl, read_text
+from scangan.runtime.files import naming, parse_jsonl, read_bytes, read_text
 
 FORMAT_VERSION = 2
 NPY_HEADER = 128  # bytes; numpy leaves room in it for any count
@@ -43,6 +43,8 @@ class PreparedDataset:
         the last four.
     info : dict
         The content of ``dataset.json``.
+    written_classes : tuple of str
+        Class names as they were written, which may be in another form than ours.
     """
 
     path: Path
@@ -51,6 +53,7 @@ class PreparedDataset:
     classes: tuple[str, ...]
     items: list[dict[str, Any]]
     info: dict[str, Any]
+    written_classes: tuple[str, ...]
 
     @property
     def size(self) -> int:
@@ -94,9 +97,8 @@ class PreparedDataset:
             while rest and (count := file.readinto(rest)):
                 rest = rest[count:]
         blocks = (image.tobytes() for image in images)
-        # Of the names as they were written, which may be in another form than ours.
-        classes = tuple(json.loads(read_text(self.path / "dataset.json"))["classes"])
-        if rest or self.fingerprint != _fingerprint(images.shape, blocks, self.labels, classes):
+        found = _fingerprint(images.shape, blocks, self.labels, self.written_classes)
+        if rest or found != self.fingerprint:
             raise PreprocessingError(
                 f"{self.path} is damaged: its images are not those that were prepared; delete it and "
                 f"prepare it again"
@@ -142,15 +144,21 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         )
         raise PreprocessingError(f"{path} is not a prepared dataset; {advice}")
     try:
-        info = json.loads(read_text(path / "dataset.json"), object_pairs_hook=with_normal_names)
+        text = read_text(path / "dataset.json")
+        info = json.loads(text, object_pairs_hook=with_normal_names)
         if info["format_version"] > FORMAT_VERSION:
             raise PreprocessingError(
                 f"{path} has dataset format {info['format_version']}, newer than this scangan "
                 f"reads ({FORMAT_VERSION}); update scangan"
             )
         classes = tuple(info["classes"])
-        items = read_jsonl(path / "items.jsonl")
-        images = np.load(path / "images.npy", mmap_mode="r")
+        data = read_bytes(path / "items.jsonl")
+        # Datasets of older versions do not say what their items were.
+        if info.get("items_sha256") not in (None, hashlib.sha256(data).hexdigest()):
+            raise ValueError("items.jsonl is not as it was written")
+        items = parse_jsonl(data)
+        with naming(path / "images.npy"):
+            images = np.load(path / "images.npy", mmap_mode="r")
         if len(set(classes)) < len(classes):
             raise ValueError("a class has two names that are one")
         _ = info["options"], info["fingerprint"], info["rejected"]
@@ -160,7 +168,8 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         raise PreprocessingError(f"{path} is damaged ({error}); {again}") from error
     if len(images) != len(labels) or images.dtype != np.uint8 or images.ndim != 3:
         raise PreprocessingError(f"{path} is damaged: images and items differ; {again}")
-    return PreparedDataset(path, images, labels, classes, items, info)
+    written = tuple(json.loads(text)["classes"])
+    return PreparedDataset(path, images, labels, classes, items, info, written)
 
 
 def npy_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

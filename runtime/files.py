@@ -176,5 +176,9 @@ def read_text(path: Path) -> str:
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read one JSON object a line; class names come in their one form."""
-    with naming(path), path.open(encoding="utf-8") as file:
-        return [json.loads(line, object_pairs_hook=with_normal_names) for line in file]
+    return parse_jsonl(read_bytes(path))
+
+
+def parse_jsonl(data: bytes) -> list[dict[str, Any]]:
+    """Parse one JSON object a line; class names come in their one form."""
+    return [json.loads(line, object_pairs_hook=with_normal_names) for line in data.splitlines()]

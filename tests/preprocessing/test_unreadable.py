@@ -1,6 +1,7 @@
 """Files that change, vanish or cannot be read while they are prepared: nothing wrong stays unsaid."""
 
 import errno
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -118,17 +119,44 @@ def test_images_that_are_not_those_prepared_are_refused(some_scans, tmp_path, ha
         dataset.in_memory()
 
 
-def test_a_disk_that_fails_is_not_called_a_damaged_dataset(some_scans, tmp_path, monkeypatch):
+@pytest.mark.parametrize("field", ["file", "sha256", "subject", "perceptual_hash"])
+def test_items_that_are_not_as_they_were_written_are_refused(some_scans, tmp_path, field):
+    prepare(some_scans, tmp_path / "out")
+    file = tmp_path / "out/items.jsonl"
+    items = [json.loads(line) for line in file.read_text().splitlines()]
+    items[3][field] = "x"
+    file.write_text("".join(f"{json.dumps(item)}\n" for item in items))
+    with pytest.raises(PreprocessingError, match=r"items\.jsonl is not as it was written"):
+        load_dataset(tmp_path / "out")
+
+
+def test_a_dataset_that_changes_after_it_was_opened_is_read_as_it_was(some_scans, tmp_path):
+    dataset = prepare(some_scans, tmp_path / "out")
+    (tmp_path / "out/dataset.json").write_text("{")
+    assert np.array_equal(dataset.in_memory().images, dataset.images)
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "items.jsonl", "images.npy"])
+def test_a_disk_that_fails_is_named_and_not_called_a_damaged_dataset(
+    some_scans, tmp_path, monkeypatch, name
+):
     prepare(some_scans, tmp_path / "out")
 
-    def fails(self, *args, **kwargs):
-        raise OSError(errno.EIO, "Input/output error")
+    def failing(read):
+        def fails(path, *args, **kwargs):
+            if Path(path).name == name:
+                raise OSError(errno.EIO, "Input/output error")
+            return read(path, *args, **kwargs)
+
+        return fails
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_text", fails)
+        patch.setattr(Path, "read_text", failing(Path.read_text))
+        patch.setattr(Path, "read_bytes", failing(Path.read_bytes))
+        patch.setattr(np, "load", failing(np.load))
         with pytest.raises(OSError) as error:
             load_dataset(tmp_path / "out")
-    assert error.value.filename == str(tmp_path / "out/dataset.json")
+    assert error.value.filename == str(tmp_path / "out" / name)
 
 
 def test_the_lock_of_a_run_that_was_killed_at_its_end_goes(some_scans, tmp_path):

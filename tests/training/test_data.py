@@ -37,7 +37,7 @@ def _dataset(counts, subjects=None, images=None, **columns):
         | {name: values[n] for name, values in columns.items()}
         for n, label in enumerate(labels)
     ]
-    return PreparedDataset(Path("brain"), images, labels, names, items, {})
+    return PreparedDataset(Path("brain"), images, labels, names, items, {}, names)
 
 
 def _torn(held, values):
