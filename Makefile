@@ -5,6 +5,7 @@
 # make check-web   run model files in onnxruntime-web (needs node and npm)
 # make check-edge  run model files on emulated processors (needs Debian's qemu-user-static, and root)
 # make check-faults  run each command on full and failing disks, killed, and under a jumping clock (Linux, cc)
+# make docs    build the documentation site: docs/_build/index.html
 # make bench   run the benchmarks and write benchmarks/results/*.md
 # make wheelhouse   collect wheels for an install without a network
 # make clean   remove what the others made
@@ -17,7 +18,7 @@ READER := all
 PACKAGES := core preprocessing training export runtime evaluation
 DEV := .venv-dev/bin
 
-.PHONY: demo test check fuzz check-web check-edge check-faults bench wheelhouse clean
+.PHONY: demo test check fuzz check-web check-edge check-faults docs bench wheelhouse clean
 
 demo: .venv/.installed
 	rm -rf demo
@@ -47,6 +48,10 @@ check-edge: .venv-dev/.installed
 check-faults: .venv-dev/.installed
 	PYTHONPATH=tests $(DEV)/python -m faults.run_all benchmarks/results/faults.md
 
+docs: .venv-dev/.installed
+	$(DEV)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	@echo "open docs/_build/index.html"
+
 bench: .venv-dev/.installed
 	$(DEV)/python -m pytest benchmarks --benchmark-enable --benchmark-only \
 		--benchmark-timer=time.process_time --benchmark-disable-gc --benchmark-columns=median,rounds \
@@ -60,7 +65,7 @@ wheelhouse:
 	@echo "on a machine without a network: pip install --no-index --find-links wheelhouse 'scangan[cpu]'"
 
 clean:
-	rm -rf .venv .venv-dev .venv-wheel wheelhouse demo build dist *.egg-info .benchmarks.json .fuzz
+	rm -rf .venv .venv-dev .venv-wheel wheelhouse demo build dist docs/_build *.egg-info .benchmarks.json .fuzz
 
 # Both environments hold an ordinary install, so that what runs is what users get; a changed
 # source is installed again, without asking for its needs once more.
