@@ -11,12 +11,14 @@ release = metadata.version("scangan")
 
 extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx_click"]
 exclude_patterns = ["_build"]
+smartquotes = False  # two hyphens begin an option
 html_theme = "furo"
 html_title = f"scangan {release}"
 html_copy_source = False
-html_show_sphinx = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_use_index = False
+html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
 
 myst_heading_anchors = 3  # links such as recipes.md#keras, as on GitHub
@@ -42,6 +44,16 @@ def _help_is_plain_text(app: Any, context: Any, lines: list[str]) -> None:
     ]
 
 
+def _examples_are_literal(app: Any, context: Any, lines: list[str]) -> None:
+    """Show the examples in a help text as they are typed, not as a poem."""
+    text = "\n".join(lines)
+    lines[:] = re.sub(r"(?:^\|.*\n)+", _literal, text, flags=re.MULTILINE).split("\n")
+
+
+def _literal(block: re.Match[str]) -> str:
+    return ".. code-block:: text\n\n" + block[0].replace("| ", "   ", 1).replace("\n| ", "\n   ")
+
+
 def _named_arguments(app: Any, context: Any, lines: list[str]) -> None:
     """Leave out an argument that the help does not show."""
     if lines and lines[0].strip() == ".. option::":
@@ -51,5 +63,6 @@ def _named_arguments(app: Any, context: Any, lines: list[str]) -> None:
 def setup(app: Any) -> None:
     """Register what happens to pages and help texts before they are parsed."""
     app.connect("source-read", _results_are_on_one_page)
+    app.connect("sphinx-click-process-description", _examples_are_literal)
     app.connect("sphinx-click-process-options", _help_is_plain_text)
     app.connect("sphinx-click-process-arguments", _named_arguments)

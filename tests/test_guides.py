@@ -205,7 +205,7 @@ def test_run_at_the_edge(after_training):
 def test_the_api_page_names_all_that_the_packages_export():
     page = (DOCS / "api.md").read_text(encoding="utf-8")
     shown = set(re.findall(r"^\.\. auto\w+:: (\S+)$", page, re.M))
-    packages = re.findall(r"^## (scangan\.\S+)$", page, re.M)
+    packages = re.findall(r"^`(scangan\.\S+)`: ", page, re.M)
     assert shown == {f"{p}.{name}" for p in packages for name in import_module(p).__all__}
     exec(re.search(r"```python\n(.*?)```", page, re.S)[1], space := {})
     assert space["small"].shape == (256, 256) and space["small"].dtype == np.uint8
