@@ -5,6 +5,7 @@ import io
 import re
 import shlex
 import shutil
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -146,6 +147,12 @@ def test_every_guide_is_followed_here():
     assert guides == {"dicom", "train", "judge", "top-up", "edge"}
 
 
+def test_the_torch_to_install_first_is_the_one_that_is_pinned():
+    pins = (DOCS.parent / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    (torch,) = re.findall(r"pip install (torch==\S+)", (DOCS / "get-started.md").read_text())
+    assert torch in pins
+
+
 def test_get_started(here):
     for name, count in zip(CLASSES, (9, 9, None, 9), strict=True):  # two pairs are in the third
         target = Path("tests/data/brain_mri", name)
@@ -209,3 +216,30 @@ def test_the_api_page_names_all_that_the_packages_export():
     assert shown == {f"{p}.{name}" for p in packages for name in import_module(p).__all__}
     exec(re.search(r"```python\n(.*?)```", page, re.S)[1], space := {})
     assert space["small"].shape == (256, 256) and space["small"].dtype == np.uint8
+
+
+def test_the_readme_shows_what_get_started_shows():
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^    (\$ \S+.*)\n    (\S.*)$", readme, re.M)
+    assert [command.split()[1] for command, _ in shown] == list(PROGRAMS)
+    page = (DOCS / "get-started.md").read_text(encoding="utf-8").splitlines()
+    assert {line for pair in shown for line in pair} <= set(page)
+
+
+def test_the_links_of_the_readme_lead_somewhere():
+    """Sphinx follows those between the pages."""
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)(?:#([^)]*))?\)", readme)
+    assert len(links) > 15
+    for target, anchor in links:
+        file = DOCS.parent / target
+        assert file.exists(), target
+        titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.M) if anchor else []
+        assert not anchor or anchor in [title.lower().replace(" ", "-") for title in titles]
+
+
+def test_the_design_page_shows_the_packages_that_there_are():
+    page = (DOCS / "design.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^\| `(\w+)/` \|", page, re.M))
+    checked = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["tool"]["importlinter"]
+    assert {f"scangan.{name}" for name in shown} == set(checked["root_packages"])
