@@ -7,6 +7,7 @@
 # make check-faults  run each command on full and failing disks, killed, and under a jumping clock (Linux, cc)
 # make bench   run the benchmarks and write benchmarks/results/*.md
 # make wheelhouse   collect wheels for an install without a network
+# make release   sdist, wheel, SBOM, checksums and tag, from a clean checkout; uploads nothing
 # make clean   remove what the others made
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ READER := all
 PACKAGES := core preprocessing training export runtime evaluation
 DEV := .venv-dev/bin
 
-.PHONY: demo test check fuzz check-web check-edge check-faults bench wheelhouse clean
+.PHONY: demo test check fuzz check-web check-edge check-faults bench wheelhouse release clean
 
 demo: .venv/.installed
 	rm -rf demo
@@ -58,6 +59,9 @@ wheelhouse:
 	.venv-wheel/bin/pip wheel -q -c constraints.txt -w wheelhouse '.[cpu]'
 	rm -rf .venv-wheel build
 	@echo "on a machine without a network: pip install --no-index --find-links wheelhouse 'scangan[cpu]'"
+
+release:
+	PYTHON=$(PYTHON) tools/release.sh
 
 clean:
 	rm -rf .venv .venv-dev .venv-wheel wheelhouse demo build dist *.egg-info .benchmarks.json .fuzz
