@@ -27,7 +27,9 @@ for turn in 1 2; do
     mkdir "$work/$turn"
     git archive HEAD | tar x -C "$work/$turn"
     chmod -R u=rwX,go=rX "$work/$turn"
-    (cd "$work/$turn" && "$work/venv/bin/python" -m build -o "$work/dist$turn" > "$work/log$turn" 2>&1) || { cat "$work/log$turn"; exit 1; }
+    (cd "$work/$turn" && "$work/venv/bin/python" -m build -o "$work/dist$turn" > "$work/log$turn" 2>&1) ||
+        { cat "$work/log$turn"; exit 1; }
+    "$work/venv/bin/python" tools/same_bytes.py "$work/dist$turn"/*.tar.gz
 done
 for file in "$work"/dist1/*; do
     cmp "$file" "$work/dist2/$(basename "$file")" || { say "two builds differ: it is not reproducible"; exit 1; }
