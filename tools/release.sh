@@ -39,7 +39,8 @@ rm -rf dist
 cp -r "$work/dist1" dist
 # What an install of the wheel brings: the runtime, as most people have it.
 "$python" -m venv "$work/run"
-"$work/run/bin/pip" install -q -c constraints.txt "$(echo "$PWD"/dist/*.whl)[cpu]"
+# By its name: an install by path would write this machine's folders into the SBOM.
+"$work/run/bin/pip" install -q -c constraints.txt --find-links dist "scangan[cpu]==$version"
 "$work/venv/bin/cyclonedx-py" environment "$work/run/bin/python" --output-reproducible -o dist/sbom.json
 (cd dist && sha256sum -- *.tar.gz *.whl sbom.json > SHA256SUMS && cat SHA256SUMS)
 git tag -a "v$version" -m "scangan $version"
