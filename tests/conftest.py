@@ -55,9 +55,9 @@ def some_scans(tmp_path):
     return copy_scans(tmp_path / "scans", 10)
 
 
-def copy_scans(folder, count):
-    """Copy `count` real scans of each of two classes into ``folder/CLASS/file``."""
-    for name in CLASSES[:2]:
+def copy_scans(folder, count, classes=CLASSES[:2]):
+    """Copy `count` real scans of each of two classes, or of those given, into ``folder/CLASS/file``."""
+    for name in classes:
         (folder / name).mkdir(parents=True)
         for file in sorted((BRAIN / name).iterdir())[:count]:
             shutil.copy(file, folder / name)
