@@ -28,8 +28,8 @@ from scangan.training.data import TrainingScans
 from scangan.training.loop import make_networks
 from scangan.training.measuring import Progress
 from scangan.training.memory import peak_memory
-from scangan.training.per_class import joined_lines
 from scangan.training.networks import make_generator
+from scangan.training.per_class import joined_lines
 from scangan.training.report import WIDTH
 from scangan.training.scoring import score_generator
 from scangan.training.step import TrainingStep
