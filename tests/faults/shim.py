@@ -73,14 +73,15 @@ class Zygote:
     """A process that forks commands, started when the first is asked for.
 
     `modules` are imported before; a command that is to be started afresh has none. Without a `shim`
-    there are no faults.
+    there are no faults. `env` is the environment, by default that of the tests.
     """
 
-    def __init__(self, shim=None, modules=()):
+    def __init__(self, shim=None, modules=(), env=None):
         self.shim, self.modules, self.process = shim, modules, None
+        self.env = os.environ if env is None else env
 
     def _start(self):
-        env = os.environ | {
+        env = self.env | {
             "OMP_NUM_THREADS": "1",  # with more, torch sums in another order each time
             "PYTHONDONTWRITEBYTECODE": "1",
         }

@@ -236,7 +236,7 @@ def prepared(tmp_path_factory):
     """Fewer scans than the fixture of this name for all tests: here each run measures them again."""
     from conftest import copy_scans
 
-    source = copy_scans(tmp_path_factory.mktemp("scans") / "brain", 20)
+    source = copy_scans(tmp_path_factory.mktemp("scans") / "brain", 60)
     return prepare(source, source.with_name("prepared"), PrepOptions(size=32))
 
 
