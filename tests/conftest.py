@@ -29,6 +29,24 @@ hypothesis.settings.register_profile("scangan", derandomize=False, deadline=None
 hypothesis.settings.load_profile("scangan")
 
 
+# Files that train, export or start processes in most of their tests; `make test-fast` leaves them out.
+SLOW = {
+    "export/test_equalize.py", "export/test_export.py", "export/test_graph.py",
+    "export/test_labels.py", "export/test_precision.py", "faults/test_faults.py",
+    "preprocessing/test_fuzz.py", "preprocessing/test_resume.py", "runtime/test_devices.py",
+    "runtime/test_loaders.py", "runtime/test_parts.py", "runtime/test_recipes_page.py",
+    "test_advice.py", "test_litter.py", "test_names.py", "test_privacy.py", "test_quiet.py",
+    "training/test_parallel.py", "training/test_recipes.py", "training/test_report.py",
+    "training/test_run.py", "training/test_step.py",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.relative_to(DATA.parent).as_posix() in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     """Draw the seed of the examples here, so that it is known before anything can fail or hang."""
