@@ -1,6 +1,6 @@
 # make demo    generate scans with the bundled model (makes .venv; no torch)
 # make test    run all tests (makes .venv-dev, with everything)
-# make test-fast   run most of them in under a minute: those that neither train nor export
+# make test-fast   run the quick ones, two of three, while you work
 # make check   lint, types, imports
 # make fuzz    look for files that break a reader: make fuzz SECONDS=3600 READER=png
 # make check-web   run model files in onnxruntime-web (needs node and npm)
