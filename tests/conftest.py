@@ -158,9 +158,3 @@ def command():
         return subprocess.run(argv, capture_output=True, text=True, timeout=300, **kwargs)
 
     return run
-
-
-@pytest.fixture
-def one_thread():
-    """Environment in which torch computes on one thread, so that two runs are alike."""
-    return os.environ | {"OMP_NUM_THREADS": "1"}
