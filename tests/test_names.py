@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from few_scores import score_few
 
 NAMES = ["tumeur bénigne", "Ångström", "Spätbefund", "정상", "khối u lành", "niño", "ή"]
 OLD = [unicodedata.normalize("NFD", name) for name in NAMES]
@@ -125,12 +126,13 @@ def test_a_dataset_of_an_earlier_version_is_read_and_recognised(as_before, tmp_p
     assert prepared(source, tmp_path / "out").fingerprint == told["fingerprint"]  # left alone
 
 
-def test_a_run_of_an_earlier_version_goes_on_and_is_exported(as_before, tmp_path):
+def test_a_run_of_an_earlier_version_goes_on_and_is_exported(as_before, tmp_path, monkeypatch):
     from scangan.export import export_run
     from scangan.runtime import ScanGenerator
     from scangan.training.options import TrainOptions
     from scangan.training.start import train
 
+    score_few(monkeypatch.setattr)
     source = scans(tmp_path / "in", OLD[0], OLD[3])
     options = TrainOptions(size=16, kimg=0.1, width=4, latent=8)
     dataset = as_before(lambda: prepared(source, tmp_path / "out"))

@@ -18,6 +18,8 @@ from scangan.runtime import GenerationError, ModelCard, ScanGenerator
 from scangan.runtime.modelfile import OPERATORS, graph_sha256
 from scangan.training.networks import Generator, GeneratorBank
 
+pytestmark = pytest.mark.usefixtures("export_once")
+
 LATENT, CLASSES = 12, ("cat", "dog", "2")
 K = len(CLASSES)
 KINDS = {
