@@ -15,6 +15,7 @@ import numpy as np
 from rich.progress import Progress
 
 from scangan.core.class_names import normal
+from scangan.core.counted import counted
 from scangan.core.folders import is_litter
 from scangan.preprocessing.assemble import (
     Assembled,
@@ -244,10 +245,8 @@ class _Run:
         if differing:
             raise OtherDataset(self.out, f"with other options ({', '.join(differing)})")
         if before["rejected"] and before["readers"] != self.readers:
-            raise OtherDataset(
-                self.out,
-                f"with other readers installed, and {before['rejected']} files were refused",
-            )
+            refused = counted(before["rejected"], "file was", "files were")
+            raise OtherDataset(self.out, f"with other readers installed, and {refused} refused")
         hashes = list(self.gatherer.hashes(found.scans))
         if before["source_sha256"] not in (_digest(hashes), _digest(map(_as_found, hashes))):
             self._check_readable(hashes, before["source_sha256"])
@@ -339,9 +338,8 @@ def _resolved(out: Path) -> Path:
 def _nothing_usable(source: Path, made: Assembled) -> str:
     reasons = Counter(str(reject["reason"]) for reject in made.rejects)
     reason, count = reasons.most_common(1)[0]
-    return (
-        f"{source} has no usable scan: {len(made.rejects)} files refused, {count} of them: {reason}"
-    )
+    refused = counted(len(made.rejects), "file")
+    return f"{source} has no usable scan: {refused} refused, {count} of them: {reason}"
 
 
 def _digest(scans: Iterable[tuple[Source, str | None]]) -> str:

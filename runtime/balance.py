@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scangan.core.class_folders import count_scans
 from scangan.core.class_names import with_normal_names
+from scangan.core.counted import counted
 from scangan.core.errors import FolderError
 from scangan.runtime.errors import USAGE, GenerationError
 from scangan.runtime.files import read_jsonl
@@ -37,8 +38,8 @@ def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int
                 about.read_text(encoding="utf-8"), object_pairs_hook=with_normal_names
             )
             classes = [*told["classes"], *told.get("empty_classes", ())]
-            counted = Counter(item["class"] for item in read_jsonl(dataset / "items.jsonl"))
-            return {str(name): counted[name] for name in classes}
+            per_class = Counter(item["class"] for item in read_jsonl(dataset / "items.jsonl"))
+            return {str(name): per_class[name] for name in classes}
         except (OSError, ValueError, KeyError, TypeError) as error:
             whole = dataset.parent if (dataset.parent / "split.json").is_file() else dataset
             raise GenerationError(
@@ -57,9 +58,11 @@ def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int
     if count.wrapper:
         note(f"the classes are the folders in {count.wrapper}, the only folder with scans")
     if count.volumes:
+        one = "file with several slices counts as one scan"
+        many = "files with several slices count as one scan each"
         note(
-            f"{count.volumes} files with several slices count as one scan each; to count slices, "
-            f"prepare {dataset} and give the prepared dataset"
+            f"{counted(count.volumes, one, many)}; to count slices, prepare {dataset} and give the "
+            f"prepared dataset"
         )
     return count.scans
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from scangan.core.counted import counted
 from scangan.core.formats import sniff
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
@@ -193,11 +194,11 @@ def _check(elements: Elements) -> int:
     check_size(rows, columns)
     if rows * columns * frames > MOST_PIXELS_OF_FILE:
         raise Rejected(
-            f"declares {frames} frames of {columns}x{rows} pixels; at most "
+            f"declares {counted(frames, 'frame')} of {columns}x{rows} pixels; at most "
             f"{MOST_PIXELS_OF_FILE} pixels are read"
         )
     if samples < 1 or frames < 1:
-        raise Rejected(f"declares {frames} frames of {columns}x{rows} pixels")
+        raise Rejected(f"declares {counted(frames, 'frame')} of {columns}x{rows} pixels")
     if integers:
         _check_integers(elements, bits)
     return frames
