@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from scangan.core.class_folders import find_class_files, read_top, reject
+from scangan.core.class_folders import below_class, find_class_files, read_top, reject
 from scangan.core.class_names import check_case, normal, why_no_name
 from scangan.core.counted import counted
 from scangan.core.errors import FolderError
@@ -121,9 +121,7 @@ class Source(NamedTuple):
     @property
     def below_class(self) -> str:
         """Its path below the folder of its class; the whole path where a table says the class."""
-        parts = normal(self.file).split("/")
-        at = parts.index(self.class_name) + 1 if self.class_name in parts[:-1] else 0
-        return "/".join(parts[at:])
+        return below_class(self.file, self.class_name)
 
 
 class Found(NamedTuple):

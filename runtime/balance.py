@@ -20,6 +20,9 @@ Note = Callable[[str], None]
 def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int]:
     """Scans of each class of a prepared dataset, or of a folder with a folder for each class.
 
+    In a folder, files count by name and format, as of `count_scans`; a prepared dataset holds what
+    could be used.
+
     Parameters
     ----------
     dataset : Path
@@ -63,6 +66,11 @@ def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int
         note(
             f"{counted(count.volumes, one, many)}; to count slices, prepare {dataset} and give the "
             f"prepared dataset"
+        )
+    if count.named_masks:
+        note(
+            f"{counted(count.named_masks, 'file is', 'files are')} named like masks and count as "
+            f"scans; to leave masks out, prepare {dataset} and give the prepared dataset"
         )
     return count.scans
 

@@ -55,7 +55,8 @@ MODES = {
     "--balance",
     type=click.Path(path_type=Path),
     metavar="DATASET",
-    help="top smaller classes up to the size of the largest",
+    help="top smaller classes up to the size of the largest; a prepared dataset counts exactly, a "
+    "folder by file format, damaged files and masks too",
 )
 @click.option(
     "--target", type=int, metavar="N", help="with --balance: top classes up to N scans instead"

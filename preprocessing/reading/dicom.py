@@ -13,12 +13,12 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from scangan.core.counted import counted
+from scangan.core.dicom_objects import what_instead
 from scangan.core.formats import sniff
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading import dicom_spacing, dicom_values
 from scangan.preprocessing.reading.dicom_elements import Elements
-from scangan.preprocessing.reading.dicom_objects import what_instead
 from scangan.preprocessing.reading.masks import TO_INCLUDE
 from scangan.preprocessing.reading.raster import check_size
 from scangan.preprocessing.reading.scan import Scan
@@ -95,7 +95,7 @@ def _opened(data: bytes, included: bool) -> tuple[Elements, int]:
     sop_class = elements.word("SOPClassUID") or meta.word("MediaStorageSOPClassUID")
     if not any(keyword in elements.dataset for keyword in PIXELS):
         raise Rejected(_without_pixels(elements.dataset, sop_class))
-    no_scan = what_instead(elements, sop_class)
+    no_scan = what_instead(sop_class, elements.word("Modality"), elements.words("ImageType"))
     if no_scan and no_scan.kind == "no image":
         raise Rejected(no_scan.what)
     if no_scan and not included:
