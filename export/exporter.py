@@ -139,7 +139,7 @@ def _build_int8(
         least_float, most_float = built.fewest_float + 1, built.most_float
     raise ExportError(
         f"int8 loses too much: {'; '.join(fidelity.losses)}; nothing was written: "
-        f"use --precision fp32, or --accept-loss"
+        f"use --precision fp32 (without --real), or --accept-loss"
     )
 
 

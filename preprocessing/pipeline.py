@@ -17,6 +17,7 @@ from rich.progress import Progress
 from scangan.core.class_names import normal
 from scangan.core.counted import counted
 from scangan.core.folders import is_litter
+from scangan.core.versions import DATASET, why_newer
 from scangan.preprocessing.assemble import (
     Assembled,
     assemble,
@@ -134,11 +135,15 @@ def read_summary(out: Path) -> dict[str, Any]:
     """The content of ``dataset.json``, or of ``split.json``."""
     name = "split.json" if is_split(out) else "dataset.json"
     try:
-        return dict(json.loads(read_text(out / name)))
-    except (FileNotFoundError, ValueError) as error:
+        told = dict(json.loads(read_text(out / name)))
+        newer = why_newer(out, told.get("format_version", 0), DATASET)
+    except (FileNotFoundError, ValueError, TypeError) as error:
         raise PreprocessingError(
             f"{out / name} is damaged; delete {out} and prepare it again"
         ) from error
+    if newer:
+        raise PreprocessingError(newer)
+    return told
 
 
 class _Run:
@@ -310,7 +315,10 @@ class _Run:
         parts = write_split(self.partial, made, pairs, self.fractions, info)
         write_jsonl(self.partial / "rejects.jsonl", made.rejects)
         count = {"count": len(made.items), "rejected": len(made.rejects), "size": images.shape[1]}
-        write_json(self.partial / "split.json", info | count | {"parts": parts})
+        write_json(
+            self.partial / "split.json",
+            {"format_version": DATASET} | info | count | {"parts": parts},
+        )
 
     def _publish(self) -> None:
         """Rename what is whole to its place; the file that says that all is there comes last."""

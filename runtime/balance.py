@@ -10,6 +10,7 @@ from scangan.core.class_folders import count_scans
 from scangan.core.class_names import with_normal_names
 from scangan.core.counted import counted
 from scangan.core.errors import FolderError
+from scangan.core.versions import DATASET, why_newer
 from scangan.runtime.errors import USAGE, GenerationError
 from scangan.runtime.files import read_jsonl
 from scangan.runtime.latents import LARGEST_INDEX
@@ -40,6 +41,8 @@ def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int
             told = json.loads(
                 about.read_text(encoding="utf-8"), object_pairs_hook=with_normal_names
             )
+            if newer := why_newer(dataset, told["format_version"], DATASET):
+                raise GenerationError(newer)
             classes = [*told["classes"], *told.get("empty_classes", ())]
             per_class = Counter(item["class"] for item in read_jsonl(dataset / "items.jsonl"))
             return {str(name): per_class[name] for name in classes}

@@ -87,7 +87,7 @@ def train(
     Raises
     ------
     TrainingError
-        The run cannot be started or resumed as asked, or its losses are no numbers any more.
+        The run cannot be started or resumed as asked, or its losses became NaN.
     Stopped
         It was stopped by a signal, and saved.
     """

@@ -22,6 +22,7 @@ from scangan.preprocessing.reading.dicom_elements import Elements
 from scangan.preprocessing.reading.masks import TO_INCLUDE
 from scangan.preprocessing.reading.raster import check_size
 from scangan.preprocessing.reading.scan import Scan
+from scangan.runtime.console import is_missing_package
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -85,6 +86,8 @@ def _refusing(reason: str) -> Iterator[None]:
     except (Rejected, MemoryError, GeneratorExit):
         raise
     except Exception as error:
+        if is_missing_package(error):
+            raise
         raise Rejected(reason) from error
 
 

@@ -16,6 +16,7 @@ from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
 from scangan.preprocessing.reading.nifti_affine import best_affine
 from scangan.preprocessing.reading.scan import Scan
+from scangan.runtime.console import is_missing_package
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -75,6 +76,8 @@ def read_nifti(
     except (gzip.BadGzipFile, zlib.error) as error:
         raise Rejected("damaged gzip file") from error
     except Exception as error:  # a header that no reader of it foresaw
+        if is_missing_package(error):
+            raise
         raise Rejected("damaged NIfTI: its header contradicts itself; copy it again") from error
 
 
