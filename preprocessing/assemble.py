@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scangan.preprocessing.dataset import FORMAT_VERSION, NPY_HEADER, fingerprint, npy_header
+from scangan.core.versions import DATASET
+from scangan.preprocessing.dataset import NPY_HEADER, fingerprint, npy_header
 from scangan.preprocessing.duplicates import leaks, near_duplicates
 from scangan.preprocessing.split import PARTS, lacking, split_indices, together
 from scangan.runtime.files import read_bytes, write_json, write_jsonl
@@ -178,7 +179,7 @@ def write_dataset(folder: Path, made: Assembled, info: dict[str, Any]) -> None:
     write_json(
         folder / "dataset.json",
         {
-            "format_version": FORMAT_VERSION,
+            "format_version": DATASET,
             "classes": list(made.classes),
             "size": info["options"]["size"],
             "count": len(made.items),

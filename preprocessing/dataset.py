@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.core.class_names import with_normal_names
+from scangan.core.versions import DATASET, why_newer
 from scangan.preprocessing.errors import PreprocessingError
 from scangan.runtime.files import naming, parse_jsonl, read_bytes, read_text
 
-FORMAT_VERSION = 2
 NPY_HEADER = 128  # bytes; numpy leaves room in it for any count
 
 
@@ -146,11 +146,8 @@ def load_dataset(path: str | Path) -> PreparedDataset:
     try:
         text = read_text(path / "dataset.json")
         info = json.loads(text, object_pairs_hook=with_normal_names)
-        if info["format_version"] > FORMAT_VERSION:
-            raise PreprocessingError(
-                f"{path} has dataset format {info['format_version']}, newer than this scangan "
-                f"reads ({FORMAT_VERSION}); update scangan"
-            )
+        if newer := why_newer(path, info["format_version"], DATASET):
+            raise PreprocessingError(newer)
         classes = tuple(info["classes"])
         data = read_bytes(path / "items.jsonl")
         # Datasets of older versions do not say what their items were.

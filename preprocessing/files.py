@@ -28,6 +28,7 @@ from scangan.preprocessing.reading.depth import may_be_deep
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import prepare_scan
+from scangan.runtime.console import is_missing_package
 
 MOST_ASPECT = 50  # of a pixel; thick slices of fine pixels come to 20
 SPACINGS = 1e-4, 1e4  # millimetres; beyond, it is no spacing of a scan
@@ -129,6 +130,8 @@ def prepare_file(
         The disk is full where temporary files lie, or too many are open: no fault of the file.
     PreprocessingError
         Memory ran out.
+    ModuleNotFoundError
+        What reads such files is not installed.
     """
     result, lacking = FileResult(), False
     try:
@@ -153,7 +156,9 @@ def prepare_file(
         raise _too_large(path) from error
     except Rejected as reason:
         return FileResult(result.sha256, refused=[(None, str(reason))])
-    except Exception:  # one odd file must not end the preparing of all others
+    except Exception as error:  # one odd file must not end the preparing of all others
+        if is_missing_package(error):
+            raise
         fault = "could not be prepared, by a fault of scangan's: please report it with the file"
         return FileResult(result.sha256, refused=[(None, fault)])
     if lacking:
@@ -246,6 +251,8 @@ def survey_file(
         raise _too_large(path) from error
     except Unreadable:
         raise
-    except Exception:  # named when it is prepared
+    except Exception as error:  # named when it is prepared
+        if is_missing_package(error):
+            raise
         return
     survey.add(wanted, file)

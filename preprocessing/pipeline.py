@@ -15,7 +15,9 @@ import numpy as np
 from rich.progress import Progress
 
 from scangan.core.class_names import normal
+from scangan.core.counted import counted
 from scangan.core.folders import is_litter
+from scangan.core.versions import DATASET, why_newer
 from scangan.preprocessing.assemble import (
     Assembled,
     assemble,
@@ -133,11 +135,15 @@ def read_summary(out: Path) -> dict[str, Any]:
     """The content of ``dataset.json``, or of ``split.json``."""
     name = "split.json" if is_split(out) else "dataset.json"
     try:
-        return dict(json.loads(read_text(out / name)))
-    except (FileNotFoundError, ValueError) as error:
+        told = dict(json.loads(read_text(out / name)))
+        newer = why_newer(out, told.get("format_version", 0), DATASET)
+    except (FileNotFoundError, ValueError, TypeError) as error:
         raise PreprocessingError(
             f"{out / name} is damaged; delete {out} and prepare it again"
         ) from error
+    if newer:
+        raise PreprocessingError(newer)
+    return told
 
 
 class _Run:
@@ -244,10 +250,8 @@ class _Run:
         if differing:
             raise OtherDataset(self.out, f"with other options ({', '.join(differing)})")
         if before["rejected"] and before["readers"] != self.readers:
-            raise OtherDataset(
-                self.out,
-                f"with other readers installed, and {before['rejected']} files were refused",
-            )
+            refused = counted(before["rejected"], "file was", "files were")
+            raise OtherDataset(self.out, f"with other readers installed, and {refused} refused")
         hashes = list(self.gatherer.hashes(found.scans))
         if before["source_sha256"] not in (_digest(hashes), _digest(map(_as_found, hashes))):
             self._check_readable(hashes, before["source_sha256"])
@@ -311,7 +315,10 @@ class _Run:
         parts = write_split(self.partial, made, pairs, self.fractions, info)
         write_jsonl(self.partial / "rejects.jsonl", made.rejects)
         count = {"count": len(made.items), "rejected": len(made.rejects), "size": images.shape[1]}
-        write_json(self.partial / "split.json", info | count | {"parts": parts})
+        write_json(
+            self.partial / "split.json",
+            {"format_version": DATASET} | info | count | {"parts": parts},
+        )
 
     def _publish(self) -> None:
         """Rename what is whole to its place; the file that says that all is there comes last."""
@@ -339,9 +346,8 @@ def _resolved(out: Path) -> Path:
 def _nothing_usable(source: Path, made: Assembled) -> str:
     reasons = Counter(str(reject["reason"]) for reject in made.rejects)
     reason, count = reasons.most_common(1)[0]
-    return (
-        f"{source} has no usable scan: {len(made.rejects)} files refused, {count} of them: {reason}"
-    )
+    refused = counted(len(made.rejects), "file")
+    return f"{source} has no usable scan: {refused} refused, {count} of them: {reason}"
 
 
 def _digest(scans: Iterable[tuple[Source, str | None]]) -> str:

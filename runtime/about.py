@@ -9,6 +9,7 @@ import html
 import re
 from pathlib import Path
 
+from scangan.core.counted import counted
 from scangan.runtime import sheet
 from scangan.runtime.files import write_bytes
 from scangan.runtime.plan import MANIFEST, OLD_SHEET, README, REQUEST, SHEET, SUFFIXES, Plan
@@ -107,7 +108,7 @@ def sheet_page(plan: Plan, picture: bytes) -> bytes:
     )
     page = PAGE.format(
         seed=plan.request.draw.seed,
-        total="1 scan" if plan.request.total == 1 else f"{plan.request.total} scans",
+        total=counted(plan.request.total, "scan"),
         notice=_text(f"{NOTICE} {ADVICE}"),
         alt=_text("The first synthetic scans" + (f", a row each of {classes}" if classes else "")),
         picture=base64.b64encode(picture).decode("ascii"),

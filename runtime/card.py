@@ -8,6 +8,7 @@ import unicodedata
 from typing import Any
 
 from scangan.core.class_names import normal, with_normal_names
+from scangan.core.versions import why_newer
 from scangan.runtime.errors import GenerationError
 
 FORMAT_VERSION = 1
@@ -169,11 +170,8 @@ class ModelCard:
         """
         try:
             fields = json.loads(text)
-            if fields["format_version"] > FORMAT_VERSION:
-                raise GenerationError(
-                    f"card format {shown(fields['format_version'])} is newer than this scangan reads "
-                    f"({FORMAT_VERSION}); update scangan"
-                )
+            if newer := why_newer("the model", fields["format_version"], FORMAT_VERSION):
+                raise GenerationError(newer)
             seal = fields.pop("card_sha256", None)  # cards of the first releases have none
             if seal is not None and seal != _sha256(fields):
                 raise GenerationError("the card was changed after it was written")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scangan.core.counted import counted
 from scangan.runtime.console import ScanCommand, progress, say, was_given
 
 if TYPE_CHECKING:
@@ -54,9 +55,12 @@ MODES = {
     "--balance",
     type=click.Path(path_type=Path),
     metavar="DATASET",
-    help="make what its classes lack of the largest one",
+    help="top smaller classes up to the size of the largest; a prepared dataset counts exactly, a "
+    "folder by file format, damaged files and masks too",
 )
-@click.option("--target", type=int, metavar="N", help="with --balance: make what they lack of N")
+@click.option(
+    "--target", type=int, metavar="N", help="with --balance: top classes up to N scans instead"
+)
 @click.option("--seed", default=0, show_default=True, help="another seed, other scans")
 @click.option("--start", default=0, show_default=True, help="index of the first scan")
 @click.option(
@@ -115,7 +119,7 @@ def main(folders: tuple[Path, ...], **given: Any) -> None:
     gen-scans                                     some of every class, bundled model
     gen-scans --model acgan.onnx --class 2        some of one class
     gen-scans --class glioma_tumor --count 500 --seed 1 --out more
-    gen-scans --balance scans --out scans-more    what the smaller classes lack
+    gen-scans --balance scans --out scans-more    top up the smaller classes
     gen-scans --count 100000 --format tar --shard 3/8 --out big
 
     The same model, seed, class and index make the same scan, whatever the batch, threads, shard or
@@ -218,7 +222,9 @@ def _merge(folders: tuple[Path, ...], given: dict[str, Any]) -> None:
     with progress("joining", total, "scans", quiet=_silent(given)) as advance:
         merge(folders, out, advance)
     _end(
-        given, {"out": str(out), "scans": total}, f"{total} synthetic scans, all there once: {out}"
+        given,
+        {"out": str(out), "scans": total},
+        f"{counted(total, 'synthetic scan')}, all there once: {out}",
     )
 
 
@@ -387,7 +393,7 @@ def _drawn(given: dict[str, Any]) -> list[str]:
 def _how(generator: "ScanGenerator", given: dict[str, Any]) -> str:
     """What was chosen where nobody asked for it."""
     why = f" ({generator.device.why})" if generator.device.why else ""
-    threads = f"{generator.threads} thread{'s' if generator.threads > 1 else ''}"
+    threads = counted(generator.threads, "thread")
     everything = ""
     if generator.classes and not (given["classes"] or given["balance"] or given["benchmark"]):
         everything = f"; no --class, so all {len(generator.classes)}"
@@ -405,8 +411,9 @@ def _made_words(generator: "ScanGenerator", request: "Request", part: "Part", ma
         names = [f"{s.count} {_name(generator, s)}" for s in request.spans]
     of = f" of {', '.join(names)}" if names else ""
     which = f" (part {part.i}/{part.n})" if part.n > 1 else ""
-    before = "" if made == last - first else f", {last - first - made} were there"
-    return f"{last - first} synthetic scans{of}{which}{before}"
+    there = last - first - made
+    before = f", {counted(there, 'was', 'were')} there" if there else ""
+    return f"{counted(last - first, 'synthetic scan')}{of}{which}{before}"
 
 
 def _silent(given: dict[str, Any]) -> bool:

@@ -8,6 +8,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
@@ -124,12 +126,9 @@ def explain(error: Exception) -> str:
     """One line for an exception: what happened, where, and what to do."""
     if isinstance(error, ScanganError):
         return str(error)
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRAS:
+    if isinstance(error, ModuleNotFoundError) and is_missing_package(error):
         module = (error.name or "").split(".")[0]
-        return (
-            f"{module} is not installed; type: "
-            f"pip install -c constraints.txt 'scangan[cpu,{EXTRAS[module]}]'"
-        )
+        return f"{module} is not installed; type: {install(EXTRAS[module])}"
     if isinstance(error, OSError) and error.errno is not None:
         where = error.filename if error.filename is not None else "the output"
         advice = {
@@ -142,6 +141,22 @@ def explain(error: Exception) -> str:
         return f"{where}: {os.strerror(error.errno).lower()}{advice}"
     kind = type(error).__name__
     return f"unexpected {kind}: {first_line(error)} (--debug shows where; please report it)"
+
+
+def is_missing_package(error: Exception) -> bool:
+    """Whether a package is missing that an extra brings; no file is to blame then."""
+    return isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRAS
+
+
+def install(extra: str) -> str:
+    """The command that brings the packages of an extra, and onnxruntime where there is none.
+
+    There is one for GPUs too, beside which the other must not be installed.
+    """
+    extras = extra if find_spec("onnxruntime") or extra == "cpu" else f"cpu,{extra}"
+    # In a checkout; else pip would refuse.
+    constraints = "-c constraints.txt " if Path("constraints.txt").is_file() else ""
+    return f"pip install {constraints}'scangan[{extras}]'"
 
 
 def was_given(name: str) -> bool:

@@ -122,7 +122,7 @@ def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:
         missing = (f"{i}/{total}" for i in range(total) if Part(i, total) not in found)
         few = list(itertools.islice(missing, 9))
         raise GenerationError(
-            f"not finished: part{'s' if len(few) > 1 else ''} {', '.join(few[:8])}"
+            f"not finished: {'part' if len(few) == 1 else 'parts'} {', '.join(few[:8])}"
             f"{', ...' if len(few) > 8 else ''}; make with --shard, or name the folder"
         )
     return sorted(found.items(), key=lambda item: item[0].i)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scangan.core.class_names import normal
+from scangan.core.versions import why_newer
 from scangan.runtime.errors import GenerationError
 from scangan.runtime.files import read_text
 from scangan.runtime.latents import Draw
@@ -178,10 +179,12 @@ class Plan:
         file = folder / REQUEST
         try:
             told = json.loads(read_text(file))
+            if newer := why_newer(file, told["format_version"], FORMAT_VERSION):
+                raise _Other(f"{newer}, or choose another folder")
             if told["format_version"] != FORMAT_VERSION:
                 raise _Other(
-                    f"{file} is of version {told['format_version']}, not {FORMAT_VERSION}: it is of "
-                    f"another scangan; choose another folder"
+                    f"{file} is of format {told['format_version']}, not {FORMAT_VERSION}: it is of an "
+                    f"older scangan; choose another folder"
                 )
             spans = tuple(Span(c["number"], c["start"], c["count"]) for c in told["classes"])
             draw = Draw(told["seed"], told["truncation"], told["paired"])

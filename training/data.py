@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from scangan.core.counted import counted
 from scangan.evaluation.metrics import FEWEST
 from scangan.preprocessing.assemble import Assembled, find_near_duplicates
 from scangan.preprocessing.dataset import PreparedDataset, is_prepared, is_split, load_dataset
@@ -115,9 +116,10 @@ def enlarged_warning(dataset: PreparedDataset) -> str | None:
     enlarged = sum(bool(item.get("enlarged")) for item in dataset.items)
     if not enlarged:
         return None
+    of = f"of {counted(len(dataset.items), 'scan')} "
     return (
-        f"{enlarged} of {len(dataset.items)} scans are smaller than {dataset.size} pixels and were "
-        f"enlarged: the generator learns no finer detail than they have"
+        f"{counted(enlarged, of + 'is', of + 'are')} smaller than {dataset.size} pixels, and "
+        f"enlarged: the generator learns no finer detail than is there"
     )
 
 
@@ -126,9 +128,10 @@ def synthetic_warning(dataset: PreparedDataset) -> str | None:
     count = int(dataset.synthetic.sum())
     if not count:
         return None
+    of = f"of {counted(len(dataset.items), 'scan')} "
     return (
-        f"{count} of {len(dataset.items)} scans are synthetic, made by a generative model: they are "
-        f"trained on, but never scored against"
+        f"{counted(count, of + 'is', of + 'are')} synthetic, made by a generative model: used for "
+        f"training, but never scored against"
     )
 
 

@@ -18,6 +18,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from scangan.core.class_names import with_normal_names
+from scangan.core.versions import why_newer
 from scangan.runtime.files import (
     read_bytes,
     read_jsonl,
@@ -77,8 +78,8 @@ class Run:
             `path` is no run, or one of a newer format.
         """
         config = self._read_config()
-        if config["format_version"] > FORMAT_VERSION:
-            raise TrainingError(f"{self.path} was made by a newer scangan; update scangan")
+        if newer := why_newer(self.path, config["format_version"], FORMAT_VERSION):
+            raise TrainingError(newer)
         return config
 
     def _read_config(self) -> dict[str, Any]:
@@ -237,14 +238,14 @@ class Run:
         data = io.BytesIO(read_bytes(file))  # torch's own reader calls a bad sector a damaged file
         try:
             state: dict[str, Any] = torch.load(data, map_location=device, weights_only=True)
-            newer = state["format_version"] > FORMAT_VERSION
+            newer = why_newer(file, state["format_version"], FORMAT_VERSION)
         except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise TrainingError(
                 f"{file} cannot be read ({reason}); start the run anew with --force"
             ) from error
         if newer:
-            raise TrainingError(f"{file} was written by a newer scangan; update scangan")
+            raise TrainingError(newer)
         return state
 
     def save_best(self, best: Best) -> None:

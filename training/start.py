@@ -3,8 +3,8 @@
 import datetime
 import os
 import platform
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -87,13 +87,13 @@ def train(
     Raises
     ------
     TrainingError
-        The run cannot be started or resumed as asked, or its losses are no numbers any more.
+        The run cannot be started or resumed as asked, or its losses became NaN.
     Stopped
         It was stopped by a signal, and saved.
     """
     options, run, shard = options or TrainOptions(), Run(Path(out)), join_processes()
     report = report if shard.first else lambda line: None
-    lock = only_writer(run.path / ".lock") if shard.first else nullcontext()
+    lock = _only_writer(Path(source), run.path) if shard.first else nullcontext()
     with one_voice(shard), lock:
         place = choose_device(device)
         _check_shares(options, shard)
@@ -112,6 +112,14 @@ def train(
         _train(scans, run, options, place, shard, report, quiet)
         shard.agree(None)  # and for the last that is written
     return run
+
+
+@contextmanager
+def _only_writer(source: Path, out: Path) -> Iterator[None]:
+    """Hold the run folder; where it may not be, it is not made for the lock either."""
+    _check_places(source, out)
+    with only_writer(out / ".lock"):
+        yield
 
 
 def _check_shares(options: TrainOptions, shard: Shard) -> None:
@@ -150,7 +158,6 @@ def _begin(
 
     `typed` are the command and the recipe's name.
     """
-    _check_places(source, run.path)
     run.check_free()
     if force:
         _check_source(source, options)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
+from scangan.core.counted import counted
 from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
 from scangan.preprocessing.reading.nifti_affine import best_affine
 from scangan.preprocessing.reading.scan import Scan
+from scangan.runtime.console import is_missing_package
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -74,6 +76,8 @@ def read_nifti(
     except (gzip.BadGzipFile, zlib.error) as error:
         raise Rejected("damaged gzip file") from error
     except Exception as error:  # a header that no reader of it foresaw
+        if is_missing_package(error):
+            raise
         raise Rejected("damaged NIfTI: its header contradicts itself; copy it again") from error
 
 
@@ -94,7 +98,7 @@ def _slices(data: bytes, options: PrepOptions, name: str, included: bool) -> Ite
     count = voxels.shape[axis]
     chosen = options.slice_range(count)
     if not chosen:
-        raise Rejected(f"--slices {options.slices} takes none of its {count} slices")
+        raise Rejected(f"--slices {options.slices} takes no slice of {count}")
     kind, fill = _kind(voxels)
     for number in chosen:
         plane = np.moveaxis(voxels, axis, 0)[number]
@@ -162,7 +166,7 @@ def _volume(stream: BinaryIO, header: "Nifti1Header", options: PrepOptions) -> A
     stream.seek(int(header["vox_offset"]) + volume * size)
     body = stream.read(size)
     if len(body) < size:
-        raise Rejected(f"truncated NIfTI: {len(body)} of {size} bytes of voxels")
+        raise Rejected(f"truncated NIfTI: {len(body)} of {counted(size, 'byte')} of voxels")
     stream.read(1)  # a gzip file's checksum is behind the last one
     return np.ndarray(spatial, dtype, body, order="F")
 

@@ -11,6 +11,7 @@ from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
 from scangan.preprocessing.reading.raster import Frames, check_size
 from scangan.preprocessing.reading.scan import Scan
+from scangan.runtime.console import is_missing_package
 
 
 def read_scans(
@@ -51,6 +52,8 @@ def read_scans(
     except (Rejected, MemoryError):
         raise
     except Exception as error:
+        if is_missing_package(error):
+            raise
         # Damage that a library did not foresee. Its text stays out: it may hold what the file says.
         raise Rejected(f"damaged {form.upper()}: it cannot be decoded; copy it again") from error
 

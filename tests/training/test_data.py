@@ -212,7 +212,7 @@ def test_eight_scans_are_enough(counts, options):
 def test_enlarged_scans_are_warned_of():
     enlarged = [n < 3 for n in range(10)]
     warning = enlarged_warning(_dataset({"a": 10}, enlarged=enlarged))
-    assert warning.startswith("3 of 10 scans are smaller than 8 pixels and were enlarged")
+    assert warning.startswith("3 of 10 scans are smaller than 8 pixels, and enlarged")
     assert "\n" not in warning
     assert enlarged_warning(_dataset({"a": 10}, enlarged=[False] * 10)) is None
     assert enlarged_warning(_dataset({"a": 10})) is None  # prepared before that was noted

@@ -1,8 +1,8 @@
 """DICOM objects that hold pixels and are no scans: segmentations, doses, screenshots, localizers."""
 
+import re
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
-
-from scangan.preprocessing.reading.dicom_elements import Elements
 
 Kind = Literal["no image", "unusual"]
 
@@ -75,26 +75,50 @@ SLIDE_TYPES = {
 }
 
 
-def what_instead(elements: Elements, sop_class: str) -> NoScan | None:
+def what_instead(sop_class: str, modality: str, image_type: Sequence[str]) -> NoScan | None:
     """Say what an object is, where its class, its modality or its image type says that it is no scan.
 
     Parameters
     ----------
-    elements : Elements
-        Of the file.
     sop_class : str
         Its SOP Class UID.
+    modality : str
+        In capitals.
+    image_type : sequence of str
+        The words of ImageType, in capitals.
     """
     groups = (what for start, what in CLASS_GROUPS.items() if sop_class.startswith(start))
     what = CLASSES.get(sop_class) or next(groups, None)
-    modality = elements.word("Modality")
     what = what or MODALITIES.get(modality)
     if what:
         return NoScan(f"{what}, not a scan", "no image")
     if sop_class == RT_IMAGE or modality == "RTIMAGE":
         return NoScan("an RT image, which shows the treatment's view", "unusual")
     types = IMAGE_TYPES | (SLIDE_TYPES if sop_class == WHOLE_SLIDE else {})
-    for word in elements.words("ImageType"):
+    for word in image_type:
         if word in types:
             return NoScan(f"{types[word]} (ImageType {word})", "unusual")
     return None
+
+
+def told_instead(head: bytes) -> NoScan | None:
+    """The same for the beginning of a file, whose bytes are searched and not parsed.
+
+    Little-endian files alone, with or without value representations; the three elements stand near
+    the beginning, as elements are sorted.
+    """
+    sop_class = _value(head, 0x0008, 0x0016) or _value(head, 0x0002, 0x0002)
+    words = _value(head, 0x0008, 0x0008).split("\\")
+    modality = _value(head, 0x0008, 0x0060)
+    return what_instead(sop_class, modality, [word.strip() for word in words])
+
+
+def _value(head: bytes, group: int, element: int) -> str:
+    """The text of the first element with that tag: in capitals, empty where there is none."""
+    tag = group.to_bytes(2, "little") + element.to_bytes(2, "little")
+    found = re.search(re.escape(tag) + rb"(?:(?:UI|CS)(..)|(..)\0\0)", head, re.DOTALL)
+    if not found:
+        return ""
+    length = int.from_bytes(found[1] or found[2], "little")
+    text = head[found.end() : found.end() + length]
+    return text.decode("ascii", errors="replace").strip(" \0").upper()
