@@ -13,10 +13,10 @@
 
 PYTHON ?= python3
 SOURCES := pyproject.toml setup.py constraints.txt LICENSE README.md \
-	$(shell find core preprocessing training export runtime evaluation -type f ! -path '*/__pycache__/*')
+	$(shell find core artifacts preprocessing training export runtime evaluation -type f ! -path '*/__pycache__/*')
 SECONDS := 60
 READER := all
-PACKAGES := core preprocessing training export runtime evaluation
+PACKAGES := core artifacts preprocessing training export runtime evaluation
 DEV := .venv-dev/bin
 
 .PHONY: demo test test-fast check fuzz check-web check-edge check-faults bench wheelhouse release clean

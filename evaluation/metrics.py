@@ -9,8 +9,8 @@ import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
 from scangan.core.counted import counted
+from scangan.core.errors import EvaluationError
 from scangan.evaluation import manifold
-from scangan.evaluation.errors import EvaluationError
 from scangan.evaluation.features import FeatureExtractor
 from scangan.evaluation.kid import kernel_distances, mean_kernels
 from scangan.evaluation.manifold import Manifold, precision_recall

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from scangan.export.errors import ExportError as ExportError
+from scangan.core.errors import ExportError as ExportError
 
 if TYPE_CHECKING:
     from scangan.export.exporter import export_run as export_run

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from scangan.core.counted import counted
-from scangan.runtime.console import ScanCommand, say, was_given
+from scangan.core.terminal import ScanCommand, say, was_given
 
 EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
 

@@ -10,17 +10,17 @@ import numpy as np
 import onnx
 import torch
 
+from scangan.artifacts.card import KEY, ModelCard
+from scangan.artifacts.dataset import PreparedDataset, is_prepared, load_dataset
+from scangan.artifacts.latents import UNCONDITIONAL, draw_latents
+from scangan.artifacts.modelfile import graph_sha256, read_model_file
 from scangan.core.counted import counted
-from scangan.export.errors import ExportError
+from scangan.core.errors import ExportError
+from scangan.core.files import written_whole
+from scangan.core.session import open_session
 from scangan.export.fidelity import Comparison, Fidelity
 from scangan.export.graph import OPSET, OPSETS, to_onnx
 from scangan.export.precision import PRECISIONS, Built, Step, build
-from scangan.preprocessing.dataset import PreparedDataset, is_prepared, load_dataset
-from scangan.runtime.card import KEY, ModelCard
-from scangan.runtime.files import written_whole
-from scangan.runtime.latents import UNCONDITIONAL, draw_latents
-from scangan.runtime.modelfile import graph_sha256, read_model_file
-from scangan.runtime.session import open_session
 from scangan.training.networks import Generator, GeneratorBank
 from scangan.training.run import Run
 from scangan.training.scoring import to_grey

@@ -3,11 +3,11 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from scangan.preprocessing.errors import PreprocessingError as PreprocessingError
+from scangan.core.errors import PreprocessingError as PreprocessingError
 
 if TYPE_CHECKING:
-    from scangan.preprocessing.dataset import PreparedDataset as PreparedDataset
-    from scangan.preprocessing.dataset import load_dataset as load_dataset
+    from scangan.artifacts.dataset import PreparedDataset as PreparedDataset
+    from scangan.artifacts.dataset import load_dataset as load_dataset
     from scangan.preprocessing.options import PrepOptions as PrepOptions
     from scangan.preprocessing.pipeline import prepare as prepare
     from scangan.preprocessing.pipeline import prepare_split as prepare_split

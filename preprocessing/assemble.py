@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.dataset import NPY_HEADER, fingerprint, npy_header
+from scangan.artifacts.split import PARTS, lacking, split_indices, together
+from scangan.core.files import read_bytes, write_json, write_jsonl
 from scangan.core.versions import DATASET
-from scangan.preprocessing.dataset import NPY_HEADER, fingerprint, npy_header
 from scangan.preprocessing.duplicates import leaks, near_duplicates
-from scangan.preprocessing.split import PARTS, lacking, split_indices, together
-from scangan.runtime.files import read_bytes, write_json, write_jsonl
 
 Images = npt.NDArray[np.uint8]
 

@@ -10,10 +10,11 @@ from typing import IO
 
 import numpy as np
 
+from scangan.core.errors import PreprocessingError, Rejected, Unreadable
 from scangan.core.folders import why_no_scan
 from scangan.core.reading import read_file
+from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.duplicates import perceptual_hash
-from scangan.preprocessing.errors import PreprocessingError, Rejected, Unreadable
 from scangan.preprocessing.geometry import is_square, placement
 from scangan.preprocessing.intensity import (
     Shade,
@@ -28,7 +29,6 @@ from scangan.preprocessing.reading.depth import may_be_deep
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import prepare_scan
-from scangan.runtime.console import is_missing_package
 
 MOST_ASPECT = 50  # of a pixel; thick slices of fine pixels come to 20
 SPACINGS = 1e-4, 1e4  # millimetres; beyond, it is no spacing of a scan

@@ -14,9 +14,22 @@ import cv2
 import numpy as np
 from rich.progress import Progress
 
+from scangan.artifacts.dataset import PreparedDataset, is_prepared, is_split, load_dataset
+from scangan.artifacts.split import check_fractions
 from scangan.core.class_names import normal
 from scangan.core.counted import counted
+from scangan.core.errors import OtherDataset, PreprocessingError, ScanganError
+from scangan.core.files import (
+    naming,
+    only_writer,
+    read_jsonl,
+    read_text,
+    write_json,
+    write_jsonl,
+)
 from scangan.core.folders import is_litter
+from scangan.core.terminal import progress_bar
+from scangan.core.threads import usable_cpus
 from scangan.core.versions import DATASET, why_newer
 from scangan.preprocessing.assemble import (
     Assembled,
@@ -27,26 +40,12 @@ from scangan.preprocessing.assemble import (
     write_dataset,
     write_split,
 )
-from scangan.preprocessing.dataset import PreparedDataset, is_prepared, is_split, load_dataset
-from scangan.preprocessing.errors import OtherDataset, PreprocessingError
 from scangan.preprocessing.gather import Gatherer
 from scangan.preprocessing.journal import Journal
 from scangan.preprocessing.marks import named_synthetic
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.preview import write_preview
 from scangan.preprocessing.sources import Found, Source, SourceOptions, find_scans
-from scangan.preprocessing.split import check_fractions
-from scangan.runtime.console import progress_bar
-from scangan.runtime.errors import ScanganError
-from scangan.runtime.files import (
-    naming,
-    only_writer,
-    read_jsonl,
-    read_text,
-    write_json,
-    write_jsonl,
-)
-from scangan.runtime.threads import usable_cpus
 
 DONE = ("dataset.json", "split.json")  # either comes last
 MADE = {

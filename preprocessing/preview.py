@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.core.counted import counted
+from scangan.core.errors import PreprocessingError, Rejected, Unreadable
+from scangan.core.files import written_whole
 from scangan.core.reading import read_file
+from scangan.core.sheet import draw_text
 from scangan.preprocessing.assemble import Assembled
-from scangan.preprocessing.errors import PreprocessingError, Rejected, Unreadable
 from scangan.preprocessing.intensity import grey_of, to_uint16
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import resize
-from scangan.runtime.files import written_whole
-from scangan.runtime.sheet import draw_text
 
 Grey = npt.NDArray[np.uint8]
 

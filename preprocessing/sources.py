@@ -11,11 +11,9 @@ from typing import Any, NamedTuple, get_args
 from scangan.core.class_folders import below_class, find_class_files, read_top, reject
 from scangan.core.class_names import check_case, normal, why_no_name
 from scangan.core.counted import counted
-from scangan.core.errors import FolderError
+from scangan.core.errors import USAGE, FolderError, PreprocessingError
 from scangan.core.folders import below, is_document
-from scangan.preprocessing.errors import PreprocessingError
 from scangan.preprocessing.labels import COLUMNS, MultiLabel, assign, class_of, read_rows
-from scangan.runtime.errors import USAGE
 
 DEEPEST_CLASS = 9
 

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scangan.runtime.card import ModelCard as ModelCard
+    from scangan.artifacts.card import ModelCard as ModelCard
     from scangan.runtime.generator import ScanGenerator as ScanGenerator
 
-from scangan.runtime.errors import GenerationError as GenerationError
-from scangan.runtime.errors import ScanganError as ScanganError
+from scangan.core.errors import GenerationError as GenerationError
+from scangan.core.errors import ScanganError as ScanganError
 
 __all__ = ["GenerationError", "ModelCard", "ScanGenerator", "ScanganError"]
 
@@ -19,7 +19,7 @@ def __getattr__(name: str) -> Any:
 
         return ScanGenerator
     if name == "ModelCard":
-        from scangan.runtime.card import ModelCard
+        from scangan.artifacts.card import ModelCard
 
         return ModelCard
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,10 +9,18 @@ import html
 import re
 from pathlib import Path
 
+from scangan.artifacts.scan_folder import (
+    MANIFEST,
+    OLD_SHEET,
+    README,
+    REQUEST,
+    SHEET,
+    SUFFIXES,
+    Plan,
+)
+from scangan.core import sheet
 from scangan.core.counted import counted
-from scangan.runtime import sheet
-from scangan.runtime.files import write_bytes
-from scangan.runtime.plan import MANIFEST, OLD_SHEET, README, REQUEST, SHEET, SUFFIXES, Plan
+from scangan.core.files import write_bytes
 
 # In the line that says that a README is ours to replace; a user who edits it is told to delete it.
 MARK = "# Written by gen-scans"

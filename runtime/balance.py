@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from scangan.artifacts.latents import LARGEST_INDEX
 from scangan.core.class_folders import count_scans
 from scangan.core.class_names import with_normal_names
 from scangan.core.counted import counted
-from scangan.core.errors import FolderError
+from scangan.core.errors import USAGE, FolderError, GenerationError
+from scangan.core.files import read_jsonl
 from scangan.core.versions import DATASET, why_newer
-from scangan.runtime.errors import USAGE, GenerationError
-from scangan.runtime.files import read_jsonl
-from scangan.runtime.latents import LARGEST_INDEX
 
 Note = Callable[[str], None]
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from scangan.artifacts.card import has_controls
+from scangan.artifacts.modelfile import ModelFile
 from scangan.core.counted import counted
-from scangan.runtime.card import has_controls
-from scangan.runtime.errors import GenerationError
-from scangan.runtime.modelfile import ModelFile
+from scangan.core.errors import GenerationError
 
 
 def card_table(file: ModelFile) -> str:

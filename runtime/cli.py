@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scangan.core.counted import counted
-from scangan.runtime.console import ScanCommand, progress, say, was_given
+from scangan.core.terminal import ScanCommand, progress, say, was_given
 
 if TYPE_CHECKING:
+    from scangan.artifacts.request import Part, Request, Span
     from scangan.runtime.generator import ScanGenerator
-    from scangan.runtime.request import Part, Request, Span
 
 COUNT, STRIP = 16, 8
 # What the modes take, apart from --quiet, --json and --debug; scans are made with the rest.
@@ -158,9 +158,9 @@ def _refuse_unused(given: dict[str, Any]) -> None:
 
 
 def _generate(given: dict[str, Any]) -> None:
+    from scangan.artifacts.request import SHARD_SIZE, SHARDED, Part, Request
+    from scangan.artifacts.scan_folder import SHEET
     from scangan.runtime.output import write_scans
-    from scangan.runtime.plan import SHEET
-    from scangan.runtime.request import SHARD_SIZE, SHARDED, Part, Request
 
     if given["shard_size"] is not None and given["kind"] not in SHARDED:
         raise click.UsageError(f"--shard-size goes with --format {' or '.join(SHARDED)}")
@@ -214,8 +214,8 @@ def _merge(folders: tuple[Path, ...], given: dict[str, Any]) -> None:
         raise click.UsageError("--merge takes the folders of the parts")
     if given["out"] is None and len(set(folders)) > 1:
         raise click.UsageError("to merge several folders: --out FOLDER")
+    from scangan.artifacts.scan_folder import Plan
     from scangan.runtime.merge import merge
-    from scangan.runtime.plan import Plan
 
     out = given["out"] or folders[0]
     total = Plan.read(folders[0]).request.total
@@ -241,9 +241,9 @@ def _doctor(*, as_json: bool) -> None:
 
 
 def _info(given: dict[str, Any]) -> None:
+    from scangan.core.devices import CPU, Device
     from scangan.runtime.cardtable import card_table
     from scangan.runtime.catalog import open_model
-    from scangan.runtime.devices import CPU, Device
 
     file = open_model(
         given["model"],
@@ -271,11 +271,11 @@ def _benchmark(given: dict[str, Any]) -> None:
 
 
 def _interpolate(given: dict[str, Any]) -> None:
-    from scangan.runtime.files import write_bytes
+    from scangan.core.files import write_bytes
+    from scangan.core.png import encode_png
+    from scangan.core.sheet import NOTICE
     from scangan.runtime.interpolate import ends, strip
     from scangan.runtime.output import refuse_inside_scans
-    from scangan.runtime.png import encode_png
-    from scangan.runtime.sheet import NOTICE
 
     generator, path = _open(given, None), given["interpolate"]
     between = ends(path, generator.classes)
@@ -305,7 +305,7 @@ def _open(given: dict[str, Any], batch: int | None) -> "ScanGenerator":
 
 
 def _draw(given: dict[str, Any]) -> Any:
-    from scangan.runtime.latents import Draw
+    from scangan.artifacts.latents import Draw
 
     return Draw(given["seed"], given["truncation"], given["paired"])
 
@@ -317,7 +317,7 @@ def _numbers(generator: "ScanGenerator", given: dict[str, Any]) -> tuple[int | N
 
 
 def _spans(generator: "ScanGenerator", given: dict[str, Any]) -> "tuple[Span, ...]":
-    from scangan.runtime.request import Span
+    from scangan.artifacts.request import Span
 
     start, numbers = given["start"], _numbers(generator, given)
     if given["balance"] is None:
@@ -342,7 +342,7 @@ def _spans(generator: "ScanGenerator", given: dict[str, Any]) -> "tuple[Span, ..
 
 def _default_out(generator: "ScanGenerator", request: "Request", given: dict[str, Any]) -> Path:
     """Name a folder after the request, so that two of one model never meet in one folder."""
-    from scangan.runtime.plan import folder_names
+    from scangan.artifacts.scan_folder import folder_names
 
     parts = [Path(given["model"]).stem]
     if given["classes"]:
@@ -369,7 +369,7 @@ def _default_strip(
     given: dict[str, Any],
 ) -> Path:
     """Name a picture after the strip, in the same way."""
-    from scangan.runtime.plan import folder_names
+    from scangan.artifacts.scan_folder import folder_names
 
     folders = folder_names(generator.classes)
     names = dict(zip(generator.classes, folders, strict=True))

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.card import ModelCard
+from scangan.artifacts.latents import LARGEST_INDEX, UNCONDITIONAL, Draw
+from scangan.artifacts.request import Span
 from scangan.core.counted import counted
-from scangan.runtime.card import ModelCard
+from scangan.core.devices import CPU, choose_device
+from scangan.core.errors import USAGE, GenerationError, first_line
+from scangan.core.session import open_session
+from scangan.core.threads import in_order, usable_cpus
 from scangan.runtime.catalog import DEFAULT_MODEL, open_model
-from scangan.runtime.devices import CPU, choose_device
-from scangan.runtime.errors import USAGE, GenerationError, first_line
-from scangan.runtime.latents import LARGEST_INDEX, UNCONDITIONAL, Draw
-from scangan.runtime.request import Span
-from scangan.runtime.session import open_session
-from scangan.runtime.threads import in_order, usable_cpus
 
 CPU_PIXELS, GPU_PIXELS = 1 << 17, 1 << 20  # a batch: larger is no faster
 IN_FLIGHT = 2  # passes on a GPU: it computes one while the other's scans are fetched

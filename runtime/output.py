@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.request import Part, Request, Span
+from scangan.artifacts.scan_folder import MANIFEST, REQUEST, SHEET, Plan
+from scangan.core.errors import GenerationError
+from scangan.core.files import only_writer, write_bytes, write_json, written_whole
+from scangan.core.png import encode_png
+from scangan.core.sheet import NOTICE, contact_sheet
+from scangan.core.threads import in_order
 from scangan.runtime.about import sheet_page, tell_readers
-from scangan.runtime.errors import GenerationError
-from scangan.runtime.files import only_writer, write_bytes, write_json, written_whole
 from scangan.runtime.generator import ScanGenerator
-from scangan.runtime.plan import MANIFEST, REQUEST, SHEET, Plan
-from scangan.runtime.png import encode_png
-from scangan.runtime.request import Part, Request, Span
-from scangan.runtime.sheet import NOTICE, contact_sheet
-from scangan.runtime.threads import in_order
 
 ON_SHEET = 8  # scans of a class
 LOCK = ".gen-scans-lock"

@@ -12,8 +12,8 @@ import pytest
 import torch
 from test_advice import GEN, TRAIN, few_scores, here, made, refused, works  # noqa: F401
 
+from scangan.core.terminal import EXTRAS, explain
 from scangan.export.fidelity import Fidelity
-from scangan.runtime.console import EXTRAS, explain
 from scangan.training.step import TrainingStep
 
 TRAINED = f"train-gan prepared --out r --size 16 {TRAIN}"
@@ -138,7 +138,7 @@ def later_state():
 
 
 def later_model():
-    from scangan.runtime.card import KEY, _dump, _sha256
+    from scangan.artifacts.card import KEY, _dump, _sha256
 
     model = onnx.load("m.onnx")
     for each in model.metadata_props:
@@ -161,10 +161,10 @@ def later_parts():
 
 
 SPLIT = "prep-scans scans parts --size 16 --split 0.5,0.5 --quiet"
-DATASET = ("scangan.preprocessing.dataset.DATASET", "scangan.preprocessing.pipeline.DATASET",
+DATASET = ("scangan.artifacts.dataset.DATASET", "scangan.preprocessing.pipeline.DATASET",
            "scangan.runtime.balance.DATASET")  # fmt: skip
 RUN = ("scangan.training.run.FORMAT_VERSION",)
-PLAN = ("scangan.runtime.plan.FORMAT_VERSION",)
+PLAN = ("scangan.artifacts.scan_folder.FORMAT_VERSION",)
 MORE = f"train-gan prepared --out run --size 16 {TRAIN.replace('0.1', '0.2')}"
 # What is of a later version, the command that reads it, and what an update changes.
 NEWER = {
@@ -181,9 +181,9 @@ NEWER = {
     "run, verified": (lambda: later("run/config.json"),
                       "export-onnx --verify m.onnx --against run", RUN),
     "state of a run": (later_state, MORE, RUN),
-    "model": (later_model, GEN, ("scangan.runtime.card.FORMAT_VERSION",)),
+    "model": (later_model, GEN, ("scangan.artifacts.card.FORMAT_VERSION",)),
     "model, shown": (later_model, "gen-scans --model m.onnx --info",
-                     ("scangan.runtime.card.FORMAT_VERSION",)),
+                     ("scangan.artifacts.card.FORMAT_VERSION",)),
     "request": (lambda: [works(GEN), later("o/request.json")], GEN, PLAN),
     "request of parts": (later_parts, "gen-scans --merge o", PLAN),
 }  # fmt: skip
@@ -251,8 +251,8 @@ def test_a_missing_package_is_brought_by_the_extra_that_is_named(module, monkeyp
 
 
 def test_onnxruntime_itself(monkeypatch):
+    from scangan.core.devices import import_onnxruntime
     from scangan.runtime import GenerationError
-    from scangan.runtime.devices import import_onnxruntime
 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(GenerationError) as error:
@@ -263,8 +263,8 @@ def test_onnxruntime_itself(monkeypatch):
 
 @pytest.mark.parametrize("module", ["pydicom", "gdcm"])
 def test_what_reads_dicom(module, monkeypatch):
+    from scangan.core.errors import Rejected
     from scangan.preprocessing import PrepOptions
-    from scangan.preprocessing.errors import Rejected
     from scangan.preprocessing.reading.compressed import _missing
     from scangan.preprocessing.reading.dicom import read_dicom
 

@@ -203,8 +203,8 @@ def test_balance_compares_one_form(tiny_acgan, tmp_path):
 
 
 def test_a_card_and_folders_made_from_either_form_are_the_same():
+    from scangan.artifacts.scan_folder import folder_names
     from scangan.runtime import ModelCard
-    from scangan.runtime.plan import folder_names
 
     cards = [
         ModelCard(architecture="acgan", latent=8, classes=tuple(names), size=32, graph_sha256="")

@@ -11,8 +11,8 @@ from conftest import copy_scans
 from faults.shim import Zygote
 from faults.zygote import HEAVY, LIGHT
 
+from scangan.artifacts.modelfile import read_model_file
 from scangan.runtime.catalog import BUNDLED
-from scangan.runtime.modelfile import read_model_file
 from scangan.training.recipe import bundled_name
 
 MARK, USER = "wardseven-archive", "doctor.whoever"

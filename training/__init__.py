@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from scangan.training.errors import TrainingError as TrainingError
+from scangan.core.errors import TrainingError as TrainingError
 
 if TYPE_CHECKING:
     from scangan.training.options import TrainOptions as TrainOptions

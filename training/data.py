@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.dataset import PreparedDataset, is_prepared, is_split, load_dataset
+from scangan.artifacts.split import split_indices, together
 from scangan.core.counted import counted
+from scangan.core.errors import OtherDataset, PreprocessingError, TrainingError
 from scangan.evaluation.metrics import FEWEST
 from scangan.preprocessing.assemble import Assembled, find_near_duplicates
-from scangan.preprocessing.dataset import PreparedDataset, is_prepared, is_split, load_dataset
-from scangan.preprocessing.errors import OtherDataset, PreprocessingError
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.pipeline import prepare
 from scangan.preprocessing.report import looked_through, one_line
-from scangan.preprocessing.split import split_indices, together
-from scangan.training.errors import TrainingError
 from scangan.training.options import SIZES, TrainOptions
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from scangan.runtime.console import progress_bar
+from scangan.core.errors import TrainingError
+from scangan.core.terminal import progress_bar
 from scangan.training.data import TrainingScans
 from scangan.training.discriminator import make_discriminator
-from scangan.training.errors import TrainingError
 from scangan.training.measuring import Measurer, Progress
 from scangan.training.networks import make_generator
 from scangan.training.options import TrainOptions

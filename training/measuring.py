@@ -10,10 +10,10 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from scangan.core.counted import counted
+from scangan.core.files import write_bytes
+from scangan.core.png import encode_png
+from scangan.core.sheet import NOTICE, contact_sheet
 from scangan.evaluation.metrics import RealReference, Scores
-from scangan.runtime.files import write_bytes
-from scangan.runtime.png import encode_png
-from scangan.runtime.sheet import NOTICE, contact_sheet
 from scangan.training.data import TrainingScans
 from scangan.training.ema import BATCHES, with_own_statistics
 from scangan.training.networks import Generator

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import torch
 
+from scangan.core.errors import TrainingError
 from scangan.training.data import TrainingScans
-from scangan.training.errors import TrainingError
 from scangan.training.loop import make_networks
 from scangan.training.options import TrainOptions
 

@@ -18,8 +18,8 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from scangan.core.class_names import with_normal_names
-from scangan.core.versions import why_newer
-from scangan.runtime.files import (
+from scangan.core.errors import TrainingError
+from scangan.core.files import (
     read_bytes,
     read_jsonl,
     read_text,
@@ -27,7 +27,7 @@ from scangan.runtime.files import (
     write_jsonl,
     written_whole,
 )
-from scangan.training.errors import TrainingError
+from scangan.core.versions import why_newer
 from scangan.training.networks import Generator, GeneratorBank, make_generator
 from scangan.training.options import TrainOptions
 

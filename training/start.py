@@ -11,14 +11,15 @@ from typing import Any
 
 import torch
 
-from scangan.preprocessing.dataset import (
+from scangan.artifacts.dataset import (
     PreparedDataset,
     is_prepared,
     is_split,
     load_dataset,
 )
+from scangan.core.errors import TrainingError
+from scangan.core.files import only_writer
 from scangan.preprocessing.sources import SourceOptions, find_scans
-from scangan.runtime.files import only_writer
 from scangan.training.data import (
     TrainingScans,
     check_counts,
@@ -28,7 +29,6 @@ from scangan.training.data import (
     open_source,
     synthetic_warning,
 )
-from scangan.training.errors import TrainingError
 from scangan.training.loop import train_session
 from scangan.training.memory import explaining_memory
 from scangan.training.options import TrainOptions

@@ -17,7 +17,7 @@ from pydicom.pixels.decoders.base import Decoder, DecodeRunner
 from pydicom.pixels.utils import as_pixel_options
 
 from scangan.core.counted import counted
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 from scangan.preprocessing.reading import gdcm_process
 from scangan.preprocessing.reading.dicom_elements import Elements
 from scangan.preprocessing.reading.dicom_values import LUMA

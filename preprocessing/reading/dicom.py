@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from scangan.core.counted import counted
 from scangan.core.dicom_objects import what_instead
+from scangan.core.errors import Rejected
 from scangan.core.formats import sniff
-from scangan.preprocessing.errors import Rejected
+from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading import dicom_spacing, dicom_values
 from scangan.preprocessing.reading.dicom_elements import Elements
 from scangan.preprocessing.reading.masks import TO_INCLUDE
 from scangan.preprocessing.reading.raster import check_size
 from scangan.preprocessing.reading.scan import Scan
-from scangan.runtime.console import is_missing_package
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 from scangan.preprocessing.reading.dicom_elements import CORRECT, Elements, UnreadableElement, named
 from scangan.preprocessing.reading.scan import Scan
 

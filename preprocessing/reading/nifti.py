@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.core.counted import counted
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
+from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
 from scangan.preprocessing.reading.nifti_affine import best_affine
 from scangan.preprocessing.reading.scan import Scan
-from scangan.runtime.console import is_missing_package
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header

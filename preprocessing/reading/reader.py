@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scangan.core.errors import Rejected
 from scangan.core.formats import Format, sniff
-from scangan.preprocessing.errors import Rejected
+from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
 from scangan.preprocessing.reading.raster import Frames, check_size
 from scangan.preprocessing.reading.scan import Scan
-from scangan.runtime.console import is_missing_package
 
 
 def read_scans(

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from scangan.core.errors import EvaluationError
 from scangan.evaluation import metrics
-from scangan.evaluation.errors import EvaluationError
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ import onnx
 import pytest
 import torch
 
+from scangan.artifacts.latents import draw_latents
+from scangan.artifacts.modelfile import OPERATORS, graph_sha256
+from scangan.core.session import open_session
 from scangan.export.exporter import measure_parity, write_model
 from scangan.export.graph import OPSET, to_onnx
 from scangan.export.network import ShippedGenerator
 from scangan.export.precision import build, latent_batches, make_images, psnr
 from scangan.runtime import ModelCard, ScanGenerator
-from scangan.runtime.latents import draw_latents
-from scangan.runtime.modelfile import OPERATORS, graph_sha256
-from scangan.runtime.session import open_session
 from scangan.training.networks import Generator, GeneratorBank
 from scangan.training.scoring import to_grey
 

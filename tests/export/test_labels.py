@@ -10,12 +10,12 @@ import onnxruntime
 import pytest
 import torch
 
+from scangan.artifacts.modelfile import OPERATORS, graph_sha256
 from scangan.export.exporter import write_model
 from scangan.export.graph import OPSET, to_graphs, to_model
 from scangan.export.labels import refuse_other_labels
 from scangan.export.precision import PRECISIONS, build
 from scangan.runtime import GenerationError, ModelCard, ScanGenerator
-from scangan.runtime.modelfile import OPERATORS, graph_sha256
 from scangan.training.networks import Generator, GeneratorBank
 
 pytestmark = pytest.mark.usefixtures("export_once")

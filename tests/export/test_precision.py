@@ -9,14 +9,14 @@ import pytest
 import torch
 from conftest import CLASSES, copy_scans
 
+from scangan.artifacts.card import KEY
+from scangan.artifacts.modelfile import read_model_file
 from scangan.export import ExportError, export_run
 from scangan.export.fidelity import Comparison, Fidelity
 from scangan.export.precision import MOST_PSNR, build, latent_batches, make_images, psnr
 from scangan.export.verify import verify
 from scangan.preprocessing import PrepOptions, prepare
 from scangan.runtime import GenerationError, ScanGenerator
-from scangan.runtime.card import KEY
-from scangan.runtime.modelfile import read_model_file
 from scangan.training import Run, TrainOptions, train
 from scangan.training.networks import make_generator
 

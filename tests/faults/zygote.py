@@ -48,7 +48,7 @@ def child(request):
     if arm:
         ctypes.CDLL(None).faults_arm(*arm)
     main = importlib.import_module(PROGRAMS[program]).main
-    from scangan.runtime.console import run_and_leave
+    from scangan.core.terminal import run_and_leave
 
     run_and_leave(main)
 

@@ -12,6 +12,7 @@ import pytest
 from conftest import CLASSES
 from pydicom.data import get_testdata_file
 
+from scangan.core.errors import Rejected
 from scangan.preprocessing import (
     PrepOptions,
     PreprocessingError,
@@ -20,7 +21,6 @@ from scangan.preprocessing import (
     prepare_split,
 )
 from scangan.preprocessing import files as files_module
-from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import prepare_scan

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from scangan.preprocessing.errors import PreprocessingError
+from scangan.core.errors import PreprocessingError
 from scangan.preprocessing.labels import Row, assign, class_of, read_rows
 from scangan.preprocessing.sources import Source, SourceOptions, find_scans
 

@@ -13,8 +13,8 @@ from conftest import BRAIN
 from dicoms import dicom
 from PIL import Image
 
+from scangan.core.errors import Rejected
 from scangan.preprocessing import PrepOptions, PreprocessingError, SourceOptions, prepare
-from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.reading.masks import why_mask
 from scangan.preprocessing.reading.reader import read_scans
 

@@ -6,8 +6,8 @@ import shutil
 import pytest
 from conftest import BRAIN, CLASSES
 
+from scangan.core.errors import PreprocessingError
 from scangan.core.folders import LINKS_BACK
-from scangan.preprocessing.errors import PreprocessingError
 from scangan.preprocessing.sources import Source, SourceOptions, find_scans
 
 

@@ -10,8 +10,8 @@ import pytest
 from conftest import BRAIN
 from PIL import Image, ImageOps
 
+from scangan.core.errors import Rejected
 from scangan.preprocessing import PrepOptions
-from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.reading.tiff import finite

@@ -13,10 +13,10 @@ import pytest
 from conftest import folder_bytes
 from PIL import Image
 
+from scangan.artifacts.request import Request, Span
+from scangan.artifacts.scan_folder import Plan
 from scangan.runtime import ScanGenerator
 from scangan.runtime.dicom import made_up_uid
-from scangan.runtime.plan import Plan
-from scangan.runtime.request import Request, Span
 from scangan.runtime.shards import npz_shard, tar_member
 
 COUNT = 11

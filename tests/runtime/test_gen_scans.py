@@ -184,8 +184,8 @@ def test_works_without_a_standard_output(tiny_acgan, tmp_path):
 
 
 def test_two_at_once_into_one_folder_are_refused(command, tiny_acgan, tmp_path):
+    from scangan.artifacts.request import Part
     from scangan.runtime.output import only_writers
-    from scangan.runtime.request import Part
 
     with only_writers(tmp_path / "out", Part()):
         done = command("runtime", "--model", tiny_acgan, "--out", tmp_path / "out")

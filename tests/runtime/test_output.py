@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scangan.artifacts.latents import Draw
+from scangan.artifacts.request import FORMATS, Part, Request, Span
+from scangan.artifacts.scan_folder import Plan, folder_names, is_ours
 from scangan.runtime import GenerationError
-from scangan.runtime.latents import Draw
-from scangan.runtime.plan import Plan, folder_names, is_ours
-from scangan.runtime.request import FORMATS, Part, Request, Span
 
 
 def _folders(*classes):

@@ -13,12 +13,12 @@ import time
 import pytest
 from conftest import folder_bytes, seed_of_kills
 
+from scangan.artifacts.latents import Draw
+from scangan.artifacts.request import FORMATS, Part, Request, Span
+from scangan.core.files import only_writer
 from scangan.runtime import GenerationError, ScanganError, ScanGenerator
-from scangan.runtime.files import only_writer
-from scangan.runtime.latents import Draw
 from scangan.runtime.merge import merge
 from scangan.runtime.output import only_writers, write_scans
-from scangan.runtime.request import FORMATS, Part, Request, Span
 
 SPANS = Span(0, 5, 13), Span(2, 5, 8)
 
@@ -137,7 +137,7 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", flock)
     script = "import sys, time; sys.path.insert(0, '.'); import pathlib, fcntl, errno\n"
     script += "def flock(f, o): raise OSError(errno.ENOSYS, 'no')\nfcntl.flock = flock\n"
-    script += "from scangan.runtime.files import only_writer\n"
+    script += "from scangan.core.files import only_writer\n"
     script += "with only_writer(pathlib.Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
     lock = tmp_path / "out/.lock"
     holder = subprocess.Popen([sys.executable, "-c", script, lock], stdout=subprocess.PIPE)

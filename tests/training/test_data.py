@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from scangan.preprocessing.dataset import PreparedDataset
+from scangan.artifacts.dataset import PreparedDataset
 from scangan.preprocessing.duplicates import perceptual_hash
 from scangan.training import TrainingError, TrainOptions
 from scangan.training.data import (

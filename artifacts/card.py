@@ -8,8 +8,8 @@ import unicodedata
 from typing import Any
 
 from scangan.core.class_names import normal, with_normal_names
+from scangan.core.errors import GenerationError
 from scangan.core.versions import why_newer
-from scangan.runtime.errors import GenerationError
 
 FORMAT_VERSION = 1
 KEY = "scangan"  # of the card among an ONNX file's metadata_props

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.core.class_names import with_normal_names
+from scangan.core.errors import PreprocessingError
+from scangan.core.files import naming, parse_jsonl, read_bytes, read_text
 from scangan.core.versions import DATASET, why_newer
-from scangan.preprocessing.errors import PreprocessingError
-from scangan.runtime.files import naming, parse_jsonl, read_bytes, read_text
 
 NPY_HEADER = 128  # bytes; numpy leaves room in it for any count
 

@@ -7,7 +7,7 @@ import naive
 import numpy as np
 import pytest
 
-from scangan.runtime.latents import draw_latents, normals_of
+from scangan.artifacts.latents import draw_latents, normals_of
 
 
 def test_the_slow_twin_is_philox():

@@ -7,10 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from scangan.artifacts.card import KEY, ModelCard
+from scangan.artifacts.modelfile import graph_sha256, read_model_file
 from scangan.runtime import GenerationError, ScanGenerator
-from scangan.runtime.card import KEY, ModelCard
 from scangan.runtime.cardtable import card_table
-from scangan.runtime.modelfile import graph_sha256, read_model_file
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_constant_of_sparse_external_weights(model, tmp_path):
 
 
 def test_a_file_is_run_as_the_format_that_was_checked(tiny_acgan):
-    from scangan.runtime.session import open_session
+    from scangan.core.session import open_session
 
     # Field 15, unknown to ONNX; and onnxruntime's own format is told by ORTM at byte 4.
     session = open_session(b"\x7a\x06\x00\x00ORTM" + tiny_acgan.read_bytes(), threads=1)

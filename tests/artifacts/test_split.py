@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from scangan.preprocessing.errors import PreprocessingError
-from scangan.preprocessing.split import lacking, parse_split, split_indices, together
+from scangan.artifacts.split import lacking, parse_split, split_indices, together
+from scangan.core.errors import PreprocessingError
 
 FRACTIONS = (0.8, 0.1, 0.1)
 

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from typing import Any
 
-from scangan.runtime.errors import USAGE, GenerationError, first_line
+from scangan.core.errors import USAGE, GenerationError, first_line
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"

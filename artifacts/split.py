@@ -8,8 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from scangan.preprocessing.errors import PreprocessingError
-from scangan.runtime.errors import USAGE
+from scangan.core.errors import USAGE, PreprocessingError
 
 PARTS = {2: ("train", "test"), 3: ("train", "val", "test")}
 

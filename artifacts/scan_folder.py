@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scangan.artifacts.latents import Draw
+from scangan.artifacts.request import SHARDED, Part, Request, Span
 from scangan.core.class_names import normal
+from scangan.core.errors import GenerationError
+from scangan.core.files import read_text
 from scangan.core.versions import why_newer
-from scangan.runtime.errors import GenerationError
-from scangan.runtime.files import read_text
-from scangan.runtime.latents import Draw
-from scangan.runtime.request import SHARDED, Part, Request, Span
 
 FORMAT_VERSION = 2
 REQUEST, MANIFEST, SHEET, README = "request.json", "manifest.jsonl", "sheet.html", "README.md"

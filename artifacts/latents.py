@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from scangan.runtime.errors import USAGE, GenerationError
+from scangan.core.errors import USAGE, GenerationError
 
 UNCONDITIONAL = 0  # class number in the key where a model has no classes
 LARGEST_SEED = 2**64 - 1

@@ -9,8 +9,8 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from scangan.runtime.card import KEY, ModelCard, shown
-from scangan.runtime.errors import GenerationError
+from scangan.artifacts.card import KEY, ModelCard, shown
+from scangan.core.errors import GenerationError
 
 # Fields of onnx.proto: ModelProto, GraphProto, NodeProto, TensorProto, AttributeProto, entries.
 MODEL_GRAPH, MODEL_METADATA, MODEL_FUNCTIONS = 7, 14, 25

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from scangan.runtime import GenerationError, ScanGenerator, devices, threads
-from scangan.runtime.card import ModelCard
-from scangan.runtime.devices import CPU, Device, choose_device, why_not
-from scangan.runtime.latents import Draw
+from scangan.artifacts.card import ModelCard
+from scangan.artifacts.latents import Draw
+from scangan.core import devices, threads
+from scangan.core.devices import CPU, Device, choose_device, why_not
+from scangan.runtime import GenerationError, ScanGenerator
 
 
 def test_devices():

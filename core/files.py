@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scangan.core.class_names import with_normal_names
-from scangan.runtime.errors import ScanganError
+from scangan.core.errors import ScanganError
 
 _BINARY = getattr(os, "O_BINARY", 0)  # of Windows
 

@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Iterator
 
-from scangan.runtime.errors import USAGE, GenerationError
-from scangan.runtime.latents import LARGEST_INDEX, Draw
+from scangan.artifacts.latents import LARGEST_INDEX, Draw
+from scangan.core.errors import USAGE, GenerationError
 
 FORMATS = ("png", "tar", "npz", "dicom")
 SHARDED = ("tar", "npz")  # many scans a file

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
-from scangan.runtime.errors import FAILED, USAGE, ScanganError, first_line
-from scangan.runtime.quiet import errors, hush_libraries
+from scangan.core.errors import FAILED, USAGE, ScanganError, first_line
+from scangan.core.quiet import errors, hush_libraries
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -4,9 +4,9 @@ import os
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from scangan.runtime.devices import CPU, Device, import_onnxruntime
-from scangan.runtime.errors import GenerationError, first_line
-from scangan.runtime.threads import usable_cpus
+from scangan.core.devices import CPU, Device, import_onnxruntime
+from scangan.core.errors import GenerationError, first_line
+from scangan.core.threads import usable_cpus
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

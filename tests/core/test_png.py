@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scangan.runtime.png import encode_png
-from scangan.runtime.sheet import contact_sheet, draw_text
+from scangan.core.png import encode_png
+from scangan.core.sheet import contact_sheet, draw_text
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (64, 64), (37, 101)])
