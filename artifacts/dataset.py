@@ -35,12 +35,14 @@ class PreparedDataset:
         Class names in order.
     items : list of dict
         A record per image: ``file``, ``sha256``, ``class``, ``subject``, ``frame``,
-        ``duplicate_group`` (the index of the first item with these bytes), ``window`` (physical
+        ``duplicate_group`` (the index of the first item with these bytes), ``group`` (a number that
+        scans of one subject or file, copies, and scans that show the same have in common: a split
+        never tears them apart), ``window`` (physical
         values that are black and white; None for 8 bits as they came), ``perceptual_hash``,
         ``enlarged`` (whether the scan is smaller than `size`), ``aspect`` (height over width of the
         pixels that were made square), ``blank`` (``black`` or ``white`` where next to nothing is to
         be seen), ``synthetic``, and ``notes`` (what was odd in the file). Datasets of format 1 lack
-        the last four.
+        the last four, and those of format 2 the group.
     info : dict
         The content of ``dataset.json``.
     written_classes : tuple of str
@@ -64,6 +66,22 @@ class PreparedDataset:
     def synthetic(self) -> npt.NDArray[np.bool_]:
         """Which scans say that a generative model made them: bool [N]."""
         return np.array([bool(item.get("synthetic")) for item in self.items], bool)
+
+    @property
+    def groups(self) -> npt.NDArray[np.int64]:
+        """What a split never tears apart: the number of each scan's group, int64 [N].
+
+        Raises
+        ------
+        PreprocessingError
+            An older version prepared the dataset, and wrote no groups.
+        """
+        if any("group" not in item for item in self.items):
+            raise PreprocessingError(
+                f"{self.path} was prepared by an older scangan, which did not say which scans belong "
+                f"together; delete it and prepare it again"
+            )
+        return np.array([item["group"] for item in self.items], np.int64)
 
     @property
     def fingerprint(self) -> str:

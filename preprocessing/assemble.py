@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,21 @@ class Assembled:
         """int64 [N], indices into `classes`."""
         number = {name: n for n, name in enumerate(self.classes)}
         return np.array([number[item["class"]] for item in self.items], np.int64)
+
+    def group(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Write into each item its group: what a split never tears apart.
+
+        Scans of one subject or one file, copies, and the `pairs` of items that show the same.
+        """
+        items = self.items
+        groups = together(
+            [item["subject"] for item in items],
+            [item["file"] for item in items],
+            [item["duplicate_group"] for item in items],
+            pairs=pairs,
+        )
+        for item, number in zip(items, groups.tolist(), strict=True):
+            item["group"] = number
 
     @property
     def copies(self) -> int:
@@ -196,22 +211,16 @@ def write_dataset(folder: Path, made: Assembled, info: dict[str, Any]) -> None:
 def write_split(
     folder: Path,
     made: Assembled,
-    pairs: Sequence[tuple[int, int]],
     fractions: tuple[float, ...],
     info: dict[str, Any],
 ) -> dict[str, Any]:
     """Write a prepared dataset for each part, in a folder of its name; return what they are.
 
-    Scans of one subject or one file, copies, and scans that show the same stay in one part.
+    A group stays in one part.
     Synthetic scans go to train, and so does what belongs with them, unless ``info["allow_synthetic"]``.
     """
     items = made.items
-    groups = together(
-        [item["subject"] for item in items],
-        [item["file"] for item in items],
-        [item["duplicate_group"] for item in items],
-        pairs=pairs,
-    )
+    groups = np.array([item["group"] for item in items], np.int64)
     synthetic = np.array([item["synthetic"] for item in items], bool)
     kept = np.zeros(len(items), bool)
     if not info["allow_synthetic"]:

@@ -282,6 +282,7 @@ class _Run:
         bar.add_task("comparing", total=None, note="")
         images = np.load(self.partial / "images.npy", mmap_mode="r")
         pairs, leaks, unseen = find_near_duplicates(images, made)
+        made.group(pairs)
         files = Counter(scan.class_name for scan in found.scans)
         info = self.request | {
             "split": list(self.fractions) if self.fractions else None,
@@ -311,7 +312,7 @@ class _Run:
         if self.fractions is None:
             write_dataset(self.partial, made, info)
             return
-        parts = write_split(self.partial, made, pairs, self.fractions, info)
+        parts = write_split(self.partial, made, self.fractions, info)
         write_jsonl(self.partial / "rejects.jsonl", made.rejects)
         count = {"count": len(made.items), "rejected": len(made.rejects), "size": images.shape[1]}
         write_json(

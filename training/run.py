@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as deserialize
@@ -185,18 +187,19 @@ class Run:
                     path.unlink()
 
     def start(self, config: dict[str, Any], items: list[dict[str, Any]]) -> None:
-        """Write the configuration, or check it against that of the run to be resumed.
+        """Write the configuration, and the scans with what is held back of them."""
+        (self.path / "samples").mkdir(parents=True, exist_ok=True)
+        write_jsonl(self.path / "items.jsonl", items)
+        write_json(self.path / "config.json", config)
+
+    def go_on(self, config: dict[str, Any]) -> None:
+        """Check the configuration against that of the run that is there.
 
         Raises
         ------
         TrainingError
-            The folder holds a run with another configuration, or something else.
+            They differ in more than the length.
         """
-        if not self.started:
-            (self.path / "samples").mkdir(parents=True, exist_ok=True)
-            write_jsonl(self.path / "items.jsonl", items)
-            write_json(self.path / "config.json", config)
-            return
         before = self.config
         if before["format_version"] < FORMAT_VERSION:
             raise TrainingError(
@@ -205,8 +208,6 @@ class Run:
         differing = _differing(before["options"], config["options"])
         if before["dataset"]["fingerprint"] != config["dataset"]["fingerprint"]:
             differing.append("the scans")
-        elif not differing and self._held_back() != [item["held_back"] for item in items]:
-            differing.append("which scans are held back, as their subjects or files are others now")
         if differing:
             raise TrainingError(
                 f"{self.path} holds a run with another configuration ({', '.join(differing)}); "
@@ -216,11 +217,21 @@ class Run:
             self.report.unlink(missing_ok=True)  # it is of the run as it was
             write_json(self.path / "config.json", config | {"started": before["started"]})
 
-    def _held_back(self) -> list[bool]:
+    def held_back(self, count: int) -> npt.NDArray[np.bool_]:
+        """Which of its `count` scans it does not train on: bool [N].
+
+        Raises
+        ------
+        TrainingError
+            Its list of scans is missing or damaged.
+        """
         file = self.path / "items.jsonl"
         try:
-            return [item["held_back"] for item in read_jsonl(file)]
-        except (FileNotFoundError, ValueError, KeyError) as error:
+            held = np.array([item["held_back"] for item in read_jsonl(file)])
+            if held.shape != (count,) or held.dtype != np.bool_:
+                raise ValueError
+            return held
+        except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
             raise TrainingError(f"{file} is missing or damaged; start anew with --force") from error
 
     def save_state(self, state: dict[str, Any]) -> None:

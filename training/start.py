@@ -108,7 +108,7 @@ def train(
         if not shard.first:
             prepared = is_prepared(Path(source))
             dataset = load_dataset(source if prepared else run.path / "dataset")
-            scans = training_scans(dataset.in_memory(), options)
+            scans = training_scans(dataset.in_memory(), options, run)
         _train(scans, run, options, place, shard, report, quiet)
         shard.agree(None)  # and for the last that is written
     return run
@@ -168,13 +168,12 @@ def _begin(
             if warning and not run.started:
                 report(f"warning: {warning}")
         dataset = dataset.in_memory()
-        scans = training_scans(dataset, options)
-        items = [
-            item | {"held_back": bool(held)}
-            for item, held in zip(dataset.items, scans.held_back, strict=True)
-        ]
-        run.start(run_config(dataset, options, typed, device), items)
-    return scans
+        config = run_config(dataset, options, typed, device)
+        if run.started:
+            run.go_on(config)
+        else:
+            run.start(config, listed(dataset, options))
+        return training_scans(dataset, options, run)
 
 
 def _check_places(source: Path, out: Path) -> None:
@@ -196,8 +195,15 @@ def _check_source(source: Path, options: TrainOptions) -> None:
         find_scans(source, SourceOptions())
 
 
-def training_scans(dataset: PreparedDataset, options: TrainOptions) -> TrainingScans:
-    held_back = hold_back(dataset, options.held_back, options.by_class)
+def listed(dataset: PreparedDataset, options: TrainOptions) -> list[dict[str, Any]]:
+    """The items of a new run: those of the dataset, with what is held back."""
+    held_back = hold_back(dataset, options.held_back, options.by_class).tolist()
+    return [item | {"held_back": held} for item, held in zip(dataset.items, held_back, strict=True)]
+
+
+def training_scans(dataset: PreparedDataset, options: TrainOptions, run: Run) -> TrainingScans:
+    """The scans, with those held back that the run has listed as such."""
+    held_back = run.held_back(len(dataset.items))
     scans = TrainingScans(
         dataset.images, dataset.labels, dataset.classes, held_back, dataset.synthetic
     )

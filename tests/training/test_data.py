@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from scangan.artifacts.dataset import PreparedDataset
+from scangan.preprocessing.assemble import Assembled, find_near_duplicates
 from scangan.preprocessing.duplicates import perceptual_hash
 from scangan.training import TrainingError, TrainOptions
 from scangan.training.data import (
@@ -37,6 +38,9 @@ def _dataset(counts, subjects=None, images=None, **columns):
         | {name: values[n] for name, values in columns.items()}
         for n, label in enumerate(labels)
     ]
+    made = Assembled(items, [], names)
+    hashed = all("perceptual_hash" in item for item in items)
+    made.group(find_near_duplicates(images, made)[0] if hashed else [])
     return PreparedDataset(Path("brain"), images, labels, names, items, {}, names)
 
 

@@ -1,6 +1,7 @@
 """Runs: killed, stopped, resumed, refused."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import random
@@ -21,10 +22,11 @@ import torch
 from conftest import BRAIN, copy_scans, seed_of_kills
 from safetensors.torch import load_file
 
-from scangan.preprocessing import PrepOptions, prepare
+from scangan.artifacts.dataset import load_dataset
+from scangan.preprocessing import PrepOptions, PreprocessingError, prepare
 from scangan.runtime import ScanganError
 from scangan.training import Run, TrainingError, TrainOptions, train
-from scangan.training.data import TrainingScans
+from scangan.training.data import TrainingScans, hold_back
 from scangan.training.loop import make_networks
 from scangan.training.measuring import Progress
 from scangan.training.memory import peak_memory
@@ -388,22 +390,55 @@ def test_a_start_that_failed_leaves_nothing(some_scans, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_other_subjects_would_hold_back_scans_that_were_trained_on(whole, prepared, tmp_path):
-    out = shutil.copytree(whole[0], tmp_path / "run")
-    source = shutil.copytree(prepared.path, tmp_path / "prepared")
+def _regrouped(source, into, change):
+    """A copy of a dataset, of the same scans, whose items were changed as its maker would."""
+    source = shutil.copytree(source, into)
     items = [json.loads(line) for line in (source / "items.jsonl").open()]
-    lines = (json.dumps(item | {"subject": f"s{n % 40}"}) for n, item in enumerate(items))
-    (source / "items.jsonl").write_text("\n".join(lines) + "\n")
-    held = [json.loads(line)["held_back"] for line in (out / "items.jsonl").open()]
-    assert sum(held) == 18
-    with pytest.raises(TrainingError, match="which scans are held back"):
-        train(source, out, TrainOptions(**TINY))
+    text = "".join(json.dumps(change(n, item)) + "\n" for n, item in enumerate(items))
+    (source / "items.jsonl").write_text(text)
+    info = json.loads((source / "dataset.json").read_text())
+    info["items_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    (source / "dataset.json").write_text(json.dumps(info))
+    return source
+
+
+def test_a_run_goes_on_with_what_it_held_back(whole, prepared, tmp_path):
+    out = shutil.copytree(whole[0], tmp_path / "run")
+    items = (out / "items.jsonl").read_bytes()
+    held = np.array([json.loads(line)["held_back"] for line in items.splitlines()])
+    assert held.sum() == 18
+    # Others belong together now, so a new run would hold back others.
+    source = _regrouped(prepared.path, tmp_path / "p", lambda n, i: i | {"group": n % 40})
+    anew = hold_back(load_dataset(source), 0.15)
+    assert (anew != held).any()
+    run = train(source, out, TrainOptions(**TINY | {"kimg": 1.44}))
+    assert (out / "items.jsonl").read_bytes() == items
+    assert len(run.read_metrics()) == 9
     with pytest.raises(TrainingError, match=r"\(held_back 0.15 -> 0.3\)"):
-        train(prepared.path, out, TrainOptions(**TINY | {"held_back": 0.3}))
-    train(prepared.path, out, TrainOptions(**TINY))
+        train(source, out, TrainOptions(**TINY | {"kimg": 1.44, "held_back": 0.3}))
+
+
+@pytest.mark.parametrize(
+    "damage", [None, "", "{}\n", '{"held_back": 1}\n' * 120, '{"held_back": true}\n' * 3, "["]
+)
+def test_a_run_whose_list_of_scans_is_lost_does_not_go_on(whole, prepared, tmp_path, damage):
+    out = shutil.copytree(whole[0], tmp_path / "run")
     (out / "items.jsonl").unlink()
+    if damage is not None:
+        (out / "items.jsonl").write_text(damage)
     with pytest.raises(TrainingError, match=r"items.jsonl is missing or damaged; start anew"):
         train(prepared.path, out, TrainOptions(**TINY))
+
+
+def test_a_dataset_without_groups_is_to_be_prepared_again(prepared, tmp_path):
+    def older(n, item):
+        return {key: value for key, value in item.items() if key != "group"}
+
+    source = _regrouped(prepared.path, tmp_path / "p", older)
+    assert load_dataset(source).counts == prepared.counts
+    with pytest.raises(PreprocessingError, match=r"older scangan.*delete it and prepare it again"):
+        train(source, tmp_path / "run", TrainOptions(**TINY))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_longer_run_has_no_report_of_the_shorter_one(some_scans, tmp_path, monkeypatch):
