@@ -14,6 +14,7 @@ from scangan.core.counted import counted
 from scangan.core.errors import Rejected
 from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.reading.floats import to_float32
 from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
 from scangan.preprocessing.reading.nifti_affine import best_affine
 from scangan.preprocessing.reading.scan import Scan
@@ -228,11 +229,9 @@ def _kind(voxels: Array) -> tuple[npt.DTypeLike, float]:
 def _plain(plane: Array, kind: npt.DTypeLike, fill: float) -> Array:
     """A slice as values of that type, or as the luma of its colours."""
     if plane.dtype.fields:
-        from scangan.preprocessing.reading.dicom_values import luma
+        from scangan.preprocessing.reading.opencv import luma
 
         return luma(np.stack([plane[name] for name in "RGB"], axis=-1))
     if plane.dtype.kind == "f":
-        largest = np.finfo(np.float32).max
-        with np.errstate(all="ignore"):
-            plane = np.clip(np.where(np.isfinite(plane), plane, fill), -largest, largest)
+        plane = to_float32(plane, fill)
     return plane.astype(kind, order="C")
