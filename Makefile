@@ -6,6 +6,7 @@
 # make check-web   run model files in onnxruntime-web (needs node and npm)
 # make check-edge  run model files on emulated processors (needs Debian's qemu-user-static, and root)
 # make check-faults  run each command on full and failing disks, killed, and under a jumping clock (Linux, cc)
+# make docs    build the documentation site: docs/_build/index.html
 # make bench   run the benchmarks and write benchmarks/results/*.md
 # make wheelhouse   collect wheels for an install without a network
 # make release   sdist, wheel, SBOM, checksums and tag, from a clean checkout; uploads nothing
@@ -19,7 +20,7 @@ READER := all
 PACKAGES := core artifacts preprocessing training export runtime evaluation
 DEV := .venv-dev/bin
 
-.PHONY: demo test test-fast check fuzz check-web check-edge check-faults bench wheelhouse release clean
+.PHONY: demo test test-fast check fuzz check-web check-edge check-faults docs bench wheelhouse release clean
 
 demo: .venv/.installed
 	rm -rf demo
@@ -52,6 +53,10 @@ check-edge: .venv-dev/.installed
 check-faults: .venv-dev/.installed
 	PYTHONPATH=tests $(DEV)/python -m faults.run_all benchmarks/results/faults.md
 
+docs: .venv-dev/.installed
+	$(DEV)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	@echo "open docs/_build/index.html"
+
 bench: .venv-dev/.installed
 	$(DEV)/python -m pytest benchmarks --benchmark-enable --benchmark-only \
 		--benchmark-timer=time.process_time --benchmark-disable-gc --benchmark-columns=median,rounds \
@@ -67,7 +72,7 @@ release:
 	PYTHON=$(PYTHON) tools/release.sh
 
 clean:
-	rm -rf .venv .venv-dev wheelhouse demo build dist *.egg-info .benchmarks.json .fuzz
+	rm -rf .venv .venv-dev wheelhouse demo build dist docs/_build *.egg-info .benchmarks.json .fuzz
 
 # Both environments hold an ordinary install, so that what runs is what users get; pip installs a
 # folder again whatever its version.

@@ -27,4 +27,4 @@ def to_float32(pixels: npt.NDArray[Any], smallest: float | None = None) -> npt.N
             raise Rejected("no finite value")
         smallest = float(pixels.min(where=good, initial=np.inf))
     filled = pixels if good.all() else np.where(good, pixels, smallest)
-    return np.clip(filled, -LARGEST, LARGEST).astype(np.float32, order="C")
+    return np.asarray(np.clip(filled, -LARGEST, LARGEST), np.float32, order="C")
