@@ -1,5 +1,6 @@
 # make demo    generate scans with the bundled model (makes .venv; no torch)
 # make test    run all tests (makes .venv-dev, with everything)
+# make test-fast   run the quick ones, two of three, while you work
 # make check   lint, types, imports
 # make fuzz    look for files that break a reader: make fuzz SECONDS=3600 READER=png
 # make check-web   run model files in onnxruntime-web (needs node and npm)
@@ -8,17 +9,18 @@
 # make docs    build the documentation site: docs/_build/index.html
 # make bench   run the benchmarks and write benchmarks/results/*.md
 # make wheelhouse   collect wheels for an install without a network
+# make release   sdist, wheel, SBOM, checksums and tag, from a clean checkout; uploads nothing
 # make clean   remove what the others made
 
 PYTHON ?= python3
 SOURCES := pyproject.toml setup.py constraints.txt LICENSE README.md \
-	$(shell find core preprocessing training export runtime evaluation -type f ! -path '*/__pycache__/*')
+	$(shell find core artifacts preprocessing training export runtime evaluation -type f ! -path '*/__pycache__/*')
 SECONDS := 60
 READER := all
-PACKAGES := core preprocessing training export runtime evaluation
+PACKAGES := core artifacts preprocessing training export runtime evaluation
 DEV := .venv-dev/bin
 
-.PHONY: demo test check fuzz check-web check-edge check-faults docs bench wheelhouse clean
+.PHONY: demo test test-fast check fuzz check-web check-edge check-faults docs bench wheelhouse release clean
 
 demo: .venv/.installed
 	rm -rf demo
@@ -26,6 +28,9 @@ demo: .venv/.installed
 
 test: .venv-dev/.installed
 	$(DEV)/python -m pytest -n auto --dist loadfile
+
+test-fast: .venv-dev/.installed
+	$(DEV)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 check: .venv-dev/.installed
 	$(DEV)/ruff check .
@@ -58,28 +63,28 @@ bench: .venv-dev/.installed
 		--benchmark-json=.benchmarks.json
 	$(DEV)/python benchmarks/tables.py .benchmarks.json benchmarks/results
 
-wheelhouse:
-	$(PYTHON) -m venv .venv-wheel
-	.venv-wheel/bin/pip wheel -q -c constraints.txt -w wheelhouse '.[cpu]'
-	rm -rf .venv-wheel build
+wheelhouse: .venv/.installed
+	.venv/bin/pip wheel -q -c constraints.txt -w wheelhouse '.[cpu]'
+	rm -rf build *.egg-info
 	@echo "on a machine without a network: pip install --no-index --find-links wheelhouse 'scangan[cpu]'"
 
-clean:
-	rm -rf .venv .venv-dev .venv-wheel wheelhouse demo build dist docs/_build *.egg-info .benchmarks.json .fuzz
+release:
+	PYTHON=$(PYTHON) tools/release.sh
 
-# Both environments hold an ordinary install, so that what runs is what users get; a changed
-# source is installed again, without asking for its needs once more.
+clean:
+	rm -rf .venv .venv-dev wheelhouse demo build dist docs/_build *.egg-info .benchmarks.json .fuzz
+
+# Both environments hold an ordinary install, so that what runs is what users get; pip installs a
+# folder again whatever its version.
 .venv/.installed: $(SOURCES)
 	test -x .venv/bin/pip || $(PYTHON) -m venv .venv
 	.venv/bin/pip install -q -c constraints.txt '.[cpu]'
-	.venv/bin/pip install -q --no-deps --force-reinstall .
 	rm -rf build *.egg-info
 	touch $@
 
 .venv-dev/.installed: $(SOURCES)
 	test -x $(DEV)/pip || $(PYTHON) -m venv .venv-dev
 	$(DEV)/pip install -q -c constraints.txt '.[dev]'
-	$(DEV)/pip install -q --no-deps --force-reinstall .
 	rm -rf build *.egg-info
 	touch $@
 

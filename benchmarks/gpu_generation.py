@@ -14,15 +14,15 @@ from pathlib import Path
 
 import torch
 
+from scangan.artifacts.latents import Draw
+from scangan.artifacts.modelfile import graph_sha256
+from scangan.artifacts.request import Span
+from scangan.core.devices import choose_device
+from scangan.core.errors import ScanganError
+from scangan.core.threads import in_order
 from scangan.export.exporter import write_model
 from scangan.export.precision import build
 from scangan.runtime import ModelCard, ScanGenerator
-from scangan.runtime.devices import choose_device
-from scangan.runtime.errors import ScanganError
-from scangan.runtime.latents import Draw
-from scangan.runtime.modelfile import graph_sha256
-from scangan.runtime.request import Span
-from scangan.runtime.threads import in_order
 from scangan.training.networks import make_generator
 from scangan.training.options import TrainOptions
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from scangan.artifacts.modelfile import read_model_file
 from scangan.runtime.catalog import BUNDLED
-from scangan.runtime.modelfile import read_model_file
 from scangan.training.networks import make_generator
 from scangan.training.options import TrainOptions
 

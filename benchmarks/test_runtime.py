@@ -19,11 +19,11 @@ import torch
 from notebook import notebook
 from PIL import Image
 
+from scangan.artifacts.latents import Draw
+from scangan.artifacts.request import Span
+from scangan.core.png import encode_png
+from scangan.core.threads import in_order, usable_cpus
 from scangan.runtime import ScanGenerator
-from scangan.runtime.latents import Draw
-from scangan.runtime.png import encode_png
-from scangan.runtime.request import Span
-from scangan.runtime.threads import in_order, usable_cpus
 
 COUNT, WHOLE = 64, 10_000
 PRECISIONS = "fp32", "int8"

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from scangan.core import structure
 from scangan.core.class_names import check_case, normal, why_no_name
+from scangan.core.dicom_objects import told_instead
 from scangan.core.errors import FolderError, Rejected
-from scangan.core.folders import LINKS_BACK, Inside, below, inside, is_document
+from scangan.core.folders import LINKS_BACK, MASK_WORDS, Inside, below, inside, is_document
 from scangan.core.formats import head_of_scan
 from scangan.core.reading import read_file
 from scangan.core.structure import Doubt
@@ -207,17 +208,19 @@ def _meant(folder: Path) -> str | None:
 
 
 class Count(NamedTuple):
-    """Scans of each class, and how many of the files hold more than the one they count for."""
+    """Scans of each class, and how many of the files may be more than one, or none."""
 
     scans: dict[str, int]
     volumes: int
+    named_masks: int  # by their names; only their pixels tell
     wrapper: str  # see `ClassFiles`
 
 
 def count_scans(source: Path) -> Count:
     """Count the files of every class that are scans by name and content, without decoding them.
 
-    A file with several frames or slices counts once.
+    A file with several frames or slices counts once. A picture or volume of a mask, and a damaged
+    file, count too: only their pixels tell.
 
     Raises
     ------
@@ -233,7 +236,17 @@ def count_scans(source: Path) -> Count:
     kinds = [(name, _kind(f"{source}/{file}")) for file, name in found.files]
     counts = Counter(name for name, kind in kinds if kind)
     scans = {name: counts[name] for name in found.classes}
-    return Count(scans, sum(kind == "volume" for _, kind in kinds), found.wrapper)
+    masks = sum(
+        bool(kind and MASK_WORDS.search(below_class(file, name)))
+        for (file, name), (_, kind) in zip(found.files, kinds, strict=True)
+    )
+    return Count(scans, sum(kind == "volume" for _, kind in kinds), masks, found.wrapper)
+
+
+def below_class(file: str, name: str) -> str:
+    """A file's path below the folder of its class; the whole path where no folder is named so."""
+    parts = normal(file).split("/")
+    return "/".join(parts[parts.index(name) + 1 if name in parts[:-1] else 0 :])
 
 
 def _kind(path: str) -> str:
@@ -241,6 +254,8 @@ def _kind(path: str) -> str:
     try:
         head, form = head_of_scan(path)
     except Rejected:
+        return ""
+    if form == "dicom" and told_instead(head):
         return ""
     frames = re.search(rb"\x28\x00\x08\x00IS..([0-9 ]+)", head, re.DOTALL)
     several = form == "dicom" and frames is not None and frames[1].strip() not in (b"", b"1")

@@ -1,5 +1,7 @@
 """Errors that a user can act on: one sentence that says what, where and what to do."""
 
+from pathlib import Path
+
 FAILED, USAGE = 1, 2
 
 
@@ -17,6 +19,42 @@ class ScanganError(Exception):
     def __init__(self, message: str = "", *, exit_code: int = FAILED) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class PreprocessingError(ScanganError):
+    """A source, an option or a prepared dataset cannot be used."""
+
+
+class OtherDataset(PreprocessingError):
+    """What was prepared before is not what is asked for now.
+
+    Parameters
+    ----------
+    out : Path
+        Where it lies.
+    difference : str
+        In words that follow "was prepared".
+    """
+
+    def __init__(self, out: Path, difference: str) -> None:
+        super().__init__(f"{out} was prepared {difference}; choose another OUT, or delete it")
+        self.difference = difference
+
+
+class EvaluationError(ScanganError):
+    """Scans cannot be scored as asked."""
+
+
+class TrainingError(ScanganError):
+    """A run cannot be started, resumed or read as asked."""
+
+
+class ExportError(ScanganError):
+    """A run cannot be exported, or what was exported is not what was trained."""
+
+
+class GenerationError(ScanganError):
+    """A model file cannot be used, or scans cannot be generated or written as asked."""
 
 
 class FolderError(ScanganError):

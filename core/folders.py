@@ -1,6 +1,7 @@
 """All files below a folder, through links but never in circles, without what desktops leave behind."""
 
 import os
+import re
 from collections import deque
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,12 @@ DOCUMENTS = {
     ".doc", ".docx", ".rtf", ".odt", ".xls", ".xlsx", ".ods", ".yaml", ".yml", ".toml", ".ini",
     ".cfg", ".bib", ".log", ".py", ".ipynb", ".r", ".sh", ".bat", ".md5", ".sha256",
 }  # fmt: skip
+# What people and tools write into the names of masks (BIDS: dseg, probseg; FreeSurfer: aseg).
+MASK_WORDS = re.compile(
+    r"(?<![a-z])(segs?|segm|segmentations?|masks?|labels?|labelmaps?|dseg|pseg|aseg|aparc|parc|"
+    r"parcellation|annotations?|contours?|gt|groundtruth|ground[ _-]truth)(?![a-z])",
+    re.IGNORECASE,
+)
 LINKS_BACK = "a link to a folder that is read anyway, or that it lies in"
 
 

@@ -1,5 +1,5 @@
 """Real and synthetic scans to scores."""
 
-from scangan.evaluation.errors import EvaluationError as EvaluationError
+from scangan.core.errors import EvaluationError as EvaluationError
 
 __all__ = ["EvaluationError"]

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scangan.runtime.session import open_session
+from scangan.core.session import open_session
 
 EXTRACTOR = Path(__file__).parent / "extractors" / "efficientnet-lite0.onnx"
 SIDE = 128  # pixels; the extractor's input

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
+from scangan.core.counted import counted
+from scangan.core.errors import EvaluationError
 from scangan.evaluation import manifold
-from scangan.evaluation.errors import EvaluationError
 from scangan.evaluation.features import FeatureExtractor
 from scangan.evaluation.kid import kernel_distances, mean_kernels
 from scangan.evaluation.manifold import Manifold, precision_recall
@@ -167,7 +168,7 @@ class RealReference:
         for name, count in zip(self.classes, counts, strict=True):
             if count < FEWEST:
                 raise EvaluationError(
-                    f"class {name!r} has {count} scans; scoring needs at least {FEWEST}: "
+                    f"class {name!r} has {counted(count, 'scan')}; scoring needs at least {FEWEST}: "
                     f"add scans, merge classes or leave it out"
                 )
 

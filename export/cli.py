@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from scangan.runtime.console import ScanCommand, say, was_given
+from scangan.core.counted import counted
+from scangan.core.terminal import ScanCommand, say, was_given
 
 EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
 
@@ -94,7 +95,9 @@ def main(
         report=say,
     )
     compared = PARITY_COUNT * max(1, len(card.classes))
-    say(f"parity: at most {card.parity} of 255 grey levels from torch over {compared} scans")
+    say(
+        f"parity: at most {card.parity} of 255 grey levels from torch over {counted(compared, 'scan')}"
+    )
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(card.classes)) or "none"
     say(f"{card.architecture} {card.size}x{card.size} {card.precision}, classes: {classes}")
     say(f"{out.stat().st_size / 1e6:.1f} MB: {out}; next: gen-scans --model {out}")

@@ -10,16 +10,17 @@ import numpy as np
 import onnx
 import torch
 
-from scangan.export.errors import ExportError
+from scangan.artifacts.card import KEY, ModelCard
+from scangan.artifacts.dataset import PreparedDataset, is_prepared, load_dataset
+from scangan.artifacts.latents import UNCONDITIONAL, draw_latents
+from scangan.artifacts.modelfile import graph_sha256, read_model_file
+from scangan.core.counted import counted
+from scangan.core.errors import ExportError
+from scangan.core.files import written_whole
+from scangan.core.session import open_session
 from scangan.export.fidelity import Comparison, Fidelity
 from scangan.export.graph import OPSET, OPSETS, to_onnx
 from scangan.export.precision import PRECISIONS, Built, Step, build
-from scangan.preprocessing.dataset import PreparedDataset, is_prepared, load_dataset
-from scangan.runtime.card import KEY, ModelCard
-from scangan.runtime.files import written_whole
-from scangan.runtime.latents import UNCONDITIONAL, draw_latents
-from scangan.runtime.modelfile import graph_sha256, read_model_file
-from scangan.runtime.session import open_session
 from scangan.training.networks import Generator, GeneratorBank
 from scangan.training.run import Run
 from scangan.training.scoring import to_grey
@@ -138,7 +139,7 @@ def _build_int8(
         least_float, most_float = built.fewest_float + 1, built.most_float
     raise ExportError(
         f"int8 loses too much: {'; '.join(fidelity.losses)}; nothing was written: "
-        f"use --precision fp32, or --accept-loss"
+        f"use --precision fp32 (without --real), or --accept-loss"
     )
 
 
@@ -220,10 +221,10 @@ def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> Prepare
                 f"{real} has other classes ({', '.join(dataset.classes)}) than the run "
                 f"({', '.join(run.classes)}); give scans of the same classes"
             )
-        if dataset.synthetic.any():
+        if synthetic := int(dataset.synthetic.sum()):
             raise ExportError(
-                f"{real} holds {dataset.synthetic.sum()} synthetic scans; int8 is scored against real "
-                f"ones: give a dataset without them"
+                f"{real} holds {counted(synthetic, 'synthetic scan')}; int8 is scored against real "
+                f"ones: give a dataset without synthetic ones"
             )
         return dataset
     for path in (run.path / "dataset", Path(told.get("path", run.path / "dataset"))):
@@ -252,7 +253,7 @@ def _step_line(step: Step) -> str:
 
 def _fidelity_line(fidelity: Fidelity) -> str:
     text = (
-        f"against float32, {fidelity.n} scans: PSNR {fidelity.mean_psnr:.1f} dB on average, "
+        f"against float32, {counted(fidelity.n, 'scan')}: PSNR {fidelity.mean_psnr:.1f} dB on average, "
         f"{fidelity.worst_psnr:.1f} at worst"
     )
     if fidelity.kid is not None:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import onnx
 
+from scangan.artifacts.dataset import PreparedDataset
 from scangan.evaluation.metrics import RealReference, Scores
 from scangan.export.precision import latent_batches, make_images, psnr
-from scangan.preprocessing.dataset import PreparedDataset
 
 SEED, COUNT = 2, 1000  # latents that chose nothing
 LEAST_MEAN, LEAST_WORST = 35.0, 30.0  # PSNR in dB

@@ -17,6 +17,7 @@ from scangan.training.networks import Generator, GeneratorBank
 
 OPSET, IR_VERSION = 18, 10  # read by onnxruntime 1.18 and later
 OPSETS = range(18, 22)
+AS_MANY = "as_many_labels_as_latents"  # a node's name, which onnxruntime's message holds
 
 
 def to_onnx(
@@ -90,6 +91,9 @@ def join_classes(graphs: list[onnx.GraphProto]) -> onnx.GraphProto:
     The latents are sorted by class and split; every graph makes the scans of its class, none where
     the batch has none, and these are put back where their labels were. So a scan costs one
     evaluation, however many classes there are.
+
+    A Split into one part, as long as there are labels, fails where there are more latents or fewer:
+    else those that no label orders would be left out in silence.
     """
     numbers = range(len(graphs))
     classes = helper.make_tensor("classes", TensorProto.INT64, [len(graphs)], list(numbers))
@@ -106,7 +110,8 @@ def join_classes(graphs: list[onnx.GraphProto]) -> onnx.GraphProto:
         helper.make_node("Cast", ["of_class"], ["ones"], to=TensorProto.INT64),
         helper.make_node("ReduceSum", ["ones", "axis0"], ["counts"], keepdims=0),
         # Every class by its own generator
-        helper.make_node("Gather", ["z", "order"], ["by_class"]),
+        helper.make_node("Split", ["z", "n"], ["all_z"], name=AS_MANY),
+        helper.make_node("Gather", ["all_z", "order"], ["by_class"]),
         helper.make_node("Split", ["by_class", "counts"], parts),
         *(node for graph in named for node in graph.node),
         helper.make_node("Concat", images, ["images"], axis=0),

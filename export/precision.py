@@ -7,13 +7,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from scangan.artifacts.latents import UNCONDITIONAL, draw_latents
+from scangan.core.session import open_session
 from scangan.export.equalize import equalize
 from scangan.export.graph import OPSET, join_parts, to_graphs, to_model
 from scangan.export.half import to_float16
 from scangan.export.passes import dense_channels_last, transposed_conv_to_conv
 from scangan.export.quantize import calibrate, layers, quantize, to_calibrate
-from scangan.runtime.latents import UNCONDITIONAL, draw_latents
-from scangan.runtime.session import open_session
 from scangan.training.networks import Generator, GeneratorBank
 
 PRECISIONS = ("fp32", "fp16", "int8")

@@ -8,9 +8,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
+from scangan.core.errors import ExportError
+from scangan.core.session import open_session
 from scangan.export.builder import GraphBuilder, attributes, consumers
-from scangan.export.errors import ExportError
-from scangan.runtime.session import open_session
 
 # Seven bits: without VNNI, processors add two products of 8 bits each in 16 bits, which overflow
 # when weights have eight. With seven the same file is right everywhere, and as fast.

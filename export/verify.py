@@ -3,12 +3,12 @@
 import dataclasses
 from pathlib import Path
 
-from scangan.export.errors import ExportError
+from scangan.artifacts.modelfile import read_model_file
+from scangan.core.errors import ExportError
 from scangan.export.exporter import MOST_GREY_LEVELS, measure_parity, open_run, run_card
 from scangan.export.fidelity import LEAST_MEAN, LEAST_WORST, SEED
 from scangan.export.graph import to_onnx
 from scangan.export.precision import latent_batches, make_images, psnr
-from scangan.runtime.modelfile import read_model_file
 
 COUNT = 256  # scans of an int8 file that are compared
 OTHER_PROCESSOR = 1.0  # dB that another processor's rounding may cost

@@ -1,26 +1,17 @@
 """Folders of scans to prepared datasets."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from scangan.preprocessing.errors import PreprocessingError as PreprocessingError
+from scangan.core.errors import PreprocessingError as PreprocessingError
+from scangan.core.lazy import lazily
 
 if TYPE_CHECKING:
-    from scangan.preprocessing.dataset import PreparedDataset as PreparedDataset
-    from scangan.preprocessing.dataset import load_dataset as load_dataset
+    from scangan.artifacts.dataset import PreparedDataset as PreparedDataset
+    from scangan.artifacts.dataset import load_dataset as load_dataset
     from scangan.preprocessing.options import PrepOptions as PrepOptions
     from scangan.preprocessing.pipeline import prepare as prepare
     from scangan.preprocessing.pipeline import prepare_split as prepare_split
     from scangan.preprocessing.sources import SourceOptions as SourceOptions
-
-_WHERE = {
-    "PrepOptions": "options",
-    "PreparedDataset": "dataset",
-    "SourceOptions": "sources",
-    "load_dataset": "dataset",
-    "prepare": "pipeline",
-    "prepare_split": "pipeline",
-}
 
 __all__ = [
     "PrepOptions",
@@ -32,9 +23,14 @@ __all__ = [
     "prepare_split",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy: `prep-scans --help` must not wait for OpenCV.
-    if name in _WHERE:
-        return getattr(import_module(f"scangan.preprocessing.{_WHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        "PreparedDataset": "scangan.artifacts.dataset",
+        "load_dataset": "scangan.artifacts.dataset",
+        "PrepOptions": "scangan.preprocessing.options",
+        "prepare": "scangan.preprocessing.pipeline",
+        "prepare_split": "scangan.preprocessing.pipeline",
+        "SourceOptions": "scangan.preprocessing.sources",
+    },
+)

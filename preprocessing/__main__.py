@@ -2,8 +2,8 @@
 
 from typing import NoReturn
 
+from scangan.core.terminal import run_and_leave
 from scangan.preprocessing.cli import main
-from scangan.runtime.console import run_and_leave
 
 
 def run() -> NoReturn:

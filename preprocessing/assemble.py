@@ -4,17 +4,18 @@ import dataclasses
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from scangan.preprocessing.dataset import FORMAT_VERSION, NPY_HEADER, fingerprint, npy_header
+from scangan.artifacts.dataset import NPY_HEADER, fingerprint, npy_header
+from scangan.artifacts.split import PARTS, lacking, split_indices, together
+from scangan.core.files import read_bytes, write_json, write_jsonl
+from scangan.core.versions import DATASET
 from scangan.preprocessing.duplicates import leaks, near_duplicates
-from scangan.preprocessing.split import PARTS, lacking, split_indices, together
-from scangan.runtime.files import read_bytes, write_json, write_jsonl
 
 Images = npt.NDArray[np.uint8]
 
@@ -42,6 +43,21 @@ class Assembled:
         """int64 [N], indices into `classes`."""
         number = {name: n for n, name in enumerate(self.classes)}
         return np.array([number[item["class"]] for item in self.items], np.int64)
+
+    def group(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Write into each item its group: what a split never tears apart.
+
+        Scans of one subject or one file, copies, and the `pairs` of items that show the same.
+        """
+        items = self.items
+        groups = together(
+            [item["subject"] for item in items],
+            [item["file"] for item in items],
+            [item["duplicate_group"] for item in items],
+            pairs=pairs,
+        )
+        for item, number in zip(items, groups.tolist(), strict=True):
+            item["group"] = number
 
     @property
     def copies(self) -> int:
@@ -178,7 +194,7 @@ def write_dataset(folder: Path, made: Assembled, info: dict[str, Any]) -> None:
     write_json(
         folder / "dataset.json",
         {
-            "format_version": FORMAT_VERSION,
+            "format_version": DATASET,
             "classes": list(made.classes),
             "size": info["options"]["size"],
             "count": len(made.items),
@@ -195,22 +211,16 @@ def write_dataset(folder: Path, made: Assembled, info: dict[str, Any]) -> None:
 def write_split(
     folder: Path,
     made: Assembled,
-    pairs: Sequence[tuple[int, int]],
     fractions: tuple[float, ...],
     info: dict[str, Any],
 ) -> dict[str, Any]:
     """Write a prepared dataset for each part, in a folder of its name; return what they are.
 
-    Scans of one subject or one file, copies, and scans that show the same stay in one part.
+    A group stays in one part.
     Synthetic scans go to train, and so does what belongs with them, unless ``info["allow_synthetic"]``.
     """
     items = made.items
-    groups = together(
-        [item["subject"] for item in items],
-        [item["file"] for item in items],
-        [item["duplicate_group"] for item in items],
-        pairs=pairs,
-    )
+    groups = np.array([item["group"] for item in items], np.int64)
     synthetic = np.array([item["synthetic"] for item in items], bool)
     kept = np.zeros(len(items), bool)
     if not info["allow_synthetic"]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from scangan.runtime.console import ScanCommand, say
-from scangan.runtime.errors import FAILED
+from scangan.core.errors import FAILED
+from scangan.core.terminal import ScanCommand, say
 
 
 @click.command("prep-scans", cls=ScanCommand)
@@ -123,12 +123,12 @@ def main(source: Path, out: Path, **given: Any) -> None:
 
     Reads PNG, JPEG, TIFF, BMP, DICOM and NIfTI. What can't be used is named in OUT/rejects.jsonl.
     """
+    from scangan.artifacts.split import parse_split
     from scangan.preprocessing.memory import keep_freed_memory
     from scangan.preprocessing.options import PrepOptions
     from scangan.preprocessing.pipeline import prepare, prepare_split, read_summary
     from scangan.preprocessing.report import report
     from scangan.preprocessing.sources import SourceOptions
-    from scangan.preprocessing.split import parse_split
 
     keep_freed_memory()
     split, strict = given.pop("split"), given.pop("strict")

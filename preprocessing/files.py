@@ -10,10 +10,11 @@ from typing import IO
 
 import numpy as np
 
+from scangan.core.errors import PreprocessingError, Rejected, Unreadable
 from scangan.core.folders import why_no_scan
 from scangan.core.reading import read_file
+from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.duplicates import perceptual_hash
-from scangan.preprocessing.errors import PreprocessingError, Rejected, Unreadable
 from scangan.preprocessing.geometry import is_square, placement
 from scangan.preprocessing.intensity import (
     Shade,
@@ -129,6 +130,8 @@ def prepare_file(
         The disk is full where temporary files lie, or too many are open: no fault of the file.
     PreprocessingError
         Memory ran out.
+    ModuleNotFoundError
+        What reads such files is not installed.
     """
     result, lacking = FileResult(), False
     try:
@@ -153,7 +156,9 @@ def prepare_file(
         raise _too_large(path) from error
     except Rejected as reason:
         return FileResult(result.sha256, refused=[(None, str(reason))])
-    except Exception:  # one odd file must not end the preparing of all others
+    except Exception as error:  # one odd file must not end the preparing of all others
+        if is_missing_package(error):
+            raise
         fault = "could not be prepared, by a fault of scangan's: please report it with the file"
         return FileResult(result.sha256, refused=[(None, fault)])
     if lacking:
@@ -246,6 +251,8 @@ def survey_file(
         raise _too_large(path) from error
     except Unreadable:
         raise
-    except Exception:  # named when it is prepared
+    except Exception as error:  # named when it is prepared
+        if is_missing_package(error):
+            raise
         return
     survey.add(wanted, file)

@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.progress import Progress
 
+from scangan.core.errors import PreprocessingError, Rejected, Unreadable
 from scangan.core.reading import read_file
-from scangan.preprocessing.errors import PreprocessingError, Rejected, Unreadable
+from scangan.core.threads import in_order
 from scangan.preprocessing.files import (
     FileResult,
     WindowNeeded,
@@ -22,7 +23,6 @@ from scangan.preprocessing.intensity import Survey, Window
 from scangan.preprocessing.journal import Journal
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.sources import Source
-from scangan.runtime.threads import in_order
 
 CHUNK = 8  # files a thread takes at once: small files cost less than handing them over
 CHUNK_BYTES = 1 << 18

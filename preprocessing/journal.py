@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TextIO
 
-from scangan.preprocessing.dataset import NPY_HEADER, npy_header
+from scangan.artifacts.dataset import NPY_HEADER, npy_header
 
 FLUSHED = 16  # files
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from scangan.core.class_names import normal, why_no_name
-from scangan.preprocessing.errors import PreprocessingError
+from scangan.core.errors import PreprocessingError
 
 MultiLabel = Literal["error", "first", "join"]
 DELIMITERS = ",;\t"

@@ -3,8 +3,7 @@
 import dataclasses
 from typing import Any, Literal, get_args
 
-from scangan.preprocessing.errors import PreprocessingError
-from scangan.runtime.errors import USAGE
+from scangan.core.errors import USAGE, PreprocessingError
 
 Equalize = Literal["none", "global", "clahe"]
 Fit = Literal["pad", "crop", "stretch"]

@@ -14,8 +14,23 @@ import cv2
 import numpy as np
 from rich.progress import Progress
 
+from scangan.artifacts.dataset import PreparedDataset, is_prepared, is_split, load_dataset
+from scangan.artifacts.split import check_fractions
 from scangan.core.class_names import normal
+from scangan.core.counted import counted
+from scangan.core.errors import OtherDataset, PreprocessingError, ScanganError
+from scangan.core.files import (
+    naming,
+    only_writer,
+    read_jsonl,
+    read_text,
+    write_json,
+    write_jsonl,
+)
 from scangan.core.folders import is_litter
+from scangan.core.terminal import progress_bar
+from scangan.core.threads import usable_cpus
+from scangan.core.versions import DATASET, why_newer
 from scangan.preprocessing.assemble import (
     Assembled,
     assemble,
@@ -25,26 +40,12 @@ from scangan.preprocessing.assemble import (
     write_dataset,
     write_split,
 )
-from scangan.preprocessing.dataset import PreparedDataset, is_prepared, is_split, load_dataset
-from scangan.preprocessing.errors import OtherDataset, PreprocessingError
 from scangan.preprocessing.gather import Gatherer
 from scangan.preprocessing.journal import Journal
 from scangan.preprocessing.marks import named_synthetic
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.preview import write_preview
 from scangan.preprocessing.sources import Found, Source, SourceOptions, find_scans
-from scangan.preprocessing.split import check_fractions
-from scangan.runtime.console import progress_bar
-from scangan.runtime.errors import ScanganError
-from scangan.runtime.files import (
-    naming,
-    only_writer,
-    read_jsonl,
-    read_text,
-    write_json,
-    write_jsonl,
-)
-from scangan.runtime.threads import usable_cpus
 
 DONE = ("dataset.json", "split.json")  # either comes last
 MADE = {
@@ -133,11 +134,15 @@ def read_summary(out: Path) -> dict[str, Any]:
     """The content of ``dataset.json``, or of ``split.json``."""
     name = "split.json" if is_split(out) else "dataset.json"
     try:
-        return dict(json.loads(read_text(out / name)))
-    except (FileNotFoundError, ValueError) as error:
+        told = dict(json.loads(read_text(out / name)))
+        newer = why_newer(out, told.get("format_version", 0), DATASET)
+    except (FileNotFoundError, ValueError, TypeError) as error:
         raise PreprocessingError(
             f"{out / name} is damaged; delete {out} and prepare it again"
         ) from error
+    if newer:
+        raise PreprocessingError(newer)
+    return told
 
 
 class _Run:
@@ -244,10 +249,8 @@ class _Run:
         if differing:
             raise OtherDataset(self.out, f"with other options ({', '.join(differing)})")
         if before["rejected"] and before["readers"] != self.readers:
-            raise OtherDataset(
-                self.out,
-                f"with other readers installed, and {before['rejected']} files were refused",
-            )
+            refused = counted(before["rejected"], "file was", "files were")
+            raise OtherDataset(self.out, f"with other readers installed, and {refused} refused")
         hashes = list(self.gatherer.hashes(found.scans))
         if before["source_sha256"] not in (_digest(hashes), _digest(map(_as_found, hashes))):
             self._check_readable(hashes, before["source_sha256"])
@@ -279,6 +282,7 @@ class _Run:
         bar.add_task("comparing", total=None, note="")
         images = np.load(self.partial / "images.npy", mmap_mode="r")
         pairs, leaks, unseen = find_near_duplicates(images, made)
+        made.group(pairs)
         files = Counter(scan.class_name for scan in found.scans)
         info = self.request | {
             "split": list(self.fractions) if self.fractions else None,
@@ -308,10 +312,13 @@ class _Run:
         if self.fractions is None:
             write_dataset(self.partial, made, info)
             return
-        parts = write_split(self.partial, made, pairs, self.fractions, info)
+        parts = write_split(self.partial, made, self.fractions, info)
         write_jsonl(self.partial / "rejects.jsonl", made.rejects)
         count = {"count": len(made.items), "rejected": len(made.rejects), "size": images.shape[1]}
-        write_json(self.partial / "split.json", info | count | {"parts": parts})
+        write_json(
+            self.partial / "split.json",
+            {"format_version": DATASET} | info | count | {"parts": parts},
+        )
 
     def _publish(self) -> None:
         """Rename what is whole to its place; the file that says that all is there comes last."""
@@ -339,9 +346,8 @@ def _resolved(out: Path) -> Path:
 def _nothing_usable(source: Path, made: Assembled) -> str:
     reasons = Counter(str(reject["reason"]) for reject in made.rejects)
     reason, count = reasons.most_common(1)[0]
-    return (
-        f"{source} has no usable scan: {len(made.rejects)} files refused, {count} of them: {reason}"
-    )
+    refused = counted(len(made.rejects), "file")
+    return f"{source} has no usable scan: {refused} refused, {count} of them: {reason}"
 
 
 def _digest(scans: Iterable[tuple[Source, str | None]]) -> str:

@@ -9,16 +9,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from scangan.core.counted import counted
+from scangan.core.errors import PreprocessingError, Rejected, Unreadable
+from scangan.core.files import written_whole
 from scangan.core.reading import read_file
+from scangan.core.sheet import draw_text
 from scangan.preprocessing.assemble import Assembled
-from scangan.preprocessing.errors import PreprocessingError, Rejected, Unreadable
 from scangan.preprocessing.intensity import grey_of, to_uint16
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import resize
-from scangan.runtime.files import written_whole
-from scangan.runtime.sheet import draw_text
 
 Grey = npt.NDArray[np.uint8]
 
@@ -51,7 +52,8 @@ def write_preview(
         ]
         blocks.append(_under(draw_text(f"{name}  ({len(members)})"), _row(cells)))
     left_out = len(made.classes) - MOST_CLASSES
-    more = f"  ({left_out} more classes are not shown)" if left_out > 0 else ""
+    others = counted(left_out, "more class is", "more classes are")
+    more = f"  ({others} not shown)" if left_out > 0 else ""
     title = draw_text(f"{NOTICE} Left as it came, right as prepared.{more}")
     picture = cv2.imencode(".png", _framed(_under(title, *blocks)))[1]
     with written_whole(path) as beside:

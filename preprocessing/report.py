@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scangan.core.counted import counted
+
 MANY = 0.1  # of a class's scans
 
 
@@ -18,19 +20,20 @@ def report(summary: dict[str, Any], out: Path) -> Iterator[str]:
     out : Path
         The folder of the dataset.
     """
+    of = f"of {counted(summary['count'], 'scan')} "
     yield from _table(summary)
     yield from looked_through(summary)
     yield from _windows(summary)
     if summary["squared"]:
         yield (
-            f"{counted(summary['squared'], 'scan')} had pixels that are not square; they were made "
+            f"{counted(summary['squared'], 'scan')} had pixels that are not square, now made "
             f"square (--ignore-spacing leaves them as they are)"
         )
     if summary["synthetic"]:
         kept = "" if "parts" not in summary else ", and are all in train"
         kept = ", and may be in any part" if summary.get("allow_synthetic") else kept
         yield (
-            f"{summary['synthetic']} of {counted(summary['count'], 'scan')} say that they are "
+            f"{counted(summary['synthetic'], of + 'says that it is', of + 'say that they are')} "
             f"synthetic, made by a generative model{kept}"
         )
     if summary["noted"]:
@@ -41,22 +44,24 @@ def report(summary: dict[str, Any], out: Path) -> Iterator[str]:
     if summary["left_out"]:
         yield f"{counted(summary['left_out'], 'file')} left out by --include and --exclude"
     if summary["near_duplicates"]:
+        pairs = counted(summary["near_duplicates"], "pair of scans shows", "pairs of scans show")
         yield (
-            f"{counted(summary['near_duplicates'], 'pair')} of scans show the same and may leak between "
-            f"classes or subjects: {out / 'near_duplicates.jsonl'}"
+            f"{pairs} the same and may leak between classes or subjects: "
+            f"{out / 'near_duplicates.jsonl'}"
         )
     if summary["candidates_not_compared"]:
         yield (
-            f"so many scans are alike that {summary['candidates_not_compared']} likely copies "
-            f"were not compared; --duplicates drop leaves fewer"
+            f"so many scans are alike that "
+            f"{counted(summary['candidates_not_compared'], 'likely copy was', 'likely copies were')} "
+            f"not compared; --duplicates drop leaves fewer"
         )
     for name, part in summary.get("parts", {}).items():
         if part["lacks"]:
             yield f"{name} has no scan of {', '.join(part['lacks'])}: too few subjects"
     if "parts" in summary and summary.get("without_subject"):
         yield (
-            f"{summary['without_subject']} of {summary['count']} scans have no known subject and "
-            f"were divided file by file: if a patient has several, say whose they are (--subjects)"
+            f"{counted(summary['without_subject'], of + 'has', of + 'have')} no known subject, hence "
+            f"divided file by file: if a patient has several, say whose they are (--subjects)"
         )
     if summary["rejected"]:
         yield f"why files were refused: {out / 'rejects.jsonl'}"
@@ -94,11 +99,6 @@ def _windows(summary: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: ``1 scan``, ``2 scans``."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
 def looked_through(summary: dict[str, Any]) -> Iterator[str]:
     """Say where the classes were found, if that is not in the source folder itself."""
     if summary.get("wrapper"):
@@ -107,11 +107,13 @@ def looked_through(summary: dict[str, Any]) -> Iterator[str]:
 
 def one_line(summary: dict[str, Any]) -> str:
     """Say in one line what was kept and what was refused, and which class came out empty."""
-    parts = [f"{summary['count']} scans prepared at {summary['size']}x{summary['size']}"]
+    parts = [f"{counted(summary['count'], 'scan')} prepared at {summary['size']}x{summary['size']}"]
     if "parts" in summary:
         parts.append(" + ".join(f"{p['count']} {name}" for name, p in summary["parts"].items()))
     if summary["duplicates"]:
-        parts.append(f"{summary['duplicates']} of them copies of another")
+        parts.append(
+            f"{counted(summary['duplicates'], 'of them a copy', 'of them copies')} of another"
+        )
     parts.append(f"{summary['rejected']} refused" if summary["rejected"] else "none refused")
     if summary["empty_classes"]:
         parts.append(f"NO usable scan in {', '.join(summary['empty_classes'])}")

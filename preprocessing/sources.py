@@ -8,13 +8,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from scangan.core.class_folders import find_class_files, read_top, reject
+from scangan.core.class_folders import below_class, find_class_files, read_top, reject
 from scangan.core.class_names import check_case, normal, why_no_name
-from scangan.core.errors import FolderError
+from scangan.core.counted import counted
+from scangan.core.errors import USAGE, FolderError, PreprocessingError
 from scangan.core.folders import below, is_document
-from scangan.preprocessing.errors import PreprocessingError
 from scangan.preprocessing.labels import COLUMNS, MultiLabel, assign, class_of, read_rows
-from scangan.runtime.errors import USAGE
 
 DEEPEST_CLASS = 9
 
@@ -120,9 +119,7 @@ class Source(NamedTuple):
     @property
     def below_class(self) -> str:
         """Its path below the folder of its class; the whole path where a table says the class."""
-        parts = normal(self.file).split("/")
-        at = parts.index(self.class_name) + 1 if self.class_name in parts[:-1] else 0
-        return "/".join(parts[at:])
+        return below_class(self.file, self.class_name)
 
 
 class Found(NamedTuple):
@@ -184,7 +181,7 @@ def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
     if not scans:
         first = f"; {rejects[0]['file']!r}: {rejects[0]['reason']}" if rejects else ""
         raise PreprocessingError(
-            f"{labels} has {len(rows)} lines, and none gives a file in {source} its class{first}"
+            f"{labels} has {counted(len(rows), 'line')}, and none gives a file in {source} its class{first}"
         )
     rejects += [
         reject(file, None, f"not in {labels.name}") for file in files if file not in of_file
@@ -203,7 +200,7 @@ def _chosen(found: Found, options: SourceOptions) -> Found:
         for pattern in patterns:
             if not any(_matches(scan.file, [pattern]) for scan in found.scans):
                 raise PreprocessingError(
-                    f"{option} {pattern!r} matches none of the {len(found.scans)} files; the first "
+                    f"{option} {pattern!r} matches none of {counted(len(found.scans), 'file')}; the first "
                     f"is {found.scans[0].file!r}",
                     exit_code=USAGE,
                 )
@@ -216,7 +213,7 @@ def _chosen(found: Found, options: SourceOptions) -> Found:
     scans = [scan for scan in found.scans if wanted(scan.file)]
     if not scans:
         raise PreprocessingError(
-            f"--include and --exclude leave none of the {len(found.scans)} files; the first is "
+            f"--include and --exclude leave none of {counted(len(found.scans), 'file')}; the first is "
             f"{found.scans[0].file!r}",
             exit_code=USAGE,
         )
@@ -235,7 +232,7 @@ def _with_subjects(scans: list[Source], pattern: str) -> list[Source]:
     found = [scan._replace(subject=_subject(search.search(normal(scan.file)))) for scan in scans]
     if all(scan.subject is None for scan in found):
         raise PreprocessingError(
-            f"--subjects {pattern!r} matches none of the {len(scans)} files; the first is "
+            f"--subjects {pattern!r} matches none of {counted(len(scans), 'file')}; the first is "
             f"{scans[0].file!r}"
         )
     return found

@@ -1,25 +1,26 @@
 """Generate labelled synthetic scans from a model file, without torch."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from scangan.core.errors import GenerationError as GenerationError
+from scangan.core.errors import ScanganError as ScanganError
+from scangan.core.lazy import lazily
 
 if TYPE_CHECKING:
-    from scangan.runtime.card import ModelCard as ModelCard
+    from scangan.artifacts.card import ModelCard as ModelCard
     from scangan.runtime.generator import ScanGenerator as ScanGenerator
 
-from scangan.runtime.errors import GenerationError as GenerationError
-from scangan.runtime.errors import ScanganError as ScanganError
+__all__ = [
+    "GenerationError",
+    "ModelCard",
+    "ScanGenerator",
+    "ScanganError",
+]
 
-__all__ = ["GenerationError", "ModelCard", "ScanGenerator", "ScanganError"]
-
-
-def __getattr__(name: str) -> Any:
-    # Lazy: `gen-scans --help` must not wait for numpy.
-    if name == "ScanGenerator":
-        from scangan.runtime.generator import ScanGenerator
-
-        return ScanGenerator
-    if name == "ModelCard":
-        from scangan.runtime.card import ModelCard
-
-        return ModelCard
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        "ModelCard": "scangan.artifacts.card",
+        "ScanGenerator": "scangan.runtime.generator",
+    },
+)

@@ -9,9 +9,18 @@ import html
 import re
 from pathlib import Path
 
-from scangan.runtime import sheet
-from scangan.runtime.files import write_bytes
-from scangan.runtime.plan import MANIFEST, OLD_SHEET, README, REQUEST, SHEET, SUFFIXES, Plan
+from scangan.artifacts.scan_folder import (
+    MANIFEST,
+    OLD_SHEET,
+    README,
+    REQUEST,
+    SHEET,
+    SUFFIXES,
+    Plan,
+)
+from scangan.core import sheet
+from scangan.core.counted import counted
+from scangan.core.files import write_bytes
 
 # In the line that says that a README is ours to replace; a user who edits it is told to delete it.
 MARK = "# Written by gen-scans"
@@ -107,7 +116,7 @@ def sheet_page(plan: Plan, picture: bytes) -> bytes:
     )
     page = PAGE.format(
         seed=plan.request.draw.seed,
-        total="1 scan" if plan.request.total == 1 else f"{plan.request.total} scans",
+        total=counted(plan.request.total, "scan"),
         notice=_text(f"{NOTICE} {ADVICE}"),
         alt=_text("The first synthetic scans" + (f", a row each of {classes}" if classes else "")),
         picture=base64.b64encode(picture).decode("ascii"),

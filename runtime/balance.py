@@ -6,18 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from scangan.artifacts.latents import LARGEST_INDEX
 from scangan.core.class_folders import count_scans
 from scangan.core.class_names import with_normal_names
-from scangan.core.errors import FolderError
-from scangan.runtime.errors import USAGE, GenerationError
-from scangan.runtime.files import read_jsonl
-from scangan.runtime.latents import LARGEST_INDEX
+from scangan.core.counted import counted
+from scangan.core.errors import USAGE, FolderError, GenerationError
+from scangan.core.files import read_jsonl
+from scangan.core.versions import DATASET, why_newer
 
 Note = Callable[[str], None]
 
 
 def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int]:
     """Scans of each class of a prepared dataset, or of a folder with a folder for each class.
+
+    In a folder, files count by name and format, as of `count_scans`; a prepared dataset holds what
+    could be used.
 
     Parameters
     ----------
@@ -36,9 +40,11 @@ def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int
             told = json.loads(
                 about.read_text(encoding="utf-8"), object_pairs_hook=with_normal_names
             )
+            if newer := why_newer(dataset, told["format_version"], DATASET):
+                raise GenerationError(newer)
             classes = [*told["classes"], *told.get("empty_classes", ())]
-            counted = Counter(item["class"] for item in read_jsonl(dataset / "items.jsonl"))
-            return {str(name): counted[name] for name in classes}
+            per_class = Counter(item["class"] for item in read_jsonl(dataset / "items.jsonl"))
+            return {str(name): per_class[name] for name in classes}
         except (OSError, ValueError, KeyError, TypeError) as error:
             whole = dataset.parent if (dataset.parent / "split.json").is_file() else dataset
             raise GenerationError(
@@ -57,9 +63,16 @@ def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int
     if count.wrapper:
         note(f"the classes are the folders in {count.wrapper}, the only folder with scans")
     if count.volumes:
+        one = "file with several slices counts as one scan"
+        many = "files with several slices count as one scan each"
         note(
-            f"{count.volumes} files with several slices count as one scan each; to count slices, "
-            f"prepare {dataset} and give the prepared dataset"
+            f"{counted(count.volumes, one, many)}; to count slices, prepare {dataset} and give the "
+            f"prepared dataset"
+        )
+    if count.named_masks:
+        note(
+            f"{counted(count.named_masks, 'file is', 'files are')} named like masks and count as "
+            f"scans; to leave masks out, prepare {dataset} and give the prepared dataset"
         )
     return count.scans
 

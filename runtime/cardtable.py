@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from scangan.runtime.card import has_controls
-from scangan.runtime.errors import GenerationError
-from scangan.runtime.modelfile import ModelFile
+from scangan.artifacts.card import has_controls
+from scangan.artifacts.modelfile import ModelFile
+from scangan.core.counted import counted
+from scangan.core.errors import GenerationError
 
 
 def card_table(file: ModelFile) -> str:
@@ -41,7 +42,7 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         given = card.dataset_counts.get(name)
         agreement = scores.get("agreement", {}).get(name)
         variety = scores.get("variety", {}).get(name)
-        facts = [f"{given} scans given"] if given is not None else []
+        facts = [f"{counted(given, 'scan')} given"] if given is not None else []
         facts += [f"class agreement {agreement:.0%}"] if agreement is not None else []
         facts += [f"variety {variety:.2f} of real"] if variety is not None else []
         rows.append((f"class {number}", f"{name} ({', '.join(facts)})"))
@@ -50,7 +51,7 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         rows.append(
             (
                 "KID x1000",
-                f"{scores['kid'] * 1000:.1f} on {scores['n']} scans (real scans: {real * 1000:.1f})",
+                f"{scores['kid'] * 1000:.1f} on {counted(scores['n'], 'scan')} (real scans: {real * 1000:.1f})",
             )
         )
     if scores.get("mean_agreement") is not None:

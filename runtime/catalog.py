@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from scangan.runtime.devices import CPU, Device
-from scangan.runtime.errors import GenerationError
-from scangan.runtime.modelfile import ModelFile, read_model_file
+from scangan.artifacts.modelfile import ModelFile, read_model_file
+from scangan.core.devices import CPU, Device
+from scangan.core.errors import GenerationError
 
 BUNDLED = Path(__file__).parent / "models"
 DEFAULT_MODEL = "brain-mri-64"

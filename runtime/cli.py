@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scangan.runtime.console import ScanCommand, progress, say, was_given
+from scangan.core.counted import counted
+from scangan.core.terminal import ScanCommand, progress, say, was_given
 
 if TYPE_CHECKING:
+    from scangan.artifacts.request import Part, Request, Span
     from scangan.runtime.generator import ScanGenerator
-    from scangan.runtime.request import Part, Request, Span
 
 COUNT, STRIP = 16, 8
 # What the modes take, apart from --quiet, --json and --debug; scans are made with the rest.
@@ -54,9 +55,12 @@ MODES = {
     "--balance",
     type=click.Path(path_type=Path),
     metavar="DATASET",
-    help="make what its classes lack of the largest one",
+    help="top smaller classes up to the size of the largest; a prepared dataset counts exactly, a "
+    "folder by file format, damaged files and masks too",
 )
-@click.option("--target", type=int, metavar="N", help="with --balance: make what they lack of N")
+@click.option(
+    "--target", type=int, metavar="N", help="with --balance: top classes up to N scans instead"
+)
 @click.option("--seed", default=0, show_default=True, help="another seed, other scans")
 @click.option("--start", default=0, show_default=True, help="index of the first scan")
 @click.option(
@@ -115,7 +119,7 @@ def main(folders: tuple[Path, ...], **given: Any) -> None:
     gen-scans                                     some of every class, bundled model
     gen-scans --model acgan.onnx --class 2        some of one class
     gen-scans --class glioma_tumor --count 500 --seed 1 --out more
-    gen-scans --balance scans --out scans-more    what the smaller classes lack
+    gen-scans --balance scans --out scans-more    top up the smaller classes
     gen-scans --count 100000 --format tar --shard 3/8 --out big
 
     The same model, seed, class and index make the same scan, whatever the batch, threads, shard or
@@ -154,9 +158,9 @@ def _refuse_unused(given: dict[str, Any]) -> None:
 
 
 def _generate(given: dict[str, Any]) -> None:
+    from scangan.artifacts.request import SHARD_SIZE, SHARDED, Part, Request
+    from scangan.artifacts.scan_folder import SHEET
     from scangan.runtime.output import write_scans
-    from scangan.runtime.plan import SHEET
-    from scangan.runtime.request import SHARD_SIZE, SHARDED, Part, Request
 
     if given["shard_size"] is not None and given["kind"] not in SHARDED:
         raise click.UsageError(f"--shard-size goes with --format {' or '.join(SHARDED)}")
@@ -210,15 +214,17 @@ def _merge(folders: tuple[Path, ...], given: dict[str, Any]) -> None:
         raise click.UsageError("--merge takes the folders of the parts")
     if given["out"] is None and len(set(folders)) > 1:
         raise click.UsageError("to merge several folders: --out FOLDER")
+    from scangan.artifacts.scan_folder import Plan
     from scangan.runtime.merge import merge
-    from scangan.runtime.plan import Plan
 
     out = given["out"] or folders[0]
     total = Plan.read(folders[0]).request.total
     with progress("joining", total, "scans", quiet=_silent(given)) as advance:
         merge(folders, out, advance)
     _end(
-        given, {"out": str(out), "scans": total}, f"{total} synthetic scans, all there once: {out}"
+        given,
+        {"out": str(out), "scans": total},
+        f"{counted(total, 'synthetic scan')}, all there once: {out}",
     )
 
 
@@ -235,9 +241,9 @@ def _doctor(*, as_json: bool) -> None:
 
 
 def _info(given: dict[str, Any]) -> None:
+    from scangan.core.devices import CPU, Device
     from scangan.runtime.cardtable import card_table
     from scangan.runtime.catalog import open_model
-    from scangan.runtime.devices import CPU, Device
 
     file = open_model(
         given["model"],
@@ -265,11 +271,11 @@ def _benchmark(given: dict[str, Any]) -> None:
 
 
 def _interpolate(given: dict[str, Any]) -> None:
-    from scangan.runtime.files import write_bytes
+    from scangan.core.files import write_bytes
+    from scangan.core.png import encode_png
+    from scangan.core.sheet import NOTICE
     from scangan.runtime.interpolate import ends, strip
     from scangan.runtime.output import refuse_inside_scans
-    from scangan.runtime.png import encode_png
-    from scangan.runtime.sheet import NOTICE
 
     generator, path = _open(given, None), given["interpolate"]
     between = ends(path, generator.classes)
@@ -299,7 +305,7 @@ def _open(given: dict[str, Any], batch: int | None) -> "ScanGenerator":
 
 
 def _draw(given: dict[str, Any]) -> Any:
-    from scangan.runtime.latents import Draw
+    from scangan.artifacts.latents import Draw
 
     return Draw(given["seed"], given["truncation"], given["paired"])
 
@@ -311,7 +317,7 @@ def _numbers(generator: "ScanGenerator", given: dict[str, Any]) -> tuple[int | N
 
 
 def _spans(generator: "ScanGenerator", given: dict[str, Any]) -> "tuple[Span, ...]":
-    from scangan.runtime.request import Span
+    from scangan.artifacts.request import Span
 
     start, numbers = given["start"], _numbers(generator, given)
     if given["balance"] is None:
@@ -336,7 +342,7 @@ def _spans(generator: "ScanGenerator", given: dict[str, Any]) -> "tuple[Span, ..
 
 def _default_out(generator: "ScanGenerator", request: "Request", given: dict[str, Any]) -> Path:
     """Name a folder after the request, so that two of one model never meet in one folder."""
-    from scangan.runtime.plan import folder_names
+    from scangan.artifacts.scan_folder import folder_names
 
     parts = [Path(given["model"]).stem]
     if given["classes"]:
@@ -363,7 +369,7 @@ def _default_strip(
     given: dict[str, Any],
 ) -> Path:
     """Name a picture after the strip, in the same way."""
-    from scangan.runtime.plan import folder_names
+    from scangan.artifacts.scan_folder import folder_names
 
     folders = folder_names(generator.classes)
     names = dict(zip(generator.classes, folders, strict=True))
@@ -387,7 +393,7 @@ def _drawn(given: dict[str, Any]) -> list[str]:
 def _how(generator: "ScanGenerator", given: dict[str, Any]) -> str:
     """What was chosen where nobody asked for it."""
     why = f" ({generator.device.why})" if generator.device.why else ""
-    threads = f"{generator.threads} thread{'s' if generator.threads > 1 else ''}"
+    threads = counted(generator.threads, "thread")
     everything = ""
     if generator.classes and not (given["classes"] or given["balance"] or given["benchmark"]):
         everything = f"; no --class, so all {len(generator.classes)}"
@@ -405,8 +411,9 @@ def _made_words(generator: "ScanGenerator", request: "Request", part: "Part", ma
         names = [f"{s.count} {_name(generator, s)}" for s in request.spans]
     of = f" of {', '.join(names)}" if names else ""
     which = f" (part {part.i}/{part.n})" if part.n > 1 else ""
-    before = "" if made == last - first else f", {last - first - made} were there"
-    return f"{last - first} synthetic scans{of}{which}{before}"
+    there = last - first - made
+    before = f", {counted(there, 'was', 'were')} there" if there else ""
+    return f"{counted(last - first, 'synthetic scan')}{of}{which}{before}"
 
 
 def _silent(given: dict[str, Any]) -> bool:

@@ -7,8 +7,8 @@ import uuid
 import numpy as np
 import numpy.typing as npt
 
-from scangan.runtime.plan import Plan
-from scangan.runtime.sheet import NOTICE
+from scangan.artifacts.scan_folder import Plan
+from scangan.core.sheet import NOTICE
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "scangan")
 

@@ -4,11 +4,11 @@ import importlib.metadata
 import platform
 from pathlib import Path
 
+from scangan.artifacts.modelfile import read_model_file
+from scangan.core.devices import available, why_not
+from scangan.core.errors import GenerationError
+from scangan.core.threads import usable_cpus
 from scangan.runtime.catalog import BUNDLED
-from scangan.runtime.devices import available, why_not
-from scangan.runtime.errors import GenerationError
-from scangan.runtime.modelfile import read_model_file
-from scangan.runtime.threads import usable_cpus
 
 ABSENT = "not installed"
 PACKAGES = ("scangan", "onnxruntime", "onnxruntime-gpu", "numpy", "deflate", "pydicom")

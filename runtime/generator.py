@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scangan.runtime.card import ModelCard
+from scangan.artifacts.card import ModelCard
+from scangan.artifacts.latents import LARGEST_INDEX, UNCONDITIONAL, Draw
+from scangan.artifacts.request import Span
+from scangan.core.counted import counted
+from scangan.core.devices import CPU, choose_device
+from scangan.core.errors import USAGE, GenerationError, first_line
+from scangan.core.session import open_session
+from scangan.core.threads import in_order, usable_cpus
 from scangan.runtime.catalog import DEFAULT_MODEL, open_model
-from scangan.runtime.devices import CPU, choose_device
-from scangan.runtime.errors import USAGE, GenerationError, first_line
-from scangan.runtime.latents import LARGEST_INDEX, UNCONDITIONAL, Draw
-from scangan.runtime.request import Span
-from scangan.runtime.session import open_session
-from scangan.runtime.threads import in_order, usable_cpus
 
 CPU_PIXELS, GPU_PIXELS = 1 << 17, 1 << 20  # a batch: larger is no faster
 IN_FLIGHT = 2  # passes on a GPU: it computes one while the other's scans are fetched
@@ -249,10 +250,22 @@ class ScanGenerator:
                 else:
                     image = self._run_in_one_shape(feed)
             except Exception as error:  # onnxruntime's exceptions share no base but Exception
+                if _is_out_of_memory(error):
+                    raise GenerationError(self._lighter(len(z))) from error
                 raise GenerationError(
                     f"{self.file.path} failed to run: {first_line(error)}"
                 ) from error
         return image[:, 0]
+
+    def _lighter(self, count: int) -> str:
+        """What to do where a pass of `count` scans needs more memory than there is."""
+        ways = [f"--batch {count // 2}"] if count > 1 else []
+        ways += ["--threads 1"] if self.threads > 1 and self.device.provider == CPU else []
+        ways += ["close other programs"]
+        return (
+            f"{self.file.path} needs more memory than there is for {counted(count, 'scan')} a pass; "
+            f"try {', or '.join(ways)}"
+        )
 
     def _run_in_one_shape(self, feed: dict[str, npt.NDArray[Any]]) -> Images:
         """Passes on a GPU: another shape may take another algorithm there, and round otherwise."""
@@ -291,6 +304,12 @@ class ScanGenerator:
         trace: TracebackType | None,
     ) -> None:
         """Nothing is held open; the session goes with the object."""
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether onnxruntime or numpy found no memory; onnxruntime's exception has no class for it."""
+    signs = ("failed to allocate", "bad_alloc", "bad allocation", "out of memory")
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
 
 
 def _checked(start: int, count: int | None) -> tuple[int, int]:

@@ -3,11 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.latents import LARGEST_INDEX, Draw
 from scangan.core.class_names import normal
-from scangan.runtime.errors import USAGE, GenerationError
+from scangan.core.errors import USAGE, GenerationError
+from scangan.core.sheet import contact_sheet
 from scangan.runtime.generator import ScanGenerator
-from scangan.runtime.latents import LARGEST_INDEX, Draw
-from scangan.runtime.sheet import contact_sheet
 
 
 def slerp(

@@ -7,9 +7,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from scangan.artifacts.request import Part
+from scangan.artifacts.scan_folder import MANIFEST, REQUEST, SHEET, Plan
+from scangan.core.errors import GenerationError
+from scangan.core.files import naming, read_bytes, write_bytes
 from scangan.runtime.about import tell_readers
-from scangan.runtime.errors import GenerationError
-from scangan.runtime.files import naming, read_bytes, write_bytes
 from scangan.runtime.output import (
     Advance,
     claim_new,
@@ -18,8 +20,6 @@ from scangan.runtime.output import (
     only_writers,
     write_lines,
 )
-from scangan.runtime.plan import MANIFEST, REQUEST, SHEET, Plan
-from scangan.runtime.request import Part
 
 
 def merge(
@@ -122,7 +122,7 @@ def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:
         missing = (f"{i}/{total}" for i in range(total) if Part(i, total) not in found)
         few = list(itertools.islice(missing, 9))
         raise GenerationError(
-            f"not finished: part{'s' if len(few) > 1 else ''} {', '.join(few[:8])}"
+            f"not finished: {'part' if len(few) == 1 else 'parts'} {', '.join(few[:8])}"
             f"{', ...' if len(few) > 8 else ''}; make with --shard, or name the folder"
         )
     return sorted(found.items(), key=lambda item: item[0].i)

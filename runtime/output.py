@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.request import Part, Request, Span
+from scangan.artifacts.scan_folder import MANIFEST, REQUEST, SHEET, Plan
+from scangan.core.errors import GenerationError
+from scangan.core.files import only_writer, write_bytes, write_json, written_whole
+from scangan.core.png import encode_png
+from scangan.core.sheet import NOTICE, contact_sheet
+from scangan.core.threads import in_order
 from scangan.runtime.about import sheet_page, tell_readers
-from scangan.runtime.errors import GenerationError
-from scangan.runtime.files import only_writer, write_bytes, write_json, written_whole
 from scangan.runtime.generator import ScanGenerator
-from scangan.runtime.plan import MANIFEST, REQUEST, SHEET, Plan
-from scangan.runtime.png import encode_png
-from scangan.runtime.request import Part, Request, Span
-from scangan.runtime.sheet import NOTICE, contact_sheet
-from scangan.runtime.threads import in_order
 
 ON_SHEET = 8  # scans of a class
 LOCK = ".gen-scans-lock"
@@ -74,6 +74,7 @@ def write_scans(
     if request.format == "dicom":
         import pydicom  # noqa: F401  (the folder is not claimed for what cannot be made)
     with only_writers(out, part, lambda: _claim(out, plan, part, force=force)):
+        _drop_unfinished(out, plan, part)
         work = _write_shards if plan.sharded else _write_files
         made = work(generator, plan, out, part, advance)
         if sheet and part.i == 0 and not is_there(out / SHEET):
@@ -295,20 +296,34 @@ def _remove(out: Path, plan: Plan, part: Part) -> None:
     _not_whole(out, plan, part)
     if part.i == 0:
         (out / SHEET).unlink(missing_ok=True)
-    first, last = plan.request.positions(part)
-    # What is there is looked at, and not all that could be: a request may be of 10^12 scans.
-    for folder in [""] if plan.sharded else plan.folders:
-        with contextlib.suppress(FileNotFoundError), os.scandir(out / folder) as entries:
-            for entry in entries:
-                whole = entry.name.removeprefix(".").removesuffix(".part")
-                at = plan.position_of(f"{folder}/{whole}" if folder else whole)
-                if at is not None and first <= at < last:
-                    Path(entry.path).unlink(missing_ok=True)
+    for path in _lying(out, plan, part):
+        path.unlink(missing_ok=True)
     if part.n == 1:
         drop_part_manifests(out)
         for name in plan.folders:
             with contextlib.suppress(OSError):  # not empty: something else is in it
                 (out / name).rmdir()
+
+
+def _drop_unfinished(out: Path, plan: Plan, part: Part) -> None:
+    """Remove what a killed command was writing; else it would stay beside the scan made since."""
+    for path in _lying(out, plan, part, "."):
+        path.unlink(missing_ok=True)
+
+
+def _lying(out: Path, plan: Plan, part: Part, start: str = "") -> Iterator[Path]:
+    """The files of a part that lie there, whole or not, with names that begin with `start`."""
+    first, last = plan.request.positions(part)
+    # What is there is looked at, and not all that could be: a request may be of 10^12 scans.
+    for folder in [""] if plan.sharded else plan.folders:
+        with contextlib.suppress(FileNotFoundError), os.scandir(out / folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith(start):
+                    continue
+                whole = entry.name.removeprefix(".").removesuffix(".part")
+                at = plan.position_of(f"{folder}/{whole}" if folder else whole)
+                if at is not None and first <= at < last:
+                    yield Path(entry.path)
 
 
 def drop_part_manifests(out: Path) -> None:

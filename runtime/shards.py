@@ -12,11 +12,11 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from scangan.runtime.files import written_whole
-from scangan.runtime.plan import Plan
-from scangan.runtime.png import encode_png
-from scangan.runtime.request import Span
-from scangan.runtime.sheet import NOTICE
+from scangan.artifacts.request import Span
+from scangan.artifacts.scan_folder import Plan
+from scangan.core.files import written_whole
+from scangan.core.png import encode_png
+from scangan.core.sheet import NOTICE
 
 BLOCK = 512
 RECORD = 20 * BLOCK  # a tar is filled up to a multiple of this

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from scangan.artifacts.latents import Draw
+from scangan.artifacts.request import Request, Span
+from scangan.core.png import encode_png
+from scangan.core.sheet import NOTICE
+from scangan.core.threads import in_order
 from scangan.runtime.generator import Images, ScanGenerator
-from scangan.runtime.latents import Draw
 from scangan.runtime.output import write_scans
-from scangan.runtime.png import encode_png
-from scangan.runtime.request import Request, Span
-from scangan.runtime.sheet import NOTICE
-from scangan.runtime.threads import in_order
 
 SECONDS = 1.5  # of each measurement, about
 BATCHES = (1, 8)  # and what the model takes unless told

@@ -29,6 +29,28 @@ hypothesis.settings.register_profile("scangan", derandomize=False, deadline=None
 hypothesis.settings.load_profile("scangan")
 
 
+# Files that take many seconds of a core, most of them by training, exporting or starting processes;
+# `make test-fast` leaves them out.
+SLOW = {
+    "evaluation/test_metrics.py", "export/test_equalize.py", "export/test_export.py",
+    "export/test_graph.py", "export/test_labels.py", "export/test_precision.py",
+    "faults/test_faults.py", "preprocessing/test_cli.py", "preprocessing/test_fuzz.py",
+    "preprocessing/test_kernels.py", "preprocessing/test_resume.py", "preprocessing/test_synthetic.py",
+    "preprocessing/test_transforms.py", "runtime/test_about.py",
+    "runtime/test_devices.py", "runtime/test_formats.py", "runtime/test_gen_scans.py",
+    "runtime/test_loaders.py", "runtime/test_parts.py", "runtime/test_recipes_page.py",
+    "test_advice.py", "test_litter.py", "test_names.py", "test_privacy.py", "test_quiet.py",
+    "training/test_parallel.py", "training/test_recipes.py", "training/test_report.py",
+    "training/test_run.py", "training/test_step.py",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.nodeid.split("::")[0].removeprefix("tests/") in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     """Draw the seed of the examples here, so that it is known before anything can fail or hang."""
@@ -55,9 +77,9 @@ def some_scans(tmp_path):
     return copy_scans(tmp_path / "scans", 10)
 
 
-def copy_scans(folder, count):
-    """Copy `count` real scans of each of two classes into ``folder/CLASS/file``."""
-    for name in CLASSES[:2]:
+def copy_scans(folder, count, classes=CLASSES[:2]):
+    """Copy `count` real scans of each of two classes, or of those given, into ``folder/CLASS/file``."""
+    for name in classes:
         (folder / name).mkdir(parents=True)
         for file in sorted((BRAIN / name).iterdir())[:count]:
             shutil.copy(file, folder / name)
@@ -136,9 +158,3 @@ def command():
         return subprocess.run(argv, capture_output=True, text=True, timeout=300, **kwargs)
 
     return run
-
-
-@pytest.fixture
-def one_thread():
-    """Environment in which torch computes on one thread, so that two runs are alike."""
-    return os.environ | {"OMP_NUM_THREADS": "1"}

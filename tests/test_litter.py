@@ -7,6 +7,8 @@ import re
 import cv2
 import numpy as np
 import pytest
+from dicoms import dicom
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 CLASSES = {"cat": 3, "dog": 5, "2": 4}  # those of the tiny model
 
@@ -75,6 +77,51 @@ NO_SCANS = {
         bytes(128) + b"DICM\x02\0\0\0UL\4\0\x40\0\0\0\x02\0\x02\0UI\x14\x001.2.840.10008.1.3.10",
     ),
 }  # fmt: skip
+
+
+UID = "1.2.840.10008.5.1.4.1.1."
+# All with pixels.
+OBJECTS = {
+    "segmentation by class": {"SOPClassUID": UID + "66.4"},
+    "segmentation by modality": {"Modality": "SEG"},
+    "dose": {"SOPClassUID": UID + "481.2", "Modality": "RTDOSE"},
+    "presentation state": {"SOPClassUID": UID + "11.1", "Modality": "PR"},
+    "encapsulated pdf": {"SOPClassUID": UID + "104.1", "Modality": "DOC"},
+    "registration": {"Modality": "REG"},
+    "rt image": {"SOPClassUID": UID + "481.1", "Modality": "RTIMAGE"},
+    "localizer": {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},
+    "mosaic": {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]},
+    "screenshot": {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]},
+    "slide label": {"SOPClassUID": UID + "77.1.6", "ImageType": ["ORIGINAL", "PRIMARY", "LABEL"]},
+}
+PICTURES = {
+    "ct": {
+        "SOPClassUID": UID + "2",
+        "Modality": "CT",
+        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+    },
+    "mr": {"SOPClassUID": UID + "4", "Modality": "MR"},
+    "secondary capture": {"SOPClassUID": UID + "7", "Modality": "CR"},
+    "label of another class": {
+        "SOPClassUID": UID + "2",
+        "ImageType": ["DERIVED", "PRIMARY", "LABEL"],
+    },
+    "unsaid": {},
+}
+
+
+def circle():
+    y, x = np.mgrid[:24, :24]
+    return cv2.imencode(".png", 255 * ((y - 12) ** 2 + (x - 12) ** 2 < 60).astype(np.uint8))[1]
+
+
+# Only their pixels tell: these count for ``--balance``, as its help says.
+REFUSED_BY_PIXELS = {
+    "mask": ("7.png", lambda: circle().tobytes(), 0),
+    "mask by name": ("7_mask.png", lambda: circle().tobytes(), 1),
+    "truncated": ("7.png", lambda: scan(9)[:200], 0),
+    "blank": ("7.png", lambda: cv2.imencode(".png", np.zeros((24, 24), np.uint8))[1].tobytes(), 0),
+}
 
 
 def links(folder):
@@ -150,6 +197,46 @@ def test_each_kind_of_file_that_is_no_scan(clean, kind):
     write(clean / name, data)
     assert count_scans(clean).scans == CLASSES
     assert prepare(clean, clean.with_name("p"), PrepOptions(size=16)).counts == CLASSES
+
+
+def agreed(clean):
+    """What both counts say, of all classes."""
+    from scangan.core.class_folders import count_scans
+    from scangan.preprocessing import PrepOptions, prepare
+
+    counts = count_scans(clean).scans
+    assert prepare(clean, clean.with_name("p"), PrepOptions(size=16)).counts == counts
+    return counts
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_each_dicom_object_that_is_no_scan(clean, kind, syntax):
+    pixels = np.random.default_rng(9).integers(0, 4000, (24, 24), np.uint16)
+    write(clean / "dog/7.dcm", dicom(pixels, syntax, **OBJECTS[kind]))
+    assert agreed(clean) == CLASSES
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("kind", PICTURES)
+def test_each_dicom_object_that_is_a_scan(clean, kind, syntax):
+    pixels = np.random.default_rng(9).integers(0, 4000, (24, 24), np.uint16)
+    write(clean / "dog/7.dcm", dicom(pixels, syntax, **PICTURES[kind]))
+    assert agreed(clean) == CLASSES | {"dog": CLASSES["dog"] + 1}
+
+
+@pytest.mark.parametrize("kind", REFUSED_BY_PIXELS)
+def test_what_only_pixels_tell_counts_in_a_folder_and_not_in_a_prepared_dataset(clean, kind):
+    from scangan.preprocessing import PrepOptions, prepare
+    from scangan.runtime.balance import class_counts
+
+    name, data, noted = REFUSED_BY_PIXELS[kind]
+    write(clean / "dog" / name, data())
+    notes = []
+    assert class_counts(clean, notes.append) == CLASSES | {"dog": CLASSES["dog"] + 1}
+    assert len(notes) == noted and all("1 file is named like masks" in note for note in notes)
+    prepared = prepare(clean, clean.with_name("p"), PrepOptions(size=16))
+    assert class_counts(prepared.path) == CLASSES == prepared.counts
 
 
 def test_a_class_without_a_scan_is_filled_up(clean, command, tiny_acgan):

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from few_scores import score_few
 
 NAMES = ["tumeur bénigne", "Ångström", "Spätbefund", "정상", "khối u lành", "niño", "ή"]
 OLD = [unicodedata.normalize("NFD", name) for name in NAMES]
@@ -125,12 +126,13 @@ def test_a_dataset_of_an_earlier_version_is_read_and_recognised(as_before, tmp_p
     assert prepared(source, tmp_path / "out").fingerprint == told["fingerprint"]  # left alone
 
 
-def test_a_run_of_an_earlier_version_goes_on_and_is_exported(as_before, tmp_path):
+def test_a_run_of_an_earlier_version_goes_on_and_is_exported(as_before, tmp_path, monkeypatch):
     from scangan.export import export_run
     from scangan.runtime import ScanGenerator
     from scangan.training.options import TrainOptions
     from scangan.training.start import train
 
+    score_few(monkeypatch.setattr)
     source = scans(tmp_path / "in", OLD[0], OLD[3])
     options = TrainOptions(size=16, kimg=0.1, width=4, latent=8)
     dataset = as_before(lambda: prepared(source, tmp_path / "out"))
@@ -201,8 +203,8 @@ def test_balance_compares_one_form(tiny_acgan, tmp_path):
 
 
 def test_a_card_and_folders_made_from_either_form_are_the_same():
+    from scangan.artifacts.scan_folder import folder_names
     from scangan.runtime import ModelCard
-    from scangan.runtime.plan import folder_names
 
     cards = [
         ModelCard(architecture="acgan", latent=8, classes=tuple(names), size=32, graph_sha256="")

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from conftest import copy_scans
+from faults.shim import Zygote
+from faults.zygote import HEAVY, LIGHT
 
+from scangan.artifacts.modelfile import read_model_file
 from scangan.runtime.catalog import BUNDLED
-from scangan.runtime.modelfile import read_model_file
 from scangan.training.recipe import bundled_name
 
 MARK, USER = "wardseven-archive", "doctor.whoever"
@@ -21,34 +23,36 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, command):
+def made(tmp_path_factory):
     """Everything that the four commands make, in folders whose names say whose they are."""
     root = tmp_path_factory.mktemp("machine") / MARK
     home = root / "home" / USER
     home.mkdir(parents=True)
     copy_scans(root / "patients", 16)
     env = os.environ | {"HOME": str(home), "USER": USER, "LOGNAME": USER, "HOSTNAME": MARK}
+    warm = Zygote(modules=LIGHT + HEAVY, env=env)
 
     def run(*args):
-        done = command(*args, env=env, cwd=home)
-        assert done.returncode == 0, done.stderr
+        done = warm.run(home, list(map(str, args)))
+        assert done.code == 0, done.stderr
 
-    run("preprocessing", root / "patients", root / "prepared", "--size", 16)
+    run("prep-scans", root / "patients", root / "prepared", "--size", 16)
     small = ("--size", 16, "--width", 4, "--kimg", 0.032, "--quiet")
-    run("training", root / "prepared", "--out", root / "run", *small)
+    run("train-gan", root / "prepared", "--out", root / "run", *small)
     models = root / "models"
     models.mkdir()
     for precision in PRECISIONS:
         file = models / f"m-{precision}.onnx"
         options = ["--precision", precision, *(["--accept-loss"] if precision == "int8" else [])]
-        run("export", root / "run", "-o", file, *options)
+        run("export-onnx", root / "run", "-o", file, *options)
     scans = root / "scans"
     model = models / "m-fp32.onnx"
     for kind in FORMATS:
-        run("runtime", "--model", model, "--count", 2, "--format", kind, "--out", scans / kind)
-    run("runtime", "--model", model, "--interpolate", "0:1", "--out", scans / "strip.png")
+        run("gen-scans", "--model", model, "--count", 2, "--format", kind, "--out", scans / kind)
+    run("gen-scans", "--model", model, "--interpolate", "0:1", "--out", scans / "strip.png")
     for part in ("0/2", "1/2"):
-        run("runtime", "--model", model, "--count", 2, "--shard", part, "--out", scans / "parts")
+        run("gen-scans", "--model", model, "--count", 2, "--shard", part, "--out", scans / "parts")
+    warm.close()
     return root
 
 

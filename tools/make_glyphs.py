@@ -1,4 +1,4 @@
-"""Draw printable ASCII once, as ``runtime/glyphs.npy``, so that contact sheets need no font at run time.
+"""Draw printable ASCII once, as ``core/glyphs.npy``, so that contact sheets need no font at run time.
 
 The font is Aileron by Sora Sagano (CC0 1.0), as Pillow carries it:
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-TARGET = Path(__file__).parent.parent / "runtime/glyphs.npy"
+TARGET = Path(__file__).parent.parent / "core/glyphs.npy"
 HEIGHT, WIDTH, POINTS = 18, 16, 14
 
 

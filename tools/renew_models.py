@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import onnx
 
+from scangan.artifacts.card import ModelCard
+from scangan.artifacts.modelfile import graph_sha256, read_model_file
+from scangan.core.session import open_session
 from scangan.export.exporter import write_model
 from scangan.export.graph import to_model
 from scangan.export.labels import refuse_other_labels, refuses_other_labels
 from scangan.export.precision import latent_batches
-from scangan.runtime.card import ModelCard
-from scangan.runtime.modelfile import graph_sha256, read_model_file
-from scangan.runtime.session import open_session
 from scangan.training.recipe import DEFAULT, bundled_name
 
 SEEDS, COUNT = 4, 256

@@ -1,29 +1,27 @@
 """Prepared datasets to runs."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from scangan.training.errors import TrainingError as TrainingError
+from scangan.core.errors import TrainingError as TrainingError
+from scangan.core.lazy import lazily
 
 if TYPE_CHECKING:
     from scangan.training.options import TrainOptions as TrainOptions
     from scangan.training.run import Run as Run
     from scangan.training.start import train as train
 
-__all__ = ["Run", "TrainOptions", "TrainingError", "train"]
+__all__ = [
+    "Run",
+    "TrainOptions",
+    "TrainingError",
+    "train",
+]
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy: `train-gan --help` must not wait for torch.
-    if name == "train":
-        from scangan.training.start import train
-
-        return train
-    if name == "TrainOptions":
-        from scangan.training.options import TrainOptions
-
-        return TrainOptions
-    if name == "Run":
-        from scangan.training.run import Run
-
-        return Run
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        "TrainOptions": "scangan.training.options",
+        "Run": "scangan.training.run",
+        "train": "scangan.training.start",
+    },
+)

@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from scangan.runtime.console import run_and_leave
+from scangan.core.terminal import run_and_leave
 from scangan.training.cli import main
 
 

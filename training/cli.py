@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from scangan.runtime.console import INTERRUPTED, ScanCommand, say
+from scangan.core.terminal import INTERRUPTED, ScanCommand, say
 
 
 def _list_recipes(context: click.Context, option: click.Parameter, wanted: bool) -> None:

@@ -16,6 +16,7 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
+from scangan.core.counted import counted
 from scangan.evaluation.metrics import LOW_VARIETY
 from scangan.training.words import best_so_far
 
@@ -161,7 +162,8 @@ def _plot_classes(ax: Axes, lines: Lines, score: str) -> None:
     for curve in curves:
         _plot(ax, lines, curve, PALE, "_", linewidth=0.7, markersize=0)
     lowest = int(np.argmin([curve[-1] for curve in curves]))
-    _plot(ax, lines, np.mean(curves, axis=0), INK, f"mean of {len(names)} classes")
+    of = counted(len(names), "class", "classes")
+    _plot(ax, lines, np.mean(curves, axis=0), INK, f"mean of {of}")
     _plot(ax, lines, curves[lowest], VERMILION, f"lowest: {readable(names[lowest], 20)}")
 
 

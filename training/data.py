@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.dataset import PreparedDataset, is_prepared, is_split, load_dataset
+from scangan.artifacts.split import split_indices
+from scangan.core.counted import counted
+from scangan.core.errors import OtherDataset, PreprocessingError, TrainingError
 from scangan.evaluation.metrics import FEWEST
-from scangan.preprocessing.assemble import Assembled, find_near_duplicates
-from scangan.preprocessing.dataset import PreparedDataset, is_prepared, is_split, load_dataset
-from scangan.preprocessing.errors import OtherDataset, PreprocessingError
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.pipeline import prepare
 from scangan.preprocessing.report import looked_through, one_line
-from scangan.preprocessing.split import split_indices, together
-from scangan.training.errors import TrainingError
 from scangan.training.options import SIZES, TrainOptions
 
 
@@ -115,9 +114,10 @@ def enlarged_warning(dataset: PreparedDataset) -> str | None:
     enlarged = sum(bool(item.get("enlarged")) for item in dataset.items)
     if not enlarged:
         return None
+    of = f"of {counted(len(dataset.items), 'scan')} "
     return (
-        f"{enlarged} of {len(dataset.items)} scans are smaller than {dataset.size} pixels and were "
-        f"enlarged: the generator learns no finer detail than they have"
+        f"{counted(enlarged, of + 'is', of + 'are')} smaller than {dataset.size} pixels, and "
+        f"enlarged: the generator learns no finer detail than is there"
     )
 
 
@@ -126,9 +126,10 @@ def synthetic_warning(dataset: PreparedDataset) -> str | None:
     count = int(dataset.synthetic.sum())
     if not count:
         return None
+    of = f"of {counted(len(dataset.items), 'scan')} "
     return (
-        f"{count} of {len(dataset.items)} scans are synthetic, made by a generative model: they are "
-        f"trained on, but never scored against"
+        f"{counted(count, of + 'is', of + 'are')} synthetic, made by a generative model: used for "
+        f"training, but never scored against"
     )
 
 
@@ -137,26 +138,14 @@ def hold_back(
 ) -> npt.NDArray[np.bool_]:
     """Choose scans that training shall not see: bool [N], of every class its share.
 
-    Scans of one subject or file, copies, and scans that show the same stay on one side. What is
-    scored by itself and too small to give up 8 scans (or of too few subjects) gives up none: each
-    class, or all scans together where not `by_class`. Synthetic scans are never held back, nor what
-    belongs with them.
+    A group stays on one side. What is scored by itself and too small to give up 8 scans (or of too
+    few groups) gives up none: each class, or all scans together where not `by_class`. Synthetic
+    scans are never held back, nor what belongs with them.
     """
     none = np.zeros(len(dataset.labels), bool)
     if share == 0:
         return none
-    items = dataset.items
-    pairs: list[tuple[int, int]] = []
-    if all("perceptual_hash" in item for item in items):
-        pairs, _, _ = find_near_duplicates(
-            dataset.images, Assembled(items, [], dataset.classes, None)
-        )
-    groups = together(
-        [item["subject"] for item in items],
-        [item["file"] for item in items],
-        [item["duplicate_group"] for item in items],
-        pairs=pairs,
-    )
+    groups = dataset.groups
     try:
         trained = np.isin(groups, groups[dataset.synthetic])
         _, held = split_indices(groups, dataset.labels, (1 - share, share), in_train=trained)

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from scangan.runtime.console import progress_bar
+from scangan.core.errors import TrainingError
+from scangan.core.terminal import progress_bar
 from scangan.training.data import TrainingScans
 from scangan.training.discriminator import make_discriminator
-from scangan.training.errors import TrainingError
 from scangan.training.measuring import Measurer, Progress
 from scangan.training.networks import make_generator
 from scangan.training.options import TrainOptions
@@ -23,6 +23,7 @@ from scangan.training.run import FORMAT_VERSION, Run
 from scangan.training.sampling import Sampler
 from scangan.training.step import LOSSES, TrainingStep
 
+LOWEST_RATE = 1e-9  # see `TrainOptions.lr_g`
 LOOK = 50  # steps between two looks at the losses: looking waits for the device
 
 
@@ -64,7 +65,7 @@ def train_session(
     Raises
     ------
     TrainingError
-        The losses are no numbers any more.
+        The losses became NaN.
     Stopped
         By a signal.
     """
@@ -188,11 +189,14 @@ class Session:
         losses = dict(zip(LOSSES, (self.sums / self.summed).tolist(), strict=True))
         if all(map(math.isfinite, losses.values())):
             return losses
-        options = self.options
+        lower = " ".join(
+            f"--set {name}={max(getattr(self.options, name) / 2, LOWEST_RATE):g}"
+            for name in ("lr_g", "lr_d")
+        )
         raise TrainingError(
-            f"{self.run.path}: the losses are no numbers any more at {self._kimg():.1f} kimg; the "
-            f"best generator before is kept; lower the learning rates (--set lr_g={options.lr_g / 2:g} "
-            f"--set lr_d={options.lr_d / 2:g}) and start anew with --force"
+            f"{self.run.path}: the losses became NaN at {self._kimg():.1f} kimg; lower the learning "
+            f"rates ({lower}) and choose another --out, or start anew with --force, which deletes the "
+            f"best generator so far"
         )
 
     def _forget_losses(self) -> None:

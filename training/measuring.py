@@ -9,10 +9,11 @@ import numpy.typing as npt
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from scangan.core.counted import counted
+from scangan.core.files import write_bytes
+from scangan.core.png import encode_png
+from scangan.core.sheet import NOTICE, contact_sheet
 from scangan.evaluation.metrics import RealReference, Scores
-from scangan.runtime.files import write_bytes
-from scangan.runtime.png import encode_png
-from scangan.runtime.sheet import NOTICE, contact_sheet
 from scangan.training.data import TrainingScans
 from scangan.training.ema import BATCHES, with_own_statistics
 from scangan.training.networks import Generator
@@ -109,7 +110,7 @@ class Measurer:
         held, all_of = int(self.scans.held_back.sum()), len(self.scans.images)
         probe = self.reference.probe_accuracy
         self.report(
-            f"{all_of - held} scans to train on, {held} held back to score against; real scans "
+            f"{counted(all_of - held, 'scan')} to train on, {held} held back to score against; real scans "
             f"score KID x1000 {max(self.reference.mean_real_class_kid, 0) * 1000:.1f}"
             + ("" if probe is None else f", {probe:.0%} in right class")
         )

@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import torch
 
+from scangan.core.errors import TrainingError
 from scangan.training.data import TrainingScans
-from scangan.training.errors import TrainingError
 from scangan.training.loop import make_networks
 from scangan.training.options import TrainOptions
 
+NARROWEST = 4  # see `TrainOptions.width`
 # What torch's allocators and oneDNN say.
 SIGNS = ("not enough memory", "can't allocate memory", "out of memory", "could not create a")
 
@@ -63,9 +64,12 @@ def explaining_memory(
         error.__traceback__ = None
     gc.collect()
     fits = batch_that_fits(options, scans, classes, device, processes)
-    advice = "no batch fits; lower --width or --size"
     if fits:
         advice = f"--batch {fits} fits; start anew with --force"
+    elif options.width > NARROWEST:
+        advice = f"no batch fits; try --width {max(options.width // 2, NARROWEST)} and start anew with --force"
+    else:
+        advice = "no batch fits; train smaller scans: prepare them into another folder with a lower --size"
     raise TrainingError(f"--batch {options.batch} needs more memory than there is: {advice}")
 
 

@@ -4,8 +4,7 @@ import dataclasses
 import difflib
 from typing import Any
 
-from scangan.runtime.errors import USAGE
-from scangan.training.errors import TrainingError
+from scangan.core.errors import USAGE, TrainingError
 
 SIZES = (16, 32, 64, 128, 256, 512)
 HEADS = ("auxiliary", "auxiliary-normalized", "projection", "projection+auxiliary-normalized")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from scangan.runtime.files import read_jsonl
+from scangan.core.files import read_jsonl
 from scangan.training.data import TrainingScans
 from scangan.training.loop import train_session
 from scangan.training.measuring import Measurer

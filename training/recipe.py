@@ -4,8 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from scangan.runtime.errors import USAGE
-from scangan.training.errors import TrainingError
+from scangan.core.errors import USAGE, TrainingError
 from scangan.training.options import TrainOptions, nearest
 
 FOLDER = Path(__file__).parent / "recipes"

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
+from scangan.core.sheet import NOTICE
 from scangan.preprocessing.transforms import resize
-from scangan.runtime.sheet import NOTICE
 from scangan.training.curves import (
     INK,
     PALETTE,

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as deserialize
@@ -18,7 +20,8 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from scangan.core.class_names import with_normal_names
-from scangan.runtime.files import (
+from scangan.core.errors import TrainingError
+from scangan.core.files import (
     read_bytes,
     read_jsonl,
     read_text,
@@ -26,7 +29,7 @@ from scangan.runtime.files import (
     write_jsonl,
     written_whole,
 )
-from scangan.training.errors import TrainingError
+from scangan.core.versions import why_newer
 from scangan.training.networks import Generator, GeneratorBank, make_generator
 from scangan.training.options import TrainOptions
 
@@ -77,8 +80,8 @@ class Run:
             `path` is no run, or one of a newer format.
         """
         config = self._read_config()
-        if config["format_version"] > FORMAT_VERSION:
-            raise TrainingError(f"{self.path} was made by a newer scangan; update scangan")
+        if newer := why_newer(self.path, config["format_version"], FORMAT_VERSION):
+            raise TrainingError(newer)
         return config
 
     def _read_config(self) -> dict[str, Any]:
@@ -184,18 +187,19 @@ class Run:
                     path.unlink()
 
     def start(self, config: dict[str, Any], items: list[dict[str, Any]]) -> None:
-        """Write the configuration, or check it against that of the run to be resumed.
+        """Write the configuration, and the scans with what is held back of them."""
+        (self.path / "samples").mkdir(parents=True, exist_ok=True)
+        write_jsonl(self.path / "items.jsonl", items)
+        write_json(self.path / "config.json", config)
+
+    def go_on(self, config: dict[str, Any]) -> None:
+        """Check the configuration against that of the run that is there.
 
         Raises
         ------
         TrainingError
-            The folder holds a run with another configuration, or something else.
+            They differ in more than the length.
         """
-        if not self.started:
-            (self.path / "samples").mkdir(parents=True, exist_ok=True)
-            write_jsonl(self.path / "items.jsonl", items)
-            write_json(self.path / "config.json", config)
-            return
         before = self.config
         if before["format_version"] < FORMAT_VERSION:
             raise TrainingError(
@@ -204,8 +208,6 @@ class Run:
         differing = _differing(before["options"], config["options"])
         if before["dataset"]["fingerprint"] != config["dataset"]["fingerprint"]:
             differing.append("the scans")
-        elif not differing and self._held_back() != [item["held_back"] for item in items]:
-            differing.append("which scans are held back, as their subjects or files are others now")
         if differing:
             raise TrainingError(
                 f"{self.path} holds a run with another configuration ({', '.join(differing)}); "
@@ -215,11 +217,21 @@ class Run:
             self.report.unlink(missing_ok=True)  # it is of the run as it was
             write_json(self.path / "config.json", config | {"started": before["started"]})
 
-    def _held_back(self) -> list[bool]:
+    def held_back(self, count: int) -> npt.NDArray[np.bool_]:
+        """Which of its `count` scans it does not train on: bool [N].
+
+        Raises
+        ------
+        TrainingError
+            Its list of scans is missing or damaged.
+        """
         file = self.path / "items.jsonl"
         try:
-            return [item["held_back"] for item in read_jsonl(file)]
-        except (FileNotFoundError, ValueError, KeyError) as error:
+            held = np.array([item["held_back"] for item in read_jsonl(file)])
+            if held.shape != (count,) or held.dtype != np.bool_:
+                raise ValueError
+            return held
+        except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
             raise TrainingError(f"{file} is missing or damaged; start anew with --force") from error
 
     def save_state(self, state: dict[str, Any]) -> None:
@@ -237,14 +249,14 @@ class Run:
         data = io.BytesIO(read_bytes(file))  # torch's own reader calls a bad sector a damaged file
         try:
             state: dict[str, Any] = torch.load(data, map_location=device, weights_only=True)
-            newer = state["format_version"] > FORMAT_VERSION
+            newer = why_newer(file, state["format_version"], FORMAT_VERSION)
         except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise TrainingError(
                 f"{file} cannot be read ({reason}); start the run anew with --force"
             ) from error
         if newer:
-            raise TrainingError(f"{file} was written by a newer scangan; update scangan")
+            raise TrainingError(newer)
         return state
 
     def save_best(self, best: Best) -> None:

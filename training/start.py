@@ -3,22 +3,23 @@
 import datetime
 import os
 import platform
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from scangan.preprocessing.dataset import (
+from scangan.artifacts.dataset import (
     PreparedDataset,
     is_prepared,
     is_split,
     load_dataset,
 )
+from scangan.core.errors import TrainingError
+from scangan.core.files import only_writer
 from scangan.preprocessing.sources import SourceOptions, find_scans
-from scangan.runtime.files import only_writer
 from scangan.training.data import (
     TrainingScans,
     check_counts,
@@ -28,7 +29,6 @@ from scangan.training.data import (
     open_source,
     synthetic_warning,
 )
-from scangan.training.errors import TrainingError
 from scangan.training.loop import train_session
 from scangan.training.memory import explaining_memory
 from scangan.training.options import TrainOptions
@@ -87,13 +87,13 @@ def train(
     Raises
     ------
     TrainingError
-        The run cannot be started or resumed as asked, or its losses are no numbers any more.
+        The run cannot be started or resumed as asked, or its losses became NaN.
     Stopped
         It was stopped by a signal, and saved.
     """
     options, run, shard = options or TrainOptions(), Run(Path(out)), join_processes()
     report = report if shard.first else lambda line: None
-    lock = only_writer(run.path / ".lock") if shard.first else nullcontext()
+    lock = _only_writer(Path(source), run.path) if shard.first else nullcontext()
     with one_voice(shard), lock:
         place = choose_device(device)
         _check_shares(options, shard)
@@ -108,10 +108,18 @@ def train(
         if not shard.first:
             prepared = is_prepared(Path(source))
             dataset = load_dataset(source if prepared else run.path / "dataset")
-            scans = training_scans(dataset.in_memory(), options)
+            scans = training_scans(dataset.in_memory(), options, run)
         _train(scans, run, options, place, shard, report, quiet)
         shard.agree(None)  # and for the last that is written
     return run
+
+
+@contextmanager
+def _only_writer(source: Path, out: Path) -> Iterator[None]:
+    """Hold the run folder; where it may not be, it is not made for the lock either."""
+    _check_places(source, out)
+    with only_writer(out / ".lock"):
+        yield
 
 
 def _check_shares(options: TrainOptions, shard: Shard) -> None:
@@ -150,7 +158,6 @@ def _begin(
 
     `typed` are the command and the recipe's name.
     """
-    _check_places(source, run.path)
     run.check_free()
     if force:
         _check_source(source, options)
@@ -161,13 +168,12 @@ def _begin(
             if warning and not run.started:
                 report(f"warning: {warning}")
         dataset = dataset.in_memory()
-        scans = training_scans(dataset, options)
-        items = [
-            item | {"held_back": bool(held)}
-            for item, held in zip(dataset.items, scans.held_back, strict=True)
-        ]
-        run.start(run_config(dataset, options, typed, device), items)
-    return scans
+        config = run_config(dataset, options, typed, device)
+        if run.started:
+            run.go_on(config)
+        else:
+            run.start(config, listed(dataset, options))
+        return training_scans(dataset, options, run)
 
 
 def _check_places(source: Path, out: Path) -> None:
@@ -189,8 +195,15 @@ def _check_source(source: Path, options: TrainOptions) -> None:
         find_scans(source, SourceOptions())
 
 
-def training_scans(dataset: PreparedDataset, options: TrainOptions) -> TrainingScans:
-    held_back = hold_back(dataset, options.held_back, options.by_class)
+def listed(dataset: PreparedDataset, options: TrainOptions) -> list[dict[str, Any]]:
+    """The items of a new run: those of the dataset, with what is held back."""
+    held_back = hold_back(dataset, options.held_back, options.by_class).tolist()
+    return [item | {"held_back": held} for item, held in zip(dataset.items, held_back, strict=True)]
+
+
+def training_scans(dataset: PreparedDataset, options: TrainOptions, run: Run) -> TrainingScans:
+    """The scans, with those held back that the run has listed as such."""
+    held_back = run.held_back(len(dataset.items))
     scans = TrainingScans(
         dataset.images, dataset.labels, dataset.classes, held_back, dataset.synthetic
     )

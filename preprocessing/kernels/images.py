@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scangan.preprocessing.errors import PreprocessingError
+from scangan.core.errors import PreprocessingError
 
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 Window = tuple[int, int]

@@ -10,7 +10,7 @@ import struct
 import numpy as np
 from PIL import BmpImagePlugin
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.opencv import luma
 from scangan.preprocessing.reading.raster import Frames, check_size, over_black, pixel_aspect

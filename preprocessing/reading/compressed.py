@@ -16,7 +16,8 @@ from pydicom.pixels.decoders import pillow
 from pydicom.pixels.decoders.base import Decoder, DecodeRunner
 from pydicom.pixels.utils import as_pixel_options
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.counted import counted
+from scangan.core.errors import Rejected
 from scangan.preprocessing.reading import gdcm_process
 from scangan.preprocessing.reading.dicom_elements import Elements
 from scangan.preprocessing.reading.dicom_values import LUMA
@@ -108,7 +109,7 @@ def decoded_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterato
     for frame in range(frames):
         source = next(sources, None)
         if source is None:
-            raise Rejected(f"{frame} frames of the {frames} that it declares")
+            raise Rejected(f"{counted(frame, 'frame')} of the {frames} that it declares")
         if decoder.UID in FAMILIES:
             _check_frame(source, decoder.UID)
         if colour_jpeg and elements.whole("BitsStored") == 8:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from scangan.core.errors import Rejected, Unreadable
 from scangan.core.formats import head_of_scan
-from scangan.preprocessing.errors import Rejected, Unreadable
 
 PNG_DEPTH = 24  # where a PNG says its bits a sample
 

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from scangan.core.counted import counted
+from scangan.core.dicom_objects import what_instead
+from scangan.core.errors import Rejected
 from scangan.core.formats import sniff
-from scangan.preprocessing.errors import Rejected
+from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading import dicom_spacing, dicom_values
 from scangan.preprocessing.reading.dicom_elements import Elements
-from scangan.preprocessing.reading.dicom_objects import what_instead
 from scangan.preprocessing.reading.masks import TO_INCLUDE
 from scangan.preprocessing.reading.raster import check_size
 from scangan.preprocessing.reading.scan import Scan
@@ -84,6 +86,8 @@ def _refusing(reason: str) -> Iterator[None]:
     except (Rejected, MemoryError, GeneratorExit):
         raise
     except Exception as error:
+        if is_missing_package(error):
+            raise
         raise Rejected(reason) from error
 
 
@@ -94,7 +98,7 @@ def _opened(data: bytes, included: bool) -> tuple[Elements, int]:
     sop_class = elements.word("SOPClassUID") or meta.word("MediaStorageSOPClassUID")
     if not any(keyword in elements.dataset for keyword in PIXELS):
         raise Rejected(_without_pixels(elements.dataset, sop_class))
-    no_scan = what_instead(elements, sop_class)
+    no_scan = what_instead(sop_class, elements.word("Modality"), elements.words("ImageType"))
     if no_scan and no_scan.kind == "no image":
         raise Rejected(no_scan.what)
     if no_scan and not included:
@@ -193,11 +197,11 @@ def _check(elements: Elements) -> int:
     check_size(rows, columns)
     if rows * columns * frames > MOST_PIXELS_OF_FILE:
         raise Rejected(
-            f"declares {frames} frames of {columns}x{rows} pixels; at most "
+            f"declares {counted(frames, 'frame')} of {columns}x{rows} pixels; at most "
             f"{MOST_PIXELS_OF_FILE} pixels are read"
         )
     if samples < 1 or frames < 1:
-        raise Rejected(f"declares {frames} frames of {columns}x{rows} pixels")
+        raise Rejected(f"declares {counted(frames, 'frame')} of {columns}x{rows} pixels")
     if integers:
         _check_integers(elements, bits)
     return frames

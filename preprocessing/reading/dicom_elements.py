@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -6,12 +6,13 @@ Sections are those of DICOM PS3.3, https://dicom.nema.org/medical/dicom/current/
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 from scangan.preprocessing.reading.dicom_elements import CORRECT, Elements, UnreadableElement, named
+from scangan.preprocessing.reading.floats import to_float32
+from scangan.preprocessing.reading.opencv import luma
 from scangan.preprocessing.reading.scan import Scan
 
 if TYPE_CHECKING:
@@ -82,15 +83,6 @@ def without_unused_bits(dataset: "Dataset", stored: Array, properties: dict[str,
     return np.asarray((stored << unused) >> unused, stored.dtype)
 
 
-def luma(colour: Array) -> Array:
-    """Luma (ITU-R BT.601) of [H, W, 3] unsigned RGB pixels, in their own type."""
-    if colour.dtype in (np.uint8, np.uint16):
-        return np.asarray(cv2.cvtColor(np.ascontiguousarray(colour), cv2.COLOR_RGB2GRAY))
-    if colour.dtype != np.uint32:
-        raise Rejected("colour of signed values")
-    return np.asarray(np.rint(colour @ np.array([0.299, 0.587, 0.114])), np.uint32)
-
-
 def _full_range(pixels: Array, top: int) -> Scan:
     """A scan that goes from black to `top`, so that no window need be looked for."""
     if top == 255:
@@ -141,13 +133,7 @@ def _plain(stored: Array, bits_allocated: int) -> Array:
         return stored.astype(np.int16)
     if stored.dtype.kind != "f":
         return stored
-    finite = np.isfinite(stored)
-    if not finite.any():
-        raise Rejected("a frame without a finite value")
-    largest = np.finfo(np.float32).max
-    pixels = np.clip(stored, -largest, largest).astype(np.float32)
-    pixels[~finite] = pixels[finite].min()
-    return pixels
+    return to_float32(stored)
 
 
 def _modality(elements: Elements, frame: int, scan: Scan) -> Scan:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 from scangan.preprocessing.geometry import is_square, placement
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.raster import (

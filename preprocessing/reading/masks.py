@@ -1,19 +1,14 @@
 """Tell masks from scans: pictures whose values are the numbers of regions, not intensities."""
 
-import re
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from scangan.core.folders import MASK_WORDS
+
 TO_INCLUDE = "to take it all the same, add --include '*'"
 
-# What people and tools write into the names of masks (BIDS: dseg, probseg; FreeSurfer: aseg).
-WORDS = re.compile(
-    r"(?<![a-z])(segs?|segm|segmentations?|masks?|labels?|labelmaps?|dseg|pseg|aseg|aparc|parc|"
-    r"parcellation|annotations?|contours?|gt|groundtruth|ground[ _-]truth)(?![a-z])",
-    re.IGNORECASE,
-)
 MOST_LABELS, HIGHEST_LABEL = 16, 32  # of a mask that its name does not give away
 GLANCE = 512  # pixels; nearly every scan shows more than `MOST_LABELS` values among so many
 REGIONS = 0.5  # at most this share of the neighbours at labelled pixels differs
@@ -32,7 +27,7 @@ def why_mask(values: npt.NDArray[Any], name: str) -> str:
     name : str
         Path of the file below its class.
     """
-    word = WORDS.search(name)
+    word = MASK_WORDS.search(name)
     if not word and len(np.unique(_glance(values))) > MOST_LABELS:
         return ""
     planes = values.reshape(-1, *values.shape[-2:])

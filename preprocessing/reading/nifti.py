@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.counted import counted
+from scangan.core.errors import Rejected
+from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.reading.floats import to_float32
 from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
 from scangan.preprocessing.reading.nifti_affine import best_affine
 from scangan.preprocessing.reading.scan import Scan
@@ -74,6 +77,8 @@ def read_nifti(
     except (gzip.BadGzipFile, zlib.error) as error:
         raise Rejected("damaged gzip file") from error
     except Exception as error:  # a header that no reader of it foresaw
+        if is_missing_package(error):
+            raise
         raise Rejected("damaged NIfTI: its header contradicts itself; copy it again") from error
 
 
@@ -94,7 +99,7 @@ def _slices(data: bytes, options: PrepOptions, name: str, included: bool) -> Ite
     count = voxels.shape[axis]
     chosen = options.slice_range(count)
     if not chosen:
-        raise Rejected(f"--slices {options.slices} takes none of its {count} slices")
+        raise Rejected(f"--slices {options.slices} takes no slice of {count}")
     kind, fill = _kind(voxels)
     for number in chosen:
         plane = np.moveaxis(voxels, axis, 0)[number]
@@ -162,7 +167,7 @@ def _volume(stream: BinaryIO, header: "Nifti1Header", options: PrepOptions) -> A
     stream.seek(int(header["vox_offset"]) + volume * size)
     body = stream.read(size)
     if len(body) < size:
-        raise Rejected(f"truncated NIfTI: {len(body)} of {size} bytes of voxels")
+        raise Rejected(f"truncated NIfTI: {len(body)} of {counted(size, 'byte')} of voxels")
     stream.read(1)  # a gzip file's checksum is behind the last one
     return np.ndarray(spatial, dtype, body, order="F")
 
@@ -224,11 +229,9 @@ def _kind(voxels: Array) -> tuple[npt.DTypeLike, float]:
 def _plain(plane: Array, kind: npt.DTypeLike, fill: float) -> Array:
     """A slice as values of that type, or as the luma of its colours."""
     if plane.dtype.fields:
-        from scangan.preprocessing.reading.dicom_values import luma
+        from scangan.preprocessing.reading.opencv import luma
 
         return luma(np.stack([plane[name] for name in "RGB"], axis=-1))
     if plane.dtype.kind == "f":
-        largest = np.finfo(np.float32).max
-        with np.errstate(all="ignore"):
-            plane = np.clip(np.where(np.isfinite(plane), plane, fill), -largest, largest)
+        plane = to_float32(plane, fill)
     return plane.astype(kind, order="C")

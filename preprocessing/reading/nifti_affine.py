@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header

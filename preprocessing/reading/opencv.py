@@ -6,6 +6,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from scangan.core.errors import Rejected
+
+WEIGHTS = {"R": 0.299, "G": 0.587, "B": 0.114}
+
 # OpenCV's own lines on damaged files would reach the terminal; every failure is a Rejected here.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
@@ -16,10 +20,21 @@ def decode(encoded: bytes, shape: tuple[int, int]) -> npt.NDArray[Any] | None:
     return None if pixels is None or pixels.shape[:2] != shape else np.asarray(pixels)
 
 
-def luma(pixels: npt.NDArray[Any], order: str) -> npt.NDArray[Any]:
+def luma(pixels: npt.NDArray[Any], order: str = "RGB") -> npt.NDArray[Any]:
     """Weigh the colours of [H, W, C] to grey [H, W] of the same dtype (ITU-R BT.601).
 
     `order` names the channels as OpenCV does: ``RGB``, ``BGR``, ``RGBA`` or ``BGRA``; the alpha is
-    left out. uint8, uint16 or float32.
+    left out. uint8, uint16, float32, or uint32 (which OpenCV does not weigh).
+
+    Raises
+    ------
+    Rejected
+        Pixels of another dtype.
     """
-    return np.asarray(cv2.cvtColor(pixels, getattr(cv2, f"COLOR_{order}2GRAY")))
+    if pixels.dtype in (np.uint8, np.uint16, np.float32):
+        code = getattr(cv2, f"COLOR_{order}2GRAY")
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), code))
+    if pixels.dtype != np.uint32:
+        raise Rejected("colour of signed values")
+    weights = np.array([WEIGHTS.get(channel, 0.0) for channel in order])
+    return np.asarray(np.rint(pixels @ weights), np.uint32)

@@ -7,7 +7,7 @@ import deflate
 import numpy as np
 import numpy.typing as npt
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.opencv import decode, luma
 from scangan.preprocessing.reading.raster import (

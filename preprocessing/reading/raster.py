@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 from scangan.preprocessing.reading.scan import Scan
 
 MOST_PIXELS = 1 << 27  # 134 megapixels: above every radiograph, below what exhausts a laptop

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scangan.core.errors import Rejected
 from scangan.core.formats import Format, sniff
-from scangan.preprocessing.errors import Rejected
+from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
 from scangan.preprocessing.reading.raster import Frames, check_size
@@ -51,6 +52,8 @@ def read_scans(
     except (Rejected, MemoryError):
         raise
     except Exception as error:
+        if is_missing_package(error):
+            raise
         # Damage that a library did not foresee. Its text stays out: it may hold what the file says.
         raise Rejected(f"damaged {form.upper()}: it cannot be decoded; copy it again") from error
 

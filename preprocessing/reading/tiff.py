@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.reading.floats import to_float32
 from scangan.preprocessing.reading.opencv import luma
 from scangan.preprocessing.reading.raster import (
     Frames,
@@ -132,7 +133,7 @@ def _grey(page: Page, directory: Directory, samples: npt.NDArray[Any]) -> npt.ND
     if page.photometric == PALETTE:
         grey = _through_palette(directory, page.layout.bits, samples[..., 0])
     elif samples.shape[2] > 2:
-        grey = luma(np.ascontiguousarray(samples[..., :3]), "RGB")
+        grey = luma(samples[..., :3])
     else:
         grey = samples[..., 0]
     if page.layout.bits < 8 and page.photometric != PALETTE:
@@ -143,7 +144,7 @@ def _grey(page: Page, directory: Directory, samples: npt.NDArray[Any]) -> npt.ND
         grey = ~grey if turned else grey
     if grey.dtype == np.int8:
         return grey.astype(np.int16)
-    return finite(grey) if grey.dtype.kind == "f" else grey
+    return to_float32(grey) if grey.dtype.kind == "f" else grey
 
 
 def _through_palette(
@@ -156,15 +157,3 @@ def _through_palette(
     scale = 256 if colours.max() > 255 else 1
     rgb = (colours.reshape(3, -1).T // scale).astype(np.uint8)
     return np.asarray(luma(np.ascontiguousarray(rgb[None]), "RGB")[0][indices])
-
-
-def finite(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """float32, with the smallest finite value in the place of those that are not finite."""
-    with np.errstate(all="ignore"):  # a float64 beyond float32 becomes infinite
-        pixels = pixels.astype(np.float32)
-    good = np.isfinite(pixels)
-    if not good.any():
-        raise Rejected("no finite value")
-    if not good.all():
-        pixels[~good] = pixels[good].min()
-    return pixels

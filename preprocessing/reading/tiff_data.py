@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 from scangan.preprocessing.reading.jpeg import Header, adobe_marker, decode_strictly
 from scangan.preprocessing.reading.tiff_lzw import unpack_lzw
 from scangan.preprocessing.reading.tiff_tags import Directory, Order

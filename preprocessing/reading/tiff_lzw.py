@@ -7,7 +7,7 @@ leaves the rest black.
 
 import struct
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 from scangan.preprocessing.reading.opencv import decode
 from scangan.preprocessing.reading.raster import check_size
 

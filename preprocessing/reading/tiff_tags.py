@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 
 Order: TypeAlias = Literal["<", ">"]  # of bytes, as numpy and struct write it
 

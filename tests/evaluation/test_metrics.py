@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from scangan.core.errors import EvaluationError
 from scangan.evaluation import metrics
-from scangan.evaluation.errors import EvaluationError
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_too_small_a_class_is_named(prepared):
     labels = prepared.labels.copy()
     labels[labels == 2] = 1
     labels[0] = 2
-    with pytest.raises(EvaluationError, match=r"'no_tumor' has 1 scans.*at least 8"):
+    with pytest.raises(EvaluationError, match=r"'no_tumor' has 1 scan; .*at least 8"):
         metrics.RealReference(prepared.images, labels, prepared.classes)
 
 

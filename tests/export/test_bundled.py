@@ -8,8 +8,8 @@ import onnx
 import onnxruntime
 import pytest
 
+from scangan.artifacts.modelfile import read_model_file
 from scangan.runtime.catalog import BUNDLED
-from scangan.runtime.modelfile import read_model_file
 
 # sha256 of the graphs of the first release, without the check of labels: weights and all
 FIRST = {

@@ -8,10 +8,10 @@ import pytest
 import torch
 from conftest import CLASSES, copy_scans
 
+from scangan.artifacts.latents import draw_latents
 from scangan.export import ExportError, export_run
 from scangan.preprocessing import PrepOptions, prepare
 from scangan.runtime import ScanGenerator
-from scangan.runtime.latents import draw_latents
 from scangan.training import TrainingError, TrainOptions, train
 from scangan.training.scoring import to_grey
 

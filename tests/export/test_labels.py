@@ -10,13 +10,15 @@ import onnxruntime
 import pytest
 import torch
 
+from scangan.artifacts.modelfile import OPERATORS, graph_sha256
 from scangan.export.exporter import write_model
 from scangan.export.graph import OPSET, to_graphs, to_model
 from scangan.export.labels import refuse_other_labels
 from scangan.export.precision import PRECISIONS, build
 from scangan.runtime import GenerationError, ModelCard, ScanGenerator
-from scangan.runtime.modelfile import OPERATORS, graph_sha256
 from scangan.training.networks import Generator, GeneratorBank
+
+pytestmark = pytest.mark.usefixtures("export_once")
 
 LATENT, CLASSES = 12, ("cat", "dog", "2")
 K = len(CLASSES)
@@ -97,6 +99,28 @@ def test_no_other_label_runs_in_plain_onnxruntime(files, kind, precision):
         with pytest.raises(Exception, match="label_must_be_0_to_2"):
             _run(session, label)
     assert len({_run(session, [k]).tobytes() for k in range(K)}) == K
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_counts_of_labels_and_latents(files, kind, precision):
+    """One label, or one latent, is spread over the others; see docs/model-format.md."""
+    session = onnxruntime.InferenceSession(files[kind, precision])
+    z = np.random.default_rng(0).normal(size=(3, LATENT)).astype(np.float32)
+
+    def run(z, *label):
+        return session.run(["image"], {"z": z, "label": np.array(label, np.int64)})[0]
+
+    for label in ([0, 1], [0, 1, 2, 0], []):
+        with pytest.raises(Exception, match="ONNXRuntimeError"):
+            run(z, *label)
+    if kind == "dcgan with classes":
+        for latents, label in ((z, [1]), (z[:1], [0, 2, 1])):
+            with pytest.raises(Exception, match="as_many_labels_as_latents"):
+                run(latents, *label)
+    else:
+        np.testing.assert_array_equal(run(z, 1), run(z, 1, 1, 1))
+        np.testing.assert_array_equal(run(z[:1], 0, 2, 1), run(z[[0, 0, 0]], 0, 2, 1))
 
 
 @pytest.mark.parametrize("level", LEVELS, ids=str)

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from scangan.core.session import open_session
 from scangan.export.builder import GraphBuilder
 from scangan.export.graph import to_model
 from scangan.export.half import to_float16
@@ -20,7 +21,6 @@ from scangan.export.quantize import (
     quantize_weight,
     to_calibrate,
 )
-from scangan.runtime.session import open_session
 
 
 def _graph(nodes, weights, inputs, output):

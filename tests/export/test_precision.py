@@ -9,14 +9,14 @@ import pytest
 import torch
 from conftest import CLASSES, copy_scans
 
+from scangan.artifacts.card import KEY
+from scangan.artifacts.modelfile import read_model_file
 from scangan.export import ExportError, export_run
 from scangan.export.fidelity import Comparison, Fidelity
 from scangan.export.precision import MOST_PSNR, build, latent_batches, make_images, psnr
 from scangan.export.verify import verify
 from scangan.preprocessing import PrepOptions, prepare
 from scangan.runtime import GenerationError, ScanGenerator
-from scangan.runtime.card import KEY
-from scangan.runtime.modelfile import read_model_file
 from scangan.training import Run, TrainOptions, train
 from scangan.training.networks import make_generator
 
@@ -125,6 +125,7 @@ def test_what_is_a_loss(changes, says):
 
 def test_a_loss_is_refused_after_more_layers_were_left_in_float(run, tmp_path, monkeypatch):
     said, out = [], tmp_path / "m.onnx"
+    monkeypatch.setattr("scangan.export.fidelity.COUNT", 96)
     monkeypatch.setattr(Comparison, "of", lambda *_: _fidelity(kid=(0.2, 0.3)))
     with pytest.raises(ExportError, match=r"KID 0\.2000 -> 0\.3000 .*nothing was written"):
         export_run(run.path, out, precision="int8", report=said.append)
@@ -169,7 +170,8 @@ def test_what_the_exporter_does_not_write(run, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_calibration_that_fails_leaves_nothing(run, tmp_path):
+def test_a_calibration_that_fails_leaves_nothing(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("scangan.export.fidelity.COUNT", 96)
     diverged = Run(shutil.copytree(run.path, tmp_path / "run"))
     best = diverged.load_best()
     best.state["dense.weight"].mul_(1e30)
@@ -179,7 +181,8 @@ def test_a_calibration_that_fails_leaves_nothing(run, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
-def test_scans_that_are_gone_are_asked_for(run, real, tmp_path):
+def test_scans_that_are_gone_are_asked_for(run, real, tmp_path, monkeypatch):
+    monkeypatch.setattr("scangan.export.fidelity.COUNT", 96)
     moved = shutil.copytree(run.path, tmp_path / "moved")
     config = json.loads((moved / "config.json").read_text())
     config["dataset"]["path"] = str(tmp_path / "nowhere")

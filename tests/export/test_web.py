@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from scangan.core.session import open_session
 from scangan.export.precision import PRECISIONS, build
-from scangan.runtime.session import open_session
 from scangan.training.networks import Generator
 
 WEB = Path(__file__).parent / "web"

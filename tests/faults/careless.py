@@ -6,7 +6,7 @@ The faults must find it out; else they would find nothing.
 import contextlib
 from pathlib import Path
 
-from scangan.runtime.console import ScanCommand
+from scangan.core.terminal import ScanCommand
 
 
 def _write(source, target):

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).parent
 ALL = "ocerwsmudt"  # letters of shim.c: opens, reads, writes, syncs, moves, removals, folders, cuts
@@ -60,21 +61,32 @@ class Ended:
     log: list[str]
 
 
+class Started(NamedTuple):
+    """A command that runs: its process, and where its words go."""
+
+    process: int
+    root: Path
+    name: str
+
+
 class Zygote:
     """A process that forks commands, started when the first is asked for.
 
-    `modules` are imported before; a command that is to be started afresh has none.
+    `modules` are imported before; a command that is to be started afresh has none. Without a `shim`
+    there are no faults. `env` is the environment, by default that of the tests.
     """
 
-    def __init__(self, shim, modules=()):
+    def __init__(self, shim=None, modules=(), env=None):
         self.shim, self.modules, self.process = shim, modules, None
+        self.env = os.environ if env is None else env
 
     def _start(self):
-        env = os.environ | {
-            "LD_PRELOAD": str(self.shim),
+        env = self.env | {
             "OMP_NUM_THREADS": "1",  # with more, torch sums in another order each time
             "PYTHONDONTWRITEBYTECODE": "1",
         }
+        if self.shim:
+            env["LD_PRELOAD"] = str(self.shim)
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [env.get("PYTHONPATH"), str(HERE.parent)]))
         for name in ("TMPDIR", "TMP", "TEMP"):
             env.pop(name, None)
@@ -105,12 +117,12 @@ class Zygote:
             "stdout": str(root / f"{name}.out"),
             "stderr": str(root / f"{name}.err"),
         }
-        return self._ask(request), root, name
+        return Started(self._ask(request), root, name)
 
     def wait(self, started):
         """Wait for it."""
-        number, root, name = started
-        code = self._ask({"wait": number, "seconds": TOO_LONG})
+        process, root, name = started
+        code = self._ask({"wait": process, "seconds": TOO_LONG})
         out, err, log = (root / f"{name}.{kind}" for kind in ("out", "err", "log"))
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         return Ended(code, out.read_text(), err.read_text(), lines)

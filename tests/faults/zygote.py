@@ -14,13 +14,18 @@ import sys
 import time
 from pathlib import Path
 
+from few_scores import score_few
+
 LIGHT = ["scangan.runtime.output", "scangan.runtime.merge", "scangan.runtime.shards",
          "scangan.runtime.cli", "onnxruntime", "filelock",
          "scangan.preprocessing.pipeline", "scangan.preprocessing.report", "scangan.preprocessing.cli",
          "scangan.preprocessing.reading.jpeg", "scangan.preprocessing.reading.png",
          "scangan.preprocessing.kernels.area", "scangan.preprocessing.kernels.histogram"]  # fmt: skip
 HEAVY = ["scangan.training.start", "scangan.training.cli", "scangan.training.per_class",
-         "scangan.export.exporter", "scangan.export.cli"]  # fmt: skip
+         "scangan.export.exporter", "scangan.export.cli",
+         # What torch imports with the first optimizer, and with the first export
+         "torch._dynamo", "torch.export", "onnxscript.rewriter", "onnx.reference",
+         "networkx"]  # fmt: skip
 PROGRAMS = {
     "prep-scans": "scangan.preprocessing.cli",
     "train-gan": "scangan.training.cli",
@@ -43,7 +48,7 @@ def child(request):
     if arm:
         ctypes.CDLL(None).faults_arm(*arm)
     main = importlib.import_module(PROGRAMS[program]).main
-    from scangan.runtime.console import run_and_leave
+    from scangan.core.terminal import run_and_leave
 
     run_and_leave(main)
 
@@ -70,6 +75,8 @@ def main():
     os.dup2(2, 1)
     for name in sys.argv[1:]:
         importlib.import_module(name)
+    if "scangan.training.scoring" in sys.modules:
+        score_few()
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:

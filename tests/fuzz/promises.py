@@ -9,17 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from scangan.artifacts.card import ModelCard
+from scangan.artifacts.modelfile import read_model_file
 from scangan.core.class_names import check_case
-from scangan.core.errors import Rejected, ScanganError
+from scangan.core.errors import GenerationError, Rejected, ScanganError
 from scangan.core.formats import sniff
 from scangan.preprocessing.labels import assign, class_of, read_rows
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.raster import MOST_PIXELS
 from scangan.preprocessing.reading.reader import read_scans
-from scangan.runtime.card import ModelCard
 from scangan.runtime.cardtable import card_table
-from scangan.runtime.errors import GenerationError
-from scangan.runtime.modelfile import read_model_file
 
 DTYPES = {"uint8", "uint16", "int16", "int32", "uint32", "float32"}
 # Python's name of what went wrong inside, where a reason should say what is wrong with the file.

@@ -92,8 +92,8 @@ def _model():
     """Model files of a few hundred bytes: with classes and without, with a full card and a bare one."""
     from onnx import TensorProto, helper, numpy_helper
 
-    from scangan.runtime.card import KEY, ModelCard
-    from scangan.runtime.modelfile import graph_sha256
+    from scangan.artifacts.card import KEY, ModelCard
+    from scangan.artifacts.modelfile import graph_sha256
 
     def made(classes, **facts):
         weights = numpy_helper.from_array(np.ones((4, 64), np.float32), "w")

@@ -8,8 +8,8 @@ import pytest
 from conftest import BRAIN
 from PIL import Image
 
+from scangan.core.errors import Rejected
 from scangan.preprocessing import PrepOptions
-from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.reading.bmp import read_bmp
 
 GREY = np.asarray(Image.open(sorted(BRAIN.rglob("*.jpg"))[0]).convert("L"))[:43, :57]

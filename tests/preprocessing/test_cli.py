@@ -12,6 +12,7 @@ import pytest
 from conftest import CLASSES
 from pydicom.data import get_testdata_file
 
+from scangan.core.errors import Rejected
 from scangan.preprocessing import (
     PrepOptions,
     PreprocessingError,
@@ -20,7 +21,6 @@ from scangan.preprocessing import (
     prepare_split,
 )
 from scangan.preprocessing import files as files_module
-from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import prepare_scan
@@ -331,7 +331,7 @@ def test_copies_are_kept_and_listed_or_dropped_and_named(prep, some_scans):
     first = sorted(some_scans.rglob("*.jpg"))[0]
     shutil.copy(first, some_scans / CLASSES[1] / "zz.jpg")
     done, out = prep(some_scans)
-    assert "1 of them copies of another" in done.stdout
+    assert "1 of them a copy of another" in done.stdout
     (leak,) = [json.loads(line) for line in (out / "near_duplicates.jsonl").open()]
     assert leak["across"] == "classes" and leak["differing_bits"] == 0
     done, out = prep(some_scans, "--duplicates", "drop", out="dropped")

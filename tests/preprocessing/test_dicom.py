@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading import dicom, gdcm_process
 from scangan.preprocessing.reading.dicom import read_dicom
@@ -156,7 +156,7 @@ def test_nothing_is_printed_and_threads_give_the_same_bytes(tmp_path):
     program.write_text(
         "import hashlib, pathlib, sys\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
-        "from scangan.preprocessing.errors import Rejected\n"
+        "from scangan.core.errors import Rejected\n"
         "from scangan.preprocessing.options import PrepOptions\n"
         "from scangan.preprocessing.reading.dicom import read_dicom\n"
         "def digest(path):\n"

@@ -9,7 +9,7 @@ from dicoms import VALUES, dicom, with_text
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.reader import read_scans
 

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.dicom import read_dicom
 
@@ -104,7 +104,7 @@ def test_float_pixels_are_read_and_made_finite(dtype):
     values = np.array([[1.5, np.nan], [-2.25, np.inf]], dtype)
     (scan,) = read(made(values))
     np.testing.assert_array_equal(scan.pixels, np.array([[1.5, -2.25], [-2.25, -2.25]], "f4"))
-    assert reason(made(values * np.nan)) == "a frame without a finite value"
+    assert reason(made(values * np.nan)) == "no finite value"
 
 
 def test_monochrome1_is_inverted_at_once_or_marked():

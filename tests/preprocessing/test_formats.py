@@ -14,10 +14,10 @@ import pytest
 from conftest import BRAIN
 from PIL import Image
 
+from scangan.core.errors import Rejected
 from scangan.core.formats import sniff
 from scangan.core.reading import read_file
 from scangan.preprocessing import PrepOptions
-from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 

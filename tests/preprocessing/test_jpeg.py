@@ -13,8 +13,8 @@ import simplejpeg
 from conftest import BRAIN
 from PIL import Image, ImageOps
 
+from scangan.core.errors import Rejected
 from scangan.preprocessing import PrepOptions
-from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.geometry import placement
 from scangan.preprocessing.reading.jpeg import MARGIN, MOST_SHIFT, read_jpeg, reduction
 

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from scangan.preprocessing.errors import PreprocessingError
+from scangan.core.errors import PreprocessingError
 from scangan.preprocessing.labels import Row, assign, class_of, read_rows
 from scangan.preprocessing.sources import Source, SourceOptions, find_scans
 
@@ -186,7 +186,7 @@ def test_a_missing_column_that_was_asked_for_is_an_error(scans):
         ("file,class\nx.png,ä\n", "latin-1", "save it as 'CSV UTF-8'"),
         ("", "utf-8", "no column 'file'"),
         ("file,class\n", "utf-8", "has 0 lines"),
-        ("file,class\nq.png,a\n", "utf-8", "1 lines, and none .* 'q.png': no such file"),
+        ("file,class\nq.png,a\n", "utf-8", "has 1 line, and none .* 'q.png': no such file"),
         (f"file,class\n{'x' * 200_000},a\n", "utf-8", "cannot be read as CSV: field larger"),
     ],
 )

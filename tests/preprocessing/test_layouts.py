@@ -245,7 +245,7 @@ def test_the_command_of_the_page_works(name, tmp_path, monkeypatch, capsys):
 def test_the_folder_that_one_gives_first_leads_to_the_command(
     name, source, meant, tmp_path, monkeypatch
 ):
-    from scangan.preprocessing.errors import PreprocessingError
+    from scangan.core.errors import PreprocessingError
     from scangan.preprocessing.sources import SourceOptions, find_scans
 
     monkeypatch.chdir(tmp_path)

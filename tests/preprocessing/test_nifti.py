@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 
-from scangan.preprocessing.errors import Rejected
+from scangan.core.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading import nifti
 from scangan.preprocessing.reading.nifti import read_nifti
@@ -126,7 +126,7 @@ def test_slices_are_taken_in_order_and_an_empty_range_says_how_many_there_are():
     data = made(MARKED)
     assert [scan.frame for scan in read(data, slices="2:4")] == [2, 3]
     assert [scan.frame for scan in read(data, slices="0.5:1.0", axis="coronal")] == [3, 4, 5]
-    assert reason(data, slices="7:9") == "--slices 7:9 takes none of its 7 slices"
+    assert reason(data, slices="7:9") == "--slices 7:9 takes no slice of 7"
 
 
 def test_a_file_of_one_slice_gives_it_whatever_the_axis():

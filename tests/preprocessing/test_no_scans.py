@@ -13,8 +13,8 @@ from conftest import BRAIN
 from dicoms import dicom
 from PIL import Image
 
+from scangan.core.errors import Rejected
 from scangan.preprocessing import PrepOptions, PreprocessingError, SourceOptions, prepare
-from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.reading.masks import why_mask
 from scangan.preprocessing.reading.reader import read_scans
 
@@ -187,9 +187,9 @@ def test_patterns_choose_files(study, tmp_path, include, exclude, kinds, left_ou
 @pytest.mark.parametrize(
     ("patterns", "says"),
     [
-        ({"exclude": ("*_sge.nii",)}, "--exclude '*_sge.nii' matches none of the 9 files"),
+        ({"exclude": ("*_sge.nii",)}, "--exclude '*_sge.nii' matches none of 9 files"),
         ({"include": ("*.dcm",)}, "--include '*.dcm' matches none"),
-        ({"exclude": ("*.nii",)}, "leave none of the 9 files"),
+        ({"exclude": ("*.nii",)}, "leave none of 9 files"),
     ],
 )
 def test_a_pattern_that_leaves_nothing_or_does_nothing_is_refused(study, tmp_path, patterns, says):

@@ -225,7 +225,7 @@ def test_a_source_without_scans_says_so_and_leaves_nothing(tmp_path, make, says)
 def test_no_usable_scan_names_the_commonest_reason(tmp_path):
     (tmp_path / "source/a").mkdir(parents=True)
     (tmp_path / "source/a/x.png").write_text("no picture")
-    with pytest.raises(PreprocessingError, match=r"1 files refused, 1 of them: .*text"):
+    with pytest.raises(PreprocessingError, match=r"1 file refused, 1 of them: .*text"):
         prepare(tmp_path / "source", tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["source"]
 

@@ -10,8 +10,8 @@ import pytest
 from conftest import BRAIN
 from PIL import Image
 
+from scangan.core.errors import Rejected
 from scangan.preprocessing import PrepOptions
-from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.reading.png import ADAM7, read_png
 
 SCAN = cv2.imread(str(sorted(BRAIN.rglob("*.jpg"))[0]), cv2.IMREAD_GRAYSCALE)[:101, :77].copy()

@@ -320,8 +320,8 @@ def test_many_slices_wait_on_disk_and_not_in_memory(tmp_path):
 
 
 def test_two_at_once_do_not_mix(some_scans, tmp_path):
-    from scangan.runtime.errors import ScanganError
-    from scangan.runtime.files import only_writer
+    from scangan.core.errors import ScanganError
+    from scangan.core.files import only_writer
 
     with only_writer(tmp_path / "out/.lock"), pytest.raises(ScanganError, match="another command"):
         prepare(some_scans, tmp_path / "out")

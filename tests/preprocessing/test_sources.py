@@ -6,8 +6,8 @@ import shutil
 import pytest
 from conftest import BRAIN, CLASSES
 
+from scangan.core.errors import PreprocessingError
 from scangan.core.folders import LINKS_BACK
-from scangan.preprocessing.errors import PreprocessingError
 from scangan.preprocessing.sources import Source, SourceOptions, find_scans
 
 
@@ -233,7 +233,7 @@ def test_a_pattern_finds_the_subject_in_the_path(tmp_path, pattern, subjects):
 
 @pytest.mark.parametrize("pattern", ["patient", "NORMAL/(x*)", "(?P<subject>)"])
 def test_a_pattern_that_finds_no_subject_at_all_is_an_error(tmp_path, pattern):
-    with pytest.raises(PreprocessingError, match="matches none of the 5 files; the first is 'NORM"):
+    with pytest.raises(PreprocessingError, match="matches none of 5 files; the first is 'NORM"):
         found_in(make(tmp_path, *KERMANY), subjects=pattern)
 
 

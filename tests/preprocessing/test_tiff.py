@@ -10,11 +10,10 @@ import pytest
 from conftest import BRAIN
 from PIL import Image, ImageOps
 
+from scangan.core.errors import Rejected
 from scangan.preprocessing import PrepOptions
-from scangan.preprocessing.errors import Rejected
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
-from scangan.preprocessing.reading.tiff import finite
 from scangan.preprocessing.reading.tiff_data import packed_size
 from scangan.preprocessing.reading.tiff_tags import Directory
 
@@ -303,10 +302,11 @@ def test_what_is_not_finite_is_the_smallest_value():
     values[0, :4] = np.nan, np.inf, -np.inf, 1e300
     found = pixels(one(values))
     assert np.isfinite(found).all()
-    assert (found[0, :4] == np.float32(values[np.abs(values) < 1e9].min())).all()
+    assert (found[0, :3] == np.float32(values[np.abs(values) < 1e9].min())).all()
+    assert found[0, 3] == np.finfo(np.float32).max
     np.testing.assert_array_equal(found[1:], values[1:].astype(np.float32))
-    with pytest.raises(Rejected, match="no finite value"):
-        finite(np.full((3, 4), np.nan))
+    (refused,) = read(one(np.full((16, 16), np.nan)))
+    assert isinstance(refused, Rejected) and str(refused) == "no finite value"
 
 
 def test_a_last_strip_packed_in_full_is_read():

@@ -12,12 +12,12 @@ import pytest
 from conftest import folder_bytes
 
 from scangan.core import formats
+from scangan.core.errors import PreprocessingError, Unreadable
 from scangan.core.reading import read_file
+from scangan.core.terminal import explain
 from scangan.preprocessing import PrepOptions, load_dataset, prepare
 from scangan.preprocessing import files as files_module
 from scangan.preprocessing import preview as preview_module
-from scangan.preprocessing.errors import PreprocessingError, Unreadable
-from scangan.runtime.console import explain
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import pytest
 import yaml
 from conftest import folder_bytes
 
+from scangan.artifacts.latents import Draw
+from scangan.artifacts.request import FORMATS, Part, Request, Span
+from scangan.artifacts.scan_folder import Plan
+from scangan.core.png import encode_png
 from scangan.runtime import GenerationError, ScanGenerator
 from scangan.runtime.about import readme, sheet_page
-from scangan.runtime.latents import Draw
 from scangan.runtime.output import make_sheet, write_scans
-from scangan.runtime.plan import Plan
-from scangan.runtime.png import encode_png
-from scangan.runtime.request import FORMATS, Part, Request, Span
 
 ODD = ("<b>&amp;", 'a"b|c`d', "ä\n\u202e*e*", "---")
 

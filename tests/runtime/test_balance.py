@@ -83,7 +83,7 @@ def test_scans_are_counted_as_they_lie(tmp_path):
     os.mkfifo(folder / "pipe")
     notes = []
     assert class_counts(tmp_path / "scans", notes.append) == {"a": 5}
-    assert len(notes) == 1 and notes[0].startswith("1 files with several slices count as one")
+    assert len(notes) == 1 and notes[0].startswith("1 file with several slices counts as one scan;")
 
 
 def test_a_folder_that_cannot_be_read_is_not_empty(scans, monkeypatch):

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from conftest import CLASSES
 
-from scangan.runtime import GenerationError, ScanGenerator, console
-from scangan.runtime.card import ModelCard
-from scangan.runtime.latents import Draw
-from scangan.runtime.request import Span
+from scangan.artifacts.card import ModelCard
+from scangan.artifacts.latents import Draw
+from scangan.artifacts.request import Span
+from scangan.core import terminal as console
+from scangan.runtime import GenerationError, ScanGenerator
 
 
 def test_paired_classes_share_their_latents(tiny_acgan):

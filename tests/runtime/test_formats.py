@@ -13,10 +13,10 @@ import pytest
 from conftest import folder_bytes
 from PIL import Image
 
+from scangan.artifacts.request import Request, Span
+from scangan.artifacts.scan_folder import Plan
 from scangan.runtime import ScanGenerator
 from scangan.runtime.dicom import made_up_uid
-from scangan.runtime.plan import Plan
-from scangan.runtime.request import Request, Span
 from scangan.runtime.shards import npz_shard, tar_member
 
 COUNT = 11
@@ -171,7 +171,7 @@ def test_without_pydicom_it_says_what_to_install(tiny_acgan, command, tmp_path):
     (tmp_path / "pydicom.py").write_text("raise ModuleNotFoundError(name='pydicom')")
     done = command("runtime", "--model", tiny_acgan, "--format", "dicom", "--count", 1,
                    "--out", tmp_path / "out", env=os.environ | {"PYTHONPATH": str(tmp_path)})  # fmt: skip
-    assert done.returncode == 1 and "'scangan[cpu,dicom]'" in done.stderr
+    assert done.returncode == 1 and "'scangan[dicom]'" in done.stderr
     assert done.stderr.count("\n") == 1 and not (tmp_path / "out").exists()
 
 

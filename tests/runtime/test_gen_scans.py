@@ -84,6 +84,42 @@ def test_killed_and_typed_again_ends_with_the_same_bytes(command, tiny_acgan, tm
     assert folder_bytes(killed) == folder_bytes(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("kind", ["png", "tar", "npz", "dicom"])
+@pytest.mark.parametrize("state", ["finished", "not finished"])
+def test_what_a_killed_command_was_writing_is_removed(command, tiny_acgan, tmp_path, kind, state):
+    out, ending = tmp_path / "out", {"dicom": "dcm"}.get(kind, kind)
+    argv = ["runtime", "--model", tiny_acgan, "--count", 3, "--format", kind, "--out", out]
+    assert command(*argv).returncode == 0
+    before = folder_bytes(out)
+    sharded = kind in ("tar", "npz")
+    left = [f".scans-000000.{ending}.part"] if sharded else [
+        f"cat/.000000001.{ending}.part", f"2/.000000000.{ending}.part"]  # fmt: skip
+    # Of no scan of this request: they are somebody else's.
+    others = ["cat/.notes.part", f"cat/.000000007.{ending}.part", f".scans-000001.{ending}.part"]
+    (out / "cat").mkdir(exist_ok=True)
+    for name in left + others:
+        (out / name).write_bytes(b"half")
+    if state == "not finished":
+        (out / "manifest.jsonl").unlink()
+        Path(out, left[0].replace(".part", "").replace("/.", "/").lstrip(".")).unlink()
+    assert command(*argv).returncode == 0
+    assert not [name for name in left if (out / name).exists()]
+    for name in others:
+        (out / name).unlink()
+    if sharded:
+        (out / "cat").rmdir()
+    assert folder_bytes(out) == before
+
+
+def test_a_part_leaves_what_another_is_writing(command, tiny_acgan, tmp_path):
+    argv = ["runtime", "--model", tiny_acgan, "--class", "cat", "--count", 4, "--out", tmp_path]
+    being_written = tmp_path / "cat/.000000003.png.part"
+    assert command(*argv, "--shard", "0/2").returncode == 0
+    being_written.write_bytes(b"half")
+    assert command(*argv, "--shard", "0/2").returncode == 0 and being_written.exists()
+    assert command(*argv, "--shard", "1/2").returncode == 0 and not being_written.exists()
+
+
 def test_a_finished_output_is_left_alone_and_another_request_is_refused(
     command, tiny_acgan, tmp_path
 ):
@@ -148,8 +184,8 @@ def test_works_without_a_standard_output(tiny_acgan, tmp_path):
 
 
 def test_two_at_once_into_one_folder_are_refused(command, tiny_acgan, tmp_path):
+    from scangan.artifacts.request import Part
     from scangan.runtime.output import only_writers
-    from scangan.runtime.request import Part
 
     with only_writers(tmp_path / "out", Part()):
         done = command("runtime", "--model", tiny_acgan, "--out", tmp_path / "out")

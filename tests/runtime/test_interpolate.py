@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from scangan.artifacts.latents import Draw
 from scangan.runtime import GenerationError, ScanGenerator
 from scangan.runtime.interpolate import ends, slerp, strip
-from scangan.runtime.latents import Draw
 
 
 def test_slerp_keeps_the_length_and_meets_the_ends():

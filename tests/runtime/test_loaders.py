@@ -13,9 +13,9 @@ from conftest import folder_bytes
 from cpu_torchvision import import_torchvision
 from PIL import Image
 
+from scangan.artifacts.request import Part, Request, Span
 from scangan.runtime import ScanGenerator
 from scangan.runtime.output import write_scans
-from scangan.runtime.request import Part, Request, Span
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:monai")
 
@@ -252,8 +252,8 @@ def test_a_picture_in_the_folder_is_found_by_these_loaders(folders, tmp_path, of
 
 def _as_before(folder, out):
     """A folder as earlier versions left it: a picture, and no README."""
-    from scangan.runtime.png import encode_png
-    from scangan.runtime.sheet import NOTICE
+    from scangan.core.png import encode_png
+    from scangan.core.sheet import NOTICE
 
     shutil.copytree(folder, out)
     for name in ("README.md", "sheet.html"):

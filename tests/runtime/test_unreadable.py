@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from conftest import folder_bytes
 
+from scangan.artifacts.request import Part, Request, Span
+from scangan.artifacts.scan_folder import MANIFEST, REQUEST, SHEET
 from scangan.runtime import ScanGenerator
 from scangan.runtime.merge import merge
 from scangan.runtime.output import write_scans
-from scangan.runtime.plan import MANIFEST, REQUEST, SHEET
-from scangan.runtime.request import Part, Request, Span
 
 
 @pytest.fixture

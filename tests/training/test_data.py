@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from scangan.preprocessing.dataset import PreparedDataset
+from scangan.artifacts.dataset import PreparedDataset
+from scangan.preprocessing.assemble import Assembled, find_near_duplicates
 from scangan.preprocessing.duplicates import perceptual_hash
 from scangan.training import TrainingError, TrainOptions
 from scangan.training.data import (
@@ -37,6 +38,9 @@ def _dataset(counts, subjects=None, images=None, **columns):
         | {name: values[n] for name, values in columns.items()}
         for n, label in enumerate(labels)
     ]
+    made = Assembled(items, [], names)
+    hashed = all("perceptual_hash" in item for item in items)
+    made.group(find_near_duplicates(images, made)[0] if hashed else [])
     return PreparedDataset(Path("brain"), images, labels, names, items, {}, names)
 
 
@@ -212,7 +216,7 @@ def test_eight_scans_are_enough(counts, options):
 def test_enlarged_scans_are_warned_of():
     enlarged = [n < 3 for n in range(10)]
     warning = enlarged_warning(_dataset({"a": 10}, enlarged=enlarged))
-    assert warning.startswith("3 of 10 scans are smaller than 8 pixels and were enlarged")
+    assert warning.startswith("3 of 10 scans are smaller than 8 pixels, and enlarged")
     assert "\n" not in warning
     assert enlarged_warning(_dataset({"a": 10}, enlarged=[False] * 10)) is None
     assert enlarged_warning(_dataset({"a": 10})) is None  # prepared before that was noted

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from scangan.runtime.errors import USAGE
+from scangan.core.errors import USAGE
 from scangan.training import TrainingError, TrainOptions
 from scangan.training.options import COMMAND_LINE, describe_options, nearest, parse_assignment
 

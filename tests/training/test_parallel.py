@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from scangan.preprocessing import PrepOptions, prepare
 from scangan.training.discriminator import make_discriminator
 from scangan.training.networks import make_generator
 from scangan.training.parallel import ALONE, BatchNorm, join_processes
@@ -220,13 +221,23 @@ def test_only_the_first_process_prints(both):
     assert both[1].count("once") == 1
 
 
+TRAIN_GAN = Path(__file__).parents[1] / "few_scores.py"
 TINY = {"size": 32, "width": 4, "batch": 16, "kimg": 0.64, "tick": 0.16}  # 40 steps, 4 ticks
 
 
 def _train(source, out, *flags, **options):
     given = [f"--{key}={value}" for key, value in (TINY | options).items()]
-    argv = ["-m", "scangan.training", source, "--out", out, "--device=cpu", *given, *flags]
+    argv = [TRAIN_GAN, source, "--out", out, "--device=cpu", *given, *flags]
     return list(map(str, [*TORCHRUN, *argv]))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Fewer scans than the fixture of this name for all tests: here each run measures them again."""
+    from conftest import copy_scans
+
+    source = copy_scans(tmp_path_factory.mktemp("scans") / "brain", 60)
+    return prepare(source, source.with_name("prepared"), PrepOptions(size=32))
 
 
 @pytest.fixture(scope="module")

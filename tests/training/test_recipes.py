@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from scangan.runtime.errors import USAGE
+from scangan.core.errors import USAGE
 from scangan.training import TrainingError, TrainOptions, start
 from scangan.training.data import TrainingScans
 from scangan.training.loop import make_networks

@@ -1,7 +1,9 @@
 """Runs: killed, stopped, resumed, refused."""
 
 import dataclasses
+import hashlib
 import json
+import os
 import random
 import re
 import resource
@@ -10,35 +12,54 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import cv2
+import few_scores
 import numpy as np
 import pytest
 import torch
-from conftest import BRAIN, seed_of_kills
+from conftest import BRAIN, copy_scans, seed_of_kills
 from safetensors.torch import load_file
 
+from scangan.artifacts.dataset import load_dataset
+from scangan.preprocessing import PrepOptions, PreprocessingError, prepare
 from scangan.runtime import ScanganError
 from scangan.training import Run, TrainingError, TrainOptions, train
-from scangan.training.data import TrainingScans
+from scangan.training.data import TrainingScans, hold_back
 from scangan.training.loop import make_networks
 from scangan.training.measuring import Progress
 from scangan.training.memory import peak_memory
+from scangan.training.networks import make_generator
 from scangan.training.per_class import joined_lines
 from scangan.training.report import WIDTH
+from scangan.training.scoring import score_generator
 from scangan.training.step import TrainingStep
 
 TINY = {"size": 32, "width": 4, "batch": 16, "kimg": 1.28, "tick": 0.16}  # 80 steps, 8 ticks
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Fewer scans than the fixture of this name for all tests: here each run measures them again."""
+    source = copy_scans(tmp_path_factory.mktemp("scans") / "brain", 60)
+    return prepare(source, source.with_name("prepared"), PrepOptions(size=32))
+
+
 def _argv(source, out, **options):
     given = [f"--{k}={v}" for k, v in (TINY | options).items()]
-    return [sys.executable, "-m", "scangan.training", str(source), "--out", str(out), *given]
+    return ["train-gan", str(source), "--out", str(out), *given]
 
 
-def _all_scans(prepared):
-    held_back = np.zeros(len(prepared.labels), bool)
-    return TrainingScans(np.array(prepared.images), prepared.labels, prepared.classes, held_back)
+def _run_limited(argv, limit, size):
+    """Run a command in a process that may not have more than `size` bytes of something."""
+
+    def set_limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(limit, (size, size))
+
+    program = [sys.executable, few_scores.__file__, *argv[1:]]
+    return subprocess.run(program, capture_output=True, text=True, preexec_fn=set_limit)
 
 
 def _tensors(run):
@@ -50,17 +71,12 @@ def _same(one, two):
 
 
 @pytest.fixture(scope="module")
-def whole(prepared, tmp_path_factory):
-    """Train once without being disturbed, on one thread."""
-    import os
-
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        _argv(prepared.path, out), env=env, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return out, done.stdout
+def whole(prepared, warm, tmp_path_factory):
+    """Train once without being disturbed."""
+    folder = tmp_path_factory.mktemp("runs")
+    done = warm.run(folder, _argv(prepared.path, folder / "whole"))
+    assert done.code == 0, done.stderr
+    return folder / "whole", done.stdout
 
 
 def test_a_run_holds_all_that_it_should(whole):
@@ -75,11 +91,19 @@ def test_a_run_holds_all_that_it_should(whole):
     assert [line["step"] for line in lines] == list(range(10, 81, 10))
     assert len(list((out / "samples").iterdir())) == 8
     for line in lines:
-        assert line["raw"]["n"] == line["ema"]["n"] == 400
+        assert line["raw"]["n"] == line["ema"]["n"] == 2 * few_scores.FEW["PER_TICK"]
         assert set(line["ema"]["agreement"]) == set(Run(out).classes)
-    assert "204 scans to train on, 36 held back" in printed
+    assert "102 scans to train on, 18 held back" in printed
     assert "best.safetensors" in printed and "in right class" in printed and "\\n" not in printed
-    assert len((out / "items.jsonl").read_text().splitlines()) == 240
+    assert len((out / "items.jsonl").read_text().splitlines()) == 120
+
+
+def test_a_tick_scores_a_hundred_scans_of_a_class_or_400_of_a_model_without(every_score):
+    counted = SimpleNamespace(score=lambda images, labels: np.unique(labels, return_counts=True))
+    for classes, counts in ((4, [100] * 4), (0, [400])):
+        generator = make_generator(TrainOptions(**TINY), classes).eval()
+        scored = score_generator(generator, counted, 100, 0, torch.device("cpu"))
+        assert scored[1].tolist() == counts
 
 
 def test_the_kept_generator_is_the_best_measured_not_the_last(whole):
@@ -93,29 +117,32 @@ def test_the_kept_generator_is_the_best_measured_not_the_last(whole):
     assert measured[best.kind, best.kimg] == min(measured.values())
 
 
+def _start_to_first_tick(warm, folder, argv, out):
+    """Start a command, and wait until it has drawn samples once more."""
+    before = len(list(out.glob("samples/*.png")))
+    started = warm.start(folder, argv)
+    give_up = time.monotonic() + 120
+    while len(list(out.glob("samples/*.png"))) == before:
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
+    return started
+
+
 @pytest.mark.slow
 def test_killed_at_random_and_typed_again_ends_with_the_same_tensors(
-    whole, prepared, tmp_path, one_thread
+    whole, prepared, warm, tmp_path
 ):
     out = tmp_path / "killed"
-    rng = random.Random(seed_of_kills())
+    argv, rng = _argv(prepared.path, out), random.Random(seed_of_kills())
     kills = 0
     for _ in range(3):
-        child = subprocess.Popen(
-            _argv(prepared.path, out),
-            env=one_thread,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        before = len(list(out.glob("samples/*"))) if out.exists() else 0
-        while child.poll() is None and len(list(out.glob("samples/*"))) < before + 1:
-            time.sleep(0.005)
+        started = _start_to_first_tick(warm, tmp_path, argv, out)
         time.sleep(rng.uniform(0, 0.5))
-        child.kill()
-        kills += child.wait() == -signal.SIGKILL
+        os.kill(started.process, signal.SIGKILL)
+        kills += warm.wait(started).code == -signal.SIGKILL
     assert kills >= 2
-    done = subprocess.run(_argv(prepared.path, out), env=one_thread, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = warm.run(tmp_path, argv)
+    assert done.code == 0, done.stderr
     assert "resuming at" in done.stdout
     assert _same(_tensors(out), _tensors(whole[0]))
     steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").open()]
@@ -123,23 +150,17 @@ def test_killed_at_random_and_typed_again_ends_with_the_same_tensors(
 
 
 @pytest.mark.slow
-def test_asked_to_stop_it_saves_and_goes_on(whole, prepared, tmp_path, one_thread):
+def test_asked_to_stop_it_saves_and_goes_on(whole, prepared, warm, tmp_path):
     out = tmp_path / "stopped"
-    child = subprocess.Popen(
-        _argv(prepared.path, out),
-        env=one_thread,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while not list(out.glob("samples/*.png")):
-        time.sleep(0.01)
-    child.send_signal(signal.SIGTERM)
-    _, stderr = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert "stopped at" in stderr and "the same command again goes on" in stderr
-    done = subprocess.run(_argv(prepared.path, out), env=one_thread, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    argv = _argv(prepared.path, out)
+    started = _start_to_first_tick(warm, tmp_path, argv, out)
+    os.kill(started.process, signal.SIGTERM)
+    stopped = warm.wait(started)
+    assert stopped.code == 130
+    assert "stopped at" in stopped.stderr
+    assert "the same command again goes on" in stopped.stderr
+    done = warm.run(tmp_path, argv)
+    assert done.code == 0, done.stderr
     assert _same(_tensors(out), _tensors(whole[0]))
 
 
@@ -156,17 +177,17 @@ def test_a_finished_run_typed_again_is_left_alone_and_may_be_made_longer(whole, 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_a_run_whose_rates_decay_is_not_made_longer(schedule, prepared, tmp_path):
     """They would jump up again; what the error advises works."""
-    out, short = tmp_path / "run", TINY | {"kimg": 0.064, "lr_schedule": schedule}
+    out, short = tmp_path / "run", TINY | {"kimg": 0.016, "lr_schedule": schedule}
     run = train(prepared.path, out, TrainOptions(**short))
     before = _tensors(out), (out / "config.json").read_text()
-    longer = TrainOptions(**short | {"kimg": 0.096})
-    says = rf"kimg 0\.064 -> 0\.096, over which {schedule} learning rates decay\); choose another"
+    longer = TrainOptions(**short | {"kimg": 0.032})
+    says = rf"kimg 0\.016 -> 0\.032, over which {schedule} learning rates decay\); choose another"
     with pytest.raises(TrainingError, match=says):
         train(prepared.path, out, longer)
     assert _same(_tensors(out), before[0]) and (out / "config.json").read_text() == before[1]
     assert train(prepared.path, tmp_path / "another", longer).load_best()
     train(prepared.path, out, longer, force=True)
-    assert run.load_state(torch.device("cpu"))["step"] == 6
+    assert run.load_state(torch.device("cpu"))["step"] == 2
 
 
 def test_another_configuration_is_refused_with_the_difference(whole, prepared):
@@ -181,18 +202,10 @@ def test_a_shorter_run_is_refused_and_changes_nothing(whole, prepared):
     assert (whole[0] / "config.json").read_text() == before
 
 
-def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(prepared, tmp_path, one_thread):
-    def little_space():  # fails a write half-way, like a full disk
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-
-    done = subprocess.run(
-        _argv(prepared.path, tmp_path / "run"),
-        env=one_thread,
-        capture_output=True,
-        text=True,
-        preexec_fn=little_space,
-    )
+def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(prepared, tmp_path):
+    """A limit on the size of files fails a write half-way, like a full disk."""
+    argv = _argv(prepared.path, tmp_path / "run", kimg=0.32)
+    done = _run_limited(argv, resource.RLIMIT_FSIZE, 200_000)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "last.pt" in done.stderr
     assert "report" not in done.stderr
@@ -207,8 +220,6 @@ def test_a_folder_of_something_else_is_refused(prepared, tmp_path):
 
 
 def test_other_scans_are_refused(whole, some_scans):
-    from scangan.preprocessing import PrepOptions, prepare
-
     other = prepare(some_scans, some_scans.parent / "other", PrepOptions(size=32))
     with pytest.raises(TrainingError, match="the scans"):
         train(other.path, whole[0], TrainOptions(**TINY))
@@ -236,10 +247,13 @@ def test_a_folder_of_scans_is_prepared_into_the_run(some_scans, tmp_path):
     assert run.load_best().scores["agreement"] == {}
 
 
-def test_the_classifier_really_learns_the_classes(prepared):
-    options = TrainOptions(**TINY | {"width": 16, "batch": 64, "augment": ()})
-    step = make_networks(options, _all_scans(prepared), 4, torch.device("cpu"))
-    for i in range(300):
+def test_the_classifier_really_learns_the_classes(tmp_path):
+    brain = prepare(BRAIN, tmp_path / "brain", PrepOptions(size=32))
+    held_back = np.zeros(len(brain.labels), bool)
+    scans = TrainingScans(np.array(brain.images), brain.labels, brain.classes, held_back)
+    options = TrainOptions(**TINY | {"width": 16, "batch": 32, "augment": ()})
+    step = make_networks(options, scans, 4, torch.device("cpu"))
+    for i in range(150):
         step(i)
     scans = step.sampler.images[:, None].float() / 127.5 - 1
     labels = step.sampler.labels
@@ -302,17 +316,17 @@ def test_a_dataset_of_another_size_is_refused(prepared, tmp_path):
     ("make", "says"),
     [(lambda p: None, "does not exist"), (lambda p: p.mkdir(), "no class folders")],
 )
-def test_no_source(tmp_path, make, says, command):
+def test_no_source(tmp_path, make, says, warm):
     make(tmp_path / "source")
-    done = command("training", tmp_path / "source", "--out", tmp_path / "run")
-    assert done.returncode == 1 and says in done.stderr and done.stderr.count("\n") == 1
+    done = warm.run(tmp_path, _argv(tmp_path / "source", tmp_path / "run"))
+    assert done.code == 1 and says in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "run/config.json").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
-def test_cuda_without_a_gpu_says_so(tmp_path, command):
-    done = command("training", BRAIN, "--out", tmp_path / "run", "--device", "cuda")
-    assert done.returncode == 1 and "no GPU; use --device cpu" in done.stderr
+def test_cuda_without_a_gpu_says_so(tmp_path, warm):
+    done = warm.run(tmp_path, _argv(BRAIN, tmp_path / "run", device="cuda"))
+    assert done.code == 1 and "no GPU; use --device cpu" in done.stderr
 
 
 def test_force_starts_anew_and_deletes_only_what_a_run_writes(whole, prepared, tmp_path):
@@ -376,22 +390,55 @@ def test_a_start_that_failed_leaves_nothing(some_scans, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_other_subjects_would_hold_back_scans_that_were_trained_on(whole, prepared, tmp_path):
-    out = shutil.copytree(whole[0], tmp_path / "run")
-    source = shutil.copytree(prepared.path, tmp_path / "prepared")
+def _regrouped(source, into, change):
+    """A copy of a dataset, of the same scans, whose items were changed as its maker would."""
+    source = shutil.copytree(source, into)
     items = [json.loads(line) for line in (source / "items.jsonl").open()]
-    lines = (json.dumps(item | {"subject": f"s{n % 40}"}) for n, item in enumerate(items))
-    (source / "items.jsonl").write_text("\n".join(lines) + "\n")
-    held = [json.loads(line)["held_back"] for line in (out / "items.jsonl").open()]
-    assert 30 < sum(held) < 42
-    with pytest.raises(TrainingError, match="which scans are held back"):
-        train(source, out, TrainOptions(**TINY))
+    text = "".join(json.dumps(change(n, item)) + "\n" for n, item in enumerate(items))
+    (source / "items.jsonl").write_text(text)
+    info = json.loads((source / "dataset.json").read_text())
+    info["items_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    (source / "dataset.json").write_text(json.dumps(info))
+    return source
+
+
+def test_a_run_goes_on_with_what_it_held_back(whole, prepared, tmp_path):
+    out = shutil.copytree(whole[0], tmp_path / "run")
+    items = (out / "items.jsonl").read_bytes()
+    held = np.array([json.loads(line)["held_back"] for line in items.splitlines()])
+    assert held.sum() == 18
+    # Others belong together now, so a new run would hold back others.
+    source = _regrouped(prepared.path, tmp_path / "p", lambda n, i: i | {"group": n % 40})
+    anew = hold_back(load_dataset(source), 0.15)
+    assert (anew != held).any()
+    run = train(source, out, TrainOptions(**TINY | {"kimg": 1.44}))
+    assert (out / "items.jsonl").read_bytes() == items
+    assert len(run.read_metrics()) == 9
     with pytest.raises(TrainingError, match=r"\(held_back 0.15 -> 0.3\)"):
-        train(prepared.path, out, TrainOptions(**TINY | {"held_back": 0.3}))
-    train(prepared.path, out, TrainOptions(**TINY))
+        train(source, out, TrainOptions(**TINY | {"kimg": 1.44, "held_back": 0.3}))
+
+
+@pytest.mark.parametrize(
+    "damage", [None, "", "{}\n", '{"held_back": 1}\n' * 120, '{"held_back": true}\n' * 3, "["]
+)
+def test_a_run_whose_list_of_scans_is_lost_does_not_go_on(whole, prepared, tmp_path, damage):
+    out = shutil.copytree(whole[0], tmp_path / "run")
     (out / "items.jsonl").unlink()
+    if damage is not None:
+        (out / "items.jsonl").write_text(damage)
     with pytest.raises(TrainingError, match=r"items.jsonl is missing or damaged; start anew"):
         train(prepared.path, out, TrainOptions(**TINY))
+
+
+def test_a_dataset_without_groups_is_to_be_prepared_again(prepared, tmp_path):
+    def older(n, item):
+        return {key: value for key, value in item.items() if key != "group"}
+
+    source = _regrouped(prepared.path, tmp_path / "p", older)
+    assert load_dataset(source).counts == prepared.counts
+    with pytest.raises(PreprocessingError, match=r"older scangan.*delete it and prepare it again"):
+        train(source, tmp_path / "run", TrainOptions(**TINY))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_longer_run_has_no_report_of_the_shorter_one(some_scans, tmp_path, monkeypatch):
@@ -469,9 +516,7 @@ def test_losses_that_are_no_numbers_stop_the_run_and_say_what_to_lower(
         return losses * float("nan") if step >= 25 else losses
 
     monkeypatch.setattr(TrainingStep, "__call__", explode_later)
-    with pytest.raises(
-        TrainingError, match=r"no numbers any more .* lower .*lr_g=0\.0002 .*--force"
-    ):
+    with pytest.raises(TrainingError, match=r"became NaN .* lower .*lr_g=0\.0002 .*--force"):
         train(prepared.path, tmp_path / "run", TrainOptions(**TINY))
     run = Run(tmp_path / "run")
     assert [line["step"] for line in run.read_metrics()] == [10, 20]
@@ -480,14 +525,9 @@ def test_losses_that_are_no_numbers_stop_the_run_and_say_what_to_lower(
 
 
 @pytest.mark.slow
-def test_more_memory_than_there_is_says_which_batch_would_fit(prepared, tmp_path, one_thread):
-    def little_memory():
-        resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
-
-    argv = _argv(prepared.path, tmp_path / "run", batch=4096, width=64, kimg=4, tick=4)
-    done = subprocess.run(
-        argv, env=one_thread, capture_output=True, text=True, preexec_fn=little_memory
-    )
+def test_more_memory_than_there_is_says_which_batch_would_fit(prepared, tmp_path):
+    argv = _argv(prepared.path, tmp_path / "run", batch=4096, width=32, kimg=4, tick=4)
+    done = _run_limited(argv, resource.RLIMIT_AS, 3 << 30)
     assert done.returncode == 1
     found = re.search(
         r"--batch 4096 needs more memory than there is: --batch (\d+) fits", done.stderr
@@ -541,10 +581,10 @@ def test_ticks_of_several_generators_are_joined():
 
 def test_scans_smaller_than_the_size_are_told_of_once(some_scans, tmp_path):
     said = []
-    options = TrainOptions(**TINY | {"size": 512, "kimg": 0.004, "batch": 4, "arch": "dcgan"})
+    options = TrainOptions(**TINY | {"size": 256, "kimg": 0.004, "batch": 4, "arch": "dcgan"})
     train(some_scans, tmp_path / "run", options, report=said.append)
     train(some_scans, tmp_path / "run", options, report=said.append)
-    assert sum("20 of 20 scans are smaller than 512 pixels" in line for line in said) == 1
+    assert sum("20 of 20 scans are smaller than 256 pixels" in line for line in said) == 1
 
 
 @pytest.mark.parametrize(
@@ -558,9 +598,9 @@ def test_scans_smaller_than_the_size_are_told_of_once(some_scans, tmp_path):
         (["--per-class"], "give it --arch dcgan too"),
     ],
 )
-def test_what_is_wrong_with_a_recipe_or_an_option(tmp_path, argv, says, command):
-    done = command("training", BRAIN, "--out", tmp_path / "run", *argv)
-    assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
+def test_what_is_wrong_with_a_recipe_or_an_option(tmp_path, argv, says, warm):
+    done = warm.run(tmp_path, ["train-gan", str(BRAIN), "--out", "run", *argv])
+    assert done.code == 2 and says in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 

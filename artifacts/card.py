@@ -1,0 +1,213 @@
+"""The model card: what a model file says of itself."""
+
+import dataclasses
+import hashlib
+import json
+import operator
+import unicodedata
+from typing import Any
+
+from scangan.core.class_names import normal, with_normal_names
+from scangan.core.errors import GenerationError
+from scangan.core.versions import why_newer
+
+FORMAT_VERSION = 1
+KEY = "scangan"  # of the card among an ONNX file's metadata_props
+ARCHITECTURES = ("dcgan", "acgan")
+_TYPES = {"architecture": str, "latent": int, "classes": tuple, "size": int, "graph_sha256": str}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """The metadata of a model file, one JSON value in ``metadata_props["scangan"]``.
+
+    It holds no hash of any single scan: that would let anyone ask whether a given patient was in
+    the training set.
+
+    Parameters
+    ----------
+    architecture : {"dcgan", "acgan"}
+        Kind of generator; a dcgan with classes holds one generator for each.
+    latent : int
+        Length of `z`.
+    classes : tuple of str
+        Class names in the order of `label`; empty for an unconditional model.
+    size : int
+        Side of the scans in pixels.
+    graph_sha256 : str
+        sha256 of the serialised graph, hexadecimal.
+    bit_depth : int
+        8; 16 is reserved.
+    value_range : tuple of int
+        Smallest and largest grey level.
+    preprocessing : dict
+        Options that the training scans were prepared with.
+    dataset_fingerprint : str
+        sha256 over all training scans and labels together.
+    dataset_counts : dict
+        Scans of each class that the run was given; those that it held back are among them.
+    recipe : dict
+        Name of the training recipe, its options, and when in the run the generator was kept.
+    scores : dict
+        What was measured, with the number of scans it was measured on.
+    precision : str
+        ``fp32``, ``fp16`` or ``int8``.
+    fidelity : dict
+        Of an int8 file: which layers stay in float, and how far its scans are from float32's.
+    parity : int
+        Largest difference to the trained generator in grey levels.
+    license, citation : str
+        Of the training scans.
+    versions : dict
+        Tools of the training run, and ``onnx``, which made the file.
+    date : str
+        When the run was started, ISO 8601.
+    format_version : int
+        Of this card.
+    """
+
+    architecture: str
+    latent: int
+    classes: tuple[str, ...]
+    size: int
+    graph_sha256: str
+    bit_depth: int = 8
+    value_range: tuple[int, int] = (0, 255)
+    preprocessing: dict[str, Any] = dataclasses.field(default_factory=dict)
+    dataset_fingerprint: str = ""
+    dataset_counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
+    scores: dict[str, Any] = dataclasses.field(default_factory=dict)
+    precision: str = "fp32"
+    fidelity: dict[str, Any] = dataclasses.field(default_factory=dict)
+    parity: int = 0
+    license: str = ""
+    citation: str = ""
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    date: str = ""
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            default = getattr(type(self), field.name, None)
+            wanted = type(default) if default is not None else _TYPES.get(field.name, dict)
+            value = getattr(self, field.name)
+            # true and false are integers to Python, not to a card.
+            if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+                raise GenerationError(f"the card's {field.name} is no {wanted.__name__}")
+        if self.architecture not in ARCHITECTURES:
+            raise GenerationError(
+                f"the card names an unknown architecture: {shown(self.architecture)}"
+            )
+        if not (1 <= self.latent <= 4096 and 8 <= self.size <= 4096):
+            raise GenerationError(
+                f"the card declares impossible sizes: latent {shown(self.latent)}, "
+                f"{shown(self.size)} pixels"
+            )
+        if self.bit_depth != 8:
+            raise GenerationError(
+                f"the card declares {shown(self.bit_depth)} bits; only 8 can be read"
+            )
+        if len(set(self.classes)) != len(self.classes):
+            raise GenerationError("the card names a class twice")
+        named = tuple(map(normal, self.classes))
+        if len(set(named)) == len(named):  # else an old model that tells them apart
+            object.__setattr__(self, "classes", named)
+        if any(not name or has_controls(name) for name in self.classes):
+            raise GenerationError("the card has a class name that is empty or cannot be printed")
+        "".join(self.classes).encode()  # half a surrogate pair could be written nowhere
+
+    def class_number(self, wanted: str | int, file: str = "the model") -> int:
+        """Turn a class name, or its number, into the number; a name goes before a number.
+
+        What is no name, nor a number, may be how one name begins, in capitals or not.
+
+        Raises
+        ------
+        GenerationError
+            There is no such class, or several could be meant; the message lists them.
+        """
+        if isinstance(wanted, str):
+            wanted = wanted if wanted in self.classes else normal(wanted)
+            if wanted in self.classes:
+                return self.classes.index(wanted)
+        if not self.classes:
+            raise GenerationError(f"{file} has no classes; leave out --class")
+        try:
+            number = int(wanted) if isinstance(wanted, str) else operator.index(wanted)
+        except (ValueError, TypeError):
+            number = -1
+        if 0 <= number < len(self.classes):
+            return number
+        start = str(wanted).lower()
+        meant = [i for i, name in enumerate(self.classes) if name.lower() == start]
+        if not meant and start and number < 0 and not start.startswith("-"):
+            meant = [i for i, name in enumerate(self.classes) if name.lower().startswith(start)]
+        if len(meant) == 1:
+            return meant[0]
+        known = ", ".join(
+            f"{i} {name}" for i, name in enumerate(self.classes) if not meant or i in meant
+        )
+        if meant:
+            raise GenerationError(
+                f"class {str(wanted)!r} could be any of: {known}; give its number"
+            )
+        raise GenerationError(f"{file} has no class {str(wanted)!r}; it has: {known}")
+
+    def to_json(self) -> str:
+        """As one JSON value, with its own sha256 as `card_sha256`."""
+        fields = dataclasses.asdict(self)
+        return _dump(fields | {"card_sha256": _sha256(fields)})
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelCard":
+        """Read a card; unknown fields of a same-format file are left alone.
+
+        Raises
+        ------
+        GenerationError
+            The card is damaged, incomplete, or of a newer format.
+        """
+        try:
+            fields = json.loads(text)
+            if newer := why_newer("the model", fields["format_version"], FORMAT_VERSION):
+                raise GenerationError(newer)
+            seal = fields.pop("card_sha256", None)  # cards of the first releases have none
+            if seal is not None and seal != _sha256(fields):
+                raise GenerationError("the card was changed after it was written")
+            known = {field.name for field in dataclasses.fields(cls)}
+            fields = {name: value for name, value in fields.items() if name in known}
+            if not isinstance(fields["classes"], list):
+                raise ValueError("classes are no list")
+            for key in ("dataset_counts", "scores"):
+                fields[key] = json.loads(
+                    json.dumps(fields.get(key, {})), object_pairs_hook=with_normal_names
+                )
+            fields["classes"] = tuple(map(str, fields["classes"]))
+            fields["value_range"] = tuple(fields.get("value_range", (0, 255)))
+            return cls(**fields)
+        except RecursionError as error:
+            raise GenerationError(
+                "the card is damaged: brackets in brackets without end"
+            ) from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise GenerationError(f"the card is damaged: {error}") from error
+
+
+def shown(value: object) -> str:
+    """What a file says, as it may stand in an error: short, and in plain letters."""
+    text = ascii(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def has_controls(text: str) -> bool:
+    """Whether a text would break the line, or steer the terminal, that it is written to."""
+    return any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text)
+
+
+def _dump(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=False, sort_keys=True)
+
+
+def _sha256(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(_dump(fields).encode()).hexdigest()

@@ -1,0 +1,223 @@
+"""The prepared dataset on disk: ``images.npy``, ``items.jsonl``, ``rejects.jsonl``, ``dataset.json``."""
+
+import dataclasses
+import hashlib
+import json
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.core.class_names import with_normal_names
+from scangan.core.errors import PreprocessingError
+from scangan.core.files import naming, parse_jsonl, read_bytes, read_text
+from scangan.core.versions import DATASET, why_newer
+
+NPY_HEADER = 128  # bytes; numpy leaves room in it for any count
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedDataset:
+    """Scans of one size with their classes.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    images : ndarray
+        uint8 [N, H, W], memory-mapped, read-only.
+    labels : ndarray
+        int64 [N], indices into `classes`.
+    classes : tuple of str
+        Class names in order.
+    items : list of dict
+        A record per image: ``file``, ``sha256``, ``class``, ``subject``, ``frame``,
+        ``duplicate_group`` (the index of the first item with these bytes), ``group`` (a number that
+        scans of one subject or file, copies, and scans that show the same have in common: a split
+        never tears them apart), ``window`` (physical
+        values that are black and white; None for 8 bits as they came), ``perceptual_hash``,
+        ``enlarged`` (whether the scan is smaller than `size`), ``aspect`` (height over width of the
+        pixels that were made square), ``blank`` (``black`` or ``white`` where next to nothing is to
+        be seen), ``synthetic``, and ``notes`` (what was odd in the file). Datasets of format 1 lack
+        the last four, and those of format 2 the group.
+    info : dict
+        The content of ``dataset.json``.
+    written_classes : tuple of str
+        Class names as they were written, which may be in another form than ours.
+    """
+
+    path: Path
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    items: list[dict[str, Any]]
+    info: dict[str, Any]
+    written_classes: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.images.shape[1])
+
+    @property
+    def synthetic(self) -> npt.NDArray[np.bool_]:
+        """Which scans say that a generative model made them: bool [N]."""
+        return np.array([bool(item.get("synthetic")) for item in self.items], bool)
+
+    @property
+    def groups(self) -> npt.NDArray[np.int64]:
+        """What a split never tears apart: the number of each scan's group, int64 [N].
+
+        Raises
+        ------
+        PreprocessingError
+            An older version prepared the dataset, and wrote no groups.
+        """
+        if any("group" not in item for item in self.items):
+            raise PreprocessingError(
+                f"{self.path} was prepared by an older scangan, which did not say which scans belong "
+                f"together; delete it and prepare it again"
+            )
+        return np.array([item["group"] for item in self.items], np.int64)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over images, labels and class names, hexadecimal."""
+        return str(self.info["fingerprint"])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of images per class, in class order."""
+        tally = np.bincount(self.labels, minlength=len(self.classes))
+        return {name: int(count) for name, count in zip(self.classes, tally, strict=True)}
+
+    def in_memory(self) -> "PreparedDataset":
+        """The same dataset with its images read whole, and compared with its fingerprint.
+
+        A process dies when it looks at a memory map of a file that another one has cut short, or on
+        a disk that has a bad sector; a plain file says so.
+
+        Raises
+        ------
+        PreprocessingError
+            The images are not those that were prepared, or change while they are read.
+        OSError
+            They cannot be read.
+        """
+        file_name = self.path / "images.npy"
+        images = np.empty(self.images.shape, np.uint8)
+        rest = images.reshape(-1).data
+        with naming(file_name), file_name.open("rb") as file:
+            _read_header(file)
+            while rest and (count := file.readinto(rest)):
+                rest = rest[count:]
+        blocks = (image.tobytes() for image in images)
+        found = _fingerprint(images.shape, blocks, self.labels, self.written_classes)
+        if rest or found != self.fingerprint:
+            raise PreprocessingError(
+                f"{self.path} is damaged: its images are not those that were prepared; delete it and "
+                f"prepare it again"
+            )
+        return dataclasses.replace(self, images=images)
+
+
+def is_split(path: Path) -> bool:
+    """Whether `path` holds the parts of a split dataset, in a folder each."""
+    return (path / "split.json").is_file()
+
+
+def is_prepared(path: Path) -> bool:
+    """Whether `path` is a prepared dataset (and not a folder of scans)."""
+    return (path / "dataset.json").is_file()
+
+
+def load_dataset(path: str | Path) -> PreparedDataset:
+    """Open a prepared dataset.
+
+    Raises
+    ------
+    PreprocessingError
+        `path` is no prepared dataset, is damaged, or has a newer format.
+    """
+    path = Path(path)
+    if is_split(path):
+        parts = ", ".join(
+            str(path / name) for name in ("train", "val", "test") if (path / name).is_dir()
+        )
+        raise PreprocessingError(f"{path} is split into parts; give one of them: {parts}")
+    whole = path.parent if is_split(path.parent) else path  # a part is not prepared alone
+    again = f"delete {whole} and prepare it again"
+    if not is_prepared(path):
+        if whole is not path:
+            raise PreprocessingError(f"{path} is not there as it should be; {again}")
+        here = shlex.quote(str(path))
+        there = path.is_dir() and any(path.iterdir())
+        advice = (
+            f"if it holds scans, give a dataset made of them: prep-scans {here} OUT"
+            if there
+            else f"make one: prep-scans SOURCE {here}"
+        )
+        raise PreprocessingError(f"{path} is not a prepared dataset; {advice}")
+    try:
+        text = read_text(path / "dataset.json")
+        info = json.loads(text, object_pairs_hook=with_normal_names)
+        if newer := why_newer(path, info["format_version"], DATASET):
+            raise PreprocessingError(newer)
+        classes = tuple(info["classes"])
+        data = read_bytes(path / "items.jsonl")
+        # Datasets of older versions do not say what their items were.
+        if info.get("items_sha256") not in (None, hashlib.sha256(data).hexdigest()):
+            raise ValueError("items.jsonl is not as it was written")
+        items = parse_jsonl(data)
+        with naming(path / "images.npy"):
+            images = np.load(path / "images.npy", mmap_mode="r")
+        if len(set(classes)) < len(classes):
+            raise ValueError("a class has two names that are one")
+        _ = info["options"], info["fingerprint"], info["rejected"]
+        number = {name: n for n, name in enumerate(classes)}
+        labels = np.array([number[item["class"]] for item in items], np.int64)
+    except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
+        raise PreprocessingError(f"{path} is damaged ({error}); {again}") from error
+    if len(images) != len(labels) or images.dtype != np.uint8 or images.ndim != 3:
+        raise PreprocessingError(f"{path} is damaged: images and items differ; {again}")
+    written = tuple(json.loads(text)["classes"])
+    return PreparedDataset(path, images, labels, classes, items, info, written)
+
+
+def npy_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """Write the header of a uint8 ``.npy`` file: `NPY_HEADER` bytes, whatever the shape."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": tuple(map(int, shape))}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def fingerprint(images_file: Path, labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> str:
+    """sha256 over the shape, the pixels, the labels (little-endian int64) and the class names.
+
+    Reads ``images.npy`` as a plain file: the pages of a memory map would count as ours.
+    """
+    with naming(images_file), images_file.open("rb") as file:
+        shape = _read_header(file)
+        blocks = iter(lambda: file.read(1 << 20), b"")
+        return _fingerprint(shape, blocks, labels, classes)
+
+
+def _read_header(file: BinaryIO) -> tuple[int, ...]:
+    np.lib.format.read_magic(file)
+    shape: tuple[int, ...] = np.lib.format.read_array_header_1_0(file)[0]
+    return shape
+
+
+def _fingerprint(
+    shape: tuple[int, ...],
+    blocks: Iterable[bytes],
+    labels: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
+) -> str:
+    digest = hashlib.sha256(json.dumps([list(shape), list(classes)]).encode())
+    for block in blocks:
+        digest.update(block)
+    digest.update(labels.astype("<i8").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,288 @@
+"""A request with the names of its classes and files, as it stands beside the scans in ``request.json``."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from scangan.artifacts.latents import Draw
+from scangan.artifacts.request import SHARDED, Part, Request, Span
+from scangan.core.class_names import normal
+from scangan.core.errors import GenerationError
+from scangan.core.files import read_text
+from scangan.core.versions import why_newer
+
+FORMAT_VERSION = 2
+REQUEST, MANIFEST, SHEET, README = "request.json", "manifest.jsonl", "sheet.html", "README.md"
+OLD_SHEET = "sheet.png"  # of versions that put a picture into the data
+SUFFIXES = {"png": ".png", "dicom": ".dcm", "tar": ".tar", "npz": ".npz"}
+UNNAMED = "scan"  # folder of a model without classes
+LONGEST = 200  # bytes of a folder's name; file systems take 255
+DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{d}{i}" for d in ("com", "lpt") for i in range(10)),
+}  # of Windows
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Which scan goes into which file.
+
+    Parameters
+    ----------
+    model : str
+        sha256 of the model file.
+    request : Request
+        What to make.
+    names : tuple of str or None
+        Class of each span.
+    folders : tuple of str
+        Folder of each span.
+    """
+
+    model: str
+    request: Request
+    names: tuple[str | None, ...]
+    folders: tuple[str, ...]
+
+    @classmethod
+    def of(cls, model: str, classes: tuple[str, ...], request: Request) -> "Plan":
+        """The plan of a request to the model with these classes."""
+        numbers = [span.number for span in request.spans]
+        there: set[int | None] = set(range(len(classes))) or {None}
+        if not numbers or len(set(numbers)) < len(numbers) or not there.issuperset(numbers):
+            raise GenerationError(
+                f"a request names each class once, of {sorted(map(str, there))}, not {numbers}"
+            )
+        names = tuple(None if n is None else classes[n] for n in numbers)
+        folders = folder_names(classes)
+        return cls(
+            model, request, names, tuple(UNNAMED if n is None else folders[n] for n in numbers)
+        )
+
+    @property
+    def sharded(self) -> bool:
+        """Whether many scans share a file."""
+        return self.request.format in SHARDED
+
+    def position(self, number: int | None) -> int:
+        """Which of the spans is of a class."""
+        return [span.number for span in self.request.spans].index(number)
+
+    def file_name(self, span: int, index: int) -> str:
+        """File of a scan, or its member in a tar, relative to the output."""
+        suffix = ".dcm" if self.request.format == "dicom" else ".png"
+        return f"{self.folders[span]}/{index:09d}{suffix}"
+
+    def shard_name(self, k: int) -> str:
+        """File of shard `k`."""
+        return f"scans-{k:06d}{SUFFIXES[self.request.format]}"
+
+    def record(self, span: int, index: int) -> dict[str, Any]:
+        """What is said of a scan, in its own file and in the manifest."""
+        draw = self.request.draw
+        return {
+            "synthetic": True,
+            "model": self.model,
+            "seed": draw.seed,
+            "index": index,
+            "class": self.names[span],
+            **({} if draw.truncation == 1.0 else {"truncation": draw.truncation}),
+            **({"paired": True} if draw.paired else {}),
+        }
+
+    def record_text(self, span: int) -> "RecordText":
+        """The same as JSON, made fast."""
+        return RecordText(self.record(span, 0))
+
+    def manifest(self, first: int, last: int) -> Iterator[str]:
+        """Lines of the manifest from one position to before another."""
+        at, size = first, self.request.shard_size
+        for part in self.request.between(first, last, most=1 << 62):
+            span = self.position(part.number)
+            text = self.record_text(span)
+            for index in part.indices:
+                if not self.sharded:
+                    where = f'"file": {json.dumps(self.file_name(span, index))}'
+                else:
+                    where = f'"file": "{self.shard_name(at // size)}", ' + (
+                        f'"member": {json.dumps(self.file_name(span, index))}'
+                        if self.request.format == "tar"
+                        else f'"row": {at % size}'
+                    )
+                yield f"{{{where}, {text.of(index)[1:]}\n"
+                at += 1
+
+    def files(self, first: int, last: int) -> Iterator[str]:
+        """The files of the scans from one position to before another, each once."""
+        size = self.request.shard_size
+        if self.sharded:
+            yield from map(self.shard_name, range(first // size, -(-last // size)))
+            return
+        for part in self.request.between(first, last, most=1 << 62):
+            span = self.position(part.number)
+            yield from (self.file_name(span, index) for index in part.indices)
+
+    def position_of(self, file: str) -> int | None:
+        """Where in the order the first scan of a file stands; None if no scan of the plan is in it."""
+        if self.sharded:
+            stem = file.removeprefix("scans-").removesuffix(SUFFIXES[self.request.format])
+            if not (stem.isascii() and stem.isdecimal()) or file != self.shard_name(int(stem)):
+                return None
+            at = int(stem) * self.request.shard_size
+            return at if at < self.request.total else None
+        folder, _, name = file.rpartition("/")
+        stem = name.rpartition(".")[0]
+        if folder not in self.folders or not (stem.isascii() and stem.isdecimal()):
+            return None
+        which, index = self.folders.index(folder), int(stem)
+        span = self.request.spans[which]
+        if index not in span.indices or file != self.file_name(which, index):
+            return None
+        return sum(s.count for s in self.request.spans[:which]) + index - span.start
+
+    def manifest_name(self, part: Part) -> str:
+        """File of the manifest; that of a part says which."""
+        if part.n == 1:
+            return MANIFEST
+        return f"manifest-{part.i}-of-{part.n}.jsonl"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``request.json``."""
+        request = self.request
+        return {
+            "format_version": FORMAT_VERSION,
+            "model": self.model,
+            "classes": [
+                {"class": name, "folder": folder, **dataclasses.asdict(span)}
+                for name, folder, span in zip(self.names, self.folders, request.spans, strict=True)
+            ],
+            **dataclasses.asdict(request.draw),
+            "format": request.format,
+            "shard_size": request.shard_size if self.sharded else None,
+        }
+
+    @classmethod
+    def read(cls, folder: Path) -> "Plan":
+        """Read ``request.json`` of an output folder.
+
+        Raises
+        ------
+        GenerationError
+            It is missing, damaged or of another version.
+        """
+        file = folder / REQUEST
+        try:
+            told = json.loads(read_text(file))
+            if newer := why_newer(file, told["format_version"], FORMAT_VERSION):
+                raise _Other(f"{newer}, or choose another folder")
+            if told["format_version"] != FORMAT_VERSION:
+                raise _Other(
+                    f"{file} is of format {told['format_version']}, not {FORMAT_VERSION}: it is of an "
+                    f"older scangan; choose another folder"
+                )
+            spans = tuple(Span(c["number"], c["start"], c["count"]) for c in told["classes"])
+            draw = Draw(told["seed"], told["truncation"], told["paired"])
+            size = told["shard_size"] or 1
+            folders = tuple(str(c["folder"]) for c in told["classes"])
+            names = tuple(c["class"] for c in told["classes"])
+            if not all(isinstance(text, str) for text in (told["model"], *filter(None, names))):
+                raise ValueError("a name is no text")
+            if any(name != _plain(name) or not name for name in folders):
+                raise ValueError("a folder of a class is no plain name")
+            return cls(
+                told["model"],
+                Request(spans=spans, draw=draw, format=told["format"], shard_size=size),
+                names,
+                folders,
+            )
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise GenerationError(f"{folder} holds no scans of gen-scans") from error
+        except _Other:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError, GenerationError) as error:
+            raise GenerationError(f"{file} is damaged; choose another folder") from error
+
+    def difference(self, before: "Plan") -> str:
+        """How this request differs from an earlier one, in words; empty if it does not."""
+        old, new = before.to_dict(), self.to_dict()
+        for told, plan in ((old, before), (new, self)):
+            told["model"] = told["model"][:12]
+            told["classes"] = ", ".join(
+                f"{_range(span)} of {name}" if name is not None else _range(span)
+                for name, span in zip(plan.names, plan.request.spans, strict=True)
+            )
+        found = [f"{key} {old[key]} -> {new[key]}" for key in new if old[key] != new[key]]
+        if not found and self.folders != before.folders:
+            found = [f"folders {', '.join(before.folders)} -> {', '.join(self.folders)}"]
+        return "; ".join(found)
+
+
+class RecordText:
+    """A record as JSON, for one index after another."""
+
+    def __init__(self, record: dict[str, Any]) -> None:
+        # No name can hold this text: JSON escapes its quotes.
+        self._before, self._after = json.dumps(record).split('"index": 0,', 1)
+
+    def of(self, index: int) -> str:
+        """ASCII, whatever the class is called."""
+        return f'{self._before}"index": {index},{self._after}'
+
+
+class _Other(GenerationError):
+    """Of another version, which is not damaged."""
+
+
+def folder_names(classes: tuple[str, ...]) -> list[str]:
+    """Folders of the classes: their names, with what some file system refuses replaced.
+
+    No two are the same, whatever the classes are called, nor on a file system that minds no capitals.
+    """
+    names = [
+        _plain(normal(name)).encode()[:LONGEST].decode(errors="ignore").strip(". ")
+        for name in classes
+    ]
+    same = [_as_one(name) for name in names]
+    alone = [
+        one != "" and same.count(one) == 1 and not is_ours(one) and one.split(".")[0] not in DEVICES
+        for one in same
+    ]
+    taken = {one for one, is_alone in zip(same, alone, strict=True) if is_alone}
+    folders = []
+    for number, (name, is_alone) in enumerate(zip(names, alone, strict=True)):
+        own = name
+        if not is_alone:
+            own = f"{name.split('.')[0]}_{number}"
+            while _as_one(own) in taken:
+                own += "_"
+            taken.add(_as_one(own))
+        folders.append(own)
+    return folders
+
+
+def _as_one(name: str) -> str:
+    """What some file system takes for the same name: it minds no capitals, or other ways to write é."""
+    return normal(name).casefold()
+
+
+def is_ours(name: str) -> bool:
+    """Whether gen-scans gives files such a name."""
+    pattern = r"\d{9,}\.(png|dcm)|scans-\d{6,}\.(tar|npz)|manifest(-\d+-of-\d+)?\.jsonl"
+    named = {_as_one(one) for one in (REQUEST, SHEET, OLD_SHEET, README)}
+    return _as_one(name) in named or re.fullmatch(pattern, name) is not None
+
+
+def _plain(name: str) -> str:
+    plain = "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in name)
+    return plain.strip(". ")
+
+
+def _range(span: Span) -> str:
+    start = f" from {span.start}" if span.start else ""
+    return f"{span.count}{start}"

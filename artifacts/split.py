@@ -1,0 +1,172 @@
+"""Divide a dataset into train, val and test: by subject, and with every class in proportion."""
+
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.core.errors import USAGE, PreprocessingError
+
+PARTS = {2: ("train", "test"), 3: ("train", "val", "test")}
+
+
+def parse_split(text: str) -> tuple[float, ...]:
+    """Read the fractions of ``--split``: two (train, test) or three (train, val, test).
+
+    Raises
+    ------
+    PreprocessingError
+        They are no two or three positive numbers that add up to 1.
+    """
+    try:
+        fractions = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        fractions = ()
+    check_fractions(fractions, text)
+    return fractions
+
+
+def check_fractions(fractions: tuple[float, ...], given: str) -> None:
+    """Raise `PreprocessingError` unless they are two or three positive numbers that add up to 1."""
+    if len(fractions) not in PARTS or not all(0 < f < 1 for f in fractions):
+        problem = "is no split"
+    elif not math.isclose(math.fsum(fractions), 1, abs_tol=1e-6):
+        problem = f"adds up to {math.fsum(fractions):.6g}, not 1"
+    else:
+        return
+    raise PreprocessingError(
+        f"--split {given!r} {problem}; it takes fractions for train,val,test (0.8,0.1,0.1) or "
+        f"train,test (0.8,0.2)",
+        exit_code=USAGE,
+    )
+
+
+def together(
+    *keys: Sequence[Hashable | None], pairs: Iterable[tuple[int, int]] = ()
+) -> npt.NDArray[np.int64]:
+    """Number the groups of items that must not be torn apart, by union-find.
+
+    Parameters
+    ----------
+    *keys : sequence
+        One or more, each with a value per item: the subjects, the files, the hashes of the bytes.
+        Two items that share a value of one sequence belong together; None is shared with nobody.
+    pairs : iterable of (int, int)
+        Indices of two items that belong together, too.
+
+    Returns
+    -------
+    ndarray
+        int64 [N], the group of each item; groups are numbered from 0 in the order of their first
+        item.
+    """
+    parents = list(range(len(keys[0])))
+
+    def root(item: int) -> int:
+        while parents[item] != item:
+            parents[item] = item = parents[parents[item]]
+        return item
+
+    def join(one: int, two: int) -> None:
+        low, high = sorted((root(one), root(two)))
+        parents[high] = low
+
+    for values in keys:
+        first_with: dict[Hashable, int] = {}
+        for item, value in enumerate(values):
+            if value is not None:
+                join(first_with.setdefault(value, item), item)
+    for one, two in pairs:
+        join(one, two)
+    numbers: dict[int, int] = {}
+    return np.array(
+        [numbers.setdefault(root(item), len(numbers)) for item in range(len(parents))], np.int64
+    )
+
+
+def split_indices(
+    groups: Sequence[Hashable] | npt.NDArray[np.int64],
+    classes: npt.NDArray[np.int64],
+    fractions: tuple[float, ...],
+    *,
+    seed: int = 0,
+    in_train: npt.NDArray[np.bool_] | None = None,
+) -> list[npt.NDArray[np.int64]]:
+    """Divide items into parts, whole groups at a time, each class in proportion.
+
+    Whole groups, the largest first, go where they raise the chi-square distance between the class
+    counts and the wanted ones least: the greedy way of scikit-learn's ``StratifiedGroupKFold``, with
+    the criterion of Sainte-Laguë's apportionment, so that parts of any size are filled at one pace.
+    A class with few groups comes into train first.
+
+    Parameters
+    ----------
+    groups : sequence
+        What each of the N items belongs to (`together`).
+    classes : ndarray
+        int64 [N].
+    fractions : tuple of float
+        Of each part, all positive, their sum 1.
+    seed : int
+        Shuffles groups of one size, by a hash: the order of the files shall not decide.
+    in_train : ndarray, optional
+        bool [N]: items, whole groups of them, that go to the first part; the others are divided as
+        if these were not there.
+
+    Returns
+    -------
+    list of ndarray
+        int64, ascending; the indices of the items of each part. The same on every machine.
+
+    Raises
+    ------
+    PreprocessingError
+        There are so few groups that a part would be empty.
+    """
+    members: defaultdict[Hashable, list[int]] = defaultdict(list)
+    fixed = np.zeros(len(classes), bool) if in_train is None else in_train
+    for item, group in enumerate(groups):
+        if not fixed[item]:
+            members[group].append(item)
+    order = sorted(
+        members.values(), key=lambda items: (-len(items), _hash(seed, items[0]), items[0])
+    )
+    totals = Counter(classes[~fixed].tolist())
+    have: list[Counter[int]] = [Counter() for _ in fractions]
+    parts: list[list[int]] = [[] for _ in fractions]
+    for items in order:
+        counts = Counter(classes[items].tolist())
+        # sum((have - wanted)^2 / wanted) over the classes, by how much it grows.
+        growth = [
+            sum((2 * got[name] + n) * n / totals[name] for name, n in counts.items()) / fraction
+            for got, fraction in zip(have, fractions, strict=True)
+        ]
+        best = growth.index(min(growth))
+        have[best].update(counts)
+        parts[best] += items
+    if not all(parts):
+        raise PreprocessingError(
+            f"{len(order)} groups of scans that belong together (by subject, or as copies) are too "
+            f"few for --split {','.join(f'{f:g}' for f in fractions)}; a part would be empty"
+        )
+    parts[0] += np.flatnonzero(fixed).tolist()
+    return [np.sort(np.array(part, np.int64)) for part in parts]
+
+
+def _hash(seed: int, item: int) -> bytes:
+    return hashlib.blake2b(f"{seed} {item}".encode(), digest_size=8).digest()
+
+
+def lacking(
+    parts: Sequence[npt.NDArray[np.int64]], classes: npt.NDArray[np.int64]
+) -> dict[int, list[int]]:
+    """Say which classes (keys) have no item in which parts; for a warning."""
+    present = [set(classes[part].tolist()) for part in parts]
+    absent = {
+        name: [at for at, names in enumerate(present) if name not in names]
+        for name in sorted(set(classes.tolist()))
+    }
+    return {name: where for name, where in absent.items() if where}

@@ -1,0 +1,140 @@
+"""Where a model runs: the one place where onnxruntime's providers are chosen."""
+
+import dataclasses
+import os
+from typing import Any
+
+from scangan.core.errors import USAGE, GenerationError, first_line
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+# TF32 would round what float32 does not, and an exhaustive search picks another algorithm each time.
+CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
+# An ONNX model of one node, y = Relu(x), x float32 [1]: whether a provider works is found by using it.
+ONE_NODE = (
+    b'\x08\n:3\n\x0c\n\x01x\x12\x01y"\x04Relu\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04'
+    b"\n\x02\x08\x01b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x12"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """A device that works.
+
+    Parameters
+    ----------
+    name : str
+        As one asks for it: ``cpu``, ``cuda``, ...
+    provider : str
+        As onnxruntime calls it.
+    why : str
+        Why it was chosen, where nobody asked for it.
+    """
+
+    name: str
+    provider: str
+    why: str = ""
+
+    @property
+    def providers(self) -> list[Any]:
+        """What onnxruntime is to try, in this order."""
+        if self.provider == CPU:
+            return [CPU]
+        return [(self.provider, CUDA_OPTIONS if self.provider == CUDA else {}), CPU]
+
+
+def choose_device(name: str = "auto") -> Device:
+    """Find a device and make sure that it works.
+
+    Parameters
+    ----------
+    name : str
+        ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``cuda``, or how the name of another of
+        onnxruntime's providers begins, in any case: ``openvino``, ``coreml``, ``dml``, ...
+
+    Raises
+    ------
+    GenerationError
+        It was asked for and is not there, or does not work; the message says why.
+    """
+    wanted = name.lower()
+    if wanted == "cpu":
+        return Device("cpu", CPU)
+    there = available()
+    if wanted == "auto":
+        if CUDA not in there:
+            return Device("cpu", CPU, "onnxruntime here has no CUDA")
+        reason = why_not(CUDA)
+        if reason:
+            return Device("cpu", CPU, f"CUDA does not work here: {reason}")
+        return Device("cuda", CUDA, "it works")
+    found = [provider for provider in there if provider.lower().startswith(wanted)]
+    if not wanted or len(found) != 1:
+        raise GenerationError(f"--device {name}: {_missing(wanted, there)}", exit_code=USAGE)
+    reason = why_not(found[0])
+    if reason:
+        raise GenerationError(f"--device {name} does not work here: {reason}; use --device cpu")
+    return Device(wanted, found[0])
+
+
+def available() -> list[str]:
+    """The providers that onnxruntime was built with; whether they work is another question."""
+    # Azure's runs nothing here: it calls a service.
+    providers = import_onnxruntime().get_available_providers()
+    return [provider for provider in providers if not provider.startswith("Azure")]
+
+
+def why_not(provider: str) -> str | None:
+    """Run a model of one node; None if it works, else what went wrong."""
+    onnxruntime = import_onnxruntime()
+    if provider == CUDA and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # of the nvidia packages that pip installed
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(
+            ONE_NODE, options, providers=[provider], enable_fallback=0
+        )
+        if session.get_providers()[0] != provider:
+            return "its libraries, or the device, are missing"
+        (result,) = session.run(None, {"x": [2.0]})
+    except Exception as error:  # onnxruntime's exceptions share no base but Exception
+        return first_line(error)
+    return None if result[0] == 2.0 else "it computes wrongly"
+
+
+def import_onnxruntime() -> Any:
+    """Import onnxruntime, silenced, or say how to install it."""
+    # From 1.29 on it sends telemetry to Microsoft, and leaves a device's id in the home folder,
+    # unless this is set before it is first imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise GenerationError(
+            "onnxruntime is not installed; type: pip install 'scangan[cpu]' "
+            "(or 'scangan[gpu]' for an NVIDIA GPU)"
+        ) from error
+    except ImportError as error:  # of a library that is missing, or of Ctrl-C in the middle of it
+        if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise GenerationError(
+            f"onnxruntime is installed but does not load ({error}); install it anew"
+        ) from error
+    if not hasattr(onnxruntime, "InferenceSession"):
+        raise GenerationError(
+            "onnxruntime is installed in part only, as when one of two packages is removed; "
+            "uninstall onnxruntime and onnxruntime-gpu, then install one"
+        )
+    onnxruntime.disable_telemetry_events()  # where somebody had imported it before
+    return onnxruntime
+
+
+def _missing(wanted: str, there: list[str]) -> str:
+    names = ", ".join(sorted(p.removesuffix("ExecutionProvider").lower() for p in there))
+    install = (
+        "; for an NVIDIA GPU: pip uninstall onnxruntime, then pip install 'scangan[gpu]'"
+        if wanted in ("cuda", "gpu", "tensorrt")
+        else ""
+    )
+    return f"onnxruntime here has no such provider (it has: {names}){install}"

@@ -1,0 +1,289 @@
+"""What all commands share at the terminal: one-line errors, exit codes, ``--debug``, progress bars."""
+
+import contextlib
+import datetime
+import errno
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+import click
+
+from scangan.core.errors import FAILED, USAGE, ScanganError, first_line
+from scangan.core.quiet import errors, hush_libraries
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+INTERRUPTED = 130  # what shells use for a command that Ctrl-C ended
+
+
+class ScanCommand(click.Command):
+    """A click command whose failures are one line; exit code 2 for usage, 1 for the rest.
+
+    ``--debug`` (added to every command) shows the traceback instead, and what libraries print, which
+    else goes nowhere where the command is a program of its own.
+    """
+
+    is_program = False  # set by `run_and_leave`: the process and its descriptors are its own
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.context_settings.setdefault("help_option_names", ["-h", "--help"])
+        self.context_settings.setdefault("max_content_width", 120)
+        help_text = "show the traceback of an error, and what libraries print"
+        self.params.append(click.Option(["--debug"], is_flag=True, help=help_text))
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            self._say_usage(error)
+        except OSError as error:  # --help to a full disk
+            if error.errno == errno.EPIPE:
+                raise
+            say(f"{self.name}: {explain(error)}", err=True)
+            raise click.exceptions.Exit(FAILED) from None
+
+    def _say_usage(self, error: click.UsageError) -> NoReturn:
+        say(f"{self.name}: {error.format_message()} (see {self.name} --help)", err=True)
+        raise click.exceptions.Exit(USAGE) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        debug = ctx.params.pop("debug", False)
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGTERM, _interrupt)
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, _interrupt)
+        if self.is_program and not debug:
+            hush_libraries()
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            self._say_usage(error)
+        except click.exceptions.Exit:
+            raise
+        except click.ClickException as error:
+            _end(ctx, error.format_message(), error.exit_code)
+        except KeyboardInterrupt:
+            _end(ctx, "stopped; the same command again goes on", INTERRUPTED)
+        except Exception as error:
+            if debug:
+                raise
+            if isinstance(error, BrokenPipeError):  # whoever read our output has had enough
+                ctx.exit(FAILED)
+            _end(ctx, explain(error), getattr(error, "exit_code", FAILED))
+
+
+def run_and_leave(command: click.Command) -> NoReturn:
+    """Run a command as a program, and leave without taking down what was loaded.
+
+    By then all files are closed and all of our threads have ended. Unloading onnxruntime and numpy
+    takes half as long as importing them, and the threads of torch's process groups may abort the
+    process when they outlive the interpreter; the system frees the memory anyway.
+    """
+    code: object = None
+    if isinstance(command, ScanCommand):
+        command.is_program = True
+    try:
+        command()
+    except SystemExit as end:
+        code = end.code
+    number = code if isinstance(code, int) else int(code is not None)
+    for stream in (sys.stdout, sys.stderr, errors()):
+        try:
+            if stream is not None:  # a daemon has none
+                stream.flush()
+        except OSError:  # whoever read it has gone, or the disk is full
+            number = number or FAILED
+    os._exit(number)
+
+
+# What to install for a module that is missing; the commands are all installed, their needs are not.
+EXTRAS = {
+    "cv2": "prep",
+    "nibabel": "prep",
+    "numba": "prep",
+    "pydicom": "dicom",
+    "PIL": "prep",
+    "simplejpeg": "prep",
+    "sklearn": "eval",
+    "matplotlib": "train",
+    "torch": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "safetensors": "train",
+    "tensorboard": "train",
+}
+
+
+def explain(error: Exception) -> str:
+    """One line for an exception: what happened, where, and what to do."""
+    if isinstance(error, ScanganError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and is_missing_package(error):
+        module = (error.name or "").split(".")[0]
+        return f"{module} is not installed; type: {install(EXTRAS[module])}"
+    if isinstance(error, OSError) and error.errno is not None:
+        where = error.filename if error.filename is not None else "the output"
+        advice = {
+            errno.ENOSPC: "; free some space and run the same command again",
+            errno.EACCES: "; change its permissions, or choose another",
+            errno.EROFS: "; choose a folder that you may write to",
+            errno.ENOENT: "; it, or a folder on the way to it, is not there (any more)",
+            errno.ENAMETOOLONG: "; choose a shorter one",
+        }.get(error.errno, "")
+        return f"{where}: {os.strerror(error.errno).lower()}{advice}"
+    kind = type(error).__name__
+    return f"unexpected {kind}: {first_line(error)} (--debug shows where; please report it)"
+
+
+def is_missing_package(error: Exception) -> bool:
+    """Whether a package is missing that an extra brings; no file is to blame then."""
+    return isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRAS
+
+
+def install(extra: str) -> str:
+    """The command that brings the packages of an extra, and onnxruntime where there is none.
+
+    There is one for GPUs too, beside which the other must not be installed.
+    """
+    extras = extra if find_spec("onnxruntime") or extra == "cpu" else f"cpu,{extra}"
+    # In a checkout; else pip would refuse.
+    constraints = "-c constraints.txt " if Path("constraints.txt").is_file() else ""
+    return f"pip install {constraints}'scangan[{extras}]'"
+
+
+def was_given(name: str) -> bool:
+    """Whether an option of the running command was typed, not taken by default."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source == click.core.ParameterSource.COMMANDLINE
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line; what a terminal would obey, or cannot show, is escaped.
+
+    File and class names may hold line ends, control characters, bytes that are no text, or letters
+    that the terminal's encoding lacks.
+    """
+    stream = errors() if err else sys.stdout
+    escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    click.echo(escaped.encode(encoding, "backslashreplace").decode(encoding), file=stream, err=err)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """Stop once: a second signal, of the impatient, must not cut the ending short."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _end(ctx: click.Context, message: str, code: int) -> NoReturn:
+    say(f"{ctx.command.name}: {message}", err=True)
+    ctx.exit(code)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()  # a daemon has none
+
+
+LINES_APART = 10.0  # seconds between lines of progress where there is no terminal
+
+
+@contextlib.contextmanager
+def progress(
+    description: str, total: int, unit: str, *, quiet: bool = False
+) -> Iterator[Callable[[int], None]]:
+    """Show progress on stderr: a bar on a terminal; else a line now and then, and none of short work.
+
+    Parameters
+    ----------
+    description : str
+        What is done.
+    total : int
+        How many there are to do.
+    unit : str
+        What is counted.
+    quiet : bool
+        Show nothing.
+
+    Yields
+    ------
+    callable
+        To be told how many more are done.
+    """
+    if _is_terminal(errors()) and not quiet:
+        with progress_bar(unit) as bar:
+            task = bar.add_task(description, total=total, note="")
+            yield lambda count: bar.advance(task, count)
+        return
+    begun = said = time.monotonic()
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done, said
+        done += count
+        now = time.monotonic()
+        if not quiet and now - said >= LINES_APART:
+            said, rate = now, done / (now - begun)
+            seconds = min((total - done) / max(rate, 1e-9), 1e10)
+            left = datetime.timedelta(seconds=round(seconds))
+            say(
+                f"{description}: {done} of {total} {unit}, {rate:.0f} {unit}/s, {left} left",
+                err=True,
+            )
+
+    yield advance
+
+
+def progress_bar(unit: str, *, quiet: bool = False) -> "Progress":
+    """Make a progress bar on stderr: task, bar, count, rate and time left; nothing when piped.
+
+    Parameters
+    ----------
+    unit : str
+        What is counted, for the rate: ``"scans"`` gives ``scans/s``.
+    quiet : bool
+        Show nothing.
+
+    Returns
+    -------
+    rich.progress.Progress
+        A context manager; its tasks take a ``note`` field that is shown last.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.0f} {unit}/s" if task.speed else "", style="cyan")
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}"),
+        console=Console(file=errors()),
+        disable=quiet or not _is_terminal(errors()),
+        # Lines printed meanwhile go above the bar, unless standard output is a file of its own.
+        redirect_stdout=_is_terminal(sys.stdout),
+        redirect_stderr=errors() is sys.stderr,
+        speed_estimate_period=60,
+    )
