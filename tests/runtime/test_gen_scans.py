@@ -64,7 +64,7 @@ def test_same_bytes_whatever_the_batch_threads_and_count(command, tiny_acgan, tm
 
 def test_killed_and_typed_again_ends_with_the_same_bytes(command, tiny_acgan, tmp_path):
     def argv(out):
-        return ["--model", str(tiny_acgan), "--count", "1000", "--batch", "8", "--out", str(out)]
+        return ["--model", str(tiny_acgan), "--count", "3000", "--batch", "8", "--out", str(out)]
 
     assert command("runtime", *argv(tmp_path / "whole")).returncode == 0
     killed = tmp_path / "killed"
