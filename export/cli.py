@@ -24,27 +24,36 @@ EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp32",
     show_default=True,
-    help="int8: a quarter of the size, two to four times as fast on a processor; fp16: for GPUs",
+    help="int8 is a quarter of the size, and two to four times as fast on a CPU; fp16 is for GPUs",
 )
 @click.option(
-    "--opset", type=click.IntRange(18, 21), default=18, show_default=True, help="operator version"
+    "--opset",
+    type=click.IntRange(18, 21),
+    default=18,
+    show_default=True,
+    help="version of the ONNX operators",
 )
 @click.option(
     "--real",
     type=click.Path(path_type=Path),
     metavar="DATASET",
-    help="prepared scans to score int8 against  [default: those of the run]",
+    help="prepared scans to compare int8 with  [default: those of the run]",
 )
 @click.option(
-    "--accept-loss", is_flag=True, help="write an int8 file that lost more than it should"
+    "--accept-loss", is_flag=True, help="write the int8 file even if it lost too much quality"
 )
 @click.option(
     "--verify",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="check that a model file is whole and the generator of the run --against",
+    help="check that a model file is intact and came from the run given by --against",
 )
-@click.option("--against", type=click.Path(path_type=Path), metavar="RUN", help="see --verify")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="the run that --verify compares with",
+)
 @click.option("--license", default="", help="licence of the training scans, for the card")
 @click.option("--citation", default="", help="how to cite the training scans, for the card")
 def main(

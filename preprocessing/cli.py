@@ -14,83 +14,100 @@ from scangan.core.terminal import ScanCommand, say
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--size", default=64, show_default=True, help="side of the prepared scans, 16 to 1024 pixels"
+    "--size",
+    default=64,
+    show_default=True,
+    help="width and height of the prepared scans, 16 to 1024 pixels",
 )
 @click.option(
     "--fit",
     default="pad",
     show_default=True,
     metavar="pad|crop|stretch",
-    help="what becomes of a scan that is not square: black borders, its middle, or squeezed",
+    help="how to make a scan square: add black borders, keep the middle, or stretch it",
 )
 @click.option(
     "--window",
     default="auto",
     show_default=True,
     metavar="auto|dataset|image|dicom|LO,HI",
-    help="how more than 8 bits come to 8: by percentiles over all scans or of each one, by the file's "
-    "own window, or from LO (black) to HI (white); auto: the file's own, else over all scans",
+    help="how to map more than 8 bits to 8: percentiles of all scans (dataset) or of each scan "
+    "(image), the file's own window (dicom), or LO as black to HI as white; auto uses the file's own "
+    "window if it has one, else dataset",
 )
 @click.option(
     "--equalize",
     default="none",
     show_default=True,
     metavar="none|global|clahe",
-    help="histogram equalisation, at the depth of the scan",
+    help="equalise the histogram, at the scan's full bit depth",
 )
-@click.option("--clip", default=2.0, show_default=True, help="CLAHE: contrast limit, from 1")
-@click.option("--tiles", default=8, show_default=True, help="CLAHE: tiles along each side, 1 to 64")
+@click.option("--clip", default=2.0, show_default=True, help="contrast limit of CLAHE, at least 1")
+@click.option(
+    "--tiles", default=8, show_default=True, help="tiles of CLAHE along each side, 1 to 64"
+)
 @click.option(
     "--pixel-spacing",
     type=float,
     metavar="MM",
-    help="resample to MM millimetres per pixel (DICOM, NIfTI)",
+    help="resample to MM millimetres a pixel (DICOM and NIfTI)",
 )
 @click.option(
     "--ignore-spacing",
     is_flag=True,
-    help="leave pixels that are not square as they are; by default they are made square",
+    help="keep pixels that are not square as they are; by default they are resampled to square",
 )
 @click.option(
     "--axis",
     default="axial",
     show_default=True,
     metavar="axial|coronal|sagittal",
-    help="slices to take from a NIfTI volume",
+    help="direction of the slices to take from a NIfTI volume",
 )
 @click.option(
-    "--slices", metavar="A:B", help="which slices: 10:90, or 0.2:0.8 of the volume  [default: all]"
+    "--slices",
+    metavar="A:B",
+    help="which slices to take: 10:90 by number, or 0.2:0.8 by share of the volume  [default: all]",
 )
-@click.option("--volume", type=int, metavar="N", help="which volume of a 4-D NIfTI file, from 0")
+@click.option(
+    "--volume",
+    type=int,
+    metavar="N",
+    help="which volume of a 4-D NIfTI file to take, counted from 0",
+)
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
-    help="take classes from a table, not from folders",
+    help="take the classes from a table instead of folders",
 )
 @click.option(
-    "--columns", default="file,class,subject", show_default=True, help="headings in that table"
+    "--columns", default="file,class,subject", show_default=True, help="column names in that table"
 )
 @click.option(
     "--multi-label",
     default="error",
     show_default=True,
     metavar="error|first|join",
-    help="several labels of one file (A|B): refuse it, take A, or make a class A+B",
+    help="if a file has several labels (A|B): refuse it, use A, or make a class A+B",
 )
 @click.option(
     "--class-level",
     type=int,
     metavar="N",
-    help="level of the class folders: 1 for those in SOURCE, 2 below those; 0: all is one class  "
-    "[default: found]",
+    help="where the class folders are: 1 is directly in SOURCE, 2 one level deeper; 0 puts "
+    "everything in one class  [default: found]",
 )
-@click.option("--subjects", metavar="REGEX", help="find the subject (patient) in a file's path")
+@click.option(
+    "--subjects",
+    metavar="REGEX",
+    help="regular expression that finds the subject (patient) in a file's path",
+)
 @click.option(
     "--include",
     multiple=True,
     metavar="PATTERN",
-    help="take only files that match, masks and localizers too: '*_t1.nii.gz'; repeatable",
+    help="take only files that match, such as '*_t1.nii.gz', even masks and localizers; repeatable",
 )
 @click.option(
     "--exclude", multiple=True, metavar="PATTERN", help="leave out files that match; repeatable"
@@ -100,24 +117,26 @@ from scangan.core.terminal import ScanCommand, say
     default="keep",
     show_default=True,
     metavar="keep|drop",
-    help="files with the same bytes as another",
+    help="what to do with exact copies of a file",
 )
 @click.option(
-    "--split", metavar="A,B[,C]", help="divide into train,(val,)test by subject, as 0.8,0.1,0.1"
+    "--split",
+    metavar="A,B[,C]",
+    help="split by subject into train and test (0.8,0.2), or train, val and test (0.8,0.1,0.1)",
 )
 @click.option(
     "--allow-synthetic",
     is_flag=True,
-    help="with --split: let synthetic scans into val and test too",
+    help="with --split: allow synthetic scans in val and test",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="files at once  [default: the cores]",
+    help="how many files to read at once  [default: the cores]",
 )
-@click.option("--strict", is_flag=True, help="exit with 1 if anything was refused")
-@click.option("--quiet", is_flag=True, help="no progress bar")
+@click.option("--strict", is_flag=True, help="exit with 1 if any file was refused")
+@click.option("--quiet", is_flag=True, help="hide the progress bar")
 def main(source: Path, out: Path, **given: Any) -> None:
     """Prepare the scans in SOURCE (a folder per class) as a dataset in OUT.
 

@@ -32,8 +32,8 @@ MODES = {
 @click.command(
     "gen-scans",
     cls=ScanCommand,
-    epilog="Ends with 0 if all scans are there, 1 if something failed, 2 if an option is wrong, "
-    "130 if it was stopped; the same command again goes on.",
+    epilog="Exits with 0 if all scans are there, 1 if something failed, 2 if an option is wrong, "
+    "130 if it was stopped. Type the same command again to continue.",
 )
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="")
 @click.option(
@@ -41,16 +41,16 @@ MODES = {
     default="brain-mri-64",
     show_default=True,
     metavar="FILE|NAME",
-    help="model file, or a bundled model",
+    help="model file, or the name of a bundled model",
 )
 @click.option(
     "--class",
     "classes",
     multiple=True,
     metavar="ID|NAME",
-    help="class to make, repeatable  [default: all]",
+    help="class to generate; repeatable  [default: all]",
 )
-@click.option("--count", type=int, help=f"scans of each class  [default: {COUNT}]")
+@click.option("--count", type=int, help=f"how many scans of each class  [default: {COUNT}]")
 @click.option(
     "--balance",
     type=click.Path(path_type=Path),
@@ -61,18 +61,20 @@ MODES = {
 @click.option(
     "--target", type=int, metavar="N", help="with --balance: top classes up to N scans instead"
 )
-@click.option("--seed", default=0, show_default=True, help="another seed, other scans")
+@click.option("--seed", default=0, show_default=True, help="a different seed makes different scans")
 @click.option("--start", default=0, show_default=True, help="index of the first scan")
 @click.option(
     "--truncation",
     default=1.0,
     show_default=True,
     metavar="PSI",
-    help="under 1: more typical, less varied",
+    help="below 1: more typical scans, but less varied",
 )
-@click.option("--paired", is_flag=True, help="the same latents for every class")
+@click.option("--paired", is_flag=True, help="use the same latents for every class")
 @click.option(
-    "--interpolate", metavar="A:B", help="a strip of --count scans between indexes or classes"
+    "--interpolate",
+    metavar="A:B",
+    help="make a picture of --count steps from A to B, two indexes or two classes",
 )
 @click.option(
     "--format",
@@ -80,20 +82,32 @@ MODES = {
     default="png",
     show_default=True,
     metavar="png|tar|npz|dicom",
-    help="a file a scan, or shards of WebDataset or numpy",
+    help="one file for each scan (png, dicom), or many in one file (tar for WebDataset, npz for numpy)",
 )
-@click.option("--shard-size", type=int, metavar="N", help="scans a shard  [default: 1000]")
+@click.option(
+    "--shard-size", type=int, metavar="N", help="scans in each tar or npz file  [default: 1000]"
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="folder to write  [default: named after the request]",
+    help="folder to write to  [default: named after the request]",
 )
-@click.option("--no-sheet", is_flag=True, help="no contact sheet")
-@click.option("--force", is_flag=True, help="make again, and replace another request's scans")
-@click.option("--shard", metavar="i/n", help="make the i-th of n parts, counted from 0")
-@click.option("--merge", is_flag=True, help="join parts: gen-scans --merge FOLDER... --out ALL")
-@click.option("--batch", type=int, help="scans a pass; changes no byte  [default: fits the size]")
-@click.option("--threads", type=int, help="changes no byte  [default: all that are allowed]")
+@click.option("--no-sheet", is_flag=True, help="do not make a contact sheet")
+@click.option(
+    "--force", is_flag=True, help="make the scans again, and replace those of another request"
+)
+@click.option("--shard", metavar="i/n", help="make only part i of n, counted from 0")
+@click.option("--merge", is_flag=True, help="join the parts: gen-scans --merge FOLDER... --out ALL")
+@click.option(
+    "--batch",
+    type=int,
+    help="scans in each pass; does not change the result  [default: fits the size]",
+)
+@click.option(
+    "--threads",
+    type=int,
+    help="threads to use; does not change the result  [default: all that are allowed]",
+)
 @click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|NAME", help="where to run"
 )
@@ -102,16 +116,18 @@ MODES = {
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "fp32", "fp16", "int8"]),
-    help="which of the model's files",
+    help="which of the model's files to use",
 )
 @click.option(
-    "--allow-modified", is_flag=True, help="run a model that another tool changed after its export"
+    "--allow-modified",
+    is_flag=True,
+    help="run a model even if another tool has changed it since its export",
 )
-@click.option("--info", is_flag=True, help="print the model's card and leave")
-@click.option("--doctor", is_flag=True, help="print what is installed and works, and leave")
-@click.option("--benchmark", is_flag=True, help="print how fast the model is here, and leave")
-@click.option("--quiet", is_flag=True, help="no progress, no words but errors")
-@click.option("--json", "as_json", is_flag=True, help="print one JSON object, for machines")
+@click.option("--info", is_flag=True, help="print the model's card and exit")
+@click.option("--doctor", is_flag=True, help="print what is installed and what works, and exit")
+@click.option("--benchmark", is_flag=True, help="measure how fast the model runs here, and exit")
+@click.option("--quiet", is_flag=True, help="print nothing but errors")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object, for scripts")
 def main(folders: tuple[Path, ...], **given: Any) -> None:
     """Generate labelled synthetic scans from a model file.
 

@@ -35,14 +35,14 @@ def _list_options(context: click.Context, option: click.Parameter, wanted: bool)
     type=click.Path(path_type=Path),
     required=True,
     metavar="RUN",
-    help="folder of the run; the same command again resumes it",
+    help="folder of the run; type the same command again to resume it",
 )
 @click.option(
     "--recipe",
     default="stable",
     show_default=True,
     metavar="NAME|FILE",
-    help="set of training options; options below override it",
+    help="named set of training options; the options below override it",
 )
 @click.option(
     "--list-recipes",
@@ -50,7 +50,7 @@ def _list_options(context: click.Context, option: click.Parameter, wanted: bool)
     expose_value=False,
     is_eager=True,
     callback=_list_recipes,
-    help="show the recipes and exit",
+    help="list the recipes and exit",
 )
 @click.option(
     "--list-options",
@@ -58,52 +58,54 @@ def _list_options(context: click.Context, option: click.Parameter, wanted: bool)
     expose_value=False,
     is_eager=True,
     callback=_list_options,
-    help="show what --set takes and exit",
+    help="list everything that --set can change and exit",
 )
 @click.option(
     "--set",
     "assignments",
     multiple=True,
     metavar="KEY=VALUE",
-    help="override any value of the recipe; may be given again",
+    help="change any value of the recipe; repeatable",
 )
 @click.option(
     "--arch",
     type=click.Choice(["dcgan", "acgan"]),
-    help="unconditional, or conditional on the class  [default: acgan]",
+    help="dcgan ignores the class; acgan makes scans of the class you ask for  [default: acgan]",
 )
 @click.option(
     "--per-class",
     is_flag=True,
     default=None,
-    help="train a DCGAN for each class, joined at export",
+    help="train one DCGAN for each class; the export joins them",
 )
 @click.option(
-    "--size", type=int, help="side of the scans in pixels: 16, 32, ... 512  [default: 64]"
+    "--size",
+    type=int,
+    help="width and height of the scans in pixels: 16, 32, ... 512  [default: 64]",
 )
 @click.option(
     "--kimg",
     type=float,
-    help="length of the run, in thousands of real scans shown; may be raised later, unless the rates "
+    help="length of the run, in thousands of real scans shown; you can raise it later, unless the rates "
     "decay  [default: 400]",
 )
-@click.option("--batch", type=int, help="scans a step  [default: 16]")
+@click.option("--batch", type=int, help="scans in each step  [default: 16]")
 @click.option(
     "--width", type=int, help="channels of the feature maps next to the image  [default: 32]"
 )
 @click.option("--latent", type=int, help="length of the latent z  [default: 100]")
-@click.option("--seed", type=int, help="everything random follows from it  [default: 0]")
+@click.option("--seed", type=int, help="seed of everything that is random  [default: 0]")
 @click.option(
     "--tick",
     type=float,
     metavar="KIMG",
-    help="score and save so often  [default: 20, at most a quarter of --kimg]",
+    help="score and save after this many kimg  [default: 20, at most a quarter of --kimg]",
 )
 @click.option(
     "--patience",
     type=float,
     metavar="KIMG",
-    help="stop when nothing improved for so long; 0: never  [default: 200]",
+    help="stop if nothing has improved for this many kimg; 0: never  [default: 200]",
 )
 @click.option(
     "--device",
@@ -112,8 +114,8 @@ def _list_options(context: click.Context, option: click.Parameter, wanted: bool)
     show_default=True,
     help="where to train",
 )
-@click.option("--force", is_flag=True, help="delete a run that --out holds and start anew")
-@click.option("--quiet", is_flag=True, help="no progress bar")
+@click.option("--force", is_flag=True, help="delete the run in --out and start again")
+@click.option("--quiet", is_flag=True, help="hide the progress bar")
 def main(
     source: Path,
     out: Path,

@@ -35,15 +35,19 @@ class TrainOptions:
 
     # What is trained, and for how long
     arch: str = option(
-        "acgan", "unconditional, or conditional on the class", choices=("dcgan", "acgan")
+        "acgan",
+        "dcgan ignores the class; acgan makes scans of the class you ask for",
+        choices=("dcgan", "acgan"),
     )
-    per_class: bool = option(False, "one unconditional GAN for each class, joined at export")
-    size: int = option(64, "side of the scans in pixels", choices=SIZES)
+    per_class: bool = option(False, "train one DCGAN for each class; the export joins them")
+    size: int = option(64, "width and height of the scans in pixels", choices=SIZES)
     kimg: float = option(400.0, "length of the run, in thousands of real scans shown", 0.001, 1e9)
-    batch: int = option(16, "scans a step, a multiple of 4", 4, 4096)
-    seed: int = option(0, "everything random follows from it", 0, 2**32 - 1)
-    tick: float | None = option(None, "score and save every so many kimg", 0.001, 1e9)
-    patience: float = option(200.0, "stop when nothing improved for so many kimg; 0: never", 0, 1e9)
+    batch: int = option(16, "scans in each step, a multiple of 4", 4, 4096)
+    seed: int = option(0, "seed of everything that is random", 0, 2**32 - 1)
+    tick: float | None = option(None, "score and save after this many kimg", 0.001, 1e9)
+    patience: float = option(
+        200.0, "stop if nothing has improved for this many kimg; 0: never", 0, 1e9
+    )
     held_back: float = option(0.15, "share of the scans kept for scoring, not trained on", 0, 0.5)
 
     # Networks
