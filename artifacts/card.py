@@ -94,7 +94,7 @@ class ModelCard:
             value = getattr(self, field.name)
             # true and false are integers to Python, not to a card.
             if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-                raise GenerationError(f"the card's {field.name} is no {wanted.__name__}")
+                raise GenerationError(f"the card's {field.name} is not of type {wanted.__name__}")
         if self.architecture not in ARCHITECTURES:
             raise GenerationError(
                 f"the card names an unknown architecture: {shown(self.architecture)}"
@@ -178,7 +178,7 @@ class ModelCard:
             known = {field.name for field in dataclasses.fields(cls)}
             fields = {name: value for name, value in fields.items() if name in known}
             if not isinstance(fields["classes"], list):
-                raise ValueError("classes are no list")
+                raise ValueError("classes are not a list")
             for key in ("dataset_counts", "scores"):
                 fields[key] = json.loads(
                     json.dumps(fields.get(key, {})), object_pairs_hook=with_normal_names

@@ -93,7 +93,7 @@ def read_model_file(path: Path, *, allow_modified: bool = False) -> ModelFile:
         external data, functions, nested graphs or operators that our exporter never writes.
     """
     if path.exists() and not path.is_file():
-        raise GenerationError(f"{path} is no file; give a model file that export-onnx wrote")
+        raise GenerationError(f"{path} is not a file; give a model file that export-onnx wrote")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -115,7 +115,7 @@ def read_model_file(path: Path, *, allow_modified: bool = False) -> ModelFile:
             raise _Malformed
         if len(cards) != 1:
             raise GenerationError(
-                f"{path} has no scangan card: it is no model file of export-onnx, or was truncated"
+                f"{path} has no scangan card: it is not a model file of export-onnx, or was truncated"
             )
         if any(number == MODEL_FUNCTIONS for number, _ in fields):
             raise GenerationError(

@@ -46,7 +46,8 @@ class Part:
         i, slash, n = text.partition("/")
         if not (slash and i.isdecimal() and n.isdecimal() and len(i + n) < 30):
             raise GenerationError(
-                f"--shard {text} is no part; for the first of eight: --shard 0/8", exit_code=USAGE
+                f"--shard {text} is not a part; for the first of eight: --shard 0/8",
+                exit_code=USAGE,
             )
         return cls(int(i), int(n))
 

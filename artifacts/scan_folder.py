@@ -192,9 +192,9 @@ class Plan:
             folders = tuple(str(c["folder"]) for c in told["classes"])
             names = tuple(c["class"] for c in told["classes"])
             if not all(isinstance(text, str) for text in (told["model"], *filter(None, names))):
-                raise ValueError("a name is no text")
+                raise ValueError("a name is not text")
             if any(name != _plain(name) or not name for name in folders):
-                raise ValueError("a folder of a class is no plain name")
+                raise ValueError("a class's folder is not a plain name")
             return cls(
                 told["model"],
                 Request(spans=spans, draw=draw, format=told["format"], shard_size=size),

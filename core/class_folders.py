@@ -267,7 +267,7 @@ def read_top(source: Path) -> Inside:
     if not source.is_dir():
         is_file = " but a file" if source.exists() else ""
         raise FolderError(
-            f"{source} is no folder{is_file}; give a folder with one folder per class: CLASS/file"
+            f"{source} is not a folder{is_file}; give a folder with one folder per class: CLASS/file"
         )
     try:
         return inside(source)
@@ -289,5 +289,5 @@ def _check_names(classes: list[str], source: Path) -> None:
     for name in classes:
         problem = why_no_name(name)
         if problem:
-            raise FolderError(f"{source}: the folder {name!a} is no class, {problem}; rename it")
+            raise FolderError(f"{source}: the folder {name!a} is not a class, {problem}; rename it")
     check_case(classes, source)

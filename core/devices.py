@@ -119,7 +119,7 @@ def import_onnxruntime() -> Any:
         if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         raise GenerationError(
-            f"onnxruntime is installed but does not load ({error}); install it anew"
+            f"onnxruntime is installed but does not load ({error}); install it again"
         ) from error
     if not hasattr(onnxruntime, "InferenceSession"):
         raise GenerationError(

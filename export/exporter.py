@@ -158,7 +158,7 @@ def open_run(path: str | Path) -> Run:
         return Run(path.parent)
     if path.suffix == ".safetensors":
         raise ExportError(
-            f"{path} is no checkpoint of a run (best.safetensors beside its config.json); "
+            f"{path} is not a checkpoint of a run (best.safetensors beside its config.json); "
             f"give the run's folder"
         )
     raise ExportError(f"{path} is not opened: a file like this may hold code; give a run's folder")
@@ -199,7 +199,7 @@ def _check_target(out: Path) -> None:
         )
     if out.suffix != ".onnx" or (out.exists() and not out.is_file()):
         # Anything else might be a scan, a checkpoint or a device, which the rename would replace.
-        raise ExportError(f"{out} is no name for a model file; it must end in .onnx")
+        raise ExportError(f"{out} is not a name for a model file; it must end in .onnx")
     if not out.absolute().parent.is_dir():
         raise ExportError(
             f"{out.parent} does not exist; make it first: mkdir -p {shlex.quote(str(out.parent))}"

@@ -133,7 +133,7 @@ class PrepOptions:
             valid = False
         if not valid:
             raise PreprocessingError(
-                f"--slices {self.slices!r} is no range; it takes numbers (10:90) or fractions "
+                f"--slices {self.slices!r} is not a range; it takes numbers (10:90) or fractions "
                 f"(0.2:0.8), the first below the second",
                 exit_code=USAGE,
             )

@@ -225,7 +225,7 @@ class _Run:
             others.append(".part")  # somebody else's
         if others and not _is_done(self.partial):
             raise PreprocessingError(
-                f"{self.out} exists and is no prepared dataset; choose another OUT"
+                f"{self.out} exists and is not a prepared dataset; choose another OUT"
             )
 
     def _check_same(self, found: Found) -> None:

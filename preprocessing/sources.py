@@ -105,7 +105,7 @@ def _check_pattern(pattern: str) -> None:
     except re.error as error:
         where = "" if error.pos is None else f" at character {error.pos + 1}"
         raise _usage(
-            f"--subjects {pattern!r} is no regular expression: {error.msg}{where}"
+            f"--subjects {pattern!r} is not a regular expression: {error.msg}{where}"
         ) from error
 
 

@@ -142,7 +142,7 @@ def main(folders: tuple[Path, ...], **given: Any) -> None:
     count.
     """
     if folders and not given["merge"]:
-        raise click.UsageError(f"{folders[0]} is no option; folders go with --merge")
+        raise click.UsageError(f"{folders[0]} is not an option; folders go with --merge")
     _refuse_unused(given)
     if given["merge"]:
         _merge(folders, given)
@@ -304,7 +304,9 @@ def _interpolate(given: dict[str, Any]) -> None:
     image = strip(generator, path, numbers, _draw(given), steps, given["start"])
     out = given["out"] or _default_strip(generator, between, numbers, steps, given)
     if out.suffix.lower() != ".png" or out.is_dir():
-        raise click.UsageError(f"a strip is a picture, --out {out} is no name for one; like x.png")
+        raise click.UsageError(
+            f"a strip is a picture, --out {out} is not a name for one; like x.png"
+        )
     refuse_inside_scans(out)
     if out.exists() and not given["force"]:
         raise click.UsageError(f"{out} is there already; choose another --out, or --force")

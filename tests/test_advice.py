@@ -369,7 +369,7 @@ def test_scans_that_changed_since_a_run_began(change, way, here):
     if change == "nothing but the size":
         command = command.replace("--size 16", "--size 32")
     says = refused(command)
-    assert "choose another --out, or start it anew with --force" in says and "OUT" not in says
+    assert "choose another --out, or start over with --force" in says and "OUT" not in says
     assert way in says
     works(f"{command} --force" if way == "--force" else command.replace("--out r", "--out r2"))
 

@@ -53,7 +53,7 @@ def limited(monkeypatch, fits):
 def test_a_batch_that_fits(here, monkeypatch):  # noqa: F811
     limited(monkeypatch, lambda options: options.batch <= 8)
     says = refused(f"{TRAINED} --batch 32")
-    option, force = re.search(r"(--batch \d+) fits; start anew with (--force)", says).groups()
+    option, force = re.search(r"(--batch \d+) fits; start over with (--force)", says).groups()
     assert option == "--batch 8"
     works(f"{TRAINED} {option} {force}")
 
@@ -62,7 +62,7 @@ def test_a_width_that_fits(here, monkeypatch):  # noqa: F811
     limited(monkeypatch, lambda options: options.width <= 8)
     line = TRAINED.replace("--width 4", "--width 32")
     says = refused(line)
-    while found := re.search(r"try (--width \d+) and start anew with (--force)", says):
+    while found := re.search(r"try (--width \d+) and start over with (--force)", says):
         line = f"{TRAINED.replace('--width 4', found[1])} {found[2]}"
         if found[1] == "--width 8":
             break

@@ -90,7 +90,7 @@ def open_source(
     except OtherDataset as error:
         raise TrainingError(
             f"{target.parent} holds a run whose scans were prepared {error.difference}; choose "
-            f"another --out, or start it anew with --force"
+            f"another --out, or start over with --force"
         ) from error
     for line in (*looked_through(dataset.info), one_line(dataset.info)):
         report(line)

@@ -195,7 +195,7 @@ class Session:
         )
         raise TrainingError(
             f"{self.run.path}: the losses became NaN at {self._kimg():.1f} kimg; lower the learning "
-            f"rates ({lower}) and choose another --out, or start anew with --force, which deletes the "
+            f"rates ({lower}) and choose another --out, or start over with --force, which deletes the "
             f"best generator so far"
         )
 

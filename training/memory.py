@@ -65,9 +65,9 @@ def explaining_memory(
     gc.collect()
     fits = batch_that_fits(options, scans, classes, device, processes)
     if fits:
-        advice = f"--batch {fits} fits; start anew with --force"
+        advice = f"--batch {fits} fits; start over with --force"
     elif options.width > NARROWEST:
-        advice = f"no batch fits; try --width {max(options.width // 2, NARROWEST)} and start anew with --force"
+        advice = f"no batch fits; try --width {max(options.width // 2, NARROWEST)} and start over with --force"
     else:
         advice = "no batch fits; train smaller scans: prepare them into another folder with a lower --size"
     raise TrainingError(f"--batch {options.batch} needs more memory than there is: {advice}")

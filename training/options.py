@@ -124,7 +124,7 @@ class TrainOptions:
         if self.batch % 4:
             # The minibatch standard deviation is taken over groups of four.
             raise _refusal(
-                f"--batch {self.batch} is no multiple of 4; try {-(-self.batch // 4) * 4}"
+                f"--batch {self.batch} is not a multiple of 4; try {-(-self.batch // 4) * 4}"
             )
         if self.ramp_end < self.ramp_start:
             raise _refusal(
@@ -204,7 +204,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     key = key.strip().replace("-", "_")
     known = {field.name: field for field in dataclasses.fields(TrainOptions)}
     if not equals:
-        raise _refusal(f"--set {text!r} is no key=value; for example --set width=64")
+        raise _refusal(f"--set {text!r} is not key=value; for example --set width=64")
     if key not in known:
         raise _refusal(f"--set {text}: there is no option {key!r}{nearest(key, known)}")
     return key, _typed(known[key], value.strip())
@@ -239,7 +239,7 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
     kind = _kind(field)
     fits = isinstance(value, (float, int) if kind is float else kind)
     if not fits or isinstance(value, bool) != (kind is bool):
-        raise _refusal(f"{field.name} {value!r} is no {kind.__name__}")
+        raise _refusal(f"{field.name} {value!r} is not of type {kind.__name__}")
     low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
     if choices is not None:
         for part in value if isinstance(value, tuple) else (value,):

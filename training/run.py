@@ -203,7 +203,7 @@ class Run:
         before = self.config
         if before["format_version"] < FORMAT_VERSION:
             raise TrainingError(
-                f"{self.path} was made by an older scangan and cannot go on; start it anew with --force"
+                f"{self.path} was made by an older scangan and cannot go on; start over with --force"
             )
         differing = _differing(before["options"], config["options"])
         if before["dataset"]["fingerprint"] != config["dataset"]["fingerprint"]:
@@ -211,7 +211,7 @@ class Run:
         if differing:
             raise TrainingError(
                 f"{self.path} holds a run with another configuration ({', '.join(differing)}); "
-                f"choose another --out, or start it anew with --force"
+                f"choose another --out, or start over with --force"
             )
         if config["options"] != before["options"]:
             self.report.unlink(missing_ok=True)  # it is of the run as it was
@@ -232,7 +232,7 @@ class Run:
                 raise ValueError
             return held
         except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
-            raise TrainingError(f"{file} is missing or damaged; start anew with --force") from error
+            raise TrainingError(f"{file} is missing or damaged; start over with --force") from error
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Save all that resuming needs as ``last.pt``."""
@@ -253,7 +253,7 @@ class Run:
         except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise TrainingError(
-                f"{file} cannot be read ({reason}); start the run anew with --force"
+                f"{file} cannot be read ({reason}); start over with --force"
             ) from error
         if newer:
             raise TrainingError(newer)
@@ -294,9 +294,7 @@ class Run:
             scores = json.loads(metadata["scores"], object_pairs_hook=with_normal_names)
             return Best(state, metadata["kind"], float(metadata["kimg"]), scores)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise TrainingError(
-                f"{file} is damaged ({error}); start the run anew with --force"
-            ) from error
+            raise TrainingError(f"{file} is damaged ({error}); start over with --force") from error
 
     def load_generator(self) -> tuple[Generator | GeneratorBank, Best]:
         """Load the best generator in evaluation mode, on the CPU."""

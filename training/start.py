@@ -69,7 +69,7 @@ def train(
     device : {"auto", "cpu", "cuda"}
         Where to train; auto takes a GPU if there is one.
     force : bool
-        Delete a run that `out` holds and start anew.
+        Delete a run that `out` holds and start over.
     command : str
         What was typed, for the record; it stays in the run.
     recipe : str

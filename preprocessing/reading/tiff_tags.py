@@ -36,7 +36,7 @@ class Directory:
             return np.zeros(0, np.int64)
         kind, count, at = self._tags[tag]
         if kind not in _INTEGERS:
-            raise Rejected(f"damaged TIFF: tag {tag} is no integer")
+            raise Rejected(f"damaged TIFF: tag {tag} is not an integer")
         dtype = np.dtype(self.order + _INTEGERS[kind])
         if at + count * dtype.itemsize > len(self.data):
             raise Rejected("truncated TIFF: a tag lies outside of the file")

@@ -108,14 +108,14 @@ def test_fractions_are_read(text, fractions):
     [
         ("0.8,0.1", "adds up to 0.9, not 1"),
         ("0.8,0.2,0.2", "adds up to 1.2, not 1"),
-        ("80,10,10", "is no split"),
-        ("1", "is no split"),
-        ("1,0", "is no split"),
-        ("1.5,-0.5", "is no split"),
-        ("0.25,0.25,0.25,0.25", "is no split"),
-        ("nan,nan", "is no split"),
-        ("", "is no split"),
-        ("a,b", "is no split"),
+        ("80,10,10", "is not a split"),
+        ("1", "is not a split"),
+        ("1,0", "is not a split"),
+        ("1.5,-0.5", "is not a split"),
+        ("0.25,0.25,0.25,0.25", "is not a split"),
+        ("nan,nan", "is not a split"),
+        ("", "is not a split"),
+        ("a,b", "is not a split"),
     ],
 )
 def test_fractions_that_make_no_split_are_a_usage_error(text, says):

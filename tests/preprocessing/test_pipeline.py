@@ -210,7 +210,7 @@ def test_what_a_killed_run_left_does_no_harm(some_scans, tmp_path):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda p: None, "is no folder"),
+        (lambda p: None, "is not a folder"),
         (lambda p: p.mkdir(), "no scans"),
         (lambda p: (p / "a").mkdir(parents=True), "no files"),
     ],

@@ -94,9 +94,9 @@ def test_a_folder_without_a_scan_says_what_to_do(tmp_path, files, says):
 
 
 def test_a_source_that_is_no_folder_says_so(tmp_path):
-    with pytest.raises(PreprocessingError, match="is no folder; give"):
+    with pytest.raises(PreprocessingError, match="is not a folder; give"):
         found_in(tmp_path / "nowhere")
-    with pytest.raises(PreprocessingError, match="is no folder but a file; give"):
+    with pytest.raises(PreprocessingError, match="is not a folder but a file; give"):
         found_in(make(tmp_path, "volume.nii.gz") / "volume.nii.gz")
 
 

@@ -113,7 +113,7 @@ def test_a_bundled_name_is_the_bundled_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "brain-mri-64").mkdir()
     assert ScanGenerator("brain-mri-64").card.size == 64
-    with pytest.raises(GenerationError, match="is no file"):
+    with pytest.raises(GenerationError, match="is not a file"):
         ScanGenerator("./brain-mri-64")
 
 

@@ -52,7 +52,7 @@ def test_the_command_of_a_strip(command, tiny_acgan, tmp_path):
     done = command(
         "runtime", "--model", tiny_acgan, "--interpolate", "0:3", "--out", "x", cwd=tmp_path
     )
-    assert done.returncode == 2 and "x is no name for one" in done.stderr
+    assert done.returncode == 2 and "x is not a name for one" in done.stderr
     before = (tmp_path / "tiny-strip-0-3-seed0.png").read_bytes()
     again = command("runtime", "--model", tiny_acgan, "--interpolate", "0:3", cwd=tmp_path)
     assert again.returncode == 2 and "is there already" in again.stderr

@@ -137,8 +137,8 @@ def test_assignments_are_read_in_the_options_own_type(text, key, value):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("width", "is no key=value; for example --set width=64"),
-        ("", "is no key=value"),
+        ("width", "is not key=value; for example --set width=64"),
+        ("", "is not key=value"),
         ("=3", "there is no option ''"),
         ("widht=3", "there is no option 'widht'; did you mean width?"),
         ("minibatch-sdt=true", "did you mean minibatch_std?"),

@@ -426,7 +426,7 @@ def test_a_run_whose_list_of_scans_is_lost_does_not_go_on(whole, prepared, tmp_p
     (out / "items.jsonl").unlink()
     if damage is not None:
         (out / "items.jsonl").write_text(damage)
-    with pytest.raises(TrainingError, match=r"items.jsonl is missing or damaged; start anew"):
+    with pytest.raises(TrainingError, match=r"items.jsonl is missing or damaged; start over"):
         train(prepared.path, out, TrainOptions(**TINY))
 
 
@@ -472,7 +472,7 @@ def test_a_run_of_an_older_format_says_so(whole, prepared, tmp_path):
     out = shutil.copytree(whole[0], tmp_path / "old")
     config = json.loads((out / "config.json").read_text())
     (out / "config.json").write_text(json.dumps(config | {"format_version": 1}))
-    with pytest.raises(TrainingError, match=r"older scangan .* anew with --force"):
+    with pytest.raises(TrainingError, match=r"older scangan .* over with --force"):
         train(prepared.path, out, TrainOptions(**TINY))
     assert Run(out).load_generator()[0].size == 32  # it can be exported
 
@@ -533,7 +533,7 @@ def test_more_memory_than_there_is_says_which_batch_would_fit(prepared, tmp_path
         r"--batch 4096 needs more memory than there is: --batch (\d+) fits", done.stderr
     )
     assert found and 4 <= int(found[1]) <= 2048 and done.stderr.count("\n") == 1
-    assert done.stderr.endswith("start anew with --force\n")
+    assert done.stderr.endswith("start over with --force\n")
 
 
 def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path):
@@ -593,7 +593,7 @@ def test_scans_smaller_than_the_size_are_told_of_once(some_scans, tmp_path):
         (["--recipe", "stabel"], "there is no recipe 'stabel'; did you mean stable?"),
         (["--set", "lerning_rate=1"], "there is no option 'lerning_rate'"),
         (["--set", "withd=1"], "did you mean width?"),
-        (["--set", "width"], "is no key=value"),
+        (["--set", "width"], "is not key=value"),
         (["--set", "width=wide"], "width 'wide' is not a whole number"),
         (["--per-class"], "give it --arch dcgan too"),
     ],
