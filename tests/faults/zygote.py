@@ -48,6 +48,8 @@ def child(request):
     if arm:
         ctypes.CDLL(None).faults_arm(*arm)
     main = importlib.import_module(PROGRAMS[program]).main
+    if program == "train-gan":
+        score_few()  # also where nothing was imported before
     from scangan.core.terminal import run_and_leave
 
     run_and_leave(main)
@@ -75,8 +77,6 @@ def main():
     os.dup2(2, 1)
     for name in sys.argv[1:]:
         importlib.import_module(name)
-    if "scangan.training.scoring" in sys.modules:
-        score_few()
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:
