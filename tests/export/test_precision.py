@@ -261,7 +261,7 @@ def test_a_changed_graph_runs_only_when_asked_for(files, tmp_path, command):
     ("name", "says"),
     [
         ("best.safetensors", None),
-        ("discriminator.safetensors", "no checkpoint of a run"),
+        ("discriminator.safetensors", "not a checkpoint of a run"),
         ("last.pt", "may hold code"),
         ("model.pth", "may hold code"),
     ],

@@ -267,7 +267,7 @@ def test_the_classifier_really_learns_the_classes(tmp_path):
     [
         ({"size": 48}, "--size 48 is not supported; it takes 16, 32, 64, 128, 256, 512"),
         ({"arch": "vae"}, "--arch vae is not supported; it takes dcgan, acgan"),
-        ({"batch": 30}, "no multiple of 4; try 32"),
+        ({"batch": 30}, "not a multiple of 4; try 32"),
         ({"kimg": 0}, "--kimg 0"),
         ({"seed": -1}, "--seed -1"),
         ({"tick": 0.0}, "--tick 0"),
