@@ -35,14 +35,12 @@ class PreparedDataset:
         Class names in order.
     items : list of dict
         A record per image: ``file``, ``sha256``, ``class``, ``subject``, ``frame``,
-        ``duplicate_group`` (the index of the first item with these bytes), ``group`` (a number that
-        scans of one subject or file, copies, and scans that show the same have in common: a split
-        never tears them apart), ``window`` (physical
-        values that are black and white; None for 8 bits as they came), ``perceptual_hash``,
-        ``enlarged`` (whether the scan is smaller than `size`), ``aspect`` (height over width of the
-        pixels that were made square), ``blank`` (``black`` or ``white`` where next to nothing is to
-        be seen), ``synthetic``, and ``notes`` (what was odd in the file). Datasets of format 1 lack
-        the last four, and those of format 2 the group.
+        ``duplicate_group`` (the index of the first item with these bytes), ``group`` (see `groups`),
+        ``window`` (physical values that are black and white; None for 8 bits as they came),
+        ``perceptual_hash``, ``enlarged`` (whether the scan is smaller than `size`), ``aspect``
+        (height over width of the pixels that were made square), ``blank`` (``black`` or ``white``
+        where next to nothing is to be seen), ``synthetic``, and ``notes`` (what was odd in the
+        file). Datasets of format 1 lack the last four, and those of format 2 the group.
     info : dict
         The content of ``dataset.json``.
     written_classes : tuple of str
@@ -69,7 +67,9 @@ class PreparedDataset:
 
     @property
     def groups(self) -> npt.NDArray[np.int64]:
-        """What a split never tears apart: the number of each scan's group, int64 [N].
+        """The number of each scan's group, int64 [N]: what a split never tears apart.
+
+        Scans of one subject or file, copies, and scans that show the same are of one group.
 
         Raises
         ------

@@ -28,7 +28,7 @@ from scangan.training.loop import make_networks
 from scangan.training.recipe import options_from
 from scangan.training.run import Best, Run
 from scangan.training.sampling import step_draws
-from scangan.training.start import listed, run_config, training_scans
+from scangan.training.start import run_config, run_items, training_scans
 
 DECAY = {"lr_schedule": "linear", "lr_hold": 2 / 3, "batch": 32, "ema_kimg": 20.0}
 BRAIN = DECAY | {"mirror": True}
@@ -58,7 +58,7 @@ def train(name: str, data: Path, work: Path, until: float, device: torch.device)
     options = options_from("stable", RUNS[name][1])
     dataset = load_dataset(data)
     run = Run(work / name)
-    run.start(run_config(dataset, options, ("", "stable"), device), listed(dataset, options))
+    run.start(run_config(dataset, options, ("", "stable"), device), run_items(dataset, options))
     scans = training_scans(dataset.in_memory(), options, run)
     by_kimg = steps.learning_rate_factor
 
@@ -87,7 +87,7 @@ def train(name: str, data: Path, work: Path, until: float, device: torch.device)
     half = with_own_statistics(networks.ema, latents, labels).cpu()
     state = {k: rounded(v) for k, v in half.state_dict().items()}
     options = dataclasses.replace(options, kimg=done * options.batch / 1000)
-    run.start(run_config(dataset, options, ("", "stable"), device), listed(dataset, options))
+    run.start(run_config(dataset, options, ("", "stable"), device), run_items(dataset, options))
     run.save_best(Best(state, "ema", options.kimg, {}))
     judge = {k: v.half().cpu().contiguous() for k, v in networks.discriminator.state_dict().items()}
     save_file(judge, run.path / "discriminator.safetensors")

@@ -17,13 +17,12 @@ from scangan.training.data import TrainingScans
 from scangan.training.discriminator import make_discriminator
 from scangan.training.measuring import Measurer, Progress
 from scangan.training.networks import make_generator
-from scangan.training.options import TrainOptions
+from scangan.training.options import LOWEST_RATE, TrainOptions
 from scangan.training.parallel import ALONE, Shard
 from scangan.training.run import FORMAT_VERSION, Run
 from scangan.training.sampling import Sampler
 from scangan.training.step import LOSSES, TrainingStep
 
-LOWEST_RATE = 1e-9  # see `TrainOptions.lr_g`
 LOOK = 50  # steps between two looks at the losses: looking waits for the device
 
 

@@ -11,9 +11,8 @@ import torch
 from scangan.core.errors import TrainingError
 from scangan.training.data import TrainingScans
 from scangan.training.loop import make_networks
-from scangan.training.options import TrainOptions
+from scangan.training.options import NARROWEST, TrainOptions
 
-NARROWEST = 4  # see `TrainOptions.width`
 # What torch's allocators and oneDNN say.
 SIGNS = ("not enough memory", "can't allocate memory", "out of memory", "could not create a")
 

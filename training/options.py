@@ -11,6 +11,7 @@ HEADS = ("auxiliary", "auxiliary-normalized", "projection", "projection+auxiliar
 OPERATIONS = ("brightness", "contrast", "translation", "cutout", "flip")
 FEWEST_TICKS = 4  # a run is scored and saved at least so often
 TICK = 20.0  # kimg
+NARROWEST, LOWEST_RATE = 4, 1e-9  # which advice must not leave
 
 
 def option(
@@ -51,7 +52,7 @@ class TrainOptions:
     held_back: float = option(0.15, "share of the scans kept for scoring, not trained on", 0, 0.5)
 
     # Networks
-    width: int = option(32, "channels of the feature maps next to the image", 4, 512)
+    width: int = option(32, "channels of the feature maps next to the image", NARROWEST, 512)
     latent: int = option(100, "length of the latent z", 1, 4096)
     first_map: int = option(4, "side of the generator's first feature map", choices=(4, 8))
     conditioning: str = option(
@@ -89,8 +90,8 @@ class TrainOptions:
     aux_on_fake: bool = option(False, "train D's classifier on synthetic scans too")
 
     # Optimisers
-    lr_g: float = option(4e-4, "learning rate of the generator", 1e-9, 1.0)
-    lr_d: float = option(4e-4, "learning rate of the discriminator", 1e-9, 1.0)
+    lr_g: float = option(4e-4, "learning rate of the generator", LOWEST_RATE, 1.0)
+    lr_d: float = option(4e-4, "learning rate of the discriminator", LOWEST_RATE, 1.0)
     lr_schedule: str = option(
         "constant",
         "learning rates over the run; kimg stays as it is if they decay",

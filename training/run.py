@@ -205,7 +205,8 @@ class Run:
             raise TrainingError(
                 f"{self.path} was made by an older scangan and cannot go on; start over with --force"
             )
-        differing = _differing(before["options"], config["options"])
+        options = self.options.to_dict()  # one that the run did not know has its default
+        differing = _differing(options, config["options"])
         if before["dataset"]["fingerprint"] != config["dataset"]["fingerprint"]:
             differing.append("the scans")
         if differing:
@@ -213,7 +214,7 @@ class Run:
                 f"{self.path} holds a run with another configuration ({', '.join(differing)}); "
                 f"choose another --out, or start over with --force"
             )
-        if config["options"] != before["options"]:
+        if config["options"] != options:
             self.report.unlink(missing_ok=True)  # it is of the run as it was
             write_json(self.path / "config.json", config | {"started": before["started"]})
 
@@ -339,9 +340,6 @@ class Run:
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Which options of a run that is there may not be what they are now."""
     found = []
-    before = TrainOptions.from_dict(
-        before
-    ).to_dict()  # an option that it did not know had its default
     for key, value in now.items():
         old = before[key]
         if old == value or key in MAY_CHANGE:

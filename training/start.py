@@ -172,7 +172,7 @@ def _begin(
         if run.started:
             run.go_on(config)
         else:
-            run.start(config, listed(dataset, options))
+            run.start(config, run_items(dataset, options))
         return training_scans(dataset, options, run)
 
 
@@ -195,7 +195,7 @@ def _check_source(source: Path, options: TrainOptions) -> None:
         find_scans(source, SourceOptions())
 
 
-def listed(dataset: PreparedDataset, options: TrainOptions) -> list[dict[str, Any]]:
+def run_items(dataset: PreparedDataset, options: TrainOptions) -> list[dict[str, Any]]:
     """The items of a new run: those of the dataset, with what is held back."""
     held_back = hold_back(dataset, options.held_back, options.by_class).tolist()
     return [item | {"held_back": held} for item, held in zip(dataset.items, held_back, strict=True)]

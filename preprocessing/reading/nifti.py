@@ -233,5 +233,5 @@ def _plain(plane: Array, kind: npt.DTypeLike, fill: float) -> Array:
 
         return luma(np.stack([plane[name] for name in "RGB"], axis=-1))
     if plane.dtype.kind == "f":
-        plane = to_float32(plane, fill)
+        return to_float32(plane, fill)
     return plane.astype(kind, order="C")

@@ -156,4 +156,4 @@ def _through_palette(
     # 16 bits a colour, from 8 by times 257 or 256; some writers fill only the lower 8 of them.
     scale = 256 if colours.max() > 255 else 1
     rgb = (colours.reshape(3, -1).T // scale).astype(np.uint8)
-    return np.asarray(luma(np.ascontiguousarray(rgb[None]), "RGB")[0][indices])
+    return np.asarray(luma(rgb[None])[0][indices])
