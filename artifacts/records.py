@@ -1,0 +1,75 @@
+"""Records: the lines and files that are kept on disk, as typed and checked classes."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from scangan.core.class_names import with_normal_names
+from scangan.core.files import write_json, write_jsonl
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line or one file on disk.
+
+    A field without a default must be there, and no other field may be. A field whose name on disk is
+    a Python word takes it by ``rename`` (``class_name`` is ``class``).
+    """
+
+
+R = TypeVar("R", bound=Record)
+
+
+def to_record(kind: type[R], told: object) -> R:
+    """Check what JSON says against a kind of record.
+
+    Raises
+    ------
+    ValueError
+        A field is unknown, missing, or of another type; the text says which.
+    """
+    return msgspec.convert(told, kind)
+
+
+def to_told(record: Record) -> dict[str, Any]:
+    """Turn a record into what JSON can say, with its fields in the order of their class."""
+    told: dict[str, Any] = msgspec.to_builtins(record)
+    return told
+
+
+def parse_record(kind: type[R], text: str | bytes) -> R:
+    """Read a record from JSON; class names come in their one form.
+
+    Raises
+    ------
+    ValueError
+        It is not JSON, or not such a record.
+    """
+    return to_record(kind, json.loads(text, object_pairs_hook=with_normal_names))
+
+
+def parse_records(kind: type[R], data: bytes) -> Iterator[R]:
+    """Read records from JSON lines.
+
+    Raises
+    ------
+    ValueError
+        A line is not JSON, or not such a record; the text says which line.
+    """
+    for number, line in enumerate(data.splitlines(), start=1):
+        try:
+            yield parse_record(kind, line)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record as one JSON value, indented; whole or not at all."""
+    write_json(path, to_told(record))
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write a record a line; whole or not at all."""
+    write_jsonl(path, map(to_told, records))
