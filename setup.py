@@ -2,7 +2,9 @@
 
 from setuptools import find_packages, setup
 
-FOLDERS = ("core", "artifacts", "preprocessing", "training", "export", "runtime", "evaluation")
+FOLDERS = (
+    "core", "artifacts", "preprocessing", "training", "export", "runtime", "evaluation", "cli"
+)  # fmt: skip
 packages = [f"scangan.{name}" for name in FOLDERS]
 packages += [f"scangan.{name}.{sub}" for name in FOLDERS for sub in find_packages(name)]
 setup(packages=packages, package_dir={f"scangan.{name}": name for name in FOLDERS})

@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 
-from scangan.runtime.cli import main
+from scangan.cli.generate import main
 
 if main(["--count", "1", "--out", "light"], standalone_mode=False):
     sys.exit("generating failed")

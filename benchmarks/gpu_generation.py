@@ -77,7 +77,7 @@ def measure(size: int, width: int, device: str, seconds: float) -> tuple[float, 
         count = max(BATCH, int(ours * seconds))
         began = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "scangan.runtime", "--model", file, "--device", device, "--batch",
+            [sys.executable, "-m", "scangan.cli", "generate", "--model", file, "--device", device, "--batch",
              str(BATCH), "--count", str(count), "--format", "npz", "--out", Path(folder) / "out"],
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip

@@ -28,7 +28,7 @@ from scangan.runtime import ScanGenerator
 COUNT, WHOLE = 64, 10_000
 PRECISIONS = "fp32", "int8"
 WALL = f"{usable_cpus()} threads"
-GEN_SCANS = [sys.executable, "-m", "scangan.runtime"]
+GEN_SCANS = [sys.executable, "-m", "scangan.cli", "generate"]
 
 
 @pytest.fixture
@@ -71,8 +71,11 @@ def peak_memory(*argv):
     ("name", "argv"),
     [
         ("import numpy, onnxruntime", ["-c", "import numpy, onnxruntime"]),
-        ("gen-scans --count 1 --class 0", ["-m", "scangan.runtime", "--count", 1, "--class", 0]),
-        ("gen-scans --help", ["-m", "scangan.runtime", "--help"]),
+        (
+            "gen-scans --count 1 --class 0",
+            ["-m", "scangan.cli", "generate", "--count", 1, "--class", 0],
+        ),
+        ("gen-scans --help", ["-m", "scangan.cli", "generate", "--help"]),
         ("python -c pass", ["-c", "pass"]),
     ],
 )

@@ -21,9 +21,9 @@ import torch
 from scangan.preprocessing import load_dataset
 from scangan.training import Run
 
-ONE = [sys.executable, "-m", "scangan.training"]
+ONE = [sys.executable, "-m", "scangan.cli", "train"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-TWO = [*TORCHRUN, "-m", "scangan.training"]
+TWO = [*TORCHRUN, "-m", "scangan.cli", "train"]
 WAYS = {
     "1 process, 2 threads": (ONE, 2),
     "1 process, 1 thread": (ONE, 1),

@@ -98,7 +98,7 @@ def run(command, out):
 def compare(title, scans, size, work, times):
     """Run all ways in turn; rows of a Markdown table."""
     out, array = work / "out", work / "out.npy"
-    prep = [sys.executable, "-m", "scangan.preprocessing", scans, out, "--size", str(size)]
+    prep = [sys.executable, "-m", "scangan.cli", "prepare", scans, out, "--size", str(size)]
     prep += ["--equalize", "global", "--fit", "stretch", "--quiet"]
     ways = {
         "prep-scans --workers 2": [*prep, "--workers", "2"],
@@ -139,7 +139,8 @@ def memory(scans, work, few, many):
         command = [
             sys.executable,
             "-m",
-            "scangan.preprocessing",
+            "scangan.cli",
+            "prepare",
             folder.parent,
             work / "out",
             "--quiet",

@@ -1,108 +1,23 @@
-"""What all commands share at the terminal: one-line errors, exit codes, ``--debug``, progress bars."""
+"""What all commands print at the terminal: lines, errors of one line, progress."""
 
 import contextlib
 import datetime
 import errno
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from scangan.core.errors import FAILED, USAGE, ScanganError, first_line
-from scangan.core.quiet import errors, hush_libraries
+from scangan.core.errors import ScanganError, first_line
+from scangan.core.quiet import errors
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-INTERRUPTED = 130  # what shells use for a command that Ctrl-C ended
-
-
-class ScanCommand(click.Command):
-    """A click command whose failures are one line; exit code 2 for usage, 1 for the rest.
-
-    ``--debug`` (added to every command) shows the traceback instead, and what libraries print, which
-    else goes nowhere where the command is a program of its own.
-    """
-
-    is_program = False  # set by `run_and_leave`: the process and its descriptors are its own
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.context_settings.setdefault("help_option_names", ["-h", "--help"])
-        self.context_settings.setdefault("max_content_width", 120)
-        help_text = "show the traceback of an error, and what libraries print"
-        self.params.append(click.Option(["--debug"], is_flag=True, help=help_text))
-
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        try:
-            return super().make_context(*args, **kwargs)
-        except click.UsageError as error:
-            self._say_usage(error)
-        except OSError as error:  # --help to a full disk
-            if error.errno == errno.EPIPE:
-                raise
-            say(f"{self.name}: {explain(error)}", err=True)
-            raise click.exceptions.Exit(FAILED) from None
-
-    def _say_usage(self, error: click.UsageError) -> NoReturn:
-        say(f"{self.name}: {error.format_message()} (see {self.name} --help)", err=True)
-        raise click.exceptions.Exit(USAGE) from None
-
-    def invoke(self, ctx: click.Context) -> Any:
-        debug = ctx.params.pop("debug", False)
-        with contextlib.suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGTERM, _interrupt)
-            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                signal.signal(signal.SIGINT, _interrupt)
-        if self.is_program and not debug:
-            hush_libraries()
-        try:
-            return super().invoke(ctx)
-        except click.UsageError as error:
-            self._say_usage(error)
-        except click.exceptions.Exit:
-            raise
-        except click.ClickException as error:
-            _end(ctx, error.format_message(), error.exit_code)
-        except KeyboardInterrupt:
-            _end(ctx, "stopped; the same command again goes on", INTERRUPTED)
-        except Exception as error:
-            if debug:
-                raise
-            if isinstance(error, BrokenPipeError):  # whoever read our output has had enough
-                ctx.exit(FAILED)
-            _end(ctx, explain(error), getattr(error, "exit_code", FAILED))
-
-
-def run_and_leave(command: click.Command) -> NoReturn:
-    """Run a command as a program, and leave without taking down what was loaded.
-
-    By then all files are closed and all of our threads have ended. Unloading onnxruntime and numpy
-    takes half as long as importing them, and the threads of torch's process groups may abort the
-    process when they outlive the interpreter; the system frees the memory anyway.
-    """
-    code: object = None
-    if isinstance(command, ScanCommand):
-        command.is_program = True
-    try:
-        command()
-    except SystemExit as end:
-        code = end.code
-    number = code if isinstance(code, int) else int(code is not None)
-    for stream in (sys.stdout, sys.stderr, errors()):
-        try:
-            if stream is not None:  # a daemon has none
-                stream.flush()
-        except OSError:  # whoever read it has gone, or the disk is full
-            number = number or FAILED
-    os._exit(number)
-
 
 # What to install for a module that is missing; the commands are all installed, their needs are not.
 EXTRAS = {
@@ -159,12 +74,6 @@ def install(extra: str) -> str:
     return f"pip install {constraints}'scangan[{extras}]'"
 
 
-def was_given(name: str) -> bool:
-    """Whether an option of the running command was typed, not taken by default."""
-    source = click.get_current_context().get_parameter_source(name)
-    return source == click.core.ParameterSource.COMMANDLINE
-
-
 def say(line: str, *, err: bool = False) -> None:
     """Print one line; what a terminal would obey, or cannot show, is escaped.
 
@@ -175,18 +84,6 @@ def say(line: str, *, err: bool = False) -> None:
     escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
     encoding = getattr(stream, "encoding", None) or "utf-8"
     click.echo(escaped.encode(encoding, "backslashreplace").decode(encoding), file=stream, err=err)
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    """Stop once: a second signal, of the impatient, must not cut the ending short."""
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _end(ctx: click.Context, message: str, code: int) -> NoReturn:
-    say(f"{ctx.command.name}: {message}", err=True)
-    ctx.exit(code)
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -126,9 +126,29 @@ class ScanGenerator:
         return self.card.classes
 
     @property
+    def description(self) -> str:
+        """What was opened, and what was chosen where nobody asked for it."""
+        why = f" ({self.device.why})" if self.device.why else ""
+        threads = counted(self.threads, "thread")
+        return f"{self.file.path.name} on {self.device.name}{why}, {threads}"
+
+    @property
     def sha256(self) -> str:
         """sha256 of the model file, hexadecimal."""
         return self.file.sha256
+
+    def class_numbers(self, wanted: Sequence[str | int]) -> tuple[int | None, ...]:
+        """The numbers of the classes that are wanted, by name or number; of all if none is.
+
+        A model without classes has one number, None.
+
+        Raises
+        ------
+        GenerationError
+            There is no such class.
+        """
+        numbers = (self.card.class_number(label, str(self.file.path)) for label in wanted)
+        return tuple(dict.fromkeys(numbers)) or tuple(range(len(self.classes))) or (None,)
 
     def sample(
         self,

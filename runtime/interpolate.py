@@ -28,7 +28,7 @@ def slerp(
     return np.asarray(path, np.float32)
 
 
-def ends(text: str, classes: tuple[str, ...]) -> tuple[int, int] | tuple[str, str]:
+def read_ends(text: str, classes: tuple[str, ...]) -> tuple[int, int] | tuple[str, str]:
     """Read ``A:B``: two indexes, or the names of two classes.
 
     Raises
@@ -41,13 +41,12 @@ def ends(text: str, classes: tuple[str, ...]) -> tuple[int, int] | tuple[str, st
     names = a in classes and b in classes
     if numbers and names:
         raise GenerationError(
-            f"--interpolate {text}: {a} and {b} are indexes and classes too; write 0{a}:0{b} for "
-            f"indexes",
+            f"{text}: {a} and {b} are indexes and classes too; write 0{a}:0{b} for indexes",
             exit_code=USAGE,
         )
     if not colon or not (numbers or names):
         raise GenerationError(
-            f"--interpolate {text}: give two indexes, like 0:1, or two classes by name, of: "
+            f"{text} is not a strip: give two indexes, like 0:1, or two classes by name, of: "
             f"{', '.join(classes) or 'none, this model has no classes'}",
             exit_code=USAGE,
         )
@@ -56,7 +55,7 @@ def ends(text: str, classes: tuple[str, ...]) -> tuple[int, int] | tuple[str, st
 
 def strip(
     generator: ScanGenerator,
-    text: str,
+    ends: tuple[int, int] | tuple[str, str],
     numbers: tuple[int | None, ...],
     draw: Draw,
     steps: int,
@@ -72,8 +71,8 @@ def strip(
     ----------
     generator : ScanGenerator
         Opened model.
-    text : str
-        See `ends`.
+    ends : tuple of int, or of str
+        See `read_ends`.
     numbers : tuple of int or None
         Classes of a strip between indexes.
     draw : Draw
@@ -84,14 +83,12 @@ def strip(
         Where a path between classes begins.
     """
     if not 2 <= steps <= 64:
-        raise GenerationError(
-            f"--count {steps} is out of range; a strip takes 2 to 64", exit_code=USAGE
-        )
+        raise GenerationError(f"--steps {steps} is out of range; it takes 2 to 64", exit_code=USAGE)
     if not 0 <= start < LARGEST_INDEX:
         raise GenerationError(
             f"--start {start} is out of range; it takes 0 to 2^63 - 2", exit_code=USAGE
         )
-    a, b = ends(text, generator.classes)
+    a, b = ends
     if isinstance(a, int) and isinstance(b, int):
         title = f"synthetic scans, seed {draw.seed}, from index {a} to {b}"
         first, last, paired = a, b, draw

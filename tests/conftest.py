@@ -153,8 +153,8 @@ def tiny_dcgan(tmp_path_factory):
 def command():
     """Run a command in a process of its own, as a user would."""
 
-    def run(folder, *args, **kwargs):
-        argv = [sys.executable, "-m", f"scangan.{folder}", *map(str, args)]
+    def run(verb, *args, **kwargs):
+        argv = [sys.executable, "-m", "scangan.cli", verb, *map(str, args)]
         return subprocess.run(argv, capture_output=True, text=True, timeout=300, **kwargs)
 
     return run

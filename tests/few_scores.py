@@ -1,6 +1,6 @@
 """Lets ``train-gan`` score few scans at a tick: that takes most of the time of a tiny run.
 
-Run it in place of ``python -m scangan.training`` where a process of its own is the point.
+Run it in place of ``python -m scangan.cli train`` where a process of its own is the point.
 """
 
 FEW = {"PER_TICK": 8, "FOR_ONE_CLASS": 16}
@@ -16,6 +16,6 @@ def score_few(change=setattr):
 
 if __name__ == "__main__":
     score_few()
-    from scangan.training.__main__ import run
+    from scangan.cli.programs import train_gan
 
-    run()
+    train_gan()

@@ -4,23 +4,21 @@ import json
 import re
 import shlex
 import shutil
-from importlib import import_module
 from pathlib import Path
 
 import click.testing
 import cv2
 import numpy as np
 import pytest
+from programs import main_of
 
-PROGRAMS = {"prep-scans": "preprocessing", "train-gan": "training", "export-onnx": "export",
-            "gen-scans": "runtime"}  # fmt: skip
 TRAIN = "--kimg 0.1 --width 4 --latent 8 --device cpu --quiet"
 
 
 def type_in(line):
     """Run a command line in this process: its exit code, and what it printed."""
     program, *argv = shlex.split(line)
-    main = import_module(f"scangan.{PROGRAMS[program]}.cli").main
+    main = main_of(program)
     done = click.testing.CliRunner().invoke(main, argv)
     return done.exit_code, done.output
 
@@ -255,13 +253,13 @@ LITERAL = {
     "a format": (nothing, f"{GEN} --format gif", r"there are: (\w+)", f"{GEN} --format {{0}}"),
     "shards": (nothing, f"{GEN} --shard-size 2", r"goes with (--format tar)", f"{GEN} --shard-size 2 {{0}}"),
     "another request": (lambda: works(GEN), f"{GEN} --seed 1", r"or (--force)", f"{GEN} --seed 1 {{0}}"),
-    "a strip": (nothing, "gen-scans --model m.onnx --interpolate 0 --out x.png", r"like (0:1)",
-                "gen-scans --model m.onnx --interpolate {0} --out x.png"),
-    "name of a strip": (nothing, "gen-scans --model m.onnx --interpolate 0:1 --out x", r"like (x\.png)",
-                        "gen-scans --model m.onnx --interpolate 0:1 --out {0}"),
+    "a strip": (nothing, "scangan strip 0 --model m.onnx --out x.png", r"like (0:1)",
+                "scangan strip {0} --model m.onnx --out x.png"),
+    "name of a strip": (nothing, "scangan strip 0:1 --model m.onnx --out x", r"like (x\.png)",
+                        "scangan strip 0:1 --model m.onnx --out {0}"),
     "a strip that is there": (lambda: Path("x.png").touch(),
-                              "gen-scans --model m.onnx --interpolate 0:1 --out x.png", r"or (--force)",
-                              "gen-scans --model m.onnx --interpolate 0:1 --out x.png {0}"),
+                              "scangan strip 0:1 --model m.onnx --out x.png", r"or (--force)",
+                              "scangan strip 0:1 --model m.onnx --out x.png {0}"),
     "a device": (nothing, f"{GEN} --device tpu", r"it has: .*?(cpu)", f"{GEN} --device {{0}}"),
     "nothing missing": (nothing, f"{BALANCE} scans", r"(--target \d+)", f"{BALANCE} scans {{0}}"),
     "a target alone": (nothing, f"{GEN.replace('--count 2', '')} --target 12",
@@ -277,7 +275,7 @@ LITERAL = {
                                  f"train-gan {{0}} --out r --size 16 {TRAIN}"),
     "several parts": (lambda: [works(f"gen-scans --model m.onnx --count 2 --out o{i} --shard {i}/2")
                                for i in (0, 1)],
-                      "gen-scans --merge o0 o1", r"(--out) FOLDER", "gen-scans --merge o0 o1 {0} all"),
+                      "scangan merge o0 o1", r"(--out) FOLDER", "scangan merge o0 o1 {0} all"),
 }  # fmt: skip
 
 
@@ -406,18 +404,18 @@ def test_a_part_to_be_made_again(here):
     for i in (0, 1):
         works(f"gen-scans --model m.onnx --count 2 --out parts --shard {i}/2")
     next(Path("parts/cat").glob("*.png")).unlink()
-    part = re.search(r"make part (\d/2) again \((--shard)\)", refused("gen-scans --merge parts"))
+    part = re.search(r"make part (\d/2) again \((--shard)\)", refused("scangan merge parts"))
     works(f"gen-scans --model m.onnx --count 2 --out parts {part[2]} {part[1]}")
-    works("gen-scans --merge parts")
+    works("scangan merge parts")
 
 
 def test_a_part_to_be_made(here):
     works("gen-scans --model m.onnx --count 2 --out parts --shard 0/2")
     part = re.search(
-        r"not finished: part (\d)\S*.*make with (--shard)", refused("gen-scans --merge parts")
+        r"not finished: part (\d)\S*.*make with (--shard)", refused("scangan merge parts")
     )
     works(f"gen-scans --model m.onnx --count 2 --out parts {part[2]} {part[1]}/2")
-    works("gen-scans --merge parts")
+    works("scangan merge parts")
 
 
 def test_a_changed_model(here):

@@ -182,10 +182,10 @@ NEWER = {
                       "export-onnx --verify m.onnx --against run", RUN),
     "state of a run": (later_state, MORE, RUN),
     "model": (later_model, GEN, ("scangan.artifacts.card.FORMAT_VERSION",)),
-    "model, shown": (later_model, "gen-scans --model m.onnx --info",
+    "model, shown": (later_model, "scangan info m.onnx",
                      ("scangan.artifacts.card.FORMAT_VERSION",)),
     "request": (lambda: [works(GEN), later("o/request.json")], GEN, PLAN),
-    "request of parts": (later_parts, "gen-scans --merge o", PLAN),
+    "request of parts": (later_parts, "scangan merge o", PLAN),
 }  # fmt: skip
 
 

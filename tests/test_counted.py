@@ -35,7 +35,7 @@ def test_what_gen_scans_ends_with(count, tiny_acgan, tmp_path, monkeypatch):
     )
     for part in ("0/2", "1/2"):
         works(f"{request} --out p --shard {part}")
-    assert f"{count} synthetic scan{s}, all there once" in works("gen-scans --merge p --out q")
+    assert f"{count} synthetic scan{s}, all there once" in works("scangan merge p --out q")
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from conftest import BRAIN, CLASSES
 from dicoms import dicom
+from programs import PROGRAMS, main_of
+
+from scangan.cli.front_door import VERBS
 
 DOCS = Path(__file__).parents[1] / "docs"
-PROGRAMS = {"prep-scans": "preprocessing", "train-gan": "training", "export-onnx": "export",
-            "gen-scans": "runtime"}  # fmt: skip
 INSTALLING = ("pip", "python3", ".venv/bin/pip", ".", "make")  # left to CI, which installs anew
 QUICK = "--width 4 --latent 8 --device cpu --quiet"
 OF_OTHERS = {"--find-links", "--index-url", "--no-index", "--logdir", "--standalone", "--nproc-per-node",
@@ -52,7 +53,7 @@ def type_in(line):
     program, *argv = shlex.split(small(line))
     if program in INSTALLING:
         return ""
-    main = import_module(f"scangan.{PROGRAMS[program]}.__main__").main
+    main = main_of(program)
     done = click.testing.CliRunner().invoke(main, argv)
     assert done.exit_code == 0, f"{line}\n{done.output}"
     return done.output
@@ -86,7 +87,7 @@ def few_scores():
         patch.setattr("scangan.training.scoring.PER_TICK", 8)
         patch.setattr("scangan.training.options.FEWEST_TICKS", 1)
         patch.setattr("scangan.export.fidelity.COUNT", 16)
-        patch.setattr("scangan.runtime.speed.SECONDS", 0.02)
+        patch.setattr("scangan.runtime.benchmark.SECONDS", 0.02)
         yield
 
 
@@ -181,7 +182,7 @@ def test_prepare_dicom(here):
 
 def test_train_on_your_own_scans(after_training):
     assert len(list(Path("synthetic").glob("*/*.png"))) == 16
-    info = type_in("gen-scans --model mine.onnx --info")
+    info = type_in("scangan info mine.onnx")
     assert "CC BY 4.0" in info and "My hospital, 2026" in info
 
 
@@ -248,7 +249,9 @@ def test_the_design_page_shows_the_packages_that_there_are():
 
 
 def test_every_option_that_the_pages_name_exists():
-    mains = [import_module(f"scangan.{folder}.__main__").main for folder in PROGRAMS.values()]
+    mains = [
+        import_module(f"scangan.cli.{verb}").main for verbs in VERBS.values() for verb in verbs
+    ]
     known = {name for main in mains for param in main.params for name in param.opts}
     pages = [DOCS.parent / "README.md", *DOCS.glob("*.md"), *DOCS.glob("guides/*.md")]
     for page in pages:

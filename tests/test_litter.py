@@ -145,7 +145,7 @@ def clean(tmp_path):
 def counts_of(source, command, model):
     """The scans of each class: by the table and the dataset, and what ``--balance`` makes to 20."""
     out = source.with_name("prepared")
-    done = command("preprocessing", source, out, "--size", 16)
+    done = command("prepare", source, out, "--size", 16)
     assert done.returncode == 0, done.stderr
     table = {}
     for line in done.stdout.splitlines():
@@ -155,7 +155,7 @@ def counts_of(source, command, model):
     assert last == sum(table.values())
     balanced = []
     for given in (source, out):
-        done = command("runtime", "--model", model, "--balance", given, "--target", 20, "--json",
+        done = command("generate", "--model", model, "--balance", given, "--target", 20, "--json",
                        "--out", source.with_name(f"more-{given.name}"))  # fmt: skip
         assert done.returncode == 0, done.stderr
         made = json.loads(done.stdout)["classes"]

@@ -186,7 +186,7 @@ def test_a_model_file_of_an_earlier_version_still_runs(tiny_acgan, tmp_path):
 def test_the_command_takes_and_writes_one_form(typed, command, tiny_acgan, tmp_path):
     model = old_model(tmp_path / "old.onnx", tiny_acgan)
     out = tmp_path / "out"
-    done = command("runtime", "--model", model, "--class", typed, "--count", 2, "--out", out)
+    done = command("generate", "--model", model, "--class", typed, "--count", 2, "--out", out)
     assert done.returncode == 0, done.stderr
     assert [folder.name for folder in out.iterdir() if folder.is_dir()] == [ONE]
     assert not decomposed(out)

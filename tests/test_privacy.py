@@ -49,7 +49,7 @@ def made(tmp_path_factory):
     model = models / "m-fp32.onnx"
     for kind in FORMATS:
         run("gen-scans", "--model", model, "--count", 2, "--format", kind, "--out", scans / kind)
-    run("gen-scans", "--model", model, "--interpolate", "0:1", "--out", scans / "strip.png")
+    run("scangan", "strip", "0:1", "--model", model, "--out", scans / "strip.png")
     for part in ("0/2", "1/2"):
         run("gen-scans", "--model", model, "--count", 2, "--shard", part, "--out", scans / "parts")
     warm.close()
@@ -124,5 +124,5 @@ def test_a_file_whose_card_has_the_command_is_still_verified(made, command, tmp_
     write_model(model, card, tmp_path / "old.onnx")
     done = command("export", "--verify", tmp_path / "old.onnx", "--against", run)
     assert done.returncode == 0 and "is the generator of" in done.stdout, done.stderr
-    shown = command("runtime", "--model", tmp_path / "old.onnx", "--info")
+    shown = command("info", tmp_path / "old.onnx")
     assert shown.returncode == 0 and MARK not in shown.stdout

@@ -61,50 +61,50 @@ def nowhere(tmp_path):
     return os.environ | {name: str(file / "no-folder") for name in names}
 
 
-def _argv(folder, tmp_path, model):
+def _argv(verb, tmp_path, model):
     """Arguments with which a command has work to do."""
-    if folder == "runtime":
+    if verb == "generate":
         return ["--model", model, "--count", 1, "--out", tmp_path / "out", "--quiet"]
-    if folder == "preprocessing":
+    if verb == "prepare":
         return [copy_scans(tmp_path / "scans", 2), tmp_path / "out", "--size", 16]
-    if folder == "export":
+    if verb == "export":
         return [tmp_path / "no-run", "-o", tmp_path / "m.onnx"]
     return [copy_scans(tmp_path / "scans", 8), "--out", tmp_path / "run", "--kimg", 0.016, *SMALL]
 
 
 SMALL = ("--size", 16, "--width", 4, "--quiet")
-FOLDERS = ("preprocessing", "training", "export", "runtime")
+VERBS = ("prepare", "train", "export", "generate")
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_a_dependency_that_talks_is_not_heard(folder, noisy, command, tiny_acgan, tmp_path):
-    argv = _argv(folder, tmp_path, tiny_acgan)
-    done = command(folder, *argv, env=noisy(TALKS))
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_dependency_that_talks_is_not_heard(verb, noisy, command, tiny_acgan, tmp_path):
+    argv = _argv(verb, tmp_path, tiny_acgan)
+    done = command(verb, *argv, env=noisy(TALKS))
     assert "NOISE" not in done.stdout + done.stderr
-    if folder == "export":
-        assert done.returncode == 1 and done.stderr.startswith("export-onnx: ")
+    if verb == "export":
+        assert done.returncode == 1 and done.stderr.startswith("scangan export: ")
         assert done.stderr.count("\n") == 1
     else:
         assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("folder", ["export", "runtime"])
-def test_with_debug_it_is(folder, noisy, command, tiny_acgan, tmp_path):
-    argv = [*_argv(folder, tmp_path, tiny_acgan), "--debug"]
-    done = command(folder, *argv, env=noisy(TALKS))
+@pytest.mark.parametrize("verb", ["export", "generate"])
+def test_with_debug_it_is(verb, noisy, command, tiny_acgan, tmp_path):
+    argv = [*_argv(verb, tmp_path, tiny_acgan), "--debug"]
+    done = command(verb, *argv, env=noisy(TALKS))
     assert (done.stdout + done.stderr).count("NOISE") >= WAYS
 
 
 def test_json_is_json_whatever_a_library_prints(noisy, command, tiny_acgan, tmp_path):
     argv = ["--model", tiny_acgan, "--count", 1, "--out", tmp_path / "out", "--json"]
-    done = command("runtime", *argv, env=noisy(TALKS))
+    done = command("generate", *argv, env=noisy(TALKS))
     assert json.loads(done.stdout)["scans"] == 3 and done.stderr == ""
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_a_crash_is_not_silent(folder, noisy, command, tiny_acgan, tmp_path):
-    argv = _argv(folder, tmp_path, tiny_acgan)
-    done = command(folder, *argv, env=noisy("os.abort()"))
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_crash_is_not_silent(verb, noisy, command, tiny_acgan, tmp_path):
+    argv = _argv(verb, tmp_path, tiny_acgan)
+    done = command(verb, *argv, env=noisy("os.abort()"))
     assert done.returncode < 0 and done.stderr.startswith("Fatal Python error: Aborted")
 
 
@@ -112,14 +112,14 @@ def test_a_crash_is_not_silent(folder, noisy, command, tiny_acgan, tmp_path):
 def test_a_home_and_caches_that_cannot_be_written(nowhere, command, tmp_path):
     small = ("--width", 4, "--latent", 8, "--kimg", 0.016)
     steps = [
-        ("preprocessing", [copy_scans(tmp_path / "scans", 8), tmp_path / "ds", "--size", 16]),
-        ("training", [tmp_path / "ds", "--out", tmp_path / "run", "--size", 16, *small]),
+        ("prepare", [copy_scans(tmp_path / "scans", 8), tmp_path / "ds", "--size", 16]),
+        ("train", [tmp_path / "ds", "--out", tmp_path / "run", "--size", 16, *small]),
         ("export", [tmp_path / "run", "-o", tmp_path / "m.onnx"]),
-        ("runtime", ["--model", tmp_path / "m.onnx", "--count", 2, "--out", tmp_path / "more"]),
+        ("generate", ["--model", tmp_path / "m.onnx", "--count", 2, "--out", tmp_path / "more"]),
     ]
-    for folder, argv in steps:
-        done = command(folder, *argv, env=nowhere)
-        assert (done.returncode, done.stderr) == (0, ""), folder
+    for verb, argv in steps:
+        done = command(verb, *argv, env=nowhere)
+        assert (done.returncode, done.stderr) == (0, ""), verb
 
 
 def _tiff_with_damaged_jpeg(damage):
@@ -138,7 +138,7 @@ def _tiff_with_damaged_jpeg(damage):
 def test_a_tiff_with_damaged_jpeg_is_refused_and_nothing_else_is_said(damage, command, tmp_path):
     scans = copy_scans(tmp_path / "scans", 2)
     (scans / "glioma_tumor" / "bad.tif").write_bytes(_tiff_with_damaged_jpeg(damage))
-    done = command("preprocessing", scans, tmp_path / "out", "--size", 16, "--quiet")
+    done = command("prepare", scans, tmp_path / "out", "--size", 16, "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
     (refused,) = map(json.loads, (tmp_path / "out" / "rejects.jsonl").read_text().splitlines())
     assert refused["file"] == "glioma_tumor/bad.tif" and "JPEG" in refused["reason"]
@@ -150,15 +150,15 @@ def test_closed_descriptors(closed, tiny_acgan, tmp_path):
     """Their numbers may be those of files that are written by then."""
     out = tmp_path / "out"
     line = f'exec "$@" {closed}'
-    argv = [sys.executable, "-m", "scangan.runtime", "--model", tiny_acgan, "--out", out]
+    argv = [sys.executable, "-m", "scangan.cli", "generate", "--model", tiny_acgan, "--out", out]
     subprocess.run(["sh", "-c", line, "sh", *map(str, argv)], check=True, timeout=120)
     assert len(list(out.rglob("0*.png"))) == 48
 
 
 def test_a_command_inside_of_another_program_leaves_its_descriptors_alone(tmp_path):
     code = (
-        "import os\nfrom scangan.runtime.cli import main\n"
-        "main(['--doctor'], standalone_mode=False)\nos.write(2, b'still heard')"
+        "import os\nfrom scangan.cli.doctor import main\n"
+        "main([], standalone_mode=False)\nos.write(2, b'still heard')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120)
     assert done.returncode == 0 and done.stderr == b"still heard"

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scangan.artifacts.card import KEY, ModelCard
 from scangan.artifacts.modelfile import graph_sha256, read_model_file
 from scangan.runtime import GenerationError, ScanGenerator
-from scangan.runtime.cardtable import card_table
+from scangan.runtime.info import card_table
 
 
 @pytest.fixture

@@ -152,13 +152,13 @@ def test_a_bundled_model_runs_in_what_is_fastest(in_precisions, monkeypatch):
 
 
 def test_doctor_and_benchmark(command, tiny_acgan, tiny_dcgan, monkeypatch):
-    done = command("runtime", "--doctor", "--json")
+    done = command("doctor", "--json")
     facts = json.loads(done.stdout)
     assert facts["device cpu"] == "works" and "onnxruntime" in facts
     assert "acgan 64x64" in facts["model brain-mri-64"]
-    assert command("runtime", "--doctor").stdout.count("\n") == len(facts)
-    monkeypatch.setattr("scangan.runtime.speed.SECONDS", 0.05)
-    from scangan.runtime.speed import measure
+    assert command("doctor").stdout.count("\n") == len(facts)
+    monkeypatch.setattr("scangan.runtime.benchmark.SECONDS", 0.05)
+    from scangan.runtime.benchmark import measure
 
     for model in (tiny_acgan, tiny_dcgan):
         rates = dict(measure(lambda batch, model=model: ScanGenerator(model, batch=batch)))

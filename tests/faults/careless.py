@@ -6,7 +6,7 @@ The faults must find it out; else they would find nothing.
 import contextlib
 from pathlib import Path
 
-from scangan.core.terminal import ScanCommand
+from scangan.cli.command import ScanCommand
 
 
 def _write(source, target):

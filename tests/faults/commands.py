@@ -34,6 +34,11 @@ class Command:
     # Where an input is other than it was, the same command again may refuse so.
     refuses: str = "(?!)"
 
+    @property
+    def called(self):
+        """What its errors begin with."""
+        return " ".join(self.argv[: 2 if self.argv[0] == "scangan" else 1])
+
     def tree(self, root):
         """Every file of the output, without what may differ."""
         out = root / "out"
@@ -113,7 +118,7 @@ COMMANDS = [
     Command("gen-scans png", _gen("png"), "model", "manifest.jsonl"),
     Command("gen-scans tar", _gen("tar", *SHARDED), "model", "manifest.jsonl"),
     Command("gen-scans npz", _gen("npz", *SHARDED), "model", "manifest.jsonl"),
-    Command("gen-scans --merge", ("gen-scans", "--merge", "in/a", "in/b", "--out", "out", "--quiet"),
+    Command("scangan merge", ("scangan", "merge", "in/a", "in/b", "--out", "out", "--quiet"),
             "parts", "manifest.jsonl"),
 ]  # fmt: skip
 

@@ -65,7 +65,7 @@ class Bench:
             assert ended.code == 0, ended.stderr
             tree = command.tree(root)
             written = sum(int(line.split()[1]) for line in ended.log if line.startswith("w "))
-            if command.title != "gen-scans --merge":  # which links
+            if command.title != "scangan merge":  # which links
                 sizes = sum(p.stat().st_size for p in (root / "out").rglob("*") if p.is_file())
                 assert written >= sizes, "the shim does not see all that is written"
             calls = [(line[0], line.split(" ", 2)[2]) for line in ended.log]
@@ -145,7 +145,7 @@ class Bench:
         if "Traceback" in ended.stderr:
             wrong.append("a traceback: " + ended.stderr.strip().splitlines()[-1])
         elif ended.code is not None and ended.code > 0:
-            program = command.argv[0]
+            program = command.called
             lines = ended.stderr.splitlines()
             said = [line for line in lines if line.startswith(f"{program}: ")]
             if len(said) != 1 or "unexpected" in ended.stderr or len(lines) != 1:
@@ -219,7 +219,7 @@ class Bench:
 
 
 def _judge_refusal(command, ended, allowed, who, verdict):
-    program = command.argv[0]
+    program = command.called
     line = ended.stderr
     fine = line.count("\n") == 1 and line.startswith(f"{program}: ") and re.search(allowed, line)
     if not fine:

@@ -14,25 +14,20 @@ import sys
 import time
 from pathlib import Path
 
+from faults import careless
 from few_scores import score_few
+from programs import main_of
 
 LIGHT = ["scangan.runtime.output", "scangan.runtime.merge", "scangan.runtime.shards",
-         "scangan.runtime.cli", "onnxruntime", "filelock",
-         "scangan.preprocessing.pipeline", "scangan.preprocessing.report", "scangan.preprocessing.cli",
+         "scangan.cli.front_door", "scangan.cli.generate", "scangan.cli.merge", "onnxruntime", "filelock",
+         "scangan.preprocessing.pipeline", "scangan.preprocessing.report", "scangan.cli.prepare",
          "scangan.preprocessing.reading.jpeg", "scangan.preprocessing.reading.png",
          "scangan.preprocessing.kernels.area", "scangan.preprocessing.kernels.histogram"]  # fmt: skip
-HEAVY = ["scangan.training.start", "scangan.training.cli", "scangan.training.per_class",
-         "scangan.export.exporter", "scangan.export.cli",
+HEAVY = ["scangan.training.start", "scangan.cli.train", "scangan.training.per_class",
+         "scangan.export.exporter", "scangan.cli.export",
          # What torch imports with the first optimizer, and with the first export
          "torch._dynamo", "torch.export", "onnxscript.rewriter", "onnx.reference",
          "networkx"]  # fmt: skip
-PROGRAMS = {
-    "prep-scans": "scangan.preprocessing.cli",
-    "train-gan": "scangan.training.cli",
-    "export-onnx": "scangan.export.cli",
-    "gen-scans": "scangan.runtime.cli",
-    "careless": "faults.careless",
-}
 
 
 def child(request):
@@ -47,10 +42,10 @@ def child(request):
     arm = [a.encode() if isinstance(a, str) else ctypes.c_long(a) for a in request["arm"]]
     if arm:
         ctypes.CDLL(None).faults_arm(*arm)
-    main = importlib.import_module(PROGRAMS[program]).main
+    main = careless.main if program == "careless" else main_of(program)
     if program == "train-gan":
         score_few()  # also where nothing was imported before
-    from scangan.core.terminal import run_and_leave
+    from scangan.cli.command import run_and_leave
 
     run_and_leave(main)
 

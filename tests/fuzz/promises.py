@@ -18,7 +18,7 @@ from scangan.preprocessing.labels import assign, class_of, read_rows
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.raster import MOST_PIXELS
 from scangan.preprocessing.reading.reader import read_scans
-from scangan.runtime.cardtable import card_table
+from scangan.runtime.info import card_table
 
 DTYPES = {"uint8", "uint16", "int16", "int32", "uint32", "float32"}
 # Python's name of what went wrong inside, where a reason should say what is wrong with the file.

@@ -14,7 +14,7 @@ import atheris
 INSTRUMENTED = {
     "dicom": ["scangan.preprocessing.reading", "pydicom.filereader", "pydicom.values"],
     "nifti": ["scangan.preprocessing.reading", "nibabel.nifti1", "nibabel.wrapstruct"],
-    "model": ["scangan.artifacts.modelfile", "scangan.artifacts.card", "scangan.runtime.cardtable"],
+    "model": ["scangan.artifacts.modelfile", "scangan.artifacts.card", "scangan.runtime.info"],
     "labels": ["scangan.preprocessing.labels"],
 }
 kind, folder = sys.argv[1], Path(sys.argv[2])

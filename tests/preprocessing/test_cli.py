@@ -35,7 +35,7 @@ def prep(command, tmp_path):
     """Run the command into ``out``; give what it did and the dataset's folder."""
 
     def run(source, *options, out="out"):
-        return command("preprocessing", source, tmp_path / out, *options), tmp_path / out
+        return command("prepare", source, tmp_path / out, *options), tmp_path / out
 
     return run
 
@@ -95,7 +95,7 @@ def test_names_that_a_terminal_would_obey_or_cannot_show_are_escaped(prep, tmp_p
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert r"no\nsuch\x1b[31m" in done.stderr
     (some_scans / CLASSES[0]).rename(some_scans / "ç😀")
-    argv = [sys.executable, "-m", "scangan.preprocessing", some_scans, tmp_path / "out"]
+    argv = [sys.executable, "-m", "scangan.cli", "prepare", some_scans, tmp_path / "out"]
     env = os.environ | {"PYTHONIOENCODING": "latin-1"}
     done = subprocess.run(argv, env=env, capture_output=True, timeout=120)
     assert done.returncode == 0 and r"ç\U0001f600".encode("latin-1") in done.stdout
@@ -128,7 +128,7 @@ def test_strict_turns_a_refusal_into_exit_1_and_keeps_the_rest(prep, some_scans)
     (some_scans / CLASSES[0] / "bad.png").write_bytes(b"")
     done, out = prep(some_scans, "--strict")
     assert done.returncode == 1
-    assert done.stderr == "prep-scans: 1 refused, and --strict was given\n"
+    assert done.stderr == "scangan prepare: 1 refused, and --strict was given\n"
     assert len(load_dataset(out).images) == 20
 
 
@@ -302,7 +302,7 @@ def test_a_split_dataset_is_not_mistaken_for_scans_or_for_one_dataset(prep, comm
     _, out = prep(some_scans, "--split", "0.7,0.3")
     done, _ = prep(out, out="again")
     assert done.returncode == 1 and "prepared already" in done.stderr
-    done = command("training", out, "--out", out.parent / "run")
+    done = command("train", out, "--out", out.parent / "run")
     assert done.returncode == 1 and str(out / "train") in done.stderr
 
 
@@ -382,13 +382,13 @@ def test_what_cannot_be_asked_is_one_line_and_exit_2(prep, some_scans, options, 
 
 def test_8_bits_that_are_small_need_no_numba_and_help_needs_nothing(some_scans, tmp_path):
     code = (
-        "import sys\nfrom scangan.preprocessing.cli import main\n"
+        "import sys\nfrom scangan.cli.prepare import main\n"
         f"main([{str(some_scans)!r}, {str(tmp_path / 'out')!r}, '--equalize', 'global'], "
         "standalone_mode=False)\nassert 'numba' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True)
     code = (
-        "import sys\nfrom scangan.preprocessing.cli import main\n"
+        "import sys\nfrom scangan.cli.prepare import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "assert not {'numba', 'cv2', 'numpy', 'pydicom'} & set(sys.modules)"
     )

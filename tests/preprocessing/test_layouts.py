@@ -219,7 +219,7 @@ def test_the_page_and_the_miniatures_name_the_same_sets():
 
 @pytest.mark.parametrize("name", MINIATURES)
 def test_the_command_of_the_page_works(name, tmp_path, monkeypatch, capsys):
-    from scangan.preprocessing.cli import main
+    from scangan.cli.prepare import main
 
     monkeypatch.chdir(tmp_path)
     counts, subjects = MINIATURES[name]()

@@ -165,11 +165,11 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(command, some_scan
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
     out = tmp_path / "new/out"
-    done = command("preprocessing", some_scans, out, preexec_fn=little_space)
+    done = command("prepare", some_scans, out, preexec_fn=little_space)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert str(out) in done.stderr
     assert not (out / "dataset.json").exists()
-    done = command("preprocessing", some_scans, out)
+    done = command("prepare", some_scans, out)
     assert done.returncode == 0 and len(load_dataset(out).images) == 20
 
 

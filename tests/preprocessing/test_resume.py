@@ -267,7 +267,7 @@ def test_ctrl_c_ends_it_soon_and_the_same_command_goes_on(tmp_path):
     source = tmp_path / "source"
     for copy in range(30):
         shutil.copytree(BRAIN, source / str(copy))
-    command = [sys.executable, "-m", "scangan.preprocessing", source, tmp_path / "out"]
+    command = [sys.executable, "-m", "scangan.cli", "prepare", source, tmp_path / "out"]
     command += ["--class-level", "1"]  # thirty folders of the same classes
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     journal = tmp_path / "out/.part/journal.jsonl"

@@ -115,14 +115,14 @@ def test_a_request_of_somebody_else_is_in_nobodys_way(tiny_acgan, tmp_path):
 
 
 def test_no_strip_among_scans(command, tiny_acgan, tmp_path):
-    base = ["runtime", "--model", tiny_acgan, "--count", 2]
+    base = ["generate", "--model", tiny_acgan, "--count", 2]
     command(*base, "--out", tmp_path / "out")
     before = folder_bytes(tmp_path / "out")
     for argv, folder in (
         ([], tmp_path / "out"), ([], tmp_path / "out/cat"), (["--out", "out/cat/x.png"], tmp_path),
         (["--force", "--out", "out/cat/000000001.png"], tmp_path),
     ):  # fmt: skip
-        done = command(*base, "--interpolate", "0:3", *argv, cwd=folder)
+        done = command("strip", "0:3", "--model", tiny_acgan, *argv, cwd=folder)
         assert done.returncode == 1 and "would be read as one of its" in done.stderr
         assert done.stderr.count("\n") == 1
     assert folder_bytes(tmp_path / "out") == before
@@ -135,7 +135,7 @@ def test_nothing_is_written_into_the_dataset_that_it_tops_up(command, tiny_acgan
             scan = encode_png(np.arange(64, dtype=np.uint8).reshape(8, 8) + i)
             (tmp_path / "scans" / name / f"{i}.png").write_bytes(scan)
     before = folder_bytes(tmp_path)
-    base = ["runtime", "--model", tiny_acgan, "--balance"]
+    base = ["generate", "--model", tiny_acgan, "--balance"]
     for argv, folder in (
         (["."], tmp_path / "scans"), ([tmp_path / "scans", "--out", "scans/more"], tmp_path),
         (["scans", "--out", "scans/dog"], tmp_path), (["scans", "--out", "scans"], tmp_path),

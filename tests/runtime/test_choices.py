@@ -41,7 +41,7 @@ def test_a_truncation_out_of_range(psi):
 
 
 def test_all_choices_are_written_down(command, tiny_acgan, tmp_path):
-    done = command("runtime", "--model", tiny_acgan, "--count", 2, "--start", 40, "--truncation",
+    done = command("generate", "--model", tiny_acgan, "--count", 2, "--start", 40, "--truncation",
                    0.7, "--paired", "--out", tmp_path / "out")  # fmt: skip
     assert done.returncode == 0, done.stderr
     line = json.loads((tmp_path / "out/manifest.jsonl").open().readline())
@@ -146,25 +146,25 @@ def test_a_class_that_could_be_several_is_an_error():
 
 
 def test_for_machines(command, tiny_acgan, tmp_path):
-    argv = ["runtime", "--model", tiny_acgan, "--count", 2, "--out", tmp_path / "out", "--json"]
+    argv = ["generate", "--model", tiny_acgan, "--count", 2, "--out", tmp_path / "out", "--json"]
     said = json.loads(command(*argv).stdout)
     assert said["made"] == said["scans"] == 6 and said["device"] == "cpu"
     assert said["classes"] == {"cat": 2, "dog": 2, "2": 2}
     assert json.loads(command(*argv).stdout)["made"] == 0
     assert command(*argv[:-1], "--quiet").stdout == ""
-    info = json.loads(command("runtime", "--model", tiny_acgan, "--info", "--json").stdout)
+    info = json.loads(command("info", tiny_acgan, "--json").stdout)
     assert info["classes"] == ["cat", "dog", "2"]
 
 
 def test_no_sheet(command, tiny_acgan, tmp_path):
     done = command(
-        "runtime", "--model", tiny_acgan, "--count", 1, "--no-sheet", "--out", tmp_path / "o"
+        "generate", "--model", tiny_acgan, "--count", 1, "--no-sheet", "--out", tmp_path / "o"
     )
     assert "look at" not in done.stdout and not (tmp_path / "o/sheet.html").exists()
 
 
 def test_made_again_when_asked(command, tiny_acgan, tmp_path):
-    argv = ["runtime", "--model", tiny_acgan, "--count", 2, "--out", tmp_path / "out"]
+    argv = ["generate", "--model", tiny_acgan, "--count", 2, "--out", tmp_path / "out"]
     command(*argv)
     shutil.copy(tmp_path / "out/dog/000000000.png", tmp_path / "out/cat/000000001.png")
     assert "6 were there" in command(*argv).stdout

@@ -29,7 +29,7 @@ def outputs(tiny_acgan, tmp_path_factory, command):
     made = {}
     for kind in ("png", "tar", "npz", "dicom"):
         made[kind] = tmp_path_factory.mktemp(kind) / "out"
-        done = command("runtime", "--model", tiny_acgan, "--class", "dog", "--class", 2, "--count",
+        done = command("generate", "--model", tiny_acgan, "--class", "dog", "--class", 2, "--count",
                        COUNT, "--seed", 3, "--format", kind, *SHARDS.get(kind, ()),
                        "--out", made[kind])  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -144,7 +144,7 @@ def test_dicom3tools_accept_it(outputs):
 @pytest.mark.parametrize("kind", ["png", "tar", "npz", "dicom"])
 @pytest.mark.parametrize("options", [("--batch", 1), ("--batch", 3, "--threads", 1)])
 def test_batch_and_threads_change_no_byte(outputs, tiny_acgan, command, tmp_path, kind, options):
-    command("runtime", "--model", tiny_acgan, "--class", "dog", "--class", 2, "--count", COUNT,
+    command("generate", "--model", tiny_acgan, "--class", "dog", "--class", 2, "--count", COUNT,
             "--seed", 3, "--format", kind, *SHARDS.get(kind, ()), "--out", tmp_path / "out",
             *options)  # fmt: skip
     assert folder_bytes(tmp_path / "out") == folder_bytes(outputs[kind])
@@ -156,7 +156,7 @@ def test_a_missing_or_empty_shard_is_made_again(outputs, tiny_acgan, command, tm
     (out / f"scans-000001.{kind}").unlink()
     (out / f"scans-000003.{kind}").write_bytes(b"")
     before = {p.name: p.stat().st_mtime_ns for p in out.glob("scans-*")}
-    done = command("runtime", "--model", tiny_acgan, "--class", "dog", "--class", 2, "--count",
+    done = command("generate", "--model", tiny_acgan, "--class", "dog", "--class", 2, "--count",
                    COUNT, "--seed", 3, "--format", kind, *SHARDS[kind], "--out", out,
                    "--json")  # fmt: skip
     assert json.loads(done.stdout)["made"] == 8
@@ -169,7 +169,7 @@ def test_a_missing_or_empty_shard_is_made_again(outputs, tiny_acgan, command, tm
 
 def test_without_pydicom_it_says_what_to_install(tiny_acgan, command, tmp_path):
     (tmp_path / "pydicom.py").write_text("raise ModuleNotFoundError(name='pydicom')")
-    done = command("runtime", "--model", tiny_acgan, "--format", "dicom", "--count", 1,
+    done = command("generate", "--model", tiny_acgan, "--format", "dicom", "--count", 1,
                    "--out", tmp_path / "out", env=os.environ | {"PYTHONPATH": str(tmp_path)})  # fmt: skip
     assert done.returncode == 1 and "'scangan[dicom]'" in done.stderr
     assert done.stderr.count("\n") == 1 and not (tmp_path / "out").exists()
@@ -190,7 +190,7 @@ def test_an_npz_shard_is_written_as_its_scans_come(tmp_path):
 
 def test_an_unconditional_model(tiny_dcgan, command, tmp_path):
     for kind in ("png", "tar", "npz", "dicom"):
-        done = command("runtime", "--model", tiny_dcgan, "--count", 3, "--format", kind,
+        done = command("generate", "--model", tiny_dcgan, "--count", 3, "--format", kind,
                        "--out", tmp_path / kind)  # fmt: skip
         assert done.returncode == 0, done.stderr
         (first, *_) = _manifest(tmp_path / kind)

@@ -14,12 +14,14 @@ import pytest
 from conftest import folder_bytes
 from PIL import Image
 
+from scangan.cli.front_door import VERBS
+
 FULL = Path("/dev/full")
 
 
 def test_writes_scans_a_manifest_and_a_sheet(command, tiny_acgan, tmp_path):
     out = tmp_path / "out"
-    done = command("runtime", "--model", tiny_acgan, "--class", "2", "--count", 8, "--out", out)
+    done = command("generate", "--model", tiny_acgan, "--class", "2", "--count", 8, "--out", out)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith(f"{out} (look at {out / 'sheet.html'})")
     files = sorted(p.name for p in (out / "2").iterdir())
@@ -33,7 +35,7 @@ def test_writes_scans_a_manifest_and_a_sheet(command, tiny_acgan, tmp_path):
 
 
 def test_every_scan_says_that_it_is_synthetic(command, tiny_acgan, tmp_path):
-    command("runtime", "--model", tiny_acgan, "--class", "dog", "--count", 3, "--seed", 5,
+    command("generate", "--model", tiny_acgan, "--class", "dog", "--count", 3, "--seed", 5,
             "--out", tmp_path / "out")  # fmt: skip
     with Image.open(tmp_path / "out/dog/000000002.png") as image:
         note, comment = json.loads(image.text["scangan"]), image.text["Comment"]
@@ -45,7 +47,7 @@ def test_every_scan_says_that_it_is_synthetic(command, tiny_acgan, tmp_path):
 def test_same_bytes_whatever_the_batch_threads_and_count(command, tiny_acgan, tmp_path):
     def make(name, count, *more):
         out = tmp_path / name
-        done = command("runtime", "--model", tiny_acgan, "--class", 1, "--count", count,
+        done = command("generate", "--model", tiny_acgan, "--class", 1, "--count", count,
                        "--seed", 7, "--out", out, *more)  # fmt: skip
         assert done.returncode == 0, done.stderr
         return folder_bytes(out)
@@ -66,11 +68,11 @@ def test_killed_and_typed_again_ends_with_the_same_bytes(command, tiny_acgan, tm
     def argv(out):
         return ["--model", str(tiny_acgan), "--count", "3000", "--batch", "8", "--out", str(out)]
 
-    assert command("runtime", *argv(tmp_path / "whole")).returncode == 0
+    assert command("generate", *argv(tmp_path / "whole")).returncode == 0
     killed = tmp_path / "killed"
     for files in (1, 500, 1500):
         child = subprocess.Popen(
-            [sys.executable, "-m", "scangan.runtime", *argv(killed)],
+            [sys.executable, "-m", "scangan.cli", "generate", *argv(killed)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -79,7 +81,7 @@ def test_killed_and_typed_again_ends_with_the_same_bytes(command, tiny_acgan, tm
         child.kill()
         assert child.wait() == -signal.SIGKILL  # it was still at work
         assert not (killed / "manifest.jsonl").exists()
-    done = command("runtime", *argv(killed))
+    done = command("generate", *argv(killed))
     assert done.returncode == 0, done.stderr
     assert folder_bytes(killed) == folder_bytes(tmp_path / "whole")
 
@@ -88,7 +90,7 @@ def test_killed_and_typed_again_ends_with_the_same_bytes(command, tiny_acgan, tm
 @pytest.mark.parametrize("state", ["finished", "not finished"])
 def test_what_a_killed_command_was_writing_is_removed(command, tiny_acgan, tmp_path, kind, state):
     out, ending = tmp_path / "out", {"dicom": "dcm"}.get(kind, kind)
-    argv = ["runtime", "--model", tiny_acgan, "--count", 3, "--format", kind, "--out", out]
+    argv = ["generate", "--model", tiny_acgan, "--count", 3, "--format", kind, "--out", out]
     assert command(*argv).returncode == 0
     before = folder_bytes(out)
     sharded = kind in ("tar", "npz")
@@ -112,7 +114,7 @@ def test_what_a_killed_command_was_writing_is_removed(command, tiny_acgan, tmp_p
 
 
 def test_a_part_leaves_what_another_is_writing(command, tiny_acgan, tmp_path):
-    argv = ["runtime", "--model", tiny_acgan, "--class", "cat", "--count", 4, "--out", tmp_path]
+    argv = ["generate", "--model", tiny_acgan, "--class", "cat", "--count", 4, "--out", tmp_path]
     being_written = tmp_path / "cat/.000000003.png.part"
     assert command(*argv, "--shard", "0/2").returncode == 0
     being_written.write_bytes(b"half")
@@ -124,7 +126,7 @@ def test_a_finished_output_is_left_alone_and_another_request_is_refused(
     command, tiny_acgan, tmp_path
 ):
     out = tmp_path / "out"
-    base = ["runtime", "--model", tiny_acgan, "--class", "cat", "--out", out]
+    base = ["generate", "--model", tiny_acgan, "--class", "cat", "--out", out]
     command(*base, "--count", 4)
     scan = out / "cat/000000001.png"
     before = scan.stat().st_mtime_ns
@@ -139,19 +141,19 @@ def test_a_finished_output_is_left_alone_and_another_request_is_refused(
 
 
 def test_a_default_folder_is_named_after_the_request(command, tiny_acgan, tmp_path):
-    done = command("runtime", "--model", tiny_acgan, "--class", "2", cwd=tmp_path)
+    done = command("generate", "--model", tiny_acgan, "--class", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (folder,) = [p for p in tmp_path.iterdir() if p.is_dir()]
     assert folder.name == "tiny-2-seed0-n16" and folder.name in done.stdout.splitlines()[-1]
     assert len(list((folder / "2").iterdir())) == 16
     for argv in ([], ["--shard-size", 2], ["--shard-size", 3]):
-        done = command("runtime", "--model", tiny_acgan, "--format", "npz", *argv, cwd=tmp_path)
+        done = command("generate", "--model", tiny_acgan, "--format", "npz", *argv, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "tiny-seed0-n16-npz-by3").is_dir()
 
 
 def test_all_classes_without_being_asked(command, tiny_acgan, tmp_path):
-    done = command("runtime", "--model", tiny_acgan, "--count", 2, "--out", tmp_path / "out")
+    done = command("generate", "--model", tiny_acgan, "--count", 2, "--out", tmp_path / "out")
     assert "6 synthetic scans of cat, dog, 2" in done.stdout
 
 
@@ -159,7 +161,7 @@ def _stopped_at_work(model, out, count, number):
     """Start a long command, send it a signal after its first scan, and give what it said."""
     argv = ["--model", str(model), "--class", "cat", "--count", str(count), "--out", str(out)]
     child = subprocess.Popen(
-        [sys.executable, "-m", "scangan.runtime", *argv], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "scangan.cli", "generate", *argv], stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
     while not list(out.glob("cat/*.png")) and time.monotonic() < deadline:
@@ -173,12 +175,12 @@ def _stopped_at_work(model, out, count, number):
 def test_a_huge_count_starts_at_once_and_stops_in_one_line(tiny_acgan, tmp_path, number):
     code, stderr = _stopped_at_work(tiny_acgan, tmp_path / "out", 10**15, number)
     assert code == 130
-    assert stderr == "gen-scans: stopped; the same command again goes on\n"
+    assert stderr == "scangan generate: stopped; the same command again goes on\n"
     assert (tmp_path / "out/cat/000000000.png").stat().st_size
 
 
 def test_works_without_a_standard_output(tiny_acgan, tmp_path):
-    argv = f"{sys.executable} -m scangan.runtime --model {tiny_acgan} --out {tmp_path}/out"
+    argv = f"{sys.executable} -m scangan.cli generate --model {tiny_acgan} --out {tmp_path}/out"
     assert subprocess.run(["sh", "-c", f"exec {argv} >&- 2>&-"]).returncode == 0
     assert (tmp_path / "out/manifest.jsonl").exists()
 
@@ -188,17 +190,17 @@ def test_two_at_once_into_one_folder_are_refused(command, tiny_acgan, tmp_path):
     from scangan.runtime.output import only_writers
 
     with only_writers(tmp_path / "out", Part()):
-        done = command("runtime", "--model", tiny_acgan, "--out", tmp_path / "out")
+        done = command("generate", "--model", tiny_acgan, "--out", tmp_path / "out")
     assert done.returncode == 1
     assert f"another command (process {os.getpid()} on " in done.stderr
-    assert command("runtime", "--model", tiny_acgan, "--out", tmp_path / "out").returncode == 0
+    assert command("generate", "--model", tiny_acgan, "--out", tmp_path / "out").returncode == 0
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
 def test_info_is_a_table_and_makes_nothing(command, tiny_acgan, tmp_path):
-    done = command("runtime", "--model", tiny_acgan, "--info", cwd=tmp_path)
+    done = command("info", tiny_acgan, cwd=tmp_path)
     assert "acgan, latent 10" in done.stdout and "dog" in done.stdout
-    card = command("runtime", "--model", tiny_acgan, "--info", "--json", cwd=tmp_path).stdout
+    card = command("info", tiny_acgan, "--json", cwd=tmp_path).stdout
     assert json.loads(card)["latent"] == 10 and card.isascii()
     assert list(tmp_path.iterdir()) == []
 
@@ -217,34 +219,30 @@ def test_info_is_a_table_and_makes_nothing(command, tiny_acgan, tmp_path):
     ],
 )
 def test_mistakes_are_one_line(command, tiny_acgan, tmp_path, argv, code, says):
-    done = command("runtime", "--model", tiny_acgan, *argv, cwd=tmp_path)
+    done = command("generate", "--model", tiny_acgan, *argv, cwd=tmp_path)
     assert done.returncode == code
     assert says in done.stderr and "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("gen-scans: ")
+    assert done.stderr.startswith("scangan generate: ")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["--merge", "a", "b", "--out", "c", "--count", 5], "--count does not go with --merge"),
-        (["--info", "--seed", 0], "--seed does not go with --info"),
-        (["--doctor", "--benchmark"], "--benchmark does not go with --doctor"),
-        (["--benchmark", "--batch", 4], "--batch does not go with --benchmark"),
-        (["--interpolate", "0:1", "--format", "tar"], "--format does not go with --interpolate"),
-        (["--info", "--class", 0], "--class does not go with --info"),
         (["--shard-size", 5], "--shard-size goes with --format tar or npz"),
+        (["--target", 5], "--target goes with --balance"),
+        (["--balance", "scans", "--count", 5], "leave out --count"),
     ],
 )
 def test_an_option_without_effect_is_a_mistake(command, tmp_path, argv, says):
-    done = command("runtime", *argv, cwd=tmp_path)
+    done = command("generate", *argv, cwd=tmp_path)
     assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
 def test_debug_shows_the_traceback(command):
-    assert "Traceback" in command("runtime", "--model", "nowhere.onnx", "--debug").stderr
+    assert "Traceback" in command("generate", "--model", "nowhere.onnx", "--debug").stderr
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_scan(command, tiny_acgan, tmp_path):
@@ -256,7 +254,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_scan(command, tiny_acgan, tm
         resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))
 
     out = tmp_path / "out"
-    done = command("runtime", "--model", tiny_acgan, "--class", "cat", "--out", out,
+    done = command("generate", "--model", tiny_acgan, "--class", "cat", "--out", out,
                    preexec_fn=little_space)  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
@@ -265,10 +263,13 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_scan(command, tiny_acgan, tm
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
-@pytest.mark.parametrize("argv", [["--help"], ["--info"], ["--count", "1", "--out", "scans"]])
+@pytest.mark.parametrize(
+    "argv",
+    [["generate", "--help"], ["--help"], ["info"], ["generate", "--count", "1", "--out", "scans"]],
+)
 def test_output_to_a_full_disk_is_one_line(tmp_path, argv):
     with FULL.open("w") as full:
-        done = subprocess.run([sys.executable, "-m", "scangan.runtime", *argv], stdout=full,
+        done = subprocess.run([sys.executable, "-m", "scangan.cli", *argv], stdout=full,
                               stderr=subprocess.PIPE, text=True, cwd=tmp_path)  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
@@ -277,7 +278,7 @@ def test_output_to_a_full_disk_is_one_line(tmp_path, argv):
 def test_torch_onnx_numba_and_opencv_stay_out(tiny_acgan, tmp_path):
     code = (
         "import sys\n"
-        "from scangan.runtime.cli import main\n"
+        "from scangan.cli.generate import main\n"
         f"assert not main(['--model', {str(tiny_acgan)!r}, '--count', '2', '--out', {str(tmp_path / 'o')!r}],"
         " standalone_mode=False)\n"
         "heavy = {'torch', 'onnx', 'numba', 'cv2', 'sklearn', 'PIL'} & set(sys.modules)\n"
@@ -294,18 +295,21 @@ def test_it_leaves_nothing_elsewhere_and_calls_nobody(command, tiny_acgan, tmp_p
     env = {
         k: v for k, v in os.environ.items() if k not in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "CI")
     }
-    done = command("runtime", "--model", tiny_acgan, "--count", 1, "--out", tmp_path / "out",
+    done = command("generate", "--model", tiny_acgan, "--count", 1, "--out", tmp_path / "out",
                    env=env | {"HOME": str(home)})  # fmt: skip
     assert done.returncode == 0 and done.stderr == ""
     assert list(home.rglob("*")) == []
 
 
-@pytest.mark.parametrize("folder", ["runtime", "preprocessing", "training", "export"])
-def test_help_imports_nothing_heavy(folder):
+@pytest.mark.parametrize(
+    "verb", ["front_door", *(verb for verbs in VERBS.values() for verb in verbs)]
+)
+def test_help_imports_nothing_heavy(verb):
     code = (
-        f"import sys\nfrom scangan.{folder}.cli import main\n"
+        f"import sys\nfrom scangan.cli.{verb} import main\n"
         "assert not main(['--help'], standalone_mode=False)\n"
-        "heavy = {'torch', 'onnx', 'numba', 'cv2', 'sklearn', 'onnxruntime', 'numpy'} & set(sys.modules)\n"
+        "heavy = {'torch', 'onnx', 'numba', 'cv2', 'sklearn', 'onnxruntime', 'numpy', 'msgspec'}\n"
+        "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -316,8 +320,8 @@ def test_not_root_cannot_write(command, tiny_acgan, tmp_path):
     if os.geteuid() == 0:
         # Root may write anywhere but into what is no folder at all.
         (tmp_path / "file").write_text("x")
-        done = command("runtime", "--model", tiny_acgan, "--out", tmp_path / "file/out")
+        done = command("generate", "--model", tiny_acgan, "--out", tmp_path / "file/out")
     else:
         (tmp_path / "locked").mkdir(mode=0o500)
-        done = command("runtime", "--model", tiny_acgan, "--out", tmp_path / "locked/out")
+        done = command("generate", "--model", tiny_acgan, "--out", tmp_path / "locked/out")
     assert done.returncode == 1 and done.stderr.count("\n") == 1

@@ -8,7 +8,7 @@ import pytest
 
 from scangan.artifacts.latents import Draw
 from scangan.runtime import GenerationError, ScanGenerator
-from scangan.runtime.interpolate import ends, slerp, strip
+from scangan.runtime.interpolate import read_ends, slerp, strip
 
 
 def test_slerp_keeps_the_length_and_meets_the_ends():
@@ -26,52 +26,50 @@ def test_slerp_keeps_the_length_and_meets_the_ends():
 
 
 def test_the_ends_of_a_strip():
-    assert ends("3:17", ("cat",)) == (3, 17)
-    assert ends("cat:dog", ("cat", "dog")) == ("cat", "dog")
-    assert ends("01:02", ("1", "2")) == (1, 2)
+    assert read_ends("3:17", ("cat",)) == (3, 17)
+    assert read_ends("cat:dog", ("cat", "dog")) == ("cat", "dog")
+    assert read_ends("01:02", ("1", "2")) == (1, 2)
     for text, says in [("1:2", "indexes and classes too"), ("1", "give two"), ("a:b", "give two"),
                        ("1:dog", "give two"), ("", "give two")]:  # fmt: skip
         with pytest.raises(GenerationError, match=says):
-            ends(text, ("1", "2"))
+            read_ends(text, ("1", "2"))
 
 
 def test_a_strip_begins_and_ends_with_the_scans_themselves(tiny_acgan):
     generator = ScanGenerator(tiny_acgan)
-    image = strip(generator, "4:9", (1,), Draw(2), 5)
+    image = strip(generator, (4, 9), (1,), Draw(2), 5)
     for index, column in ((4, 0), (9, 4)):
         scan = generator.sample(1, 1, seed=2, start=index)[0].repeat(3, 0).repeat(3, 1)
         left = image.shape[1] - (5 - column) * 100
         assert np.array_equal(image[-100:-4, left : left + 96], scan)
-    assert strip(generator, "cat:dog", (None,), Draw(2), 5).shape[0] > image.shape[0]
+    assert strip(generator, ("cat", "dog"), (None,), Draw(2), 5).shape[0] > image.shape[0]
 
 
 def test_the_command_of_a_strip(command, tiny_acgan, tmp_path):
-    done = command("runtime", "--model", tiny_acgan, "--interpolate", "0:3", cwd=tmp_path)
+    done = command("strip", "0:3", "--model", tiny_acgan, cwd=tmp_path)
     assert done.stdout == "a strip of 8 synthetic scans: tiny-strip-0-3-seed0.png\n"
     assert cv2.imread(str(tmp_path / "tiny-strip-0-3-seed0.png")) is not None
-    done = command(
-        "runtime", "--model", tiny_acgan, "--interpolate", "0:3", "--out", "x", cwd=tmp_path
-    )
+    done = command("strip", "0:3", "--model", tiny_acgan, "--out", "x", cwd=tmp_path)
     assert done.returncode == 2 and "x is not a name for one" in done.stderr
     before = (tmp_path / "tiny-strip-0-3-seed0.png").read_bytes()
-    again = command("runtime", "--model", tiny_acgan, "--interpolate", "0:3", cwd=tmp_path)
+    again = command("strip", "0:3", "--model", tiny_acgan, cwd=tmp_path)
     assert again.returncode == 2 and "is there already" in again.stderr
     assert (tmp_path / "tiny-strip-0-3-seed0.png").read_bytes() == before
-    other = command("runtime", "--model", tiny_acgan, "--interpolate", "cat:dog", cwd=tmp_path)
+    other = command("strip", "cat:dog", "--model", tiny_acgan, cwd=tmp_path)
     assert other.returncode == 0 and (tmp_path / "tiny-strip-cat-dog-seed0.png").exists()
     for argv, name in [
         (["0:3", "--class", "dog"], "tiny-strip-0-3-dog-seed0.png"),
-        (["0:3", "--class", "cat", "--count", 4], "tiny-strip-0-3-cat-seed0-n4.png"),
+        (["0:3", "--class", "cat", "--steps", 4], "tiny-strip-0-3-cat-seed0-n4.png"),
         (
             ["cat:dog", "--start", 2, "--truncation", 0.7],
             "tiny-strip-cat-dog-seed0-from2-psi0.7.png",
         ),
     ]:
-        done = command("runtime", "--model", tiny_acgan, "--interpolate", *argv, cwd=tmp_path)
+        done = command("strip", "--model", tiny_acgan, *argv, cwd=tmp_path)
         assert done.returncode == 0 and name in done.stdout, done.stderr
     for argv, says in [
         (["0:1", "--start", 5], "--start does not go with a strip between indexes"),
         (["cat:dog", "--class", 2], "--class does not go with a strip between classes"),
     ]:
-        done = command("runtime", "--model", tiny_acgan, "--interpolate", *argv, cwd=tmp_path)
+        done = command("strip", "--model", tiny_acgan, *argv, cwd=tmp_path)
         assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1

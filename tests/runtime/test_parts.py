@@ -170,24 +170,24 @@ def test_a_part_is_made_again_alone(generator, whole, tmp_path):
 
 
 def test_the_command(tiny_acgan, command, tmp_path):
-    base = ["runtime", "--model", tiny_acgan, "--count", 7, "--seed", 1]
+    base = ["generate", "--model", tiny_acgan, "--count", 7, "--seed", 1]
     for i in range(3):
         done = command(*base, "--shard", f"{i}/3", "--out", tmp_path / "out")
         assert (
             done.returncode == 0 and f"7 synthetic scans of cat, dog, 2 (part {i}/3)" in done.stdout
         )
-    done = command("runtime", "--merge", tmp_path / "out")
+    done = command("merge", tmp_path / "out")
     assert done.stdout == f"21 synthetic scans, all there once: {tmp_path / 'out'}\n"
-    assert command("runtime", "--merge", tmp_path / "out").stdout == done.stdout  # again
+    assert command("merge", tmp_path / "out").stdout == done.stdout  # again
     command(*base, "--out", tmp_path / "whole")
     assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "whole")
     for argv, code, says in [
-        (["--shard", "3/3"], 2, "0/3 to 2/3"),
-        (["--merge"], 2, "takes the folders"),
-        (["--merge", tmp_path / "a", tmp_path / "b"], 2, "--out"),
-        ([tmp_path / "out"], 2, "--merge"),
+        (["generate", "--shard", "3/3"], 2, "0/3 to 2/3"),
+        (["merge"], 2, "FOLDER"),
+        (["merge", tmp_path / "a", tmp_path / "b"], 2, "--out"),
+        (["generate", tmp_path / "out"], 2, "unexpected extra argument"),
     ]:
-        done = command("runtime", *argv, cwd=tmp_path)
+        done = command(*argv, cwd=tmp_path)
         assert done.returncode == code and says in done.stderr and done.stderr.count("\n") == 1
 
 
@@ -209,7 +209,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tiny_acgan, tmp_pa
     shards = ["--shard-size", "300"] if kind in ("tar", "npz") else []
 
     def argv(out):
-        return [sys.executable, "-m", "scangan.runtime", "--model", tiny_acgan, "--count", count,
+        return [sys.executable, "-m", "scangan.cli", "generate", "--model", tiny_acgan, "--count", count,
                 "--format", kind, *shards, "--batch", "8", "--out", out]  # fmt: skip
 
     subprocess.run(argv(tmp_path / "whole"), check=True, capture_output=True)
@@ -229,7 +229,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tiny_acgan, tmp_pa
 
 
 def test_parts_at_the_same_time_in_one_folder(tiny_acgan, tmp_path):
-    argv = [sys.executable, "-m", "scangan.runtime", "--model", tiny_acgan, "--count", "40"]
+    argv = [sys.executable, "-m", "scangan.cli", "generate", "--model", tiny_acgan, "--count", "40"]
     children = [
         subprocess.Popen(
             [*argv, "--shard", f"{i}/4", "--out", tmp_path / "out"], stdout=subprocess.DEVNULL
@@ -243,7 +243,7 @@ def test_parts_at_the_same_time_in_one_folder(tiny_acgan, tmp_path):
 
 
 def test_stopped_in_shards_it_goes_on(tiny_acgan, tmp_path):
-    argv = [sys.executable, "-m", "scangan.runtime", "--model", tiny_acgan, "--count", "100000",
+    argv = [sys.executable, "-m", "scangan.cli", "generate", "--model", tiny_acgan, "--count", "100000",
             "--format", "tar", "--out", tmp_path / "out"]  # fmt: skip
     child = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob("out/*.tar")):
@@ -252,7 +252,7 @@ def test_stopped_in_shards_it_goes_on(tiny_acgan, tmp_path):
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert said == "gen-scans: stopped; the same command again goes on\n"
+    assert said == "scangan generate: stopped; the same command again goes on\n"
     assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob(".lock*"))
 
 
@@ -379,7 +379,7 @@ def test_dicom_of_a_scan_is_the_same_whatever_else_was_asked_for(generator, tmp_
 
 
 def test_a_folder_that_vanishes_is_one_line(tiny_acgan, tmp_path):
-    argv = [sys.executable, "-m", "scangan.runtime", "--model", tiny_acgan, "--count", "1000000",
+    argv = [sys.executable, "-m", "scangan.cli", "generate", "--model", tiny_acgan, "--count", "1000000",
             "--out", tmp_path / "out"]  # fmt: skip
     child = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob("out/cat/*5.png")):

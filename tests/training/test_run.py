@@ -605,7 +605,7 @@ def test_what_is_wrong_with_a_recipe_or_an_option(tmp_path, argv, says, warm):
 
 
 def test_the_defaults_in_the_help_are_those_of_the_options(command):
-    text = " ".join(command("training", "--help").stdout.split())
+    text = " ".join(command("train", "--help").stdout.split())
     named = ("arch", "size", "kimg", "batch", "width", "latent", "seed", "patience")
     for name in named:
         found = re.search(rf"--{name} .*?\[default: ([\w.]+)", text)
@@ -617,7 +617,7 @@ def test_the_defaults_in_the_help_are_those_of_the_options(command):
 
 
 def test_recipes_are_listed(command):
-    done = command("training", "--list-recipes")
+    done = command("train", "--list-recipes")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert lines[0].startswith("stable ") and len(lines) == 7

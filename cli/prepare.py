@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from scangan.cli.command import ScanCommand, called
 from scangan.core.errors import FAILED
-from scangan.core.terminal import ScanCommand, say
+from scangan.core.terminal import say
 
 
-@click.command("prep-scans", cls=ScanCommand)
+@click.command("prep-scans", short_help="prepare a folder of scans as a dataset", cls=ScanCommand)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
@@ -168,5 +169,6 @@ def main(source: Path, out: Path, **given: Any) -> None:
     for line in report(summary, out):
         say(line)
     if strict and summary["rejected"]:
-        say(f"prep-scans: {summary['rejected']} refused, and --strict was given", err=True)
-        click.get_current_context().exit(FAILED)
+        ctx = click.get_current_context()
+        say(f"{called(ctx)}: {summary['rejected']} refused, and --strict was given", err=True)
+        ctx.exit(FAILED)

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import click
 
+from scangan.cli.command import ScanCommand, was_given
 from scangan.core.counted import counted
-from scangan.core.terminal import ScanCommand, say, was_given
+from scangan.core.terminal import say
 
 EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
 
 
-@click.command("export-onnx", cls=ScanCommand)
+@click.command(
+    "export-onnx", short_help="export the best generator of a run as one file", cls=ScanCommand
+)
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option(
     "-o",

@@ -1,13 +1,13 @@
 """``train-gan``: a prepared dataset or a folder of scans to a run."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scangan.core.terminal import INTERRUPTED, ScanCommand, say
+from scangan.cli import complete
+from scangan.cli.command import INTERRUPTED, ScanCommand, called, typed
+from scangan.core.terminal import say
 
 
 def _list_recipes(context: click.Context, option: click.Parameter, wanted: bool) -> None:
@@ -28,7 +28,7 @@ def _list_options(context: click.Context, option: click.Parameter, wanted: bool)
         context.exit()
 
 
-@click.command("train-gan", cls=ScanCommand)
+@click.command("train-gan", short_help="train a GAN on a prepared dataset", cls=ScanCommand)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--out",
@@ -42,6 +42,7 @@ def _list_options(context: click.Context, option: click.Parameter, wanted: bool)
     default="stable",
     show_default=True,
     metavar="NAME|FILE",
+    shell_complete=complete.recipes,
     help="named set of training options; the options below override it",
 )
 @click.option(
@@ -65,6 +66,7 @@ def _list_options(context: click.Context, option: click.Parameter, wanted: bool)
     "assignments",
     multiple=True,
     metavar="KEY=VALUE",
+    shell_complete=complete.assignments,
     help="change any value of the recipe; repeatable",
 )
 @click.option(
@@ -136,7 +138,6 @@ def main(
     overrides = dict(map(parse_assignment, assignments))
     overrides |= {key: value for key, value in given.items() if value is not None}
     options = options_from(recipe, overrides)
-    command = shlex.join(["train-gan", *sys.argv[1:]])
     try:
         run = train(
             source,
@@ -144,13 +145,13 @@ def main(
             options,
             device=device,
             force=force,
-            command=command,
+            command=typed(),
             recipe=bundled_name(recipe),
             report=say,
             quiet=quiet,
         )
     except Stopped as stopped:
-        say(f"train-gan: {stopped}", err=True)
+        say(f"{called(click.get_current_context())}: {stopped}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     best = run.load_best()
     agreement = best.scores["mean_agreement"]

@@ -1,0 +1,180 @@
+"""What all commands share: one-line errors, exit codes, ``--debug``, grouped help."""
+
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import click
+
+from scangan.core.errors import FAILED, USAGE
+from scangan.core.quiet import errors, hush_libraries
+from scangan.core.terminal import explain, say
+
+INTERRUPTED = 130  # what shells use for a command that Ctrl-C ended
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+
+class OneLineErrors(click.Command):
+    """A click command that says what is wrong with its options in one line."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            say_usage(error)
+        except OSError as error:  # --help to a full disk
+            if error.errno == errno.EPIPE:
+                raise
+            say(f"{self.name}: {explain(error)}", err=True)
+            raise click.exceptions.Exit(FAILED) from None
+
+
+class ScanCommand(OneLineErrors):
+    """A click command whose failures are one line; exit code 2 for usage, 1 for the rest.
+
+    ``--debug`` (added to every command) shows the traceback instead, and what libraries print, which
+    else goes nowhere where the command is a program of its own.
+
+    Parameters
+    ----------
+    sections : mapping, optional
+        Headings of the help, and the names of the parameters below each; what is in none comes last.
+    """
+
+    is_program = False  # set by `run_and_leave`: the process and its descriptors are its own
+
+    def __init__(
+        self, *args: Any, sections: Mapping[str, tuple[str, ...]] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.sections = dict(sections or {})
+        self.context_settings = SETTINGS | dict(self.context_settings)
+        help_text = "show the traceback of an error, and what libraries print"
+        self.params.append(click.Option(["--debug"], is_flag=True, help=help_text))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = {p.name: row for p in self.get_params(ctx) if (row := p.get_help_record(ctx))}
+        named = {name for names in self.sections.values() for name in names}
+        rest = "Other options" if self.sections else "Options"
+        sections = self.sections | {rest: tuple(name for name in rows if name not in named)}
+        for heading, names in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl([rows[name] for name in names])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        debug = ctx.params.pop("debug", False)
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGTERM, _interrupt)
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, _interrupt)
+        if self.is_program and not debug:
+            hush_libraries()
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            say_usage(error)
+        except click.exceptions.Exit:
+            raise
+        except click.ClickException as error:
+            _end(ctx, error.format_message(), error.exit_code)
+        except KeyboardInterrupt:
+            _end(ctx, "stopped; the same command again goes on", INTERRUPTED)
+        except Exception as error:
+            if debug:
+                raise
+            if isinstance(error, BrokenPipeError):  # whoever read our output has had enough
+                ctx.exit(FAILED)
+            _end(ctx, explain(error), getattr(error, "exit_code", FAILED))
+
+
+def say_usage(error: click.UsageError) -> NoReturn:
+    """Say what is wrong with the options of a command, and leave."""
+    name = called(error.ctx) if error.ctx else "scangan"
+    say(f"{name}: {error.format_message()} (see {name} --help)", err=True)
+    raise click.exceptions.Exit(USAGE) from None
+
+
+def run_and_leave(command: click.Command) -> NoReturn:
+    """Run a command as a program, and leave without taking down what was loaded.
+
+    By then all files are closed and all of our threads have ended. Unloading onnxruntime and numpy
+    takes half as long as importing them, and the threads of torch's process groups may abort the
+    process when they outlive the interpreter; the system frees the memory anyway.
+    """
+    code: object = None
+    ScanCommand.is_program = True
+    try:
+        command(prog_name=command.name)
+    except SystemExit as end:
+        code = end.code
+    number = code if isinstance(code, int) else int(code is not None)
+    for stream in (sys.stdout, sys.stderr, errors()):
+        try:
+            if stream is not None:  # a daemon has none
+                stream.flush()
+        except OSError:  # whoever read it has gone, or the disk is full
+            number = number or FAILED
+    os._exit(number)
+
+
+def called(ctx: click.Context) -> str:
+    """How a command was called: by its own name, like ``gen-scans``, or as ``scangan generate``."""
+    return ctx.command_path if ctx.parent else str(ctx.command.name)
+
+
+def typed() -> str:
+    """The command line that is running, for a record of how something was made."""
+    ctx = click.get_current_context()
+    return shlex.join([str(ctx.find_root().command.name), *sys.argv[1:]])
+
+
+def was_given(name: str) -> bool:
+    """Whether an option of the running command was typed, not taken by default."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source == click.core.ParameterSource.COMMANDLINE
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """What a command prints: lines for people, or one JSON object for scripts, or nothing but errors."""
+
+    quiet: bool = False
+    as_json: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether no line and no progress is shown."""
+        return self.quiet or self.as_json
+
+    def say(self, line: str) -> None:
+        """Print a line for people."""
+        if not self.silent:
+            say(line)
+
+    def end(self, told: Mapping[str, object], line: str) -> None:
+        """Print the last line, or what it says as JSON."""
+        if self.as_json:
+            click.echo(json.dumps(told))
+        else:
+            self.say(line)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """Stop once: a second signal, of the impatient, must not cut the ending short."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _end(ctx: click.Context, message: str, code: int) -> NoReturn:
+    say(f"{called(ctx)}: {message}", err=True)
+    ctx.exit(code)

@@ -1,0 +1,82 @@
+"""Where a command writes when it is not told: names that say what is in the file or folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scangan.artifacts.latents import Draw
+from scangan.artifacts.request import Request
+from scangan.artifacts.scan_folder import folder_names
+
+
+def scans_folder(
+    model: str,
+    classes: tuple[str, ...],
+    request: Request,
+    *,
+    chosen: bool,
+    precision: str,
+    topped_up: str | None,
+    shard_size: int | None,
+) -> Path:
+    """Name a folder after a request, so that two of one model never meet in one folder.
+
+    Parameters
+    ----------
+    model : str
+        As it was typed.
+    classes : tuple of str
+        All of the model.
+    request : Request
+        What is made.
+    chosen : bool
+        Whether classes were asked for by name.
+    precision : str
+        As it was typed.
+    topped_up : str, optional
+        Of a request that tops classes up: the dataset's name and the goal.
+    shard_size : int, optional
+        If it was typed.
+    """
+    parts = [Path(model).stem]
+    if chosen:
+        folders = folder_names(classes)
+        names = "+".join(folders[s.number] for s in request.spans if s.number is not None)
+        numbers = "+".join(str(s.number) for s in request.spans)
+        parts.append(names if len(names.encode()) < 120 else f"classes{numbers[:60]}")
+    parts.append(f"seed{request.draw.seed}")
+    parts.append(f"balance-{topped_up}" if topped_up else f"n{request.spans[0].count}")
+    parts += _drawn(request.draw, request.spans[0].start, precision)
+    parts += [request.format] if request.format != "png" else []
+    parts += [f"by{shard_size}"] if shard_size is not None else []
+    return Path("-".join(parts))
+
+
+def strip_file(
+    model: str,
+    classes: tuple[str, ...],
+    ends: tuple[int, int] | tuple[str, str],
+    chosen: Sequence[int | None],
+    draw: Draw,
+    *,
+    start: int,
+    precision: str,
+    steps: int | None,
+) -> Path:
+    """Name a picture after a strip; `chosen` are the classes that were asked for by name."""
+    folders = folder_names(classes)
+    names = dict(zip(classes, folders, strict=True))
+    a, b = (names.get(str(end), str(end)) for end in ends)
+    parts = [Path(model).stem, f"strip-{a}-{b}"]
+    if chosen:
+        parts.append("+".join(folders[n] for n in chosen if n is not None))
+    parts += [f"seed{draw.seed}", *_drawn(draw, start, precision)]
+    parts += [f"n{steps}"] if steps is not None else []
+    return Path("-".join(parts) + ".png")
+
+
+def _drawn(draw: Draw, start: int, precision: str) -> list[str]:
+    """How latents are drawn and in what they run, where that is not as by default."""
+    parts = [f"from{start}"] if start else []
+    parts += [f"psi{draw.truncation:g}"] if draw.truncation != 1.0 else []
+    parts += ["paired"] if draw.paired else []
+    return parts + ([precision] if precision != "auto" else [])

@@ -1,0 +1,71 @@
+"""``scangan``: one command, whose verbs are imported when they are called."""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from scangan.cli.command import SETTINGS, OneLineErrors, say_usage
+
+# Each verb is a file of this folder.
+VERBS = {
+    "From scans to synthetic scans": ("prepare", "train", "export", "generate"),
+    "Generated scans": ("merge", "strip"),
+    "Models and this machine": ("info", "bench", "doctor"),
+}
+
+
+class FrontDoor(OneLineErrors, click.Group):
+    """A group of the verbs above, with errors of one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [verb for verbs in VERBS.values() for verb in verbs]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(ctx):
+            return None
+        command: click.Command = import_module(f"scangan.cli.{name}").main
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.list_commands(ctx)))
+        for heading, verbs in VERBS.items():
+            commands = {verb: self.get_command(ctx, verb) for verb in verbs}
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [
+                        (verb.ljust(width), command.get_short_help_str(formatter.width))
+                        for verb, command in commands.items()
+                        if command
+                    ]
+                )
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        verbs = self.list_commands(ctx)
+        if args[0] not in verbs and not args[0].startswith("-"):
+            ctx.fail(f"there is no verb {args[0]!r}; there are: {', '.join(verbs)}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            say_usage(error)
+
+
+@click.command("scangan", cls=FrontDoor, context_settings=SETTINGS)
+@click.version_option(package_name="scangan", message="scangan %(version)s")
+def main() -> None:
+    """Train a small GAN on your own scans, and generate labelled synthetic scans anywhere.
+
+    \b
+    scangan prepare scans dataset
+    scangan train dataset --out run
+    scangan export run -o model.onnx
+    scangan generate --model model.onnx --class 2
+
+    The first four verbs are also programs: prep-scans, train-gan, export-onnx, gen-scans.
+    "scangan VERB --help" has the options of a verb.
+    """

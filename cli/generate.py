@@ -1,0 +1,213 @@
+"""``scangan generate``, or ``gen-scans``: a model file to labelled synthetic scans."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scangan.cli import options
+from scangan.cli.command import Output, ScanCommand
+from scangan.core.counted import counted
+from scangan.core.terminal import progress
+
+if TYPE_CHECKING:
+    from scangan.artifacts.request import Part, Request
+    from scangan.runtime.generator import ScanGenerator
+
+COUNT = 16
+SECTIONS = {
+    "Which scans": ("model", "classes", "count", "balance", "target"),
+    "How they are drawn": ("seed", "start", "truncation", "paired"),
+    "As what": ("kind", "shard_size", "out", "no_sheet", "force"),
+    "In parts": ("shard",),
+    "On what": ("batch", "threads", "device", "precision", "allow_modified"),
+}
+
+
+@click.command(
+    "gen-scans",
+    short_help="generate labelled synthetic scans from a model file",
+    cls=ScanCommand,
+    sections=SECTIONS,
+    epilog="Exits with 0 if all scans are there, 1 if something failed, 2 if an option is wrong, "
+    "130 if it was stopped. Type the same command again to continue.",
+)
+@options.model
+@options.classes
+@click.option("--count", type=int, help=f"how many scans of each class  [default: {COUNT}]")
+@click.option(
+    "--balance",
+    type=options.out_path,
+    metavar="DATASET",
+    help="top smaller classes up to the size of the largest; a prepared dataset counts exactly, a "
+    "folder by file format, damaged files and masks too",
+)
+@click.option(
+    "--target", type=int, metavar="N", help="with --balance: top classes up to N scans instead"
+)
+@options.drawing
+@click.option(
+    "--format",
+    "kind",
+    default="png",
+    show_default=True,
+    metavar="png|tar|npz|dicom",
+    help="one file for each scan (png, dicom), or many in one file (tar for WebDataset, npz for numpy)",
+)
+@click.option(
+    "--shard-size", type=int, metavar="N", help="scans in each tar or npz file  [default: 1000]"
+)
+@click.option(
+    "--out",
+    type=options.out_path,
+    help="folder to write to  [default: named after the request]",
+)
+@click.option("--no-sheet", is_flag=True, help="do not make a contact sheet")
+@click.option(
+    "--force", is_flag=True, help="make the scans again, and replace those of another request"
+)
+@click.option(
+    "--shard",
+    metavar="i/n",
+    help='make only part i of n, counted from 0; join with "scangan merge"',
+)
+@click.option(
+    "--batch",
+    type=int,
+    help="scans in each pass; does not change the result  [default: fits the size]",
+)
+@options.where_to_run
+@options.which_file
+@options.quiet
+@options.as_json
+def main(
+    model: str,
+    classes: tuple[str, ...],
+    count: int | None,
+    balance: Path | None,
+    target: int | None,
+    seed: int,
+    start: int,
+    truncation: float,
+    paired: bool,
+    kind: str,
+    shard_size: int | None,
+    out: Path | None,
+    no_sheet: bool,
+    force: bool,
+    shard: str | None,
+    batch: int | None,
+    threads: int | None,
+    device: str,
+    precision: str,
+    allow_modified: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Generate labelled synthetic scans from a model file.
+
+    \b
+    gen-scans                                     some of every class, bundled model
+    gen-scans --model acgan.onnx --class 2        some of one class
+    gen-scans --class glioma_tumor --count 500 --seed 1 --out more
+    gen-scans --balance scans --out scans-more    top up the smaller classes
+    gen-scans --count 100000 --format tar --shard 3/8 --out big
+
+    The same model, seed, class and index make the same scan, whatever the batch, threads, shard or
+    count.
+    """
+    from scangan.artifacts.latents import Draw
+    from scangan.artifacts.request import SHARD_SIZE, SHARDED, Part, Request, Span
+    from scangan.artifacts.scan_folder import SHEET
+    from scangan.cli.default_out import scans_folder
+    from scangan.runtime.balance import missing
+    from scangan.runtime.generator import ScanGenerator
+    from scangan.runtime.output import write_scans
+
+    if shard_size is not None and kind not in SHARDED:
+        raise click.UsageError(f"--shard-size goes with --format {' or '.join(SHARDED)}")
+    if target is not None and balance is None:
+        raise click.UsageError("--target goes with --balance DATASET")
+    if count is not None and balance is not None:
+        raise click.UsageError("--balance counts by itself; leave out --count")
+    output = Output(quiet, as_json)
+    part = Part() if shard is None else Part.parse(shard)
+    generator = ScanGenerator(
+        model,
+        batch=batch,
+        threads=threads,
+        device=device,
+        precision=precision,
+        allow_modified=allow_modified,
+    )
+    numbers = generator.class_numbers(classes)
+    counts: dict[int | None, int] = {}
+    if balance is None:
+        counts = dict.fromkeys(numbers, COUNT if count is None else count)
+    else:
+        asked = [n for n in numbers if n is not None] if classes else []
+        counts.update(missing(balance, generator.classes, asked, target, note=output.say).items())
+    request = Request(
+        spans=tuple(Span(number, start, count) for number, count in counts.items()),
+        draw=Draw(seed, truncation, paired),
+        format=kind,
+        shard_size=SHARD_SIZE if shard_size is None else shard_size,
+    )
+    if out is None:
+        out = scans_folder(
+            model,
+            generator.classes,
+            request,
+            chosen=bool(classes),
+            precision=precision,
+            topped_up=None
+            if balance is None
+            else f"{balance.resolve().name}-{target or 'largest'}",
+            shard_size=shard_size,
+        )
+    if balance is not None and out.resolve().is_relative_to(balance.resolve()):
+        raise click.UsageError(
+            f"{out} lies inside {balance} and would be read as one of its classes; choose another --out"
+        )
+    all_of_them = generator.classes and not (classes or balance)
+    everything = f"; no --class, so all {len(generator.classes)}" if all_of_them else ""
+    output.say(f"{generator.description}{everything}")
+    first, last = request.positions(part)
+    began = time.perf_counter()
+    with progress("generating", last - first, "scans", quiet=output.silent) as advance:
+        made = write_scans(
+            generator, request, out, part=part, force=force, sheet=not no_sheet, advance=advance
+        )
+    seconds = time.perf_counter() - began
+    told = {
+        "out": str(out),
+        "scans": last - first,
+        "made": made,
+        "seconds": round(seconds, 3),
+        "classes": {_name(generator, s.number): s.count for s in request.spans},
+        "format": request.format,
+        "seed": request.draw.seed,
+        "model": str(generator.file.path),
+        "model_sha256": generator.sha256,
+        "device": generator.device.name,
+        "threads": generator.threads,
+    }
+    look = f" (look at {out / SHEET})" if (out / SHEET).exists() else ""
+    output.end(told, f"{_what_is_there(generator, request, part, made)}: {out}{look}")
+
+
+def _name(generator: "ScanGenerator", number: int | None) -> str:
+    return "" if number is None else generator.classes[number]
+
+
+def _what_is_there(generator: "ScanGenerator", request: "Request", part: "Part", made: int) -> str:
+    first, last = request.positions(part)
+    names = [name for span in request.spans if (name := _name(generator, span.number))]
+    if len({span.count for span in request.spans}) > 1:
+        names = [f"{s.count} {_name(generator, s.number)}" for s in request.spans]
+    of = f" of {', '.join(names)}" if names else ""
+    which = f" (part {part.i}/{part.n})" if part.n > 1 else ""
+    there = last - first - made
+    before = f", {counted(there, 'was', 'were')} there" if there else ""
+    return f"{counted(last - first, 'synthetic scan')}{of}{which}{before}"

@@ -1,0 +1,42 @@
+"""``scangan merge``: the parts of a request to one folder."""
+
+from pathlib import Path
+
+import click
+
+from scangan.cli import options
+from scangan.cli.command import Output, ScanCommand
+from scangan.core.counted import counted
+from scangan.core.terminal import progress
+
+
+@click.command("merge", short_help="join scans that were generated in parts", cls=ScanCommand)
+@click.argument("folders", nargs=-1, required=True, type=options.out_path, metavar="FOLDER...")
+@click.option(
+    "--out", type=options.out_path, help="folder to join them in  [default: FOLDER, if it is one]"
+)
+@options.quiet
+@options.as_json
+def main(folders: tuple[Path, ...], out: Path | None, quiet: bool, as_json: bool) -> None:
+    """Join the parts that "generate --shard" made.
+
+    \b
+    scangan merge big                    the parts share a folder
+    scangan merge big-* --out big        each has its own
+
+    It first checks that every part and every scan is there once. The result is what one command
+    would have made, byte for byte.
+    """
+    from scangan.artifacts.scan_folder import Plan
+    from scangan.runtime.merge import merge
+
+    if out is None and len(set(folders)) > 1:
+        raise click.UsageError("to merge several folders: --out FOLDER")
+    output, out = Output(quiet, as_json), out or folders[0]
+    total = Plan.read(folders[0]).request.total
+    with progress("joining", total, "scans", quiet=output.silent) as advance:
+        merge(folders, out, advance)
+    output.end(
+        {"out": str(out), "scans": total},
+        f"{counted(total, 'synthetic scan')}, all there once: {out}",
+    )

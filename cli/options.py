@@ -1,0 +1,87 @@
+"""Options that several commands take."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from scangan.cli import complete
+
+F = TypeVar("F", bound=Callable[..., Any])
+DEFAULT_MODEL = "brain-mri-64"
+
+
+def _all(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+model = click.option(
+    "--model",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    metavar="FILE|NAME",
+    shell_complete=complete.models,
+    help="model file, or the name of a bundled model",
+)
+model_argument = click.argument(
+    "model", default=DEFAULT_MODEL, metavar="[FILE|NAME]", shell_complete=complete.models
+)
+which_file = _all(
+    click.option(
+        "--precision",
+        default="auto",
+        show_default=True,
+        type=click.Choice(["auto", "fp32", "fp16", "int8"]),
+        help="which of the model's files to use",
+    ),
+    click.option(
+        "--allow-modified",
+        is_flag=True,
+        help="run a model even if another tool has changed it since its export",
+    ),
+)
+where_to_run = _all(
+    click.option(
+        "--threads",
+        type=int,
+        help="threads to use; does not change the result  [default: all that are allowed]",
+    ),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda|NAME",
+        help="where to run",
+    ),
+)
+drawing = _all(
+    click.option(
+        "--seed", default=0, show_default=True, help="a different seed makes different scans"
+    ),
+    click.option("--start", default=0, show_default=True, help="index of the first scan"),
+    click.option(
+        "--truncation",
+        default=1.0,
+        show_default=True,
+        metavar="PSI",
+        help="below 1: more typical scans, but less varied",
+    ),
+    click.option("--paired", is_flag=True, help="use the same latents for every class"),
+)
+classes = click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="ID|NAME",
+    shell_complete=complete.classes,
+    help="class to generate; repeatable  [default: all]",
+)
+quiet = click.option("--quiet", is_flag=True, help="print only errors")
+as_json = click.option("--json", "as_json", is_flag=True, help="print one JSON object, for scripts")
+out_path = click.Path(path_type=Path)

@@ -1,0 +1,109 @@
+"""``scangan strip``: a picture of what lies between two scans."""
+
+from pathlib import Path
+
+import click
+
+from scangan.cli import options
+from scangan.cli.command import Output, ScanCommand, was_given
+
+STEPS = 8
+
+
+@click.command(
+    "strip",
+    short_help="draw what lies between two scans or classes",
+    cls=ScanCommand,
+    sections={
+        "Which scans": ("model", "classes", "steps"),
+        "How they are drawn": ("seed", "start", "truncation", "paired"),
+        "As what": ("out", "force"),
+        "On what": ("threads", "device", "precision", "allow_modified"),
+    },
+)
+@click.argument("ends", metavar="A:B")
+@options.model
+@options.classes
+@click.option("--steps", type=int, help=f"scans from A to B, 2 to 64  [default: {STEPS}]")
+@options.drawing
+@click.option(
+    "--out", type=options.out_path, metavar="FILE", help="PNG to write  [default: named after A:B]"
+)
+@click.option("--force", is_flag=True, help="replace the file if it is there")
+@options.where_to_run
+@options.which_file
+@options.quiet
+@options.as_json
+def main(
+    ends: str,
+    model: str,
+    classes: tuple[str, ...],
+    steps: int | None,
+    seed: int,
+    start: int,
+    truncation: float,
+    paired: bool,
+    out: Path | None,
+    force: bool,
+    threads: int | None,
+    device: str,
+    precision: str,
+    allow_modified: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Draw the scans between A and B: two indexes, or two classes.
+
+    \b
+    scangan strip 3:17 --model mine.onnx --class no_tumor
+    scangan strip glioma_tumor:no_tumor
+
+    Between two indexes, each class has a row. Between two classes, both rows have the same latents,
+    so only the class differs.
+    """
+    from scangan.artifacts.latents import Draw
+    from scangan.cli.default_out import strip_file
+    from scangan.core.files import write_bytes
+    from scangan.core.png import encode_png
+    from scangan.core.sheet import NOTICE
+    from scangan.runtime.generator import ScanGenerator
+    from scangan.runtime.interpolate import read_ends, strip
+    from scangan.runtime.output import refuse_inside_scans
+
+    generator = ScanGenerator(
+        model,
+        threads=threads,
+        device=device,
+        precision=precision,
+        allow_modified=allow_modified,
+    )
+    between = read_ends(ends, generator.classes)
+    if isinstance(between[0], str) and classes:
+        raise click.UsageError("--class does not go with a strip between classes")
+    if isinstance(between[0], int) and was_given("start"):
+        raise click.UsageError("--start does not go with a strip between indexes")
+    draw, numbers = Draw(seed, truncation, paired), generator.class_numbers(classes)
+    count = STEPS if steps is None else steps
+    image = strip(generator, between, numbers, draw, count, start)
+    if out is None:
+        out = strip_file(
+            model,
+            generator.classes,
+            between,
+            numbers if classes else (),
+            draw,
+            start=start,
+            precision=precision,
+            steps=count if count != STEPS else None,
+        )
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise click.UsageError(
+            f"a strip is a picture, --out {out} is not a name for one; like x.png"
+        )
+    refuse_inside_scans(out)
+    if out.exists() and not force:
+        raise click.UsageError(f"{out} is there already; choose another --out, or --force")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(out, encode_png(image, {"Comment": NOTICE}))
+    told = {"out": str(out), "steps": count}
+    Output(quiet, as_json).end(told, f"a strip of {count} synthetic scans: {out}")

@@ -1,0 +1,136 @@
+"""The one front door, its verbs, its help, and what the shell completes."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+
+import click.testing
+import pytest
+from conftest import BRAIN
+from programs import PROGRAMS, main_of
+
+from scangan.cli.command import ScanCommand
+from scangan.cli.front_door import VERBS, main
+
+ALL = [verb for verbs in VERBS.values() for verb in verbs]
+
+
+def run(*argv):
+    return click.testing.CliRunner().invoke(main, list(map(str, argv)), prog_name="scangan")
+
+
+@pytest.mark.parametrize(("program", "verb"), PROGRAMS.items())
+def test_a_program_and_its_verb_are_one_command(program, verb):
+    command = main.get_command(click.Context(main), verb)
+    assert command is main_of(program) and command.name == program
+
+
+def test_the_installed_programs_are_these():
+    points = importlib.metadata.entry_points(group="console_scripts")
+    ours = {point.name: point.value for point in points if point.value.startswith("scangan.")}
+    assert set(ours) == {"scangan", *PROGRAMS}
+    for name, value in ours.items():
+        assert value == f"scangan.cli.programs:{name.replace('-', '_')}"
+
+
+def test_help_shows_each_verb_with_a_line():
+    done = run("--help")
+    assert done.exit_code == 0
+    for verb in ALL:
+        lines = [line for line in done.output.splitlines() if line.startswith(f"  {verb} ")]
+        assert len(lines) == 1 and not lines[0].endswith("...")
+    assert run().output == done.output  # without a verb too
+
+
+@pytest.mark.parametrize("verb", ALL)
+def test_help_has_every_option_under_one_heading(verb):
+    command = main.get_command(click.Context(main), verb)
+    assert isinstance(command, ScanCommand)
+    names = [name for names in command.sections.values() for name in names]
+    options = {p.name for p in command.params if isinstance(p, click.Option)}
+    assert len(names) == len(set(names)) and set(names) <= options
+    shown = run(verb, "--help").output
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            lines = [x for x in shown.splitlines() if x.strip().startswith(parameter.opts[0])]
+            assert len(lines) >= 1, parameter.opts
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["nothing"], "scangan: there is no verb 'nothing'; there are: prepare, train, "),
+        (["--nothing"], "scangan: No such option"),
+        (["generate", "--nothing"], "scangan generate: No such option"),
+        (["merge"], "scangan merge: Missing argument"),
+        (["strip", "0"], "scangan strip: 0 is not a strip: give two indexes"),
+        (["info", "nowhere.onnx"], "scangan info: nowhere.onnx: no such model file"),
+        (["bench", "nowhere.onnx"], "scangan bench: nowhere.onnx: no such model file"),
+        (["doctor", "x"], "scangan doctor: Got unexpected extra argument"),
+        (["train", "nowhere", "--out", "run"], "scangan train: nowhere"),
+        (["prepare", "nowhere", "out"], "scangan prepare: nowhere"),
+        (["export", "nowhere", "-o", "x.onnx"], "scangan export: nowhere"),
+    ],
+)
+def test_an_error_is_one_line_that_names_the_verb(argv, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run(*argv)
+    assert done.exit_code in (1, 2) and done.output.startswith(says)
+    assert done.output.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_a_program_names_itself_in_an_error():
+    done = click.testing.CliRunner().invoke(main_of("gen-scans"), ["--nothing"])
+    assert done.output.startswith("gen-scans: No such option")
+
+
+@pytest.mark.parametrize(
+    ("verb", "module"), [("train", "torch"), ("export", "onnx"), ("prepare", "cv2")]
+)
+def test_a_missing_package_is_one_line_with_what_to_install(verb, module, tmp_path):
+    code = (
+        f"import sys; sys.modules[{module!r}] = None\n"
+        "from scangan.cli.front_door import main\n"
+        "main(sys.argv[1:], prog_name='scangan')"
+    )
+    argv = {"train": [BRAIN, "--out", "run"], "prepare": [BRAIN, "out"],
+            "export": ["run", "-o", "x.onnx"]}[verb]  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code, verb, *map(str, argv)], cwd=tmp_path,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"scangan {verb}: {module} is not installed; type: pip install ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def completed(line, shell="bash"):
+    """What the shell offers after a line that ends where the cursor stands."""
+    words = line.split(" ")
+    env = os.environ | {"_SCANGAN_COMPLETE": f"{shell}_complete", "COMP_WORDS": line,
+                        "COMP_CWORD": str(len(words) - 1)}  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "scangan.cli"], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stderr == ""
+    return [line.split(",", 1) for line in done.stdout.split()]
+
+
+def test_the_shell_completes(tiny_acgan):
+    assert completed("scangan ge") == [["plain", "generate"]]
+    assert ["plain", "--truncation"] in completed("scangan generate --t")
+    assert completed("scangan generate --model br") == [["plain", "brain-mri-64"]]
+    assert completed("scangan generate --model x/")[0][0] == "file"
+    assert completed("scangan generate --class gl") == [["plain", "glioma_tumor"]]
+    assert completed(f"scangan generate --model {tiny_acgan} --class d") == [["plain", "dog"]]
+    assert completed("scangan strip 0:1 --model nowhere.onnx --class d") == []
+    assert ["plain", "stable"] in completed("scangan train --recipe s")
+    assert completed("scangan train --set lr_g") == [["plain", "lr_g="]]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_a_shell_is_printed(shell):
+    env = os.environ | {"_SCANGAN_COMPLETE": f"{shell}_source"}
+    done = subprocess.run(
+        [sys.executable, "-m", "scangan.cli"], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "_SCANGAN_COMPLETE" in done.stdout
