@@ -5,9 +5,11 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from msgspec import UNSET, UnsetType
 
 from scangan.artifacts.latents import Draw
+from scangan.artifacts.records import Record, to_record, to_told, write_record
 from scangan.artifacts.request import SHARDED, Part, Request, Span
 from scangan.core.class_names import normal
 from scangan.core.errors import GenerationError
@@ -27,6 +29,41 @@ DEVICES = {
     "nul",
     *(f"{d}{i}" for d in ("com", "lpt") for i in range(10)),
 }  # of Windows
+
+
+class ScanRecord(Record, frozen=True, rename={"class_name": "class"}):
+    """What is said of a scan: whence it comes, to make it again."""
+
+    synthetic: bool
+    model: str
+    seed: int
+    index: int
+    class_name: str | None
+    truncation: float | UnsetType = UNSET  # where it is not 1
+    paired: bool | UnsetType = UNSET  # where it is true
+
+
+class ClassRecord(Record, frozen=True, rename={"class_name": "class"}):
+    """The scans of one class in ``request.json``."""
+
+    class_name: str | None
+    folder: str
+    number: int | None
+    start: int
+    count: int
+
+
+class RequestRecord(Record, frozen=True):
+    """The content of ``request.json``."""
+
+    format_version: int
+    model: str
+    classes: tuple[ClassRecord, ...]
+    seed: int
+    truncation: float
+    paired: bool
+    format: str
+    shard_size: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,18 +120,18 @@ class Plan:
         """File of shard `k`."""
         return f"scans-{k:06d}{SUFFIXES[self.request.format]}"
 
-    def record(self, span: int, index: int) -> dict[str, Any]:
+    def record(self, span: int, index: int) -> ScanRecord:
         """What is said of a scan, in its own file and in the manifest."""
         draw = self.request.draw
-        return {
-            "synthetic": True,
-            "model": self.model,
-            "seed": draw.seed,
-            "index": index,
-            "class": self.names[span],
-            **({} if draw.truncation == 1.0 else {"truncation": draw.truncation}),
-            **({"paired": True} if draw.paired else {}),
-        }
+        return ScanRecord(
+            synthetic=True,
+            model=self.model,
+            seed=draw.seed,
+            index=index,
+            class_name=self.names[span],
+            truncation=UNSET if draw.truncation == 1.0 else draw.truncation,
+            paired=draw.paired or UNSET,
+        )
 
     def record_text(self, span: int) -> "RecordText":
         """The same as JSON, made fast."""
@@ -152,20 +189,24 @@ class Plan:
             return MANIFEST
         return f"manifest-{part.i}-of-{part.n}.jsonl"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_record(self) -> RequestRecord:
         """For ``request.json``."""
         request = self.request
-        return {
-            "format_version": FORMAT_VERSION,
-            "model": self.model,
-            "classes": [
-                {"class": name, "folder": folder, **dataclasses.asdict(span)}
+        return RequestRecord(
+            format_version=FORMAT_VERSION,
+            model=self.model,
+            classes=tuple(
+                ClassRecord(class_name=name, folder=folder, **dataclasses.asdict(span))
                 for name, folder, span in zip(self.names, self.folders, request.spans, strict=True)
-            ],
+            ),
             **dataclasses.asdict(request.draw),
-            "format": request.format,
-            "shard_size": request.shard_size if self.sharded else None,
-        }
+            format=request.format,
+            shard_size=request.shard_size if self.sharded else None,
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write ``request.json`` into an output folder."""
+        write_record(folder / REQUEST, self.to_record())
 
     @classmethod
     def read(cls, folder: Path) -> "Plan":
@@ -179,38 +220,42 @@ class Plan:
         file = folder / REQUEST
         try:
             told = json.loads(read_text(file))
-            if newer := why_newer(file, told["format_version"], FORMAT_VERSION):
+            version = told["format_version"]
+            if newer := why_newer(file, version, FORMAT_VERSION):
                 raise _Other(f"{newer}, or choose another folder")
-            if told["format_version"] != FORMAT_VERSION:
+            if version != FORMAT_VERSION:
                 raise _Other(
-                    f"{file} is of format {told['format_version']}, not {FORMAT_VERSION}: it is of an "
-                    f"older scangan; choose another folder"
+                    f"{file} is of format {version}, not {FORMAT_VERSION}: it is of an older scangan; "
+                    f"choose another folder"
                 )
-            spans = tuple(Span(c["number"], c["start"], c["count"]) for c in told["classes"])
-            draw = Draw(told["seed"], told["truncation"], told["paired"])
-            size = told["shard_size"] or 1
-            folders = tuple(str(c["folder"]) for c in told["classes"])
-            names = tuple(c["class"] for c in told["classes"])
-            if not all(isinstance(text, str) for text in (told["model"], *filter(None, names))):
-                raise ValueError("a name is not text")
-            if any(name != _plain(name) or not name for name in folders):
-                raise ValueError("a class's folder is not a plain name")
-            return cls(
-                told["model"],
-                Request(spans=spans, draw=draw, format=told["format"], shard_size=size),
-                names,
-                folders,
-            )
+            return cls._of_record(to_record(RequestRecord, told))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise GenerationError(f"{folder} holds no scans of gen-scans") from error
         except _Other:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError, GenerationError) as error:
-            raise GenerationError(f"{file} is damaged; choose another folder") from error
+        except (ValueError, TypeError, KeyError, GenerationError) as error:
+            raise GenerationError(f"{file} is damaged ({error}); choose another folder") from error
+
+    @classmethod
+    def _of_record(cls, told: RequestRecord) -> "Plan":
+        if any(c.folder != _plain(c.folder) or not c.folder for c in told.classes):
+            raise ValueError("a class's folder is not a plain name")
+        spans = tuple(Span(c.number, c.start, c.count) for c in told.classes)
+        return cls(
+            told.model,
+            Request(
+                spans=spans,
+                draw=Draw(told.seed, told.truncation, told.paired),
+                format=told.format,
+                shard_size=told.shard_size or 1,
+            ),
+            tuple(c.class_name for c in told.classes),
+            tuple(c.folder for c in told.classes),
+        )
 
     def difference(self, before: "Plan") -> str:
         """How this request differs from an earlier one, in words; empty if it does not."""
-        old, new = before.to_dict(), self.to_dict()
+        old, new = to_told(before.to_record()), to_told(self.to_record())
         for told, plan in ((old, before), (new, self)):
             told["model"] = told["model"][:12]
             told["classes"] = ", ".join(
@@ -226,9 +271,9 @@ class Plan:
 class RecordText:
     """A record as JSON, for one index after another."""
 
-    def __init__(self, record: dict[str, Any]) -> None:
+    def __init__(self, record: ScanRecord) -> None:
         # No name can hold this text: JSON escapes its quotes.
-        self._before, self._after = json.dumps(record).split('"index": 0,', 1)
+        self._before, self._after = json.dumps(to_told(record)).split('"index": 0,', 1)
 
     def of(self, index: int) -> str:
         """ASCII, whatever the class is called."""

@@ -7,6 +7,7 @@ import uuid
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.records import to_told
 from scangan.artifacts.scan_folder import Plan
 from scangan.core.sheet import NOTICE
 
@@ -50,9 +51,9 @@ def encode_dicom(image: npt.NDArray[np.uint8], plan: Plan, span: int, index: int
 
     record, draw = plan.record(span, index), plan.request.draw
     # A backslash would part two values, and control characters are forbidden.
-    name = "".join(c if c.isprintable() and c != "\\" else "_" for c in record["class"] or "scan")
+    name = "".join(c if c.isprintable() and c != "\\" else "_" for c in record.class_name or "scan")
     study = [plan.model, draw.seed, draw.truncation, draw.paired]
-    uid = made_up_uid("instance", *study, record["class"], index)
+    uid = made_up_uid("instance", *study, record.class_name, index)
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
     meta.MediaStorageSOPInstanceUID = UID(uid)
@@ -73,13 +74,13 @@ def encode_dicom(image: npt.NDArray[np.uint8], plan: Plan, span: int, index: int
     scan.PatientName, scan.PatientID = "Synthetic^Nobody", f"SYNTHETIC-{plan.model[:12]}"
     scan.PatientBirthDate = scan.PatientSex = ""
     scan.StudyInstanceUID = made_up_uid("study", *study)
-    scan.SeriesInstanceUID = made_up_uid("series", *study, record["class"])
+    scan.SeriesInstanceUID = made_up_uid("series", *study, record.class_name)
     scan.StudyID = "1"
     scan.SeriesNumber = 1 + (plan.request.spans[span].number or 0)
     # Of 32 bits; larger indices are in ImageComments alone.
     scan.InstanceNumber = index + 1 if index < 2**31 - 1 else None
     scan.PatientOrientation = scan.Laterality = ""  # asked for, and unknown
-    scan.ImageComments = json.dumps(record)
+    scan.ImageComments = json.dumps(to_told(record))
     scan.BurnedInAnnotation = "NO"
     scan.Rows, scan.Columns = image.shape
     scan.SamplesPerPixel, scan.PhotometricInterpretation = 1, "MONOCHROME2"

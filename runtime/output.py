@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scangan.artifacts.request import Part, Request, Span
 from scangan.artifacts.scan_folder import MANIFEST, REQUEST, SHEET, Plan
 from scangan.core.errors import GenerationError
-from scangan.core.files import only_writer, write_bytes, write_json, written_whole
+from scangan.core.files import only_writer, write_bytes, written_whole
 from scangan.core.png import encode_png
 from scangan.core.sheet import NOTICE, contact_sheet
 from scangan.core.threads import in_order
@@ -264,7 +264,7 @@ def claim_new(out: Path, plan: Plan) -> None:
     """Mark an empty folder as this request's."""
     _refuse_foreign(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / REQUEST, plan.to_dict())
+    plan.write(out)
     tell_readers(out, plan)
 
 
@@ -283,7 +283,7 @@ def _claim(out: Path, plan: Plan, part: Part, *, force: bool) -> None:
     if force:
         _remove(out, before, part)
     if difference:
-        write_json(out / REQUEST, plan.to_dict())
+        plan.write(out)
     tell_readers(out, plan)
 
 

@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.records import to_told
 from scangan.artifacts.request import Span
 from scangan.artifacts.scan_folder import Plan
 from scangan.core.files import written_whole
@@ -107,7 +108,7 @@ def npz_shard(path: Path, plan: Plan, count: int) -> Iterator[Add]:
         arrays = {
             "labels": np.repeat(np.array(numbers, np.int64), [span.count for span in spans]),
             "indices": np.concatenate([np.array(span.indices, np.int64) for span in spans]),
-            "about": np.array(json.dumps({"notice": NOTICE, **plan.to_dict()})),
+            "about": np.array(json.dumps({"notice": NOTICE, **to_told(plan.to_record())})),
         }
         for name, array in arrays.items():
             with _npy(archive, name) as file:

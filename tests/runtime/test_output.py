@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scangan.artifacts.latents import Draw
+from scangan.artifacts.records import to_told
 from scangan.artifacts.request import FORMATS, Part, Request, Span
 from scangan.artifacts.scan_folder import Plan, folder_names, is_ours
 from scangan.runtime import GenerationError
@@ -30,7 +31,7 @@ def test_no_class_can_leave_the_folder_or_meet_another(tmp_path):
     assert all(len(f.encode()) <= 210 for f in folders)
     spans = tuple(Span(i, 0, 1) for i in range(len(names)))
     plan = Plan.of("ab" * 32, names, Request(spans=spans))
-    (tmp_path / "request.json").write_text(json.dumps(plan.to_dict()))
+    plan.write(tmp_path)
     assert Plan.read(tmp_path).folders == tuple(folders)
 
 
@@ -106,9 +107,9 @@ def test_a_plan_survives_its_file(tmp_path_factory, request, psi, paired):
         shard_size=request.shard_size,
     )
     plan = Plan.of("ab" * 32, ("a", "b", "c", "d"), request)
-    (folder / "request.json").write_text(json.dumps(plan.to_dict()))
+    plan.write(folder)
     read = Plan.read(folder)
-    assert read.to_dict() == plan.to_dict() and plan.difference(read) == ""
+    assert read.to_record() == plan.to_record() and plan.difference(read) == ""
     assert list(read.manifest(0, request.total)) == list(plan.manifest(0, request.total))
 
 
@@ -123,7 +124,8 @@ def test_a_damaged_request_is_one_line(tmp_path, text):
 
 @pytest.mark.parametrize("folder", ["../up", "", ".", "a/b", "/etc", "a\\b"])
 def test_a_request_that_leads_elsewhere_is_refused(tmp_path, folder):
-    plan = Plan.of("ab" * 32, ("a",), Request(spans=(Span(0, 0, 1),))).to_dict()
+    plan = Plan.of("ab" * 32, ("a",), Request(spans=(Span(0, 0, 1),)))
+    plan = to_told(plan.to_record())
     plan["classes"][0]["folder"] = folder
     (tmp_path / "request.json").write_text(json.dumps(plan))
     with pytest.raises(GenerationError, match="damaged"):
