@@ -7,6 +7,7 @@
 # make check-edge  run model files on emulated processors (needs Debian's qemu-user-static, and root)
 # make check-faults  run each command on full and failing disks, killed, and under a jumping clock (Linux, cc)
 # make docs    build the documentation site: docs/_build/index.html
+# make graph   draw who imports whom: import-graph.svg
 # make bench   run the benchmarks and write benchmarks/results/*.md
 # make wheelhouse   collect wheels for an install without a network
 # make release   sdist, wheel, SBOM, checksums and tag, from a clean checkout; uploads nothing
@@ -14,13 +15,13 @@
 
 PYTHON ?= python3
 SOURCES := pyproject.toml setup.py constraints.txt LICENSE README.md \
-	$(shell find core artifacts preprocessing training export runtime evaluation -type f ! -path '*/__pycache__/*')
+	$(shell find cli core artifacts preprocessing training export runtime evaluation -type f ! -path '*/__pycache__/*')
 SECONDS := 60
 READER := all
-PACKAGES := core artifacts preprocessing training export runtime evaluation
+PACKAGES := cli core artifacts preprocessing training export runtime evaluation
 DEV := .venv-dev/bin
 
-.PHONY: demo test test-fast check fuzz check-web check-edge check-faults docs bench wheelhouse release clean
+.PHONY: demo test test-fast check fuzz check-web check-edge check-faults docs graph bench wheelhouse release clean
 
 demo: .venv/.installed
 	rm -rf demo
@@ -56,6 +57,9 @@ check-faults: .venv-dev/.installed
 docs: .venv-dev/.installed
 	$(DEV)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 	@echo "open docs/_build/index.html"
+
+graph: .venv-dev/.installed
+	$(DEV)/python tools/import_graph.py import-graph.svg
 
 bench: .venv-dev/.installed
 	$(DEV)/python -m pytest benchmarks --benchmark-enable --benchmark-only \
