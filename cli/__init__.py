@@ -1,1 +1,1 @@
-"""The commands: ``scangan`` with its verbs, and the four that are programs of their own."""
+"""The commands: ``scangan`` and its verbs, four of which are also programs."""

@@ -1,4 +1,4 @@
-"""``python -m scangan.cli`` is ``scangan``."""
+"""Run ``scangan`` as ``python -m scangan.cli``."""
 
 from scangan.cli.programs import scangan
 

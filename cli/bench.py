@@ -1,4 +1,4 @@
-"""``scangan bench``: how fast a model is on this machine."""
+"""``scangan bench``: measure how fast a model runs on this machine."""
 
 import json
 
@@ -21,9 +21,9 @@ def main(
     allow_modified: bool,
     as_json: bool,
 ) -> None:
-    """Measure how many scans a second a model makes on this machine.
+    """Measure how many scans per second a model makes on this machine.
 
-    The model is a file, or the name of a bundled model. It takes about ten seconds.
+    The model is a file, or the name of a bundled model. This takes about ten seconds.
     """
     from scangan.runtime.benchmark import measure
     from scangan.runtime.generator import ScanGenerator

@@ -1,4 +1,4 @@
-"""What all commands share: one-line errors, exit codes, ``--debug``, grouped help."""
+"""Shared by all commands: one-line errors, exit codes, ``--debug`` and grouped help."""
 
 import contextlib
 import dataclasses
@@ -17,21 +17,22 @@ from scangan.core.errors import FAILED, USAGE
 from scangan.core.quiet import errors, hush_libraries
 from scangan.core.terminal import explain, say
 
-INTERRUPTED = 130  # what shells use for a command that Ctrl-C ended
+INTERRUPTED = 130  # the exit code that shells report after Ctrl-C
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
 class OneLineErrors(click.Command):
-    """A click command that says what is wrong with its options in one line."""
+    """A click command that reports a wrong option in one line."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the command line; print a usage error as one line and exit."""
         try:
             return super().make_context(*args, **kwargs)
         except click.exceptions.NoArgsIsHelpError:
             raise
         except click.UsageError as error:
             say_usage(error)
-        except OSError as error:  # --help to a full disk
+        except OSError as error:  # --help written to a full disk
             if error.errno == errno.EPIPE:
                 raise
             say(f"{self.name}: {explain(error)}", err=True)
@@ -39,18 +40,18 @@ class OneLineErrors(click.Command):
 
 
 class ScanCommand(OneLineErrors):
-    """A click command whose failures are one line; exit code 2 for usage, 1 for the rest.
+    """A click command that reports each failure in one line, with exit code 2 for usage and 1 otherwise.
 
-    ``--debug`` (added to every command) shows the traceback instead, and what libraries print, which
-    else goes nowhere where the command is a program of its own.
+    Every command gets ``--debug``, which shows the traceback instead. It also shows what libraries
+    print; a program hides that otherwise.
 
     Parameters
     ----------
     sections : mapping, optional
-        Headings of the help, and the names of the parameters below each; what is in none comes last.
+        Headings in the help, and the parameter names below each. The others come last.
     """
 
-    is_program = False  # set by `run_and_leave`: the process and its descriptors are its own
+    is_program = False  # set by `run_and_leave`: the command owns the process and its descriptors
 
     def __init__(
         self, *args: Any, sections: Mapping[str, tuple[str, ...]] | None = None, **kwargs: Any
@@ -62,6 +63,7 @@ class ScanCommand(OneLineErrors):
         self.params.append(click.Option(["--debug"], is_flag=True, help=help_text))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in sections."""
         rows = {p.name: row for p in self.get_params(ctx) if (row := p.get_help_record(ctx))}
         named = {name for names in self.sections.values() for name in names}
         rest = "Other options" if self.sections else "Options"
@@ -71,6 +73,7 @@ class ScanCommand(OneLineErrors):
                 formatter.write_dl([rows[name] for name in names])
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; print a failure as one line and exit."""
         debug = ctx.params.pop("debug", False)
         with contextlib.suppress(ValueError):  # not in the main thread
             signal.signal(signal.SIGTERM, _interrupt)
@@ -87,28 +90,28 @@ class ScanCommand(OneLineErrors):
         except click.ClickException as error:
             _end(ctx, error.format_message(), error.exit_code)
         except KeyboardInterrupt:
-            _end(ctx, "stopped; the same command again goes on", INTERRUPTED)
+            _end(ctx, "stopped; run the same command again to continue", INTERRUPTED)
         except Exception as error:
             if debug:
                 raise
-            if isinstance(error, BrokenPipeError):  # whoever read our output has had enough
+            if isinstance(error, BrokenPipeError):  # the reader closed the pipe, like `head`
                 ctx.exit(FAILED)
             _end(ctx, explain(error), getattr(error, "exit_code", FAILED))
 
 
 def say_usage(error: click.UsageError) -> NoReturn:
-    """Say what is wrong with the options of a command, and leave."""
+    """Print what is wrong with a command's options, and exit with 2."""
     name = called(error.ctx) if error.ctx else "scangan"
     say(f"{name}: {error.format_message()} (see {name} --help)", err=True)
     raise click.exceptions.Exit(USAGE) from None
 
 
 def run_and_leave(command: click.Command) -> NoReturn:
-    """Run a command as a program, and leave without taking down what was loaded.
+    """Run a command as a program, then exit without unloading libraries.
 
-    By then all files are closed and all of our threads have ended. Unloading onnxruntime and numpy
-    takes half as long as importing them, and the threads of torch's process groups may abort the
-    process when they outlive the interpreter; the system frees the memory anyway.
+    By then all files are closed and all our threads have ended. Unloading onnxruntime and numpy
+    takes half as long as importing them. Threads of torch's process groups may even abort the process
+    if they outlive the interpreter. The system frees the memory anyway.
     """
     code: object = None
     ScanCommand.is_program = True
@@ -119,40 +122,40 @@ def run_and_leave(command: click.Command) -> NoReturn:
     number = code if isinstance(code, int) else int(code is not None)
     for stream in (sys.stdout, sys.stderr, errors()):
         try:
-            if stream is not None:  # a daemon has none
+            if stream is not None:  # as in a daemon
                 stream.flush()
-        except OSError:  # whoever read it has gone, or the disk is full
+        except OSError:  # the reader closed the pipe, or the disk is full
             number = number or FAILED
     os._exit(number)
 
 
 def called(ctx: click.Context) -> str:
-    """How a command was called: by its own name, like ``gen-scans``, or as ``scangan generate``."""
+    """Return the name a command was called by: ``gen-scans`` or ``scangan generate``."""
     return ctx.command_path if ctx.parent else str(ctx.command.name)
 
 
 def typed() -> str:
-    """The command line that is running, for a record of how something was made."""
+    """Return the running command line, to record how something was made."""
     ctx = click.get_current_context()
     return shlex.join([str(ctx.find_root().command.name), *sys.argv[1:]])
 
 
 def was_given(name: str) -> bool:
-    """Whether an option of the running command was typed, not taken by default."""
+    """Return whether the user typed an option of the running command."""
     source = click.get_current_context().get_parameter_source(name)
     return source == click.core.ParameterSource.COMMANDLINE
 
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """What a command prints: lines for people, or one JSON object for scripts, or nothing but errors."""
+    """What a command prints: lines for people, one JSON object for scripts, or only errors."""
 
     quiet: bool = False
     as_json: bool = False
 
     @property
     def silent(self) -> bool:
-        """Whether no line and no progress is shown."""
+        """Whether to hide lines and progress."""
         return self.quiet or self.as_json
 
     def say(self, line: str) -> None:
@@ -161,7 +164,7 @@ class Output:
             say(line)
 
     def end(self, told: Mapping[str, object], line: str) -> None:
-        """Print the last line, or what it says as JSON."""
+        """Print the last line, or the same facts as JSON."""
         if self.as_json:
             click.echo(json.dumps(told))
         else:
@@ -169,9 +172,9 @@ class Output:
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
-    """Stop once: a second signal, of the impatient, must not cut the ending short."""
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.SIG_IGN)
+    """Stop once; ignore further signals so that a second Ctrl-C does not cut the cleanup short."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""Where a command writes when it is not told: names that say what is in the file or folder."""
+"""Default output names, which say what is in the file or folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,24 +18,24 @@ def scans_folder(
     topped_up: str | None,
     shard_size: int | None,
 ) -> Path:
-    """Name a folder after a request, so that two of one model never meet in one folder.
+    """Name a folder after a request, so that two requests of one model never share a folder.
 
     Parameters
     ----------
     model : str
-        As it was typed.
+        The model as the user typed it.
     classes : tuple of str
-        All of the model.
+        All classes of the model.
     request : Request
-        What is made.
+        What to make.
     chosen : bool
-        Whether classes were asked for by name.
+        Whether the user chose classes.
     precision : str
-        As it was typed.
+        The precision as the user typed it.
     topped_up : str, optional
-        Of a request that tops classes up: the dataset's name and the goal.
+        If the request tops classes up: the dataset's name and the target.
     shard_size : int, optional
-        If it was typed.
+        The shard size, if the user typed it.
     """
     parts = [Path(model).stem]
     if chosen:
@@ -62,7 +62,7 @@ def strip_file(
     precision: str,
     steps: int | None,
 ) -> Path:
-    """Name a picture after a strip; `chosen` are the classes that were asked for by name."""
+    """Name a picture after a strip; `chosen` are the classes that the user chose."""
     folders = folder_names(classes)
     names = dict(zip(classes, folders, strict=True))
     a, b = (names.get(str(end), str(end)) for end in ends)
@@ -75,7 +75,7 @@ def strip_file(
 
 
 def _drawn(draw: Draw, start: int, precision: str) -> list[str]:
-    """How latents are drawn and in what they run, where that is not as by default."""
+    """Describe the drawing options and the precision that are not the defaults."""
     parts = [f"from{start}"] if start else []
     parts += [f"psi{draw.truncation:g}"] if draw.truncation != 1.0 else []
     parts += ["paired"] if draw.paired else []

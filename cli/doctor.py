@@ -1,4 +1,4 @@
-"""``scangan doctor``: what is installed and what works."""
+"""``scangan doctor``: print what is installed and what works."""
 
 import json
 

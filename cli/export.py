@@ -1,4 +1,4 @@
-"""``export-onnx``: a run to a model file."""
+"""``export-onnx``: export a run as a model file."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
 
 
 @click.command(
-    "export-onnx", short_help="export the best generator of a run as one file", cls=ScanCommand
+    "export-onnx", short_help="export a run's best generator as one file", cls=ScanCommand
 )
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option(
@@ -27,7 +27,7 @@ EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp32",
     show_default=True,
-    help="int8 is a quarter of the size, and two to four times as fast on a CPU; fp16 is for GPUs",
+    help="int8 is a quarter of the size and two to four times as fast on a CPU; fp16 is for GPUs",
 )
 @click.option(
     "--opset",
@@ -40,22 +40,22 @@ EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
     "--real",
     type=click.Path(path_type=Path),
     metavar="DATASET",
-    help="prepared scans to compare int8 with  [default: those of the run]",
+    help="prepared dataset to check int8 against  [default: the run's]",
 )
 @click.option(
-    "--accept-loss", is_flag=True, help="write the int8 file even if it lost too much quality"
+    "--accept-loss", is_flag=True, help="write the int8 file even if it loses too much quality"
 )
 @click.option(
     "--verify",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="check that a model file is intact and came from the run given by --against",
+    help="check that a model file is intact and comes from the run in --against",
 )
 @click.option(
     "--against",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="the run that --verify compares with",
+    help="run that --verify compares with",
 )
 @click.option("--license", default="", help="licence of the training scans, for the card")
 @click.option("--citation", default="", help="how to cite the training scans, for the card")
@@ -80,7 +80,7 @@ def main(
     """
     if verify is not None or against is not None:
         for name in filter(was_given, EXPORTING):
-            raise click.UsageError(f"--{name.replace('_', '-')} does not go with --verify")
+            raise click.UsageError(f"--{name.replace('_', '-')} cannot be used with --verify")
         if verify is None or against is None or run is not None or out is not None:
             raise click.UsageError("to verify: export-onnx --verify FILE --against RUN")
         from scangan.export.verify import verify as verify_file
@@ -90,9 +90,7 @@ def main(
     if run is None or out is None:
         raise click.UsageError("to export: export-onnx RUN -o FILE")
     if precision != "int8" and (real is not None or accept_loss):
-        raise click.UsageError(
-            f"{'--real' if real else '--accept-loss'} goes with --precision int8"
-        )
+        raise click.UsageError(f"{'--real' if real else '--accept-loss'} needs --precision int8")
     from scangan.export.exporter import PARITY_COUNT, export_run
 
     card = export_run(
@@ -108,7 +106,7 @@ def main(
     )
     compared = PARITY_COUNT * max(1, len(card.classes))
     say(
-        f"parity: at most {card.parity} of 255 grey levels from torch over {counted(compared, 'scan')}"
+        f"parity: at most {card.parity} of 255 grey levels from torch, over {counted(compared, 'scan')}"
     )
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(card.classes)) or "none"
     say(f"{card.architecture} {card.size}x{card.size} {card.precision}, classes: {classes}")

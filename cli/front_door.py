@@ -1,4 +1,4 @@
-"""``scangan``: one command, whose verbs are imported when they are called."""
+"""``scangan``: one command, which imports each verb when you call it."""
 
 from importlib import import_module
 from typing import Any
@@ -7,7 +7,7 @@ import click
 
 from scangan.cli.command import SETTINGS, OneLineErrors, say_usage
 
-# Each verb is a file of this folder.
+# Each verb is a file in this folder.
 VERBS = {
     "From scans to synthetic scans": ("prepare", "train", "export", "generate"),
     "Generated scans": ("merge", "strip"),
@@ -16,18 +16,21 @@ VERBS = {
 
 
 class FrontDoor(OneLineErrors, click.Group):
-    """A group of the verbs above, with errors of one line."""
+    """The group of the verbs above, with one-line errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs, in the order of the help."""
         return [verb for verbs in VERBS.values() for verb in verbs]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import a verb's command; None if there is no such verb."""
         if name not in self.list_commands(ctx):
             return None
         command: click.Command = import_module(f"scangan.cli.{name}").main
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs in sections."""
         width = max(map(len, self.list_commands(ctx)))
         for heading, verbs in VERBS.items():
             commands = {verb: self.get_command(ctx, verb) for verb in verbs}
@@ -43,12 +46,14 @@ class FrontDoor(OneLineErrors, click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; an unknown one is an error that lists them all."""
         verbs = self.list_commands(ctx)
         if args[0] not in verbs and not args[0].startswith("-"):
-            ctx.fail(f"there is no verb {args[0]!r}; there are: {', '.join(verbs)}")
+            ctx.fail(f"no command {args[0]!r}; choose from: {', '.join(verbs)}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; print a usage error as one line and exit."""
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
@@ -66,6 +71,6 @@ def main() -> None:
     scangan export run -o model.onnx
     scangan generate --model model.onnx --class 2
 
-    The first four verbs are also programs: prep-scans, train-gan, export-onnx, gen-scans.
-    "scangan VERB --help" has the options of a verb.
+    The first four are also programs: prep-scans, train-gan, export-onnx, gen-scans.
+    "scangan COMMAND --help" lists a command's options.
     """

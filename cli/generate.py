@@ -1,4 +1,4 @@
-"""``scangan generate``, or ``gen-scans``: a model file to labelled synthetic scans."""
+"""``scangan generate``, or ``gen-scans``: generate labelled synthetic scans from a model file."""
 
 import time
 from pathlib import Path
@@ -30,8 +30,8 @@ SECTIONS = {
     short_help="generate labelled synthetic scans from a model file",
     cls=ScanCommand,
     sections=SECTIONS,
-    epilog="Exits with 0 if all scans are there, 1 if something failed, 2 if an option is wrong, "
-    "130 if it was stopped. Type the same command again to continue.",
+    epilog="Exit codes: 0 all scans are there, 1 something failed, 2 an option is wrong, 130 stopped. "
+    "Run the same command again to continue.",
 )
 @options.model
 @options.classes
@@ -40,8 +40,8 @@ SECTIONS = {
     "--balance",
     type=options.out_path,
     metavar="DATASET",
-    help="top smaller classes up to the size of the largest; a prepared dataset counts exactly, a "
-    "folder by file format, damaged files and masks too",
+    help="top smaller classes up to the size of the largest; in a plain folder, damaged files and masks "
+    "count too",
 )
 @click.option(
     "--target", type=int, metavar="N", help="with --balance: top classes up to N scans instead"
@@ -53,10 +53,10 @@ SECTIONS = {
     default="png",
     show_default=True,
     metavar="png|tar|npz|dicom",
-    help="one file for each scan (png, dicom), or many in one file (tar for WebDataset, npz for numpy)",
+    help="one file per scan (png, dicom), or many scans per file (tar for WebDataset, npz for numpy)",
 )
 @click.option(
-    "--shard-size", type=int, metavar="N", help="scans in each tar or npz file  [default: 1000]"
+    "--shard-size", type=int, metavar="N", help="scans per tar or npz file  [default: 1000]"
 )
 @click.option(
     "--out",
@@ -65,7 +65,7 @@ SECTIONS = {
 )
 @click.option("--no-sheet", is_flag=True, help="do not make a contact sheet")
 @click.option(
-    "--force", is_flag=True, help="make the scans again, and replace those of another request"
+    "--force", is_flag=True, help="make the scans again, replacing those of another request"
 )
 @click.option(
     "--shard",
@@ -75,7 +75,7 @@ SECTIONS = {
 @click.option(
     "--batch",
     type=int,
-    help="scans in each pass; does not change the result  [default: fits the size]",
+    help="scans per pass; does not change the result  [default: chosen by image size]",
 )
 @options.where_to_run
 @options.which_file
@@ -108,14 +108,14 @@ def main(
     """Generate labelled synthetic scans from a model file.
 
     \b
-    gen-scans                                     some of every class, bundled model
-    gen-scans --model acgan.onnx --class 2        some of one class
+    gen-scans                                     16 of every class, bundled model
+    gen-scans --model acgan.onnx --class 2        16 of one class
     gen-scans --class glioma_tumor --count 500 --seed 1 --out more
     gen-scans --balance scans --out scans-more    top up the smaller classes
     gen-scans --count 100000 --format tar --shard 3/8 --out big
 
-    The same model, seed, class and index make the same scan, whatever the batch, threads, shard or
-    count.
+    The same model, seed, class and index always make the same scan, whatever the batch, threads,
+    shard or count.
     """
     from scangan.artifacts.latents import Draw
     from scangan.artifacts.request import SHARD_SIZE, SHARDED, Part, Request, Span
@@ -126,11 +126,11 @@ def main(
     from scangan.runtime.output import write_scans
 
     if shard_size is not None and kind not in SHARDED:
-        raise click.UsageError(f"--shard-size goes with --format {' or '.join(SHARDED)}")
+        raise click.UsageError(f"--shard-size needs --format {' or '.join(SHARDED)}")
     if target is not None and balance is None:
-        raise click.UsageError("--target goes with --balance DATASET")
+        raise click.UsageError("--target needs --balance DATASET")
     if count is not None and balance is not None:
-        raise click.UsageError("--balance counts by itself; leave out --count")
+        raise click.UsageError("--balance works out the count itself; leave out --count")
     output = Output(quiet, as_json)
     part = Part() if shard is None else Part.parse(shard)
     generator = ScanGenerator(
@@ -168,10 +168,10 @@ def main(
         )
     if balance is not None and out.resolve().is_relative_to(balance.resolve()):
         raise click.UsageError(
-            f"{out} lies inside {balance} and would be read as one of its classes; choose another --out"
+            f"{out} is inside {balance} and would be read as one of its classes; choose another --out"
         )
     all_of_them = generator.classes and not (classes or balance)
-    everything = f"; no --class, so all {len(generator.classes)}" if all_of_them else ""
+    everything = f"; no --class given, so all {len(generator.classes)}" if all_of_them else ""
     output.say(f"{generator.description}{everything}")
     first, last = request.positions(part)
     began = time.perf_counter()
@@ -194,14 +194,14 @@ def main(
         "threads": generator.threads,
     }
     look = f" (look at {out / SHEET})" if (out / SHEET).exists() else ""
-    output.end(told, f"{_what_is_there(generator, request, part, made)}: {out}{look}")
+    output.end(told, f"{_summary(generator, request, part, made)}: {out}{look}")
 
 
 def _name(generator: "ScanGenerator", number: int | None) -> str:
     return "" if number is None else generator.classes[number]
 
 
-def _what_is_there(generator: "ScanGenerator", request: "Request", part: "Part", made: int) -> str:
+def _summary(generator: "ScanGenerator", request: "Request", part: "Part", made: int) -> str:
     first, last = request.positions(part)
     names = [name for span in request.spans if (name := _name(generator, span.number))]
     if len({span.count for span in request.spans}) > 1:
@@ -209,5 +209,5 @@ def _what_is_there(generator: "ScanGenerator", request: "Request", part: "Part",
     of = f" of {', '.join(names)}" if names else ""
     which = f" (part {part.i}/{part.n})" if part.n > 1 else ""
     there = last - first - made
-    before = f", {counted(there, 'was', 'were')} there" if there else ""
+    before = f", {there} already there" if there else ""
     return f"{counted(last - first, 'synthetic scan')}{of}{which}{before}"

@@ -1,4 +1,4 @@
-"""``scangan info``: what a model file says of itself."""
+"""``scangan info``: print the card of a model file."""
 
 import json
 
@@ -9,7 +9,7 @@ from scangan.cli.command import ScanCommand
 from scangan.core.terminal import say
 
 
-@click.command("info", short_help="print what a model file says of itself", cls=ScanCommand)
+@click.command("info", short_help="print a model's card", cls=ScanCommand)
 @options.model_argument
 @options.which_file
 @options.as_json
@@ -24,7 +24,7 @@ def main(model: str, precision: str, allow_modified: bool, as_json: bool) -> Non
 
     file = open_model(model, Device("cpu", CPU), precision, allow_modified=allow_modified)
     if as_json:
-        click.echo(json.dumps(json.loads(file.card.to_json())))  # ASCII, for any pipe
+        click.echo(json.dumps(json.loads(file.card.to_json())))  # ASCII, which any pipe takes
         return
     for line in card_table(file).splitlines():
         say(line)

@@ -1,4 +1,4 @@
-"""``scangan merge``: the parts of a request to one folder."""
+"""``scangan merge``: join the parts of a request in one folder."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from scangan.core.terminal import progress
 @click.command("merge", short_help="join scans that were generated in parts", cls=ScanCommand)
 @click.argument("folders", nargs=-1, required=True, type=options.out_path, metavar="FOLDER...")
 @click.option(
-    "--out", type=options.out_path, help="folder to join them in  [default: FOLDER, if it is one]"
+    "--out", type=options.out_path, help="folder to join them in  [default: FOLDER, if only one]"
 )
 @options.quiet
 @options.as_json
@@ -22,21 +22,21 @@ def main(folders: tuple[Path, ...], out: Path | None, quiet: bool, as_json: bool
 
     \b
     scangan merge big                    the parts share a folder
-    scangan merge big-* --out big        each has its own
+    scangan merge big-* --out big        each part has its own folder
 
-    It first checks that every part and every scan is there once. The result is what one command
-    would have made, byte for byte.
+    First checks that every part and every scan is there exactly once. The result is byte for byte
+    what one command would have made.
     """
     from scangan.artifacts.scan_folder import Plan
     from scangan.runtime.merge import merge
 
     if out is None and len(set(folders)) > 1:
-        raise click.UsageError("to merge several folders: --out FOLDER")
+        raise click.UsageError("several folders need --out FOLDER")
     output, out = Output(quiet, as_json), out or folders[0]
     total = Plan.read(folders[0]).request.total
     with progress("joining", total, "scans", quiet=output.silent) as advance:
         merge(folders, out, advance)
     output.end(
         {"out": str(out), "scans": total},
-        f"{counted(total, 'synthetic scan')}, all there once: {out}",
+        f"{counted(total, 'synthetic scan')}, none missing or doubled: {out}",
     )

@@ -1,4 +1,4 @@
-"""Options that several commands take."""
+"""Options that several commands share."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,34 +43,32 @@ which_file = _all(
     click.option(
         "--allow-modified",
         is_flag=True,
-        help="run a model even if another tool has changed it since its export",
+        help="run a model even if it was changed after its export",
     ),
 )
 where_to_run = _all(
     click.option(
         "--threads",
         type=int,
-        help="threads to use; does not change the result  [default: all that are allowed]",
+        help="number of threads; does not change the result  [default: all available]",
     ),
     click.option(
         "--device",
         default="auto",
         show_default=True,
         metavar="auto|cpu|cuda|NAME",
-        help="where to run",
+        help="device to run on",
     ),
 )
 drawing = _all(
-    click.option(
-        "--seed", default=0, show_default=True, help="a different seed makes different scans"
-    ),
+    click.option("--seed", default=0, show_default=True, help="random seed"),
     click.option("--start", default=0, show_default=True, help="index of the first scan"),
     click.option(
         "--truncation",
         default=1.0,
         show_default=True,
         metavar="PSI",
-        help="below 1: more typical scans, but less varied",
+        help="below 1: more typical but less varied scans",
     ),
     click.option("--paired", is_flag=True, help="use the same latents for every class"),
 )

@@ -1,4 +1,4 @@
-"""``prep-scans``: a folder of scans to a prepared dataset."""
+"""``prep-scans``: prepare a folder of scans as a dataset."""
 
 import dataclasses
 from pathlib import Path
@@ -18,30 +18,30 @@ from scangan.core.terminal import say
     "--size",
     default=64,
     show_default=True,
-    help="width and height of the prepared scans, 16 to 1024 pixels",
+    help="width and height of the prepared scans in pixels, 16 to 1024",
 )
 @click.option(
     "--fit",
     default="pad",
     show_default=True,
     metavar="pad|crop|stretch",
-    help="how to make a scan square: add black borders, keep the middle, or stretch it",
+    help="how to make a scan square: add black borders, keep the centre, or stretch it",
 )
 @click.option(
     "--window",
     default="auto",
     show_default=True,
     metavar="auto|dataset|image|dicom|LO,HI",
-    help="how to map more than 8 bits to 8: percentiles of all scans (dataset) or of each scan "
-    "(image), the file's own window (dicom), or LO as black to HI as white; auto uses the file's own "
-    "window if it has one, else dataset",
+    help="how to map deep images to 8 bits: by percentiles of all scans (dataset) or of each scan "
+    "(image), by the file's own window (dicom), or from LO (black) to HI (white); auto uses the file's "
+    "own window if it has one, else dataset",
 )
 @click.option(
     "--equalize",
     default="none",
     show_default=True,
     metavar="none|global|clahe",
-    help="equalise the histogram, at the scan's full bit depth",
+    help="equalise the histogram at full bit depth",
 )
 @click.option("--clip", default=2.0, show_default=True, help="contrast limit of CLAHE, at least 1")
 @click.option(
@@ -51,39 +51,39 @@ from scangan.core.terminal import say
     "--pixel-spacing",
     type=float,
     metavar="MM",
-    help="resample to MM millimetres a pixel (DICOM and NIfTI)",
+    help="resample to MM millimetres per pixel (DICOM and NIfTI)",
 )
 @click.option(
     "--ignore-spacing",
     is_flag=True,
-    help="keep pixels that are not square as they are; by default they are resampled to square",
+    help="do not resample non-square pixels to square ones",
 )
 @click.option(
     "--axis",
     default="axial",
     show_default=True,
     metavar="axial|coronal|sagittal",
-    help="direction of the slices to take from a NIfTI volume",
+    help="orientation of the slices taken from a NIfTI volume",
 )
 @click.option(
     "--slices",
     metavar="A:B",
-    help="which slices to take: 10:90 by number, or 0.2:0.8 by share of the volume  [default: all]",
+    help="slices to take: 10:90 by number, or 0.2:0.8 as fractions of the volume  [default: all]",
 )
 @click.option(
     "--volume",
     type=int,
     metavar="N",
-    help="which volume of a 4-D NIfTI file to take, counted from 0",
+    help="volume to take from a 4-D NIfTI file, counted from 0",
 )
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
-    help="take the classes from a table instead of folders",
+    help="read the classes from a CSV file instead of folders",
 )
 @click.option(
-    "--columns", default="file,class,subject", show_default=True, help="column names in that table"
+    "--columns", default="file,class,subject", show_default=True, help="column names in that file"
 )
 @click.option(
     "--multi-label",
@@ -96,13 +96,13 @@ from scangan.core.terminal import say
     "--class-level",
     type=int,
     metavar="N",
-    help="where the class folders are: 1 is directly in SOURCE, 2 one level deeper; 0 puts "
-    "everything in one class  [default: found]",
+    help="level of the class folders: 1 is directly in SOURCE, 2 one level deeper; 0 puts "
+    "everything in one class  [default: detected]",
 )
 @click.option(
     "--subjects",
     metavar="REGEX",
-    help="regular expression that finds the subject (patient) in a file's path",
+    help="regular expression that matches the subject (patient) in a file's path",
 )
 @click.option(
     "--include",
@@ -111,19 +111,19 @@ from scangan.core.terminal import say
     help="take only files that match, such as '*_t1.nii.gz', even masks and localizers; repeatable",
 )
 @click.option(
-    "--exclude", multiple=True, metavar="PATTERN", help="leave out files that match; repeatable"
+    "--exclude", multiple=True, metavar="PATTERN", help="skip files that match; repeatable"
 )
 @click.option(
     "--duplicates",
     default="keep",
     show_default=True,
     metavar="keep|drop",
-    help="what to do with exact copies of a file",
+    help="whether to keep or drop exact copies of a file",
 )
 @click.option(
     "--split",
     metavar="A,B[,C]",
-    help="split by subject into train and test (0.8,0.2), or train, val and test (0.8,0.1,0.1)",
+    help="split by subject into train and test (0.8,0.2) or train, val and test (0.8,0.1,0.1)",
 )
 @click.option(
     "--allow-synthetic",
@@ -134,14 +134,15 @@ from scangan.core.terminal import say
     "--workers",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="how many files to read at once  [default: the cores]",
+    help="number of files to read at once  [default: number of cores]",
 )
 @click.option("--strict", is_flag=True, help="exit with 1 if any file was refused")
 @click.option("--quiet", is_flag=True, help="hide the progress bar")
 def main(source: Path, out: Path, **given: Any) -> None:
     """Prepare the scans in SOURCE (a folder per class) as a dataset in OUT.
 
-    Reads PNG, JPEG, TIFF, BMP, DICOM and NIfTI. What can't be used is named in OUT/rejects.jsonl.
+    Reads PNG, JPEG, TIFF, BMP, DICOM and NIfTI. OUT/rejects.jsonl lists the files that can't be used,
+    and why.
     """
     from scangan.artifacts.split import parse_split
     from scangan.preprocessing.memory import keep_freed_memory
@@ -154,7 +155,7 @@ def main(source: Path, out: Path, **given: Any) -> None:
     split, strict = given.pop("split"), given.pop("strict")
     allow_synthetic = given.pop("allow_synthetic")
     if allow_synthetic and split is None:
-        raise click.UsageError("--allow-synthetic goes with --split")
+        raise click.UsageError("--allow-synthetic needs --split")
     common = {"workers": given.pop("workers"), "quiet": given.pop("quiet")}
     common["sources"] = SourceOptions(
         **{field.name: given.pop(field.name) for field in dataclasses.fields(SourceOptions)}

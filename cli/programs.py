@@ -1,4 +1,4 @@
-"""The programs that an install puts on the path."""
+"""The programs that installing scangan puts on your PATH."""
 
 from typing import NoReturn
 
@@ -6,35 +6,35 @@ from scangan.cli.command import run_and_leave
 
 
 def scangan() -> NoReturn:
-    """Run ``scangan VERB``."""
+    """Run ``scangan COMMAND``."""
     from scangan.cli.front_door import main
 
     run_and_leave(main)
 
 
 def prep_scans() -> NoReturn:
-    """Run ``prep-scans``, which is ``scangan prepare``."""
+    """Run ``prep-scans``, the same as ``scangan prepare``."""
     from scangan.cli.prepare import main
 
     run_and_leave(main)
 
 
 def train_gan() -> NoReturn:
-    """Run ``train-gan``, which is ``scangan train``."""
+    """Run ``train-gan``, the same as ``scangan train``."""
     from scangan.cli.train import main
 
     run_and_leave(main)
 
 
 def export_onnx() -> NoReturn:
-    """Run ``export-onnx``, which is ``scangan export``."""
+    """Run ``export-onnx``, the same as ``scangan export``."""
     from scangan.cli.export import main
 
     run_and_leave(main)
 
 
 def gen_scans() -> NoReturn:
-    """Run ``gen-scans``, which is ``scangan generate``."""
+    """Run ``gen-scans``, the same as ``scangan generate``."""
     from scangan.cli.generate import main
 
     run_and_leave(main)

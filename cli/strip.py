@@ -1,4 +1,4 @@
-"""``scangan strip``: a picture of what lies between two scans."""
+"""``scangan strip``: draw the scans between two scans or classes."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ STEPS = 8
 
 @click.command(
     "strip",
-    short_help="draw what lies between two scans or classes",
+    short_help="draw the scans between two scans or classes",
     cls=ScanCommand,
     sections={
         "Which scans": ("model", "classes", "steps"),
@@ -24,12 +24,12 @@ STEPS = 8
 @click.argument("ends", metavar="A:B")
 @options.model
 @options.classes
-@click.option("--steps", type=int, help=f"scans from A to B, 2 to 64  [default: {STEPS}]")
+@click.option("--steps", type=int, help=f"number of scans, 2 to 64  [default: {STEPS}]")
 @options.drawing
 @click.option(
     "--out", type=options.out_path, metavar="FILE", help="PNG to write  [default: named after A:B]"
 )
-@click.option("--force", is_flag=True, help="replace the file if it is there")
+@click.option("--force", is_flag=True, help="replace the file if it exists")
 @options.where_to_run
 @options.which_file
 @options.quiet
@@ -58,7 +58,7 @@ def main(
     scangan strip 3:17 --model mine.onnx --class no_tumor
     scangan strip glioma_tumor:no_tumor
 
-    Between two indexes, each class has a row. Between two classes, both rows have the same latents,
+    Between two indexes, each class gets a row. Between two classes, both rows use the same latents,
     so only the class differs.
     """
     from scangan.artifacts.latents import Draw
@@ -79,9 +79,9 @@ def main(
     )
     between = read_ends(ends, generator.classes)
     if isinstance(between[0], str) and classes:
-        raise click.UsageError("--class does not go with a strip between classes")
+        raise click.UsageError("--class cannot be used with a strip between classes")
     if isinstance(between[0], int) and was_given("start"):
-        raise click.UsageError("--start does not go with a strip between indexes")
+        raise click.UsageError("--start cannot be used with a strip between indexes")
     draw, numbers = Draw(seed, truncation, paired), generator.class_numbers(classes)
     count = STEPS if steps is None else steps
     image = strip(generator, between, numbers, draw, count, start)
@@ -97,12 +97,10 @@ def main(
             steps=count if count != STEPS else None,
         )
     if out.suffix.lower() != ".png" or out.is_dir():
-        raise click.UsageError(
-            f"a strip is a picture, --out {out} is not a name for one; like x.png"
-        )
+        raise click.UsageError(f"a strip is a PNG picture; give --out a name like x.png, not {out}")
     refuse_inside_scans(out)
     if out.exists() and not force:
-        raise click.UsageError(f"{out} is there already; choose another --out, or --force")
+        raise click.UsageError(f"{out} exists; choose another --out, or add --force")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(out, encode_png(image, {"Comment": NOTICE}))
     told = {"out": str(out), "steps": count}

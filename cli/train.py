@@ -1,4 +1,4 @@
-"""``train-gan``: a prepared dataset or a folder of scans to a run."""
+"""``train-gan``: train a GAN on a prepared dataset or a folder of scans."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def _list_options(context: click.Context, option: click.Parameter, wanted: bool)
     type=click.Path(path_type=Path),
     required=True,
     metavar="RUN",
-    help="folder of the run; type the same command again to resume it",
+    help="folder of the run; run the same command again to resume",
 )
 @click.option(
     "--recipe",
@@ -67,7 +67,7 @@ def _list_options(context: click.Context, option: click.Parameter, wanted: bool)
     multiple=True,
     metavar="KEY=VALUE",
     shell_complete=complete.assignments,
-    help="change any value of the recipe; repeatable",
+    help="change any option of the recipe; repeatable",
 )
 @click.option(
     "--arch",
@@ -88,33 +88,33 @@ def _list_options(context: click.Context, option: click.Parameter, wanted: bool)
 @click.option(
     "--kimg",
     type=float,
-    help="length of the run, in thousands of real scans shown; you can raise it later, unless the rates "
-    "decay  [default: 400]",
+    help="length of the run in thousands of real scans shown; you can raise it later unless the learning "
+    "rates decay  [default: 400]",
 )
-@click.option("--batch", type=int, help="scans in each step  [default: 16]")
+@click.option("--batch", type=int, help="scans per step  [default: 16]")
 @click.option(
     "--width", type=int, help="channels of the feature maps next to the image  [default: 32]"
 )
 @click.option("--latent", type=int, help="length of the latent z  [default: 100]")
-@click.option("--seed", type=int, help="seed of everything that is random  [default: 0]")
+@click.option("--seed", type=int, help="random seed  [default: 0]")
 @click.option(
     "--tick",
     type=float,
     metavar="KIMG",
-    help="score and save after this many kimg  [default: 20, at most a quarter of --kimg]",
+    help="score and save every this many kimg  [default: 20, at most a quarter of --kimg]",
 )
 @click.option(
     "--patience",
     type=float,
     metavar="KIMG",
-    help="stop if nothing has improved for this many kimg; 0: never  [default: 200]",
+    help="stop if nothing improves for this many kimg; 0 never stops  [default: 200]",
 )
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
-    help="where to train",
+    help="device to train on",
 )
 @click.option("--force", is_flag=True, help="delete the run in --out and start again")
 @click.option("--quiet", is_flag=True, help="hide the progress bar")
@@ -128,7 +128,7 @@ def main(
     quiet: bool,
     **given: Any,
 ) -> None:
-    """Train a GAN on SOURCE: a prepared dataset, or a folder of scans with a folder per class."""
+    """Train a GAN on SOURCE: a prepared dataset, or scans in a folder per class."""
     from scangan.training.loop import Stopped
     from scangan.training.memory import peak_memory
     from scangan.training.options import parse_assignment
@@ -162,5 +162,5 @@ def main(
     )
     memory = peak_memory()
     if memory:
-        say(f"memory at its peak: {memory}")
+        say(f"peak memory: {memory}")
     say(f"look at {run.report}; next: export-onnx {out} -o {out.name}.onnx")

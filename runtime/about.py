@@ -1,7 +1,7 @@
-"""What lies beside the scans for people: the contact sheet's page, and a README.
+"""The pages for people in a folder of scans: the contact sheet and the README.
 
-Neither is an image. A picture in the folder that is handed on is one scan too many for whoever
-lists its files, and makes Hugging Face's imagefolder leave out all labels.
+Neither is an image file. Code that lists the folder's images would count a picture as a scan, and
+Hugging Face's imagefolder would drop all labels.
 """
 
 import base64
@@ -22,7 +22,7 @@ from scangan.core import sheet
 from scangan.core.counted import counted
 from scangan.core.files import write_bytes
 
-# In the line that says that a README is ours to replace; a user who edits it is told to delete it.
+# A README with this mark is ours to replace. The same line tells you to delete it to keep your edits.
 MARK = "# Written by gen-scans"
 NOTICE = "Synthetic images made by a generative model. None is a scan of any person."
 ADVICE = "Use them only for training: a score on synthetic scans says nothing about patients."
@@ -80,13 +80,13 @@ tags:
 | --- | --- |
 {rows}
 
-`{manifest}` has a line for each scan: its file, class, seed and index. `{request}` says what was asked
-for, and `{sheet}`, if there, shows the first scans of each class.
+`{manifest}` has a line for each scan: its file, class, seed and index. `{request}` holds the request
+that made them. `{sheet}`, if there, shows the first scans of each class.
 """
 
 
 def facts(plan: Plan) -> list[tuple[str, str]]:
-    """How the scans were made, as names and values."""
+    """Return how the scans were made, as (name, value) rows."""
     draw, request = plan.request.draw, plan.request
     rows = []
     for name, span in zip(plan.names, request.spans, strict=True):
@@ -101,14 +101,19 @@ def facts(plan: Plan) -> list[tuple[str, str]]:
 
 
 def sheet_page(plan: Plan, picture: bytes) -> bytes:
-    """A page that shows a contact sheet and how its scans were made; it needs no other file.
+    """Write a self-contained HTML page with the contact sheet and how its scans were made.
 
     Parameters
     ----------
     plan : Plan
-        Of the scans.
+        The plan of the scans.
     picture : bytes
         The contact sheet as PNG.
+
+    Returns
+    -------
+    bytes
+        HTML in UTF-8.
     """
     classes = ", ".join(name for name in plan.names if name is not None)
     rows = (
@@ -126,10 +131,10 @@ def sheet_page(plan: Plan, picture: bytes) -> bytes:
 
 
 def readme(plan: Plan) -> bytes:
-    """The folder's README: a dataset card, which tells Hugging Face's load_dataset what the data are.
+    """Write the folder's README, a dataset card that tells Hugging Face which files are the data.
 
-    Without it, ``load_dataset(folder)`` goes by the most common ending of all files, and takes the
-    manifest for the data where scans are few, or many share a file.
+    Without it, ``load_dataset(folder)`` picks the most common file suffix. With few scans, or many
+    scans per file, it would load the manifest instead.
     """
     suffix = SUFFIXES[plan.request.format]
     text = README_TEXT.format(
@@ -147,31 +152,31 @@ def readme(plan: Plan) -> bytes:
 
 
 def tell_readers(out: Path, plan: Plan) -> None:
-    """Write the README, unless a user's own is there, and remove the picture of earlier versions."""
+    """Write the README unless the user has one, and remove the contact sheet of earlier versions."""
     text = readme(plan)
-    there = _beginning(out / README, 2 * len(text))
-    if there != text and (not there or MARK.encode() in there):
+    existing = _read_start(out / README, 2 * len(text))
+    if existing != text and (not existing or MARK.encode() in existing):
         write_bytes(out / README, text)
-    if sheet.NOTICE.encode() in _beginning(out / OLD_SHEET, 1000):
+    if sheet.NOTICE.encode() in _read_start(out / OLD_SHEET, 1000):
         (out / OLD_SHEET).unlink()
 
 
-def _beginning(path: Path, most: int) -> bytes:
+def _read_start(path: Path, size: int) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(most)
+            return file.read(size)
     except FileNotFoundError:
         return b""
 
 
-def _text(words: str) -> str:
-    return html.escape(_printable(words))
+def _text(text: str) -> str:
+    return html.escape(_printable(text))
 
 
-def _markdown(words: str) -> str:
-    """Words as they are, whatever Markdown makes of their signs."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&])", r"\\\1", _printable(words))
+def _markdown(text: str) -> str:
+    """Escape what Markdown would interpret."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&])", r"\\\1", _printable(text))
 
 
-def _printable(words: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,4 +1,4 @@
-"""How many scans each class of a dataset lacks."""
+"""Count how many scans each class of a dataset is short of."""
 
 import json
 import shlex
@@ -18,21 +18,27 @@ Note = Callable[[str], None]
 
 
 def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int]:
-    """Scans of each class of a prepared dataset, or of a folder with a folder for each class.
+    """Count the scans of each class in a prepared dataset or a folder with a folder per class.
 
-    In a folder, files count by name and format, as of `count_scans`; a prepared dataset holds what
-    could be used.
+    In a folder, `count_scans` counts files by name and format, so unusable files count too. A prepared
+    dataset holds only usable scans.
 
     Parameters
     ----------
     dataset : Path
+        A prepared dataset or a folder of scans.
     note : callable
-        Takes a line where the count may not be what the user expects.
+        Called with a line of text wherever the count may surprise the user.
+
+    Returns
+    -------
+    dict
+        Number of scans by class name.
 
     Raises
     ------
     GenerationError
-        It is neither, or a folder of a class cannot be read.
+        `dataset` is neither, is damaged, or has a class folder that cannot be read.
     """
     about = dataset / "dataset.json"
     if about.is_file():
@@ -53,9 +59,7 @@ def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int
     if not dataset.is_dir():
         raise GenerationError(f"{dataset} is not a folder; give --balance the folder of a dataset")
     if (dataset / "train" / "dataset.json").is_file():
-        raise GenerationError(
-            f"{dataset} was split; give its part to train on: {dataset / 'train'}"
-        )
+        raise GenerationError(f"{dataset} was split; give its training part: {dataset / 'train'}")
     try:
         count = count_scans(dataset)
     except FolderError as error:
@@ -84,35 +88,40 @@ def missing(
     target: int | None,
     note: Note = lambda line: None,
 ) -> dict[int, int]:
-    """How many scans to make of each class number, to bring all to `target` or the largest class.
+    """Count the scans to make of each class to reach `target`, or the size of the largest class.
 
     Parameters
     ----------
     dataset : Path
         See `class_counts`.
     classes : tuple of str
-        Of the model.
+        Class names of the model.
     asked : sequence of int
-        Class numbers to top up; all if it is empty.
+        Class numbers to top up; empty for all.
     target : int, optional
-        Scans of each class there should be.
+        Scans that each class should have, 1 or more; by default as many as the largest class.
     note : callable
         See `class_counts`.
+
+    Returns
+    -------
+    dict
+        Number of scans to make by class number; only classes that need some.
 
     Raises
     ------
     GenerationError
-        Class names of dataset and model differ, or nothing is missing.
+        The class names of dataset and model differ, `target` is out of range, or nothing is missing.
     """
     counts = class_counts(dataset, note)
     prepared = (dataset / "dataset.json").is_file()
-    # A folder without a scan is a class only where the model has it: it may hold documents.
+    # A folder without scans may hold documents; it is a class only if the model has that class.
     counts = {name: count for name, count in counts.items() if count or name in classes}
     wanted = [classes[number] for number in asked] if asked else list(classes)
     if not set(wanted) <= set(counts) or (not asked and set(counts) != set(classes)):
         both = [name for name in classes if name in counts]
         choose = (
-            f", or choose of those that both have: --class {shlex.quote(both[0])}" if both else ""
+            f", or choose classes that both have: --class {shlex.quote(both[0])}" if both else ""
         )
         rename = "rename the folders" + (" and prepare them again" if prepared else "")
         raise GenerationError(
@@ -128,7 +137,7 @@ def missing(
     if not lacking:
         told = ", ".join(f"{counts[name]} {name}" for name in wanted)
         raise GenerationError(
-            f"nothing is missing: {dataset} has {told}, and {goal} are asked for; ask for more: "
+            f"nothing is missing: {dataset} has {told}, and the target is {goal}; ask for more: "
             f"--target {max(counts.values()) + 1}"
         )
     return dict(sorted(lacking.items()))

@@ -1,4 +1,4 @@
-"""How fast a model is here: inference alone, encoding alone, and the whole command's work."""
+"""Measure the speed of a model: inference alone, PNG encoding alone, and the whole command."""
 
 import itertools
 import shutil
@@ -16,27 +16,27 @@ from scangan.core.threads import in_order
 from scangan.runtime.generator import Images, ScanGenerator
 from scangan.runtime.output import write_scans
 
-SECONDS = 1.5  # of each measurement, about
-BATCHES = (1, 8)  # and what the model takes unless told
+SECONDS = 1.5  # per measurement, roughly
+BATCHES = (1, 8)  # besides the model's default
 
 
 def measure(
     open_generator: Callable[[int | None], ScanGenerator],
     formats: tuple[str, ...] = ("png", "tar", "npz"),
 ) -> Iterator[tuple[str, float]]:
-    """Measure images a second on all threads.
+    """Measure images per second on all threads.
 
     Parameters
     ----------
     open_generator : callable
-        Opens the model for a batch; None: as it does unless told, by its size and the device.
+        Opens the model for a batch size; None stands for the default size.
     formats : tuple of str
-        What to write, into a temporary folder.
+        Output formats to time, written to a temporary folder.
 
     Yields
     ------
     (str, float)
-        What was done, and images a second.
+        What was measured, and images per second.
     """
     draw, best = Draw(), (0.0, 1)
     usual = open_generator(None)
@@ -44,7 +44,7 @@ def measure(
     for batch in sorted({*BATCHES, usual.batch}):
         generator = open_generator(batch)
         spans = (Span(number, i * batch, batch) for i in range(1 << 60))
-        generator.make([Span(number, 0, batch)], draw)  # to warm up
+        generator.make([Span(number, 0, batch)], draw)  # warm up
         work = partial(_make, generator, draw)
         rate = _rate(in_order(work, spans, generator.threads))
         best = max(best, (rate, batch))
@@ -78,7 +78,7 @@ def _make(generator: ScanGenerator, draw: Draw, span: Span) -> Images:
 
 
 def _rate(results: Iterator[tuple[object, object]]) -> float:
-    """Images a second: of what comes within a while."""
+    """Count images per second over about `SECONDS`."""
     done, began = 0, time.perf_counter()
     for _, result in results:
         done += len(result)  # type: ignore[arg-type]

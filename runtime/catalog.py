@@ -1,4 +1,4 @@
-"""Which file a model's name stands for."""
+"""Find the file of a model by its path or name."""
 
 import shlex
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def bundled_models() -> list[str]:
-    """Names of the models that come with scangan."""
+    """Return the names of the models that come with scangan."""
     return sorted({_base(path).stem for path in BUNDLED.glob("*.onnx")})
 
 
@@ -25,19 +25,30 @@ def open_model(
     *,
     allow_modified: bool = False,
 ) -> ModelFile:
-    """Read a model file: the path of one, or the name of a bundled model.
+    """Read a model file, given its path or the name of a bundled model.
 
-    Files of one model in several precisions lie beside each other: ``a.onnx``, ``a-fp16.onnx``,
-    ``a-int8.onnx``. Of a bundled model, ``auto`` takes int8 on the CPU and fp16 elsewhere; a path
-    stands for its own file.
+    The files of one model in several precisions sit side by side: ``a.onnx``, ``a-fp16.onnx``,
+    ``a-int8.onnx``.
+
+    Parameters
+    ----------
+    model : str or Path
+        Path of a model file, or the name of a bundled model.
+    device : Device
+        Where the model will run.
+    precision : {"auto", "fp32", "fp16", "int8"}
+        Which file to use. For a bundled model, ``auto`` takes int8 on the CPU and fp16 elsewhere; for
+        a path it takes that file.
+    allow_modified : bool
+        Accept a graph that was changed after its export.
 
     Raises
     ------
     GenerationError
-        There is no such model or no file of that precision, or the file cannot be used.
+        The model or the file of that precision does not exist, or the file cannot be used.
     """
     path = Path(model)
-    bundled = str(model) in bundled_models()  # a file of that name is given as ./NAME
+    bundled = str(model) in bundled_models()  # write ./NAME for a file with the same name
     if bundled:
         path = BUNDLED / f"{model}.onnx"
         if precision == "auto":
@@ -53,7 +64,7 @@ def open_model(
     if found is None:
         missing = _named(_base(path), precision)
         raise GenerationError(
-            f"{path} is {file.card.precision}, and no {missing.name} of the same run lies beside it; "
+            f"{path} is {file.card.precision}, and there is no {missing.name} of the same run beside it; "
             f"make it: export-onnx RUN -o {shlex.quote(str(missing))} --precision {precision}"
         )
     return found
@@ -79,7 +90,7 @@ def _named(base: Path, precision: str) -> Path:
 
 
 def _base(path: Path) -> Path:
-    """``a.onnx`` of ``a-int8.onnx``."""
+    """Turn ``a-int8.onnx`` into ``a.onnx``."""
     for precision in PRECISIONS:
         if path.stem.endswith(f"-{precision}"):
             return path.with_name(path.stem.removesuffix(f"-{precision}") + path.suffix)

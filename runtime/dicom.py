@@ -1,4 +1,4 @@
-"""Scans as DICOM Secondary Capture, marked as synthetic."""
+"""Encode scans as DICOM Secondary Capture, marked as synthetic."""
 
 import io
 import json
@@ -15,26 +15,26 @@ NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "scangan")
 
 
 def made_up_uid(*parts: object) -> str:
-    """A UID that is a function of its parts (DICOM PS3.5 B.2: 2.25. and a UUID as a number)."""
+    """Derive a UID from its parts (DICOM PS3.5 B.2: 2.25. and a UUID as a number)."""
     return f"2.25.{uuid.uuid5(NAMESPACE, json.dumps(parts)).int}"
 
 
 def encode_dicom(image: npt.NDArray[np.uint8], plan: Plan, span: int, index: int) -> bytes:
     """Encode one scan (DICOM PS3.3 A.8.1, Secondary Capture Image).
 
-    The patient is made up; a study is a model and a seed, a series a class. All UIDs are functions
-    of model, seed, class and index.
+    The patient is made up. A study stands for a model and a seed, a series for a class. All UIDs
+    follow from the model, seed, class and index.
 
     Parameters
     ----------
     image : ndarray
         uint8 [H, W].
     plan : Plan
-        What it is part of.
+        The plan that the scan belongs to.
     span : int
-        Which of the plan's spans.
+        Position of the scan's span in the plan.
     index : int
-        Of the scan in its class.
+        Index of the scan in its class.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def encode_dicom(image: npt.NDArray[np.uint8], plan: Plan, span: int, index: int
     from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
     record, draw = plan.record(span, index), plan.request.draw
-    # A backslash would part two values, and control characters are forbidden.
+    # A backslash separates values, and control characters are forbidden.
     name = "".join(c if c.isprintable() and c != "\\" else "_" for c in record.class_name or "scan")
     study = [plan.model, draw.seed, draw.truncation, draw.paired]
     uid = made_up_uid("instance", *study, record.class_name, index)
@@ -77,9 +77,9 @@ def encode_dicom(image: npt.NDArray[np.uint8], plan: Plan, span: int, index: int
     scan.SeriesInstanceUID = made_up_uid("series", *study, record.class_name)
     scan.StudyID = "1"
     scan.SeriesNumber = 1 + (plan.request.spans[span].number or 0)
-    # Of 32 bits; larger indices are in ImageComments alone.
+    # InstanceNumber has 32 bits; larger indices are only in ImageComments.
     scan.InstanceNumber = index + 1 if index < 2**31 - 1 else None
-    scan.PatientOrientation = scan.Laterality = ""  # asked for, and unknown
+    scan.PatientOrientation = scan.Laterality = ""  # required, but unknown
     scan.ImageComments = json.dumps(to_told(record))
     scan.BurnedInAnnotation = "NO"
     scan.Rows, scan.Columns = image.shape

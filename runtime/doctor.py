@@ -1,4 +1,4 @@
-"""What is installed, what of it works, and which models there are."""
+"""Find out what is installed, what works, and which models are bundled."""
 
 import importlib.metadata
 import platform
@@ -15,7 +15,7 @@ PACKAGES = ("scangan", "onnxruntime", "onnxruntime-gpu", "numpy", "deflate", "py
 
 
 def doctor() -> list[tuple[str, str]]:
-    """Facts as (name, value): versions, providers that a model of one node ran on, bundled models."""
+    """Return (name, value) rows: versions, devices that ran a one-node model, bundled models."""
     facts = [
         ("system", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"),
         ("threads", f"{usable_cpus()} allowed"),
@@ -25,7 +25,7 @@ def doctor() -> list[tuple[str, str]]:
         facts.append(
             (
                 "conflict",
-                "onnxruntime and onnxruntime-gpu overwrite each other; uninstall both, install one",
+                "onnxruntime and onnxruntime-gpu overwrite each other; uninstall both, then install one",
             )
         )
     try:

@@ -1,4 +1,4 @@
-"""Scans from a model file."""
+"""Generate scans from a model file."""
 
 import itertools
 import operator
@@ -22,30 +22,31 @@ from scangan.core.session import open_session
 from scangan.core.threads import in_order, usable_cpus
 from scangan.runtime.catalog import DEFAULT_MODEL, open_model
 
-CPU_PIXELS, GPU_PIXELS = 1 << 17, 1 << 20  # a batch: larger is no faster
-IN_FLIGHT = 2  # passes on a GPU: it computes one while the other's scans are fetched
+CPU_PIXELS, GPU_PIXELS = 1 << 17, 1 << 20  # per batch; larger batches are no faster
+IN_FLIGHT = 2  # passes on a GPU: one computes while the scans of the other are fetched
 Images = npt.NDArray[np.uint8]
 
 
 class ScanGenerator:
-    """Generates scans; each is a function of (model file, seed, class, index) and of nothing else.
+    """Generate scans; each depends only on the model file, seed, class and index.
 
-    Threads may share one. It works on several threads itself, each with a batch of its own.
+    Threads can share a generator. It runs several threads itself, each with its own batch.
 
     Parameters
     ----------
     model : path or str
         A model file, or the name of a bundled model.
     batch : int, optional
-        Scans a pass, 1 to 65,536; by default as many as keep the memory small.
+        Scans per pass, 1 to 65,536; the default keeps memory use small.
     threads : int, optional
-        By default all processors that the process, or its container, may use.
+        Number of threads, 1 to 1024; by default all processors that the process or its container may
+        use.
     device : str
-        ``auto``, ``cpu``, ``cuda``, or another provider of onnxruntime; see `choose_device`.
+        ``auto``, ``cpu``, ``cuda``, or another onnxruntime provider; see `choose_device`.
     precision : {"auto", "fp32", "fp16", "int8"}
-        Which of the model's files; see `open_model`.
+        Which of the model's files to use; see `open_model`.
     allow_modified : bool
-        Run a graph that was changed after its export.
+        Run a graph even if it was changed after its export.
 
     Raises
     ------
@@ -91,10 +92,10 @@ class ScanGenerator:
         self.file = open_model(model, self.device, precision, allow_modified=allow_modified)
         self.threads = threads or usable_cpus()
         on_cpu = self.device.provider == CPU
-        # Of the size alone: off the CPU, all passes are of this one shape.
+        # Depends only on the image size: off the CPU, all passes have this one shape.
         self._largest = max(1, (CPU_PIXELS if on_cpu else GPU_PIXELS) // self.card.size**2)
         self.batch = batch or self._largest
-        # Passes side by side scale better than threads inside an operator.
+        # Parallel passes scale better than threads inside an operator.
         self._session = open_session(
             self.file.data, threads=1, device=self.device, name=str(self.file.path)
         )
@@ -107,7 +108,7 @@ class ScanGenerator:
         if card.classes:
             inputs.append(("label", "tensor(int64)", []))
         wanted = [*inputs, ("image", "tensor(uint8)", [1, card.size, card.size])]
-        # The first dimension is the batch, which is free.
+        # The first dimension is the batch, which may be anything.
         parts = [*self._session.get_inputs(), *self._session.get_outputs()]
         found = [(p.name, p.type, list(p.shape[1:])) for p in parts]
         if found != wanted:
@@ -117,35 +118,35 @@ class ScanGenerator:
 
     @property
     def card(self) -> ModelCard:
-        """What the model file says of itself."""
+        """The model's card."""
         return self.file.card
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names, in the order of their numbers; empty for an unconditional model."""
+        """Class names in the order of their numbers; empty for an unconditional model."""
         return self.card.classes
 
     @property
     def description(self) -> str:
-        """What was opened, and what was chosen where nobody asked for it."""
+        """The file, device and threads in use, with the reason for a device chosen by default."""
         why = f" ({self.device.why})" if self.device.why else ""
         threads = counted(self.threads, "thread")
         return f"{self.file.path.name} on {self.device.name}{why}, {threads}"
 
     @property
     def sha256(self) -> str:
-        """sha256 of the model file, hexadecimal."""
+        """SHA-256 of the model file in hexadecimal."""
         return self.file.sha256
 
     def class_numbers(self, wanted: Sequence[str | int]) -> tuple[int | None, ...]:
-        """The numbers of the classes that are wanted, by name or number; of all if none is.
+        """Turn class names or numbers into numbers; an empty sequence stands for all classes.
 
         A model without classes has one number, None.
 
         Raises
         ------
         GenerationError
-            There is no such class.
+            The model has no such class.
         """
         numbers = (self.card.class_number(label, str(self.file.path)) for label in wanted)
         return tuple(dict.fromkeys(numbers)) or tuple(range(len(self.classes))) or (None,)
@@ -165,13 +166,13 @@ class ScanGenerator:
         Parameters
         ----------
         count : int
-            How many.
+            Number of scans, 0 or more.
         label : str or int, optional
-            Class name or number; none for an unconditional model.
+            Class name or number; None for an unconditional model.
         seed : int
-            0 to 2^64 - 1.
+            Random seed, 0 to 2^64 - 1.
         start : int
-            Index of the first scan: ``sample(5, start=10)`` are the last five of ``sample(15)``.
+            Index of the first scan: ``sample(5, start=10)`` returns the last five of ``sample(15)``.
         truncation, paired
             See `Draw`.
 
@@ -179,6 +180,11 @@ class ScanGenerator:
         -------
         ndarray
             uint8 [count, H, W].
+
+        Raises
+        ------
+        GenerationError
+            The model has no such class, a value is out of range, or the model fails to run.
         """
         number, draw = self._number(label), Draw(seed, truncation, paired)
         start, count = _checked(start, count)
@@ -202,22 +208,23 @@ class ScanGenerator:
         truncation: float = 1.0,
         paired: bool = False,
     ) -> Iterator[tuple[int, str | None, Images]]:
-        """Generate scans one after the other, a few batches ahead.
+        """Generate scans one by one, computing a few batches ahead.
 
         Parameters
         ----------
         count : int, optional
-            Scans of each class; by default there is no end.
+            Scans per class; endless by default.
         label : str or int, optional
             Class name or number; by default all classes in turn: index 0 of each, index 1 of each...
         seed, start, truncation, paired
-            As for `sample`.
+            See `sample`.
 
         Yields
         ------
         index : int
+            Index of the scan in its class.
         class : str or None
-            Name; None of an unconditional model.
+            Class name; None for an unconditional model.
         image : ndarray
             uint8 [H, W].
         """
@@ -226,7 +233,7 @@ class ScanGenerator:
         )
         draw = Draw(seed, truncation, paired)
         start, count = _checked(start, count)
-        # Checked above, at once; what follows is done when the first scan is asked for.
+        # A generator function: it starts with the first scan, so arguments are checked here, earlier.
         return self._stream(numbers, draw, start, start + count)
 
     def _stream(
@@ -241,11 +248,11 @@ class ScanGenerator:
         for spans, images in in_order(lambda b: self.make(b, draw), batches, self.threads):
             by_class = images.reshape(len(spans), -1, *images.shape[1:])
             for i, (offset, name) in itertools.product(range(spans[0].count), enumerate(names)):
-                # A copy: whoever keeps one scan should not keep its batch.
+                # A copy, so that keeping one scan does not keep its whole batch in memory.
                 yield spans[0].start + i, name, by_class[offset, i].copy()
 
     def make(self, spans: Sequence[Span], draw: Draw) -> Images:
-        """Generate a batch in one pass: uint8 [N, H, W], the scans of the spans one after the other."""
+        """Generate a batch in one pass: uint8 [N, H, W], the scans of each span in order."""
         numbers = [UNCONDITIONAL if s.number is None else s.number for s in spans]
         latents = [
             draw.latents(number, span.indices, self.card.latent)
@@ -255,7 +262,7 @@ class ScanGenerator:
         return self._run(np.concatenate(latents), labels)
 
     def from_latents(self, z: npt.NDArray[np.float32], label: str | int | None = None) -> Images:
-        """Generate scans of a class from latents of your own, float32 [N, latent]: uint8 [N, H, W]."""
+        """Generate scans of one class from your own latents, float32 [N, latent]: uint8 [N, H, W]."""
         number = self._number(label)
         return self._run(z, np.full(len(z), UNCONDITIONAL if number is None else number, np.int64))
 
@@ -269,7 +276,7 @@ class ScanGenerator:
                     image: Images = self._session.run(["image"], feed)[0]
                 else:
                     image = self._run_in_one_shape(feed)
-            except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            except Exception as error:  # onnxruntime's exceptions have no other common base
                 if _is_out_of_memory(error):
                     raise GenerationError(self._lighter(len(z))) from error
                 raise GenerationError(
@@ -278,25 +285,25 @@ class ScanGenerator:
         return image[:, 0]
 
     def _lighter(self, count: int) -> str:
-        """What to do where a pass of `count` scans needs more memory than there is."""
+        """Word the error for a pass of `count` scans that ran out of memory."""
         ways = [f"--batch {count // 2}"] if count > 1 else []
         ways += ["--threads 1"] if self.threads > 1 and self.device.provider == CPU else []
         ways += ["close other programs"]
         return (
-            f"{self.file.path} needs more memory than there is for {counted(count, 'scan')} a pass; "
+            f"{self.file.path} ran out of memory with {counted(count, 'scan')} per pass; "
             f"try {', or '.join(ways)}"
         )
 
     def _run_in_one_shape(self, feed: dict[str, npt.NDArray[Any]]) -> Images:
-        """Passes on a GPU: another shape may take another algorithm there, and round otherwise."""
+        """Run fixed-size passes on a GPU: another shape may use another algorithm and round differently."""
         made = []
         for start in range(0, len(feed["z"]), self._largest):
             binding = self._session.io_binding()
             for name, values in feed.items():
                 some = values[start : start + self._largest]
-                # With the last one again: a model of one generator a class keeps to that class.
-                lacking = [(0, self._largest - len(some)), *[(0, 0)] * (values.ndim - 1)]
-                binding.bind_cpu_input(name, np.pad(some, lacking, mode="edge"))
+                # Repeat the last one: with one generator per class, no other class has to run.
+                padding = [(0, self._largest - len(some)), *[(0, 0)] * (values.ndim - 1)]
+                binding.bind_cpu_input(name, np.pad(some, padding, mode="edge"))
             binding.bind_output("image")
             self._session.run_with_iobinding(binding)
             made.append(binding.copy_outputs_to_cpu()[0][: len(some)])
@@ -311,10 +318,11 @@ class ScanGenerator:
         return None
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        """Another process opens the model again."""
+        """Pickle the arguments, so that another process opens the model again."""
         return self._again, ()
 
     def __enter__(self) -> "ScanGenerator":
+        """Return the generator itself."""
         return self
 
     def __exit__(
@@ -323,24 +331,24 @@ class ScanGenerator:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Nothing is held open; the session goes with the object."""
+        """Do nothing: no file is open, and the session is freed with the object."""
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether onnxruntime or numpy found no memory; onnxruntime's exception has no class for it."""
+    """Return whether memory ran out; onnxruntime has no exception class for that."""
     signs = ("failed to allocate", "bad_alloc", "bad allocation", "out of memory")
     return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
 
 
 def _checked(start: int, count: int | None) -> tuple[int, int]:
-    """Both as Python's own integers, which no sum overflows; no count means all that there are."""
+    """Turn both into Python integers, whose sum cannot overflow; count None means all indices left."""
     try:
         start = operator.index(start)
         count = LARGEST_INDEX + 1 - start if count is None else operator.index(count)
     except TypeError as error:
-        raise GenerationError(f"start and count are whole numbers: {error}") from error
+        raise GenerationError(f"start and count must be whole numbers: {error}") from error
     if count < 0:
-        raise GenerationError(f"count must not be negative, not {count}")
+        raise GenerationError(f"count must be 0 or more, not {count}")
     if not 0 <= start <= LARGEST_INDEX or start + count - 1 > LARGEST_INDEX:
         raise GenerationError(
             f"indices must be 0 to 2^63 - 1, not {start} to {start + count - 1}", exit_code=USAGE

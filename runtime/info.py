@@ -1,4 +1,4 @@
-"""A model card as a table for the terminal."""
+"""Print a model card as a table in the terminal."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from scangan.core.errors import GenerationError
 
 
 def card_table(file: ModelFile) -> str:
-    """Lay out what a model file says of itself: one ``name  value`` line a fact.
+    """Lay out the card of a model file, one ``name  value`` line per fact.
 
     Raises
     ------
     GenerationError
-        The card has values of another kind than it should.
+        A value of the card has the wrong type.
     """
     try:
         rows = _rows(file)
@@ -25,7 +25,7 @@ def card_table(file: ModelFile) -> str:
 
 
 def _one_line(text: str) -> str:
-    """What a card says may come from anybody, and must not steer the terminal."""
+    """Escape control characters: a card from a stranger must not control the terminal."""
     return "".join(ascii(c)[1:-1] if has_controls(c) else c for c in text)
 
 
@@ -42,7 +42,7 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         given = card.dataset_counts.get(name)
         agreement = scores.get("agreement", {}).get(name)
         variety = scores.get("variety", {}).get(name)
-        facts = [f"{counted(given, 'scan')} given"] if given is not None else []
+        facts = [counted(given, "training scan")] if given is not None else []
         facts += [f"class agreement {agreement:.0%}"] if agreement is not None else []
         facts += [f"variety {variety:.2f} of real"] if variety is not None else []
         rows.append((f"class {number}", f"{name} ({', '.join(facts)})"))
@@ -64,7 +64,7 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         ("preprocessing", ", ".join(f"{k} {v}" for k, v in card.preprocessing.items())),
         ("trained with", _trained(card.recipe)),
         ("kept at", f"{card.recipe.get('kept_kimg', '?')} kimg ({card.recipe.get('kept', '?')})"),
-        ("licence", card.license or "not stated: ask whoever trained it"),
+        ("licence", card.license or "not stated; ask the person who trained it"),
         ("citation", card.citation or "not stated"),
         ("made with", ", ".join(f"{k} {v}" for k, v in card.versions.items())),
         ("date", card.date),
@@ -74,5 +74,5 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
 def _trained(recipe: dict[str, Any]) -> str:
     options = recipe.get("options", {})
     name = [f"recipe {recipe['name']}"] if "name" in recipe else []
-    said = [f"{key} {options[key]}" for key in ("kimg", "batch", "width", "seed") if key in options]
-    return ", ".join(name + said)
+    shown = [f"{k} {options[k]}" for k in ("kimg", "batch", "width", "seed") if k in options]
+    return ", ".join(name + shown)

@@ -1,4 +1,4 @@
-"""What lies between two scans: a strip of scans along a path of latents."""
+"""Interpolate between two scans: a strip of scans along a path of latents."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,17 @@ from scangan.runtime.generator import ScanGenerator
 def slerp(
     a: npt.NDArray[np.float32], b: npt.NDArray[np.float32], steps: int
 ) -> npt.NDArray[np.float32]:
-    """Spherical linear interpolation (Shoemake 1985; for latents White 2016): float32 [steps, length].
+    """Interpolate spherically (Shoemake 1985; for latents White 2016): float32 [steps, length].
 
-    Latents lie near a sphere: the straight line between two leads through its inside, where no
+    Latents lie near a sphere. A straight line between two would pass through its inside, where no
     latent is ever drawn.
+
+    Parameters
+    ----------
+    a, b : ndarray
+        float32 [length], the ends.
+    steps : int
+        Number of points, both ends included.
     """
     t = np.linspace(0.0, 1.0, steps)[:, None]
     x, y = a.astype(np.float64), b.astype(np.float64)
@@ -34,20 +41,20 @@ def read_ends(text: str, classes: tuple[str, ...]) -> tuple[int, int] | tuple[st
     Raises
     ------
     GenerationError
-        It is neither, or it could be both.
+        `text` is neither, or could be both.
     """
     a, colon, b = normal(text).partition(":")
     numbers = all(end.isdecimal() and len(end) < 20 and int(end) <= LARGEST_INDEX for end in (a, b))
     names = a in classes and b in classes
     if numbers and names:
         raise GenerationError(
-            f"{text}: {a} and {b} are indexes and classes too; write 0{a}:0{b} for indexes",
+            f"{text} could mean indexes or classes; for indexes write 0{a}:0{b}",
             exit_code=USAGE,
         )
     if not colon or not (numbers or names):
         raise GenerationError(
-            f"{text} is not a strip: give two indexes, like 0:1, or two classes by name, of: "
-            f"{', '.join(classes) or 'none, this model has no classes'}",
+            f"{text} is not a strip: give two indexes, like 0:1, or the names of two classes; classes: "
+            f"{', '.join(classes) or 'none'}",
             exit_code=USAGE,
         )
     return (int(a), int(b)) if numbers else (a, b)
@@ -61,26 +68,31 @@ def strip(
     steps: int,
     start: int = 0,
 ) -> npt.NDArray[np.uint8]:
-    """Draw a strip: uint8 [H, W], a row a class.
+    """Draw a strip with a row per class: uint8 [H, W].
 
-    Between two indexes: from one scan of each class to another. Between two classes, which are either
-    one or the other: both along one path, from index `start` to the next, so that what differs
-    between the rows is the class alone.
+    Between two indexes, each row goes from one scan of a class to another. A scan cannot be between
+    two classes: there, both rows follow the same path, from index `start` to the next, so only the
+    class differs between them.
 
     Parameters
     ----------
     generator : ScanGenerator
-        Opened model.
+        The model.
     ends : tuple of int, or of str
-        See `read_ends`.
+        Two indexes or two class names; see `read_ends`.
     numbers : tuple of int or None
-        Classes of a strip between indexes.
+        Class numbers for a strip between indexes.
     draw : Draw
-        How latents are drawn.
+        How to draw latents.
     steps : int
-        Scans in a row, 2 to 64.
+        Scans per row, 2 to 64.
     start : int
-        Where a path between classes begins.
+        Index where the path between classes starts, 0 to 2^63 - 2.
+
+    Raises
+    ------
+    GenerationError
+        `steps` or `start` is out of range.
     """
     if not 2 <= steps <= 64:
         raise GenerationError(f"--steps {steps} is out of range; it takes 2 to 64", exit_code=USAGE)
@@ -94,7 +106,7 @@ def strip(
         first, last, paired = a, b, draw
     else:
         numbers = tuple(generator.classes.index(str(name)) for name in (a, b))
-        title = f"synthetic scans, seed {draw.seed}: {a} and {b} of the same latents"
+        title = f"synthetic scans, seed {draw.seed}: {a} and {b} from the same latents"
         first, last, paired = start, start + 1, Draw(draw.seed, draw.truncation, paired=True)
     rows = []
     for number in numbers:

@@ -27,24 +27,25 @@ def merge(
     out: Path,
     advance: Advance = lambda count: None,
 ) -> Plan:
-    """Check that the parts in some folders are all of one request, once each, and join them.
+    """Check that the folders hold every part of one request exactly once, and join them.
 
-    Files are linked where they can be and copied where not; those that are in `out` already stay.
-    What comes out is byte for byte what one command would have made.
+    Links files if possible, else copies them; files that are in `out` already stay. The result is
+    byte for byte what one command would have made.
 
     Parameters
     ----------
     folders : sequence of Path
-        Outputs of ``gen-scans --shard``; several parts may share one.
+        Outputs of ``gen-scans --shard``; several parts may share a folder.
     out : Path
-        Where to join them; it may be one of the folders.
+        Where to join them; may be one of the folders.
     advance : callable
-        Told now and then how many more scans are there.
+        Called with the number of scans joined since the last call.
 
     Raises
     ------
     GenerationError
-        There are no folders, requests differ, a part or a file is missing or there twice; nothing is written then.
+        There are no folders, the requests differ, or a part or a file is missing or doubled. Nothing
+        is written then.
     """
     folders = list(dict.fromkeys(folders))
     if not folders:
@@ -54,11 +55,11 @@ def merge(
         difference = Plan.read(folder).difference(plan)
         if difference:
             raise GenerationError(
-                f"{folder} is of another request than {folders[0]} ({difference}); leave one out"
+                f"{folder} holds another request than {folders[0]} ({difference}); leave one out"
             )
-    with only_writers(out, Part()):  # nobody writes a part of it meanwhile
+    with only_writers(out, Part()):  # so that no part is written meanwhile
         if out in folders and is_there(out / MANIFEST):
-            # Merged before: perhaps it ended before the manifests of the parts were gone.
+            # Merged before, but perhaps killed before the parts' manifests were removed.
             _check(plan, Part(), out)
             drop_part_manifests(out)
             tell_readers(out, plan)
@@ -68,11 +69,11 @@ def merge(
             _check(plan, part, folder)
         _claim(plan, out, folders)
         for part, folder in parts:
-            _bring(plan, part, folder, out)
+            _copy_part(plan, part, folder, out)
             first, last = plan.request.positions(part)
             advance(last - first)
         for _, folder in parts:
-            # Compared: a sheet that was damaged while it was copied is not kept for ever.
+            # Compare, to replace a sheet that was damaged in an earlier copy.
             if is_there(folder / SHEET) and not _same(folder / SHEET, out / SHEET):
                 write_bytes(out / SHEET, read_bytes(folder / SHEET))
         write_lines(out / MANIFEST, plan.manifest(0, plan.request.total))
@@ -97,7 +98,9 @@ def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:
     found: dict[Part, Path] = {}
     for folder in folders:
         if (folder / MANIFEST).exists():
-            raise GenerationError(f"{folder} is whole already, it has a {MANIFEST}; leave it out")
+            raise GenerationError(
+                f"{folder} is already complete, it has a {MANIFEST}; leave it out"
+            )
         for file in sorted(folder.glob("manifest-*-of-*.jsonl")):
             match = re.fullmatch(r"manifest-(\d{1,15})-of-(\d{1,15})\.jsonl", file.name)
             if match is None or int(match[1]) >= int(match[2]):
@@ -105,17 +108,17 @@ def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:
             part = Part(int(match[1]), int(match[2]))
             if part in found:
                 raise GenerationError(
-                    f"part {part.i}/{part.n} is doubled: in {found[part]} and in {folder}; leave one out"
+                    f"part {part.i}/{part.n} is both in {found[part]} and in {folder}; leave one out"
                 )
             found[part] = folder
     totals = sorted({part.n for part in found})
     if len(totals) > 1:
         raise GenerationError(
-            f"parts of {' and of '.join(map(str, totals))} do not fit together; merge one kind"
+            f"parts of {' and parts of '.join(map(str, totals))} do not fit together; merge one set"
         )
     if not found:
         raise GenerationError(
-            f"{', '.join(map(str, folders))}: no finished part in it; make them with --shard"
+            f"no finished part in {', '.join(map(str, folders))}; make the parts with --shard"
         )
     (total,) = totals
     if len(found) < total:
@@ -123,7 +126,7 @@ def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:
         few = list(itertools.islice(missing, 9))
         raise GenerationError(
             f"not finished: {'part' if len(few) == 1 else 'parts'} {', '.join(few[:8])}"
-            f"{', ...' if len(few) > 8 else ''}; make with --shard, or name the folder"
+            f"{', ...' if len(few) > 8 else ''}; generate with --shard, or add the folder"
         )
     return sorted(found.items(), key=lambda item: item[0].i)
 
@@ -134,17 +137,17 @@ def _check(plan: Plan, part: Part, folder: Path) -> None:
     with naming(file), file.open(encoding="ascii", errors="replace") as lines:
         expected = plan.manifest(*positions)
         same = all(line == next(expected, None) for line in lines) and next(expected, None) is None
-    again = "make its scans again"
+    again = "generate its scans again"
     if part.n > 1:
-        again = f"make part {part.i}/{part.n} again (--shard)"
+        again = f"generate part {part.i}/{part.n} again (--shard)"
     if not same:
-        raise GenerationError(f"{file} lists other scans than it should; {again}")
+        raise GenerationError(f"{file} does not list the scans it should; {again}")
     for name in plan.files(*positions):
         if not is_there(folder / name):
             raise GenerationError(f"{folder / name} is missing; {again}")
 
 
-def _bring(plan: Plan, part: Part, folder: Path, out: Path) -> None:
+def _copy_part(plan: Plan, part: Part, folder: Path, out: Path) -> None:
     for name in plan.files(*plan.request.positions(part)):
         target = out / name
         if folder != out and not is_there(target):
@@ -154,7 +157,7 @@ def _bring(plan: Plan, part: Part, folder: Path, out: Path) -> None:
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
-    with contextlib.suppress(OSError):  # another file system, or one without links
+    with contextlib.suppress(OSError):  # on another file system, or one without links
         os.link(source, target)
         return
     write_bytes(target, read_bytes(source))

@@ -1,4 +1,4 @@
-"""Generated scans on disk, whole or not at all, going on where a stopped command was."""
+"""Write generated scans to disk; a stopped command resumes and leaves no half-written file."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ from scangan.core.threads import in_order
 from scangan.runtime.about import sheet_page, tell_readers
 from scangan.runtime.generator import ScanGenerator
 
-ON_SHEET = 8  # scans of a class
+ON_SHEET = 8  # scans per class
 LOCK = ".gen-scans-lock"
 Advance = Callable[[int], None]
 Images = npt.NDArray[np.uint8]
@@ -36,29 +36,29 @@ def write_scans(
     sheet: bool = True,
     advance: Advance = lambda count: None,
 ) -> int:
-    """Write the scans of a request; one that was stopped goes on where it was.
+    """Write the scans of a request, keeping those that an earlier, stopped call wrote.
 
     Parameters
     ----------
     generator : ScanGenerator
-        Opened model.
+        The model.
     request : Request
         What to make.
     out : Path
-        Folder to write to: absent, empty, or of the same request.
+        Folder to write to: new, empty, or with the same request.
     part : Part, optional
-        Make this part alone; several may write one folder, and `merge` joins them.
+        Make only this part. Several parts can write to one folder; `merge` joins them.
     force : bool
-        Make again what is there, and replace the scans of another request.
+        Make existing scans again, and replace those of another request.
     sheet : bool
         Write a contact sheet.
     advance : callable
-        Told now and then how many more scans are there.
+        Called with the number of scans finished since the last call.
 
     Returns
     -------
     int
-        Number of scans that were made; those that were there already are left alone.
+        Number of scans made, without those that were there already.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def write_scans(
     part, plan = part or Part(), Plan.of(generator.sha256, generator.classes, request)
     _refuse_foreign(out)
     if request.format == "dicom":
-        import pydicom  # noqa: F401  (the folder is not claimed for what cannot be made)
+        import pydicom  # noqa: F401  (fails before the folder is claimed)
     with only_writers(out, part, lambda: _claim(out, plan, part, force=force)):
         _drop_unfinished(out, plan, part)
         work = _write_shards if plan.sharded else _write_files
@@ -80,7 +80,7 @@ def write_scans(
         if sheet and part.i == 0 and not is_there(out / SHEET):
             picture = encode_png(make_sheet(generator, plan), {"Comment": NOTICE})
             write_bytes(out / SHEET, sheet_page(plan, picture))
-        # Written last: it says that all is there.
+        # Written last: it marks the part as complete.
         write_lines(out / plan.manifest_name(part), plan.manifest(*request.positions(part)))
         if part.n == 1:
             drop_part_manifests(out)
@@ -91,23 +91,23 @@ def write_scans(
 def only_writers(
     out: Path, part: Part, claim: Callable[[], object] = lambda: None
 ) -> Iterator[None]:
-    """Hold a folder for a part, which others of the same parts may share, or for the whole, alone.
+    """Lock a folder: parts of the same n share it, a whole request has it alone.
 
-    `claim` is called while nobody else can come in.
+    `claim` is called while no other command can enter.
 
     Raises
     ------
     ScanganError
-        Another command writes something that does not go with it.
+        Another command is writing something else to the folder.
     """
     own = LOCK if part.n == 1 else f"{LOCK}-{part.i}-of-{part.n}"
     with contextlib.ExitStack() as held:
-        with only_writer(out / f"{LOCK}-gate", wait=60):  # who comes at the same time waits here
+        with only_writer(out / f"{LOCK}-gate", wait=60):  # commands take turns here
             for other in sorted(out.glob(f"{LOCK}*")):
                 name = other.name
                 shared = part.n > 1 and name.endswith(f"-of-{part.n}")
                 if not (shared or name.endswith("-gate") or name == own):
-                    with only_writer(other):  # nobody does
+                    with only_writer(other):  # fails if its writer is still running
                         pass
             held.enter_context(only_writer(out / own))
             claim()
@@ -117,7 +117,7 @@ def only_writers(
 def _write_files(
     generator: ScanGenerator, plan: Plan, out: Path, part: Part, advance: Advance
 ) -> int:
-    """A file a scan; the workers write them."""
+    """Write one file per scan; the workers write the files."""
     encode, request = _encoder(plan), plan.request
 
     def work(span: Span) -> int:
@@ -131,7 +131,7 @@ def _write_files(
                 write_bytes(files[i], encode(which, images[i], span.start + int(i)))
         return sum(missing)
 
-    fresh = set()  # folders that were not there: nothing has to be looked for in them
+    fresh = set()  # new folders, where no scan can exist yet
     for which, folder in enumerate(plan.folders):
         with contextlib.suppress(FileExistsError):
             (out / folder).mkdir()
@@ -139,7 +139,7 @@ def _write_files(
     spans = request.between(*request.positions(part), generator.batch)
     made = 0
     workers = generator.threads if request.total > generator.batch else 0
-    # Closed, that no worker writes on after an error, when the folder is no longer held.
+    # Closing stops the workers after an error, before the folder is unlocked.
     with contextlib.closing(in_order(work, spans, workers)) as results:
         for span, written in results:
             made += written
@@ -161,7 +161,7 @@ def _encoder(plan: Plan) -> Callable[[int, Images, int], bytes]:
 def _write_shards(
     generator: ScanGenerator, plan: Plan, out: Path, part: Part, advance: Advance
 ) -> int:
-    """Many scans a file: workers make and encode them, this thread writes one shard after the other."""
+    """Write many scans per file: workers make and encode them, this thread writes shard after shard."""
     from scangan.runtime.shards import SHARDS, TarEntries
 
     request, size = plan.request, plan.request.shard_size
@@ -200,15 +200,15 @@ def _write_shards(
 
 
 def is_there(path: str | Path) -> bool:
-    """Whether a file is there and has something in it: a power cut may leave an empty one."""
+    """Return whether a file exists and is not empty; a power cut can leave an empty file."""
     try:
-        return os.stat(path).st_size > 0  # noqa: PTH116  (a third of the time of Path's)
+        return os.stat(path).st_size > 0  # noqa: PTH116  (takes a third of the time of Path.stat)
     except FileNotFoundError:
         return False
 
 
 def _not_whole(out: Path, plan: Plan, part: Part) -> None:
-    """Take back the word that all is there."""
+    """Remove the manifests that mark the scans as complete."""
     for name in (MANIFEST, plan.manifest_name(part)):
         (out / name).unlink(missing_ok=True)
 
@@ -227,13 +227,13 @@ def make_sheet(generator: ScanGenerator, plan: Plan) -> Images:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file of many lines, whole or not at all."""
+    """Write lines to a text file, completely or not at all."""
     with written_whole(path) as beside, beside.open("w", encoding="ascii", newline="\n") as file:
         file.writelines(lines)
 
 
 def _refuse_foreign(out: Path) -> None:
-    """Refuse what is no folder, or a folder with something in it that is not from gen-scans."""
+    """Refuse a file, or a folder with contents that gen-scans did not write."""
     if out.exists() and not out.is_dir():
         raise GenerationError(f"{out} is a file; choose another --out")
     if (out / REQUEST).exists():
@@ -242,11 +242,11 @@ def _refuse_foreign(out: Path) -> None:
     if not out.exists():
         return
     if any(not entry.name.startswith(".") for entry in out.iterdir()):
-        raise GenerationError(f"{out} is not empty and not from gen-scans; choose another --out")
+        raise GenerationError(f"{out} has files that gen-scans did not write; choose another --out")
 
 
 def refuse_inside_scans(path: Path) -> None:
-    """Refuse to write into what gen-scans wrote: readers of that folder would take it for a part."""
+    """Refuse to write into a folder of scans, whose readers would take the new files for its own."""
     for folder in path.resolve().parents:
         with contextlib.suppress(GenerationError, OSError):
             Plan.read(folder)
@@ -255,13 +255,13 @@ def refuse_inside_scans(path: Path) -> None:
     else:
         return
     raise GenerationError(
-        f"{path} lies inside {inside}, a folder of scans, and would be read as one of its classes or "
+        f"{path} is inside {inside}, a folder of scans, and would be read as one of its classes or "
         f"scans; choose another --out"
     )
 
 
 def claim_new(out: Path, plan: Plan) -> None:
-    """Mark an empty folder as this request's."""
+    """Claim an empty folder for a request."""
     _refuse_foreign(out)
     out.mkdir(parents=True, exist_ok=True)
     plan.write(out)
@@ -269,7 +269,7 @@ def claim_new(out: Path, plan: Plan) -> None:
 
 
 def _claim(out: Path, plan: Plan, part: Part, *, force: bool) -> None:
-    """Mark the folder as this request's, or refuse it with the difference."""
+    """Claim the folder for this request, or refuse with how the request in it differs."""
     if not (out / REQUEST).exists():
         claim_new(out, plan)
         return
@@ -288,33 +288,33 @@ def _claim(out: Path, plan: Plan, part: Part, *, force: bool) -> None:
 
 
 def _remove(out: Path, plan: Plan, part: Part) -> None:
-    """Remove the scans of a request, and nothing else; of a part, its own."""
+    """Remove the scans of a request or a part, and nothing else."""
     links = [name for name in plan.folders if (out / name).is_symlink()]
     if links:
         raise GenerationError(f"{out / links[0]} is a link; remove it, or choose another --out")
-    # What says that all is there goes first: a removal that is stopped must not look whole.
+    # The manifests go first: after an interrupted removal, the folder must not look complete.
     _not_whole(out, plan, part)
     if part.i == 0:
         (out / SHEET).unlink(missing_ok=True)
-    for path in _lying(out, plan, part):
+    for path in _existing(out, plan, part):
         path.unlink(missing_ok=True)
     if part.n == 1:
         drop_part_manifests(out)
         for name in plan.folders:
-            with contextlib.suppress(OSError):  # not empty: something else is in it
+            with contextlib.suppress(OSError):  # not empty: it holds other files
                 (out / name).rmdir()
 
 
 def _drop_unfinished(out: Path, plan: Plan, part: Part) -> None:
-    """Remove what a killed command was writing; else it would stay beside the scan made since."""
-    for path in _lying(out, plan, part, "."):
+    """Remove the temporary files of a killed command, which nothing else would ever remove."""
+    for path in _existing(out, plan, part, "."):
         path.unlink(missing_ok=True)
 
 
-def _lying(out: Path, plan: Plan, part: Part, start: str = "") -> Iterator[Path]:
-    """The files of a part that lie there, whole or not, with names that begin with `start`."""
+def _existing(out: Path, plan: Plan, part: Part, start: str = "") -> Iterator[Path]:
+    """Find the files of a part on disk, finished or not, with names that start with `start`."""
     first, last = plan.request.positions(part)
-    # What is there is looked at, and not all that could be: a request may be of 10^12 scans.
+    # List the folder rather than every possible name: a request may have 10^12 scans.
     for folder in [""] if plan.sharded else plan.folders:
         with contextlib.suppress(FileNotFoundError), os.scandir(out / folder) as entries:
             for entry in entries:
@@ -327,6 +327,6 @@ def _lying(out: Path, plan: Plan, part: Part, start: str = "") -> Iterator[Path]
 
 
 def drop_part_manifests(out: Path) -> None:
-    """Remove the manifests of parts: the whole has one of its own."""
+    """Remove the parts' manifests; the joined folder has its own."""
     for path in out.glob("manifest-*-of-*.jsonl"):
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Many scans in one file: WebDataset's tar, and npz."""
+"""Write many scans to one file: WebDataset's tar, or npz."""
 
 import contextlib
 import json
@@ -20,15 +20,15 @@ from scangan.core.png import encode_png
 from scangan.core.sheet import NOTICE
 
 BLOCK = 512
-RECORD = 20 * BLOCK  # a tar is filled up to a multiple of this
+RECORD = 20 * BLOCK  # a tar is padded to a multiple of this
 Images = npt.NDArray[np.uint8]
 
 
 class TarEntries:
-    """Samples of one class for WebDataset: ``CLASS/000000123.png`` and ``.cls``, its number.
+    """WebDataset samples of one class: ``CLASS/000000123.png``, and ``.cls`` with the class number.
 
-    Headers (POSIX.1-1988, ustar) differ from scan to scan in name, size and checksum alone; those
-    are put into the header that tarfile makes once. That takes 2 µs instead of 15.
+    Headers (POSIX.1-1988, ustar) differ only in name, size and checksum. These are filled into a header
+    that tarfile makes once, which takes 2 µs instead of 15.
     """
 
     def __init__(self, plan: Plan, span: int) -> None:
@@ -37,7 +37,7 @@ class TarEntries:
         self._label = str(number if number is not None else 0).encode()
 
     def of(self, image: Images, index: int) -> bytes:
-        """The members of one scan."""
+        """Return the tar members of one scan."""
         name = self._plan.file_name(self._span, index)
         png = encode_png(image, {"Comment": NOTICE, "scangan": self._text.of(index)})
         label_name = f"{name.removesuffix('.png')}.cls"
@@ -45,7 +45,7 @@ class TarEntries:
 
 
 def tar_member(name: str, data: bytes) -> bytes:
-    """A regular file in a tar: header, data, padding."""
+    """Build a regular file in a tar: header, data and padding."""
     encoded = name.encode()
     if len(encoded) > 100 or len(data) >= 8**11 or not name.isascii():
         header = tarfile.TarInfo(name)
@@ -69,7 +69,7 @@ Add = Callable[[Span, Any], None]
 
 @contextmanager
 def tar_shard(path: Path, plan: Plan, count: int) -> Iterator[Add]:
-    """A tar to add members to; it gets its name when all are written."""
+    """Open a tar to add members to; the file gets its name when it is complete."""
     with written_whole(path) as beside, beside.open("wb") as file:
 
         def add(span: Span, members: bytes) -> None:
@@ -82,9 +82,9 @@ def tar_shard(path: Path, plan: Plan, count: int) -> Iterator[Add]:
 
 @contextmanager
 def npz_shard(path: Path, plan: Plan, count: int) -> Iterator[Add]:
-    """An npz to add scans to: `images` uint8 [N, H, W], `labels`, `indices` int64 [N], `about` JSON.
+    """Open an npz to add scans to: `images` uint8 [N, H, W], `labels`, `indices` int64 [N], `about` JSON.
 
-    Scans are written as they come: a shard may be larger than the memory.
+    Scans are written as they arrive, so a shard can be larger than memory.
     """
     spans: list[Span] = []
     with contextlib.ExitStack() as opened:
@@ -116,7 +116,7 @@ def npz_shard(path: Path, plan: Plan, count: int) -> Iterator[Add]:
 
 
 def _npy(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    return archive.open(f"{name}.npy", "w", force_zip64=True)  # the size is not known yet
+    return archive.open(f"{name}.npy", "w", force_zip64=True)  # size still unknown
 
 
 SHARDS = {"tar": tar_shard, "npz": npz_shard}

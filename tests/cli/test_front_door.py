@@ -60,7 +60,7 @@ def test_help_has_every_option_under_one_heading(verb):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["nothing"], "scangan: there is no verb 'nothing'; there are: prepare, train, "),
+        (["nothing"], "scangan: no command 'nothing'; choose from: prepare, train, "),
         (["--nothing"], "scangan: No such option"),
         (["generate", "--nothing"], "scangan generate: No such option"),
         (["merge"], "scangan merge: Missing argument"),

@@ -280,9 +280,12 @@ def test_a_checkpoint_that_is_named_as_a_file(run, tmp_path, name, says):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["run", "-o", "m.onnx", "--real", "x"], "--real goes with --precision int8"),
-        (["run", "-o", "m.onnx", "--accept-loss"], "--accept-loss goes with --precision int8"),
-        (["--verify", "m", "--against", "r", "--opset", 19], "--opset does not go with --verify"),
+        (["run", "-o", "m.onnx", "--real", "x"], "--real needs --precision int8"),
+        (["run", "-o", "m.onnx", "--accept-loss"], "--accept-loss needs --precision int8"),
+        (
+            ["--verify", "m", "--against", "r", "--opset", 19],
+            "--opset cannot be used with --verify",
+        ),
     ],
 )
 def test_an_option_without_effect_is_a_usage_error(command, argv, says):

@@ -102,9 +102,9 @@ def test_no_folder_of_scans_in_another(tiny_acgan, tmp_path, inner):
     out = tmp_path / "out"
     write_scans(generator, request, out)
     before = folder_bytes(out)
-    with pytest.raises(GenerationError, match=r"lies inside .*out, a folder of scans"):
+    with pytest.raises(GenerationError, match=r"is inside .*out, a folder of scans"):
         write_scans(generator, request, out / inner)
-    with pytest.raises(GenerationError, match="lies inside"):
+    with pytest.raises(GenerationError, match="is inside"):
         write_scans(generator, request, tmp_path / "x/../out" / inner, part=Part(0, 2))
     assert folder_bytes(out) == before and not (out / "more").exists()
 

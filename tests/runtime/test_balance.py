@@ -112,7 +112,7 @@ def test_a_folder_without_scans_is_a_class_only_if_the_model_has_it(scans):
 def test_a_split_dataset_names_its_part(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train/dataset.json").write_text("{}")
-    with pytest.raises(GenerationError, match=r"its part to train on: .*train"):
+    with pytest.raises(GenerationError, match=r"its training part: .*train"):
         class_counts(tmp_path)
 
 

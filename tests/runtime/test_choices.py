@@ -167,8 +167,8 @@ def test_made_again_when_asked(command, tiny_acgan, tmp_path):
     argv = ["generate", "--model", tiny_acgan, "--count", 2, "--out", tmp_path / "out"]
     command(*argv)
     shutil.copy(tmp_path / "out/dog/000000000.png", tmp_path / "out/cat/000000001.png")
-    assert "6 were there" in command(*argv).stdout
-    assert "were there" not in command(*argv, "--force").stdout
+    assert "6 already there" in command(*argv).stdout
+    assert "already there" not in command(*argv, "--force").stdout
     image = cv2.imread(str(tmp_path / "out/cat/000000001.png"), cv2.IMREAD_GRAYSCALE)
     assert np.array_equal(image, ScanGenerator(tiny_acgan).sample(2, 0)[1])
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -175,7 +176,7 @@ def _stopped_at_work(model, out, count, number):
 def test_a_huge_count_starts_at_once_and_stops_in_one_line(tiny_acgan, tmp_path, number):
     code, stderr = _stopped_at_work(tiny_acgan, tmp_path / "out", 10**15, number)
     assert code == 130
-    assert stderr == "scangan generate: stopped; the same command again goes on\n"
+    assert re.fullmatch(r"scangan generate: stopped; .*same command again.*\n", stderr)
     assert (tmp_path / "out/cat/000000000.png").stat().st_size
 
 
@@ -230,8 +231,8 @@ def test_mistakes_are_one_line(command, tiny_acgan, tmp_path, argv, code, says):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["--shard-size", 5], "--shard-size goes with --format tar or npz"),
-        (["--target", 5], "--target goes with --balance"),
+        (["--shard-size", 5], "--shard-size needs --format tar or npz"),
+        (["--target", 5], "--target needs --balance"),
         (["--balance", "scans", "--count", 5], "leave out --count"),
     ],
 )

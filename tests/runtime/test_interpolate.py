@@ -29,7 +29,7 @@ def test_the_ends_of_a_strip():
     assert read_ends("3:17", ("cat",)) == (3, 17)
     assert read_ends("cat:dog", ("cat", "dog")) == ("cat", "dog")
     assert read_ends("01:02", ("1", "2")) == (1, 2)
-    for text, says in [("1:2", "indexes and classes too"), ("1", "give two"), ("a:b", "give two"),
+    for text, says in [("1:2", "could mean indexes or classes"), ("1", "give two"), ("a:b", "give two"),
                        ("1:dog", "give two"), ("", "give two")]:  # fmt: skip
         with pytest.raises(GenerationError, match=says):
             read_ends(text, ("1", "2"))
@@ -50,10 +50,10 @@ def test_the_command_of_a_strip(command, tiny_acgan, tmp_path):
     assert done.stdout == "a strip of 8 synthetic scans: tiny-strip-0-3-seed0.png\n"
     assert cv2.imread(str(tmp_path / "tiny-strip-0-3-seed0.png")) is not None
     done = command("strip", "0:3", "--model", tiny_acgan, "--out", "x", cwd=tmp_path)
-    assert done.returncode == 2 and "x is not a name for one" in done.stderr
+    assert done.returncode == 2 and "a name like x.png" in done.stderr
     before = (tmp_path / "tiny-strip-0-3-seed0.png").read_bytes()
     again = command("strip", "0:3", "--model", tiny_acgan, cwd=tmp_path)
-    assert again.returncode == 2 and "is there already" in again.stderr
+    assert again.returncode == 2 and "exists; choose another --out" in again.stderr
     assert (tmp_path / "tiny-strip-0-3-seed0.png").read_bytes() == before
     other = command("strip", "cat:dog", "--model", tiny_acgan, cwd=tmp_path)
     assert other.returncode == 0 and (tmp_path / "tiny-strip-cat-dog-seed0.png").exists()
@@ -68,8 +68,8 @@ def test_the_command_of_a_strip(command, tiny_acgan, tmp_path):
         done = command("strip", "--model", tiny_acgan, *argv, cwd=tmp_path)
         assert done.returncode == 0 and name in done.stdout, done.stderr
     for argv, says in [
-        (["0:1", "--start", 5], "--start does not go with a strip between indexes"),
-        (["cat:dog", "--class", 2], "--class does not go with a strip between classes"),
+        (["0:1", "--start", 5], "--start cannot be used with a strip between indexes"),
+        (["cat:dog", "--class", 2], "--class cannot be used with a strip between classes"),
     ]:
         done = command("strip", "--model", tiny_acgan, *argv, cwd=tmp_path)
         assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
