@@ -1,1 +1,1 @@
-"""What every command shares; it imports nothing else of scangan."""
+"""Code that every command shares; it imports no other part of scangan."""

@@ -1,4 +1,4 @@
-"""Which files lie in the class folders of a folder of scans: one answer for all commands."""
+"""Find the files in the class folders of a folder of scans, in the same way for all commands."""
 
 import itertools
 import re
@@ -16,10 +16,10 @@ from scangan.core.formats import head_of_scan
 from scangan.core.reading import read_file
 from scangan.core.structure import Doubt
 
-SHOWN = 6  # folders named in an error
-COMPARED = 8  # files, to tell whether two folders are copies
+SHOWN = 6  # most folders named in an error
+COMPARED = 8  # files compared to tell whether two folders are copies
 
-# Beside the class folders these are named as refused.
+# A file outside the class folders is reported as refused if it has one of these suffixes.
 LOOKS_LIKE_A_SCAN = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm",
     ".dicom", ".ima", ".nii", ".gz",
@@ -27,34 +27,34 @@ LOOKS_LIKE_A_SCAN = {
 
 
 class ClassFiles(NamedTuple):
-    """The classes in order, also those without a file; their files; and what is refused."""
+    """The classes in order, including empty ones; their files; and the refused files."""
 
     classes: list[str]
-    files: list[tuple[str, str]]  # relative to the source folder as on disk, and the class
+    files: list[tuple[str, str]]  # path on disk relative to the source folder, and class
     rejects: list[dict[str, Any]]  # file, class, reason
-    wrapper: str = ""  # the lone folder, or path of them, in which the classes lie
+    wrapper: str = ""  # path of the only folder with scans, if the classes are inside it
 
 
 def find_class_files(source: Path, level: int | None = None) -> ClassFiles:
     """Find the files of every class folder.
 
-    The folders in `source` are the classes, and are searched recursively; if there are none,
-    `source` itself is one class. A lone folder around the classes is looked through. Links are
-    followed. Hidden files and desktop litter are skipped; any other file of a class counts until
-    its content says otherwise.
+    The folders in `source` are the classes and are searched recursively. Without any, `source` itself
+    is one class. A single folder around the classes is skipped. Links are followed. Hidden files and
+    desktop litter are ignored; any other file of a class is taken, since only its content can tell.
 
     Parameters
     ----------
     source : Path
+        Folder of scans.
     level : int, optional
-        How many levels below `source` the class folders lie; 0: all is one class. By default they
-        are found, and folders that look like something else than classes are refused.
+        Number of levels from `source` down to the class folders; 0 makes everything one class. By
+        default the level is detected, and folders that do not look like classes are refused.
 
     Raises
     ------
     FolderError
-        `source` is no folder, cannot be read or has no files, its folders do not look like classes,
-        or a class cannot be named so.
+        `source` is not a folder, cannot be read or has no files, its folders do not look like classes,
+        or a folder's name cannot be a class name.
     """
     top = read_top(source)
     name = normal(source.resolve().name)
@@ -88,7 +88,7 @@ def find_class_files(source: Path, level: int | None = None) -> ClassFiles:
 
 
 def _walk(source: Path, way: str, depth: int) -> ClassFiles:
-    """List the files of the folders that lie `depth` levels below the folder at the end of `way`."""
+    """List the files of the folders `depth` levels below the folder at the end of `way`."""
     rejects: list[dict[str, Any]] = []
     steps = way.split("/") if way else []
     folders = [""]
@@ -121,14 +121,14 @@ def _walk(source: Path, way: str, depth: int) -> ClassFiles:
 
 
 def _entries(source: Path, at: str, listed: Inside) -> tuple[list[str], list[str]]:
-    """The folders in a folder, and the links in it that lead back up."""
+    """Return the folders in a folder, and the links in it that lead back up."""
     here = (source / at).resolve()
     up = [name for name in listed.links if here.is_relative_to((source / at / name).resolve())]
     return sorted({*listed.folders, *listed.links} - set(up)), up
 
 
 def _wrapper(found: ClassFiles) -> str:
-    """The path of lone folders around the classes; folders of nothing but documents are not counted."""
+    """Return the path of single folders around the classes, ignoring folders with only documents."""
     scans = [file for file, _ in found.files if not is_document(file)]
     holding = {name for _, name in found.files}
     if any(name not in holding for name in found.classes):
@@ -143,7 +143,7 @@ def _doubt(where: Path, found: ClassFiles) -> Doubt | None:
 
 
 def _same_files(where: Path, files: list[str]) -> Doubt | None:
-    """Two classes that are one folder copied: its name says so, or all bytes that are compared."""
+    """Doubt two classes if one is a copy of the other, by its name or by the bytes of some files."""
     names: defaultdict[str, list[str]] = defaultdict(list)
     for file in files:
         top, _, rest = file.partition("/")
@@ -171,7 +171,7 @@ def _same(first: Path, second: Path) -> bool:
 
 
 def _explained(source: Path, around: str, classes: list[str], why: Doubt) -> FolderError:
-    """One line: what was found, the path that was probably meant, and how to insist."""
+    """Make the error: what was found, which path the user probably meant, and how to override."""
     where = source / around
     depth = len(around.split("/")) if around else 0
     command = shlex.join(["prep-scans", str(source), "OUT", "--class-level"])
@@ -180,16 +180,18 @@ def _explained(source: Path, around: str, classes: list[str], why: Doubt) -> Fol
     if why.move:
         ways.append(f"move {why.move} away")
     if why.one_class:
-        ways.append(f"to take all as one class: {command} 0")
+        ways.append(f"to make everything one class: {command} 0")
     if why.deeper:
-        ways.append(f"to take the folders in them as classes: {command} {depth + 1 + why.deeper}")
-    ways.append(f"to insist: {command} {depth + 1}")
+        ways.append(
+            f"to use the folders inside them as classes: {command} {depth + 1 + why.deeper}"
+        )
+    ways.append(f"to use them as classes anyway: {command} {depth + 1}")
     shown = ", ".join(classes[:SHOWN]) + (", ..." if len(classes) > SHOWN else "")
     return FolderError(f"{where} has the folders {shown}, {why.what}; {'; or '.join(ways)}")
 
 
 def _meant(folder: Path) -> str | None:
-    """A folder that can be taken as it is, at or below `folder`, and the option that it needs."""
+    """Find a usable folder at or below `folder`; return it with any option that it needs."""
     try:
         found = _walk(folder, "", 1)
         if found.classes:
@@ -208,24 +210,24 @@ def _meant(folder: Path) -> str | None:
 
 
 class Count(NamedTuple):
-    """Scans of each class, and how many of the files may be more than one, or none."""
+    """Number of scans in each class, and of files that may hold several scans or none."""
 
     scans: dict[str, int]
     volumes: int
-    named_masks: int  # by their names; only their pixels tell
+    named_masks: int  # files named like masks; only their pixels would tell
     wrapper: str  # see `ClassFiles`
 
 
 def count_scans(source: Path) -> Count:
-    """Count the files of every class that are scans by name and content, without decoding them.
+    """Count the scans of every class by file name and content, without decoding them.
 
-    A file with several frames or slices counts once. A picture or volume of a mask, and a damaged
-    file, count too: only their pixels tell.
+    A file with several frames or slices counts once. Masks and damaged files count too, because only
+    decoding would tell.
 
     Raises
     ------
     FolderError
-        As of `find_class_files`, or a folder of a class cannot be read.
+        `find_class_files` fails, or a class folder cannot be read.
     """
     found = find_class_files(source)
     for line in found.rejects:
@@ -244,13 +246,13 @@ def count_scans(source: Path) -> Count:
 
 
 def below_class(file: str, name: str) -> str:
-    """A file's path below the folder of its class; the whole path where no folder is named so."""
+    """Return a file's path below its class folder; the whole path if no folder has the class's name."""
     parts = normal(file).split("/")
     return "/".join(parts[parts.index(name) + 1 if name in parts[:-1] else 0 :])
 
 
 def _kind(path: str) -> str:
-    """``scan``, ``volume``, or nothing for a file that is neither."""
+    """Return ``scan``, ``volume``, or an empty string for a file that is neither."""
     try:
         head, form = head_of_scan(path)
     except Rejected:
@@ -263,7 +265,7 @@ def _kind(path: str) -> str:
 
 
 def read_top(source: Path) -> Inside:
-    """List the folder of scans, or say what is wrong with it."""
+    """List the folder of scans; raise `FolderError` if it cannot be listed."""
     if not source.is_dir():
         is_file = " but a file" if source.exists() else ""
         raise FolderError(
@@ -289,5 +291,5 @@ def _check_names(classes: list[str], source: Path) -> None:
     for name in classes:
         problem = why_no_name(name)
         if problem:
-            raise FolderError(f"{source}: the folder {name!a} is not a class, {problem}; rename it")
+            raise FolderError(f"{source}: folder {name!a} is not a class: {problem}; rename it")
     check_case(classes, source)

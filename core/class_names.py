@@ -1,4 +1,4 @@
-"""What may name a class, and which names are one."""
+"""Check class names, and bring them to one Unicode form."""
 
 import unicodedata
 from pathlib import Path
@@ -8,17 +8,14 @@ from scangan.core.errors import FolderError
 
 
 def normal(name: str) -> str:
-    """The one form (Unicode NFC) of a name.
-
-    macOS writes é as two letters, a keyboard as one.
-    """
+    """Normalise a name to Unicode NFC: macOS stores é as two characters, a keyboard types one."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def with_normal_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object, with class names in their one form: keys, ``class`` and ``classes``.
+    """Build a JSON object with normalised class names in its keys, ``class`` and ``classes``.
 
-    An ``object_pairs_hook``: earlier versions wrote the names as they found them.
+    Use it as ``object_pairs_hook``. Earlier versions wrote names without normalising them.
     """
     read: dict[str, Any] = {}
     for key, value in pairs:
@@ -31,11 +28,14 @@ def with_normal_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def why_no_name(name: str) -> str:
-    """Why `name` names no class, which becomes a folder and a word on terminals; else empty."""
+    """Return why `name` cannot be a class name, or an empty string if it can.
+
+    A class name becomes a folder name and is printed in terminals.
+    """
     if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in name):
         return "its class name has control characters"
     if any(unicodedata.category(letter) == "Cs" for letter in name):
-        return "its class name is no UTF-8"
+        return "its class name is not UTF-8"
     if "/" in name or "\\" in name:
         return "its class name has a path separator"
     return (
@@ -44,12 +44,12 @@ def why_no_name(name: str) -> str:
 
 
 def check_case(classes: list[str], where: Path) -> None:
-    """Refuse names that are one folder on systems that do not tell the case of letters."""
+    """Refuse class names that differ only in case: some file systems treat them as one folder."""
     first: dict[str, str] = {}
     for name in classes:
         other = first.setdefault(normal(name).casefold(), name)
         if other != name:
             raise FolderError(
-                f"{where} has the classes {other!r} and {name!r}, which are one on systems that do "
-                f"not tell the case of letters; rename one, or make them one"
+                f"{where} has the classes {other!r} and {name!r}, which are the same folder on "
+                f"case-insensitive file systems; rename one, or merge them"
             )

@@ -1,4 +1,4 @@
-"""Where a model runs: the one place where onnxruntime's providers are chosen."""
+"""Choose the device that a model runs on; no other module chooses onnxruntime's providers."""
 
 import dataclasses
 import os
@@ -8,9 +8,9 @@ from scangan.core.errors import USAGE, GenerationError, first_line
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
-# TF32 would round what float32 does not, and an exhaustive search picks another algorithm each time.
+# TF32 rounds more than float32, and an exhaustive search may pick another algorithm each time.
 CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
-# An ONNX model of one node, y = Relu(x), x float32 [1]: whether a provider works is found by using it.
+# An ONNX model of one node, y = Relu(x), x float32 [1]. Running it tells whether a provider works.
 ONE_NODE = (
     b'\x08\n:3\n\x0c\n\x01x\x12\x01y"\x04Relu\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04'
     b"\n\x02\x08\x01b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x12"
@@ -24,11 +24,11 @@ class Device:
     Parameters
     ----------
     name : str
-        As one asks for it: ``cpu``, ``cuda``, ...
+        Name in options: ``cpu``, ``cuda``, ...
     provider : str
-        As onnxruntime calls it.
+        Name in onnxruntime.
     why : str
-        Why it was chosen, where nobody asked for it.
+        Why it was chosen, if the user did not choose it.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Device:
 
     @property
     def providers(self) -> list[Any]:
-        """What onnxruntime is to try, in this order."""
+        """The providers that onnxruntime tries, in this order."""
         if self.provider == CPU:
             return [CPU]
         return [(self.provider, CUDA_OPTIONS if self.provider == CUDA else {}), CPU]
@@ -49,13 +49,13 @@ def choose_device(name: str = "auto") -> Device:
     Parameters
     ----------
     name : str
-        ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``cuda``, or how the name of another of
-        onnxruntime's providers begins, in any case: ``openvino``, ``coreml``, ``dml``, ...
+        ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``cuda``, or the start of the name of
+        another onnxruntime provider in any case: ``openvino``, ``coreml``, ``dml``, ...
 
     Raises
     ------
     GenerationError
-        It was asked for and is not there, or does not work; the message says why.
+        The named device is not available or does not work; the message says why.
     """
     wanted = name.lower()
     if wanted == "cpu":
@@ -78,17 +78,17 @@ def choose_device(name: str = "auto") -> Device:
 
 
 def available() -> list[str]:
-    """The providers that onnxruntime was built with; whether they work is another question."""
-    # Azure's runs nothing here: it calls a service.
+    """List the providers that onnxruntime was built with, whether they work or not."""
+    # Azure's provider runs nothing locally: it calls a service.
     providers = import_onnxruntime().get_available_providers()
     return [provider for provider in providers if not provider.startswith("Azure")]
 
 
 def why_not(provider: str) -> str | None:
-    """Run a model of one node; None if it works, else what went wrong."""
+    """Try a provider on a one-node model; return None if it works, else what went wrong."""
     onnxruntime = import_onnxruntime()
     if provider == CUDA and hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()  # of the nvidia packages that pip installed
+        onnxruntime.preload_dlls()  # from the nvidia packages that pip installed
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
@@ -96,17 +96,17 @@ def why_not(provider: str) -> str | None:
             ONE_NODE, options, providers=[provider], enable_fallback=0
         )
         if session.get_providers()[0] != provider:
-            return "its libraries, or the device, are missing"
+            return "its libraries or the device are missing"
         (result,) = session.run(None, {"x": [2.0]})
-    except Exception as error:  # onnxruntime's exceptions share no base but Exception
+    except Exception as error:  # onnxruntime's exceptions have no other common base
         return first_line(error)
-    return None if result[0] == 2.0 else "it computes wrongly"
+    return None if result[0] == 2.0 else "it computes wrong results"
 
 
 def import_onnxruntime() -> Any:
-    """Import onnxruntime, silenced, or say how to install it."""
-    # From 1.29 on it sends telemetry to Microsoft, and leaves a device's id in the home folder,
-    # unless this is set before it is first imported.
+    """Import onnxruntime with telemetry off; if it is missing, raise an error that says how to install it."""
+    # Since 1.29 it sends telemetry to Microsoft and stores a device id in the home folder, unless
+    # this is set before the first import.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
@@ -115,7 +115,7 @@ def import_onnxruntime() -> Any:
             "onnxruntime is not installed; type: pip install 'scangan[cpu]' "
             "(or 'scangan[gpu]' for an NVIDIA GPU)"
         ) from error
-    except ImportError as error:  # of a library that is missing, or of Ctrl-C in the middle of it
+    except ImportError as error:  # a library is missing, or Ctrl-C came during the import
         if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         raise GenerationError(
@@ -123,10 +123,10 @@ def import_onnxruntime() -> Any:
         ) from error
     if not hasattr(onnxruntime, "InferenceSession"):
         raise GenerationError(
-            "onnxruntime is installed in part only, as when one of two packages is removed; "
+            "onnxruntime is only partly installed, as after removing one of its two packages; "
             "uninstall onnxruntime and onnxruntime-gpu, then install one"
         )
-    onnxruntime.disable_telemetry_events()  # where somebody had imported it before
+    onnxruntime.disable_telemetry_events()  # in case other code had imported it before
     return onnxruntime
 
 
@@ -137,4 +137,4 @@ def _missing(wanted: str, there: list[str]) -> str:
         if wanted in ("cuda", "gpu", "tensorrt")
         else ""
     )
-    return f"onnxruntime here has no such provider (it has: {names}){install}"
+    return f"this onnxruntime has no such provider (it has: {names}){install}"

@@ -1,4 +1,4 @@
-"""DICOM objects that hold pixels and are no scans: segmentations, doses, screenshots, localizers."""
+"""Recognise DICOM objects that are not scans: segmentations, doses, screenshots, localizers."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ Kind = Literal["no image", "unusual"]
 
 
 class NoScan(NamedTuple):
-    """What an object is instead of a scan, and whether it may be taken for one if asked for."""
+    """What an object is instead of a scan, and whether the user may still ask to take it as one."""
 
     what: str
     kind: Kind
@@ -32,7 +32,7 @@ MODALITIES = {
     "ANN": "a set of annotations",
     "M3D": "a 3-D model",
 }
-# By SOP class (PS3.4, B.5), where pixels can be in it.
+# By SOP class (PS3.4, B.5), for classes that can hold pixels.
 CLASSES = {
     "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
     "1.2.840.10008.5.1.4.1.1.66.5": "a surface segmentation",
@@ -48,8 +48,8 @@ CLASS_GROUPS = {  # all classes below these
 }
 RT_IMAGE = "1.2.840.10008.5.1.4.1.1.481.1"
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
-# By ImageType (C.7.6.1.1.2, C.8.2.1.1.1, and what makers write there). These are pictures of
-# something: they may be taken if somebody asks for them.
+# By ImageType (C.7.6.1.1.2, C.8.2.1.1.1, and vendors' own values). These are pictures, so the user may
+# ask to take them.
 IMAGE_TYPES = {
     "LOCALIZER": "a localizer",
     "SCOUT": "a localizer",
@@ -76,16 +76,16 @@ SLIDE_TYPES = {
 
 
 def what_instead(sop_class: str, modality: str, image_type: Sequence[str]) -> NoScan | None:
-    """Say what an object is, where its class, its modality or its image type says that it is no scan.
+    """Return what an object is if its class, modality or image type shows that it is not a scan.
 
     Parameters
     ----------
     sop_class : str
-        Its SOP Class UID.
+        SOP Class UID.
     modality : str
-        In capitals.
+        Modality in upper case.
     image_type : sequence of str
-        The words of ImageType, in capitals.
+        Values of ImageType in upper case.
     """
     groups = (what for start, what in CLASS_GROUPS.items() if sop_class.startswith(start))
     what = CLASSES.get(sop_class) or next(groups, None)
@@ -102,10 +102,10 @@ def what_instead(sop_class: str, modality: str, image_type: Sequence[str]) -> No
 
 
 def told_instead(head: bytes) -> NoScan | None:
-    """The same for the beginning of a file, whose bytes are searched and not parsed.
+    """Do the same for the first bytes of a file, by searching them instead of parsing.
 
-    Little-endian files alone, with or without value representations; the three elements stand near
-    the beginning, as elements are sorted.
+    This finds the elements in little-endian files only, with explicit or implicit value
+    representations. All three come early in a file, because elements are sorted.
     """
     sop_class = _value(head, 0x0008, 0x0016) or _value(head, 0x0002, 0x0002)
     words = _value(head, 0x0008, 0x0008).split("\\")
@@ -114,7 +114,7 @@ def told_instead(head: bytes) -> NoScan | None:
 
 
 def _value(head: bytes, group: int, element: int) -> str:
-    """The text of the first element with that tag: in capitals, empty where there is none."""
+    """Return the text of the first element with that tag in upper case; empty if there is none."""
     tag = group.to_bytes(2, "little") + element.to_bytes(2, "little")
     found = re.search(re.escape(tag) + rb"(?:(?:UI|CS)(..)|(..)\0\0)", head, re.DOTALL)
     if not found:

@@ -1,4 +1,4 @@
-"""Errors that a user can act on: one sentence that says what, where and what to do."""
+"""Errors that a user can act on: one sentence says what happened, where, and what to do."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ FAILED, USAGE = 1, 2
 
 
 class ScanganError(Exception):
-    """Base of every error that scangan raises on purpose; its text is one line for the user.
+    """Base class of all errors that scangan raises on purpose; the text is one line for the user.
 
     Parameters
     ----------
     message : str
         What is wrong, where, and what to do.
     exit_code : int
-        What a command ends with: `FAILED`, or `USAGE` where an option is out of range.
+        Exit code of the command: `FAILED`, or `USAGE` if an option is out of range.
     """
 
     def __init__(self, message: str = "", *, exit_code: int = FAILED) -> None:
@@ -26,14 +26,14 @@ class PreprocessingError(ScanganError):
 
 
 class OtherDataset(PreprocessingError):
-    """What was prepared before is not what is asked for now.
+    """An existing dataset was prepared from other files or with other options.
 
     Parameters
     ----------
     out : Path
-        Where it lies.
+        Folder of the dataset.
     difference : str
-        In words that follow "was prepared".
+        How it differs, worded to follow "was prepared".
     """
 
     def __init__(self, out: Path, difference: str) -> None:
@@ -42,33 +42,33 @@ class OtherDataset(PreprocessingError):
 
 
 class EvaluationError(ScanganError):
-    """Scans cannot be scored as asked."""
+    """Scans cannot be scored as requested."""
 
 
 class TrainingError(ScanganError):
-    """A run cannot be started, resumed or read as asked."""
+    """A run cannot be started, resumed or read as requested."""
 
 
 class ExportError(ScanganError):
-    """A run cannot be exported, or what was exported is not what was trained."""
+    """A run cannot be exported, or the exported model differs from the trained one."""
 
 
 class GenerationError(ScanganError):
-    """A model file cannot be used, or scans cannot be generated or written as asked."""
+    """A model file cannot be used, or scans cannot be generated or written as requested."""
 
 
 class FolderError(ScanganError):
-    """A folder cannot be read as a folder of scans."""
+    """A folder cannot be used as a folder of scans."""
 
 
 class Rejected(ScanganError):
-    """One file is refused; the text is the reason that goes to ``rejects.jsonl``."""
+    """A file is refused; the text is the reason in ``rejects.jsonl``."""
 
 
 class Unreadable(Rejected):
-    """The system does not give the file's bytes: it is not there, or a disk or a network failed."""
+    """A file's bytes cannot be read: the file is missing, or a disk or network failed."""
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first; its kind, if it says nothing."""
+    """Return the first line of an error's text, or its type if the text is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

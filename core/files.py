@@ -1,4 +1,4 @@
-"""Write beside, then rename: nothing half-written is ever mistaken for whole."""
+"""Write a temporary file, then rename it, so that a half-written file never looks complete."""
 
 import contextlib
 import json
@@ -11,17 +11,17 @@ from typing import Any
 from scangan.core.class_names import with_normal_names
 from scangan.core.errors import ScanganError
 
-_BINARY = getattr(os, "O_BINARY", 0)  # of Windows
+_BINARY = getattr(os, "O_BINARY", 0)  # only on Windows
 
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` if the block succeeds, else remove it.
+    """Yield a temporary path; rename it to `path` if the block succeeds, else delete it.
 
     Parameters
     ----------
     path : Path
-        The file to be. Its folder must exist.
+        The file to write. Its folder must exist.
 
     Yields
     ------
@@ -31,13 +31,13 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        The folder is missing or not writable, or the disk is full; `path` is then as it was before.
+        The folder is missing or not writable, or the disk is full; `path` is unchanged.
     """
     beside = _beside(path)
     try:
         with naming(path):
             yield beside
-        # Flushed before the rename: after a power cut the name never points at missing data.
+        # Flush before the rename, so that after a power cut the name never points to missing data.
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)
@@ -46,13 +46,13 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def _beside(path: Path) -> Path:
-    # One name, whoever writes: what a killed writer left is overwritten by the next.
+    # Always the same name, so that the next writer overwrites what a killed one left.
     return path.with_name(f".{path.name}.part")
 
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name the file in an error that does not: a full disk is reported without one, a bad sector too."""
+    """Add the file name to an `OSError` without one, as a full disk or a bad sector raises."""
     try:
         yield
     except OSError as error:
@@ -63,22 +63,22 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def only_writer(lock_file: Path, wait: float = 0) -> Iterator[None]:
-    """Hold a lock: two commands that write one folder would mix their files.
+    """Hold a lock, so that two commands never mix their files in one folder.
 
-    It goes with the process, however that ends.
+    The lock ends with the process, even if it is killed.
 
     Parameters
     ----------
     lock_file : Path
-        A hidden file in or beside what is written; its folder is made, and removed again if
-        nothing else came into it. It says who holds it.
+        A hidden file in the output folder or beside it, which says who holds the lock. Its folder is
+        created, and removed again if it stays empty.
     wait : float
-        Seconds to wait for it.
+        Seconds to wait for the lock.
 
     Raises
     ------
     ScanganError
-        Another process holds it.
+        Another process holds the lock.
     """
     import platform
     import warnings
@@ -88,23 +88,23 @@ def only_writer(lock_file: Path, wait: float = 0) -> Iterator[None]:
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(lock_file)
     try:
-        with warnings.catch_warnings(action="ignore"):  # of a file system without locks
+        with warnings.catch_warnings(action="ignore"):  # a file system without locks warns
             lock.acquire(timeout=wait)
     except Timeout as error:
         who = "another command"
-        with contextlib.suppress(OSError):  # Windows lets nobody else read it
+        with contextlib.suppress(OSError):  # Windows lets no other process read it
             words = lock_file.read_text(encoding="utf-8").split()
             if words and words[0].isdecimal():
-                words = ["process", words[0], "on", *words[1:2]]  # as filelock wrote it
+                words = ["process", words[0], "on", *words[1:2]]  # filelock's own text
             who += f" ({' '.join(words) or 'unknown'})"
         raise ScanganError(
             f"{lock_file.parent} is being written by {who}; wait for it, or choose another folder"
         ) from error
-    # Where there are no locks filelock has made it one of another class, and what it wrote is the lock.
+    # Without locks in the file system, filelock changes the class: its own file is then the lock.
     ours = type(lock) is FileLock
     try:
         if ours:
-            with contextlib.suppress(OSError):  # a full disk; to say who is a courtesy
+            with contextlib.suppress(OSError):  # a full disk: the name of the holder is optional
                 lock_file.write_text(
                     f"process {os.getpid()} on {platform.node()}, since {time.strftime('%F %T')}",
                     encoding="utf-8",
@@ -112,20 +112,20 @@ def only_writer(lock_file: Path, wait: float = 0) -> Iterator[None]:
         yield
     finally:
         if ours:
-            with contextlib.suppress(OSError):  # Windows removes no open file
+            with contextlib.suppress(OSError):  # Windows cannot remove an open file
                 lock_file.unlink(missing_ok=True)
         lock.release()
         with contextlib.suppress(OSError):
-            lock_file.parent.rmdir()  # which fails unless it is empty
+            lock_file.parent.rmdir()  # fails unless the folder is empty
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path` beside-and-rename, without waiting for the disk.
+    """Write `data` to a temporary file and rename it to `path`, without waiting for the disk.
 
-    For the many small files of a generated set: a killed process loses none of them, a power cut
-    may lose or empty the last ones.
+    Meant for the many small files of generated scans. If the process is killed, no file is lost. A
+    power cut may lose or empty the last ones.
     """
-    # Half the time of pathlib's and open's ways to the same calls.
+    # Direct calls take half as long as pathlib and open.
     path = os.fspath(path)
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{name}.part")  # noqa: PTH118
@@ -147,7 +147,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write one JSON value, indented, beside-and-rename."""
+    """Write one JSON value, indented, completely or not at all."""
     with written_whole(path) as beside:
         beside.write_text(
             json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
@@ -155,30 +155,30 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_jsonl(path: Path, lines: Iterable[dict[str, Any]]) -> None:
-    """Write one JSON object a line, beside-and-rename."""
+    """Write one JSON object per line, completely or not at all."""
     with written_whole(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
         for line in lines:
-            # ASCII: a file name need not be UTF-8, and comes through as an escape.
+            # ASCII: a file name may not be valid UTF-8, and an escape preserves it.
             file.write(json.dumps(line) + "\n")
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a whole file; an error names it."""
+    """Read a whole file; errors name the file."""
     with naming(path):
         return path.read_bytes()
 
 
 def read_text(path: Path) -> str:
-    """Read a whole text in UTF-8; an error names the file."""
+    """Read a whole UTF-8 text file; errors name the file."""
     with naming(path):
         return path.read_text(encoding="utf-8")
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read one JSON object a line; class names come in their one form."""
+    """Read one JSON object per line, with normalised class names."""
     return parse_jsonl(read_bytes(path))
 
 
 def parse_jsonl(data: bytes) -> list[dict[str, Any]]:
-    """Parse one JSON object a line; class names come in their one form."""
+    """Parse one JSON object per line, with normalised class names."""
     return [json.loads(line, object_pairs_hook=with_normal_names) for line in data.splitlines()]

@@ -1,4 +1,4 @@
-"""All files below a folder, through links but never in circles, without what desktops leave behind."""
+"""List all files below a folder: follow links but never loop, and skip what desktops leave behind."""
 
 import os
 import re
@@ -12,29 +12,29 @@ LITTER = {
     "#recycle", "@recycle", "#snapshot", "~snapshot", "@recently-snapshot", "@eadir", "@tmp",
     "system volume information", "network trash folder", "temporary items",
 }  # fmt: skip
-# What a program has not finished, or has put aside, whatever it holds.
+# Unfinished downloads, temporary files and backups, whatever their content.
 UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".opdownload", ".filepart", ".aria2")
 TEMPORARY = (".tmp", ".temp", ".swp")
 BACKUPS = ("~", ".bak", ".orig")
 
-# Where no class folder says that they are scans, these are none.
+# Outside class folders, these are documents and not scans.
 DOCUMENT_NAMES = {"readme", "license", "licence", "copying", "notice", "citation", "changelog"}
 DOCUMENTS = {
     ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".htm", ".pdf",
     ".doc", ".docx", ".rtf", ".odt", ".xls", ".xlsx", ".ods", ".yaml", ".yml", ".toml", ".ini",
     ".cfg", ".bib", ".log", ".py", ".ipynb", ".r", ".sh", ".bat", ".md5", ".sha256",
 }  # fmt: skip
-# What people and tools write into the names of masks (BIDS: dseg, probseg; FreeSurfer: aseg).
+# Words that people and tools put into the names of masks (BIDS: dseg, probseg; FreeSurfer: aseg).
 MASK_WORDS = re.compile(
     r"(?<![a-z])(segs?|segm|segmentations?|masks?|labels?|labelmaps?|dseg|pseg|aseg|aparc|parc|"
     r"parcellation|annotations?|contours?|gt|groundtruth|ground[ _-]truth)(?![a-z])",
     re.IGNORECASE,
 )
-LINKS_BACK = "a link to a folder that is read anyway, or that it lies in"
+LINKS_BACK = "a link to a folder that is read anyway, or to one around it"
 
 
 class Inside(NamedTuple):
-    """What lies directly in a folder; each a name, in order."""
+    """The names directly in a folder, in order."""
 
     folders: list[str]
     links: list[str]  # to folders
@@ -42,22 +42,22 @@ class Inside(NamedTuple):
 
 
 class Below(NamedTuple):
-    """The files below a folder, and the folders that were not read, with the reason."""
+    """The files below a folder, and the folders that were not read with the reasons."""
 
     files: list[str]
     refused: list[tuple[str, str]]
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder is hidden, or was left behind by a desktop or a file server."""
+    """Return whether a file or folder is hidden, or was left behind by a desktop or file server."""
     return name.startswith((".", "~$")) or name.lower() in LITTER
 
 
 def why_no_scan(name: str) -> str:
-    """Why a file is not taken as a scan whatever it holds, told by its name; else empty."""
+    """Return why a file's name rules it out as a scan, whatever its content; else an empty string."""
     ending = name.lower()
     if ending.endswith(UNFINISHED):
-        return "an unfinished download; fetch it again, or rename it if it is whole"
+        return "an unfinished download; download it again, or rename it if it is complete"
     if ending.endswith(TEMPORARY):
         return "a temporary file; rename it if it is a scan"
     if ending.endswith(BACKUPS):
@@ -66,14 +66,14 @@ def why_no_scan(name: str) -> str:
 
 
 def is_document(file: str) -> bool:
-    """Whether a file that no class folder calls a scan is plainly none."""
+    """Return whether a file outside the class folders is clearly a document, not a scan."""
     name = file.rpartition("/")[2].lower()
     stem, dot, ending = name.rpartition(".")
     return (dot + ending in DOCUMENTS) if stem else (name in DOCUMENT_NAMES)
 
 
 def inside(folder: Path) -> Inside:
-    """List a folder; OSError where it cannot be read."""
+    """List a folder; raise `OSError` if it cannot be read."""
     found = Inside([], [], [])
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda each: each.name):
@@ -81,7 +81,7 @@ def inside(folder: Path) -> Inside:
                 continue
             try:
                 is_folder = entry.is_dir()
-            except OSError:  # a link to itself: reading it as a file will say so
+            except OSError:  # a link to itself: reading it as a file will report it
                 is_folder = False
             if not is_folder:
                 found.files.append(entry.name)
@@ -93,15 +93,16 @@ def inside(folder: Path) -> Inside:
 def below(folder: Path, name: str) -> Below:
     """List the files below a folder, recursively.
 
-    Folders that are reached through links come last, and each only once, so that there is an end
-    to links that lead back up or across.
+    Linked folders come last, and each folder is read only once, so that links up or across cannot
+    make an endless loop.
 
     Parameters
     ----------
     folder : Path
+        Folder to list.
     name : str
-        What the paths begin with: the folder's own path relative to where it is listed from, or an
-        empty string.
+        Start of the returned paths: the folder's path relative to the source folder, or an empty
+        string.
 
     Returns
     -------
@@ -111,7 +112,7 @@ def below(folder: Path, name: str) -> Below:
     found = Below([], [])
     real: deque[tuple[Path, str]] = deque([(folder, name)])
     links: deque[tuple[Path, str]] = deque()
-    # Whoever links to a folder above this one means to go in a circle.
+    # A link to a folder above this one would loop.
     entered = {_identity(above) for above in (folder.parent, *folder.resolve().parents)}
     while real or links:
         is_link = not real

@@ -1,4 +1,4 @@
-"""Which format a file has, told by its bytes: names and extensions lie."""
+"""Detect the format of a file from its bytes, because names and extensions can be wrong."""
 
 import os
 import zlib
@@ -19,7 +19,7 @@ READ: tuple[tuple[bytes, Format], ...] = (
     (b"II+\0", "tiff"),  # BigTIFF
     (b"MM\0+", "tiff"),
 )
-# What lies in folders of scans without being one, and how to get from it to a scan.
+# Other files found in folders of scans, and how to turn them into scans.
 NOT_READ = (
     (b"GIF8", "GIF; save its picture as PNG"),
     (b"\0\0\0\x0cjP  ", "JPEG 2000; save it as PNG or TIFF"),
@@ -42,22 +42,22 @@ NOT_READ = (
     (b"version https://git-lfs", "Git LFS pointer; fetch the file itself with git lfs pull"),
     (b"\x7fELF", "program"),
 )
-# What gen-scans writes into a tar (in each PNG) and into an npz (numpy's letters have four bytes).
+# Text that gen-scans writes into a tar (in each PNG) and into an npz (numpy uses four bytes per letter).
 SYNTHETIC_SHARD = (b"tEXtscangan\0", "made by a generative model".encode("utf-32-le"))
-HEAD = 4096  # bytes that tell the format; more than the header of a compressed NIfTI file needs
-NIFTI_HEADER = 540  # bytes of the longer one, NIfTI-2
+HEAD = 4096  # bytes to detect a format; enough for the header of a compressed NIfTI file
+NIFTI_HEADER = 540  # bytes of the longer header, NIfTI-2
 DIRECTORY = b"UI\x14\x001.2.840.10008.1.3.10"  # the storage class of a DICOMDIR
-# The value representations with which a data set without a preamble starts, in practice.
+# Value representations that a data set without a preamble starts with in practice.
 FIRST_VR = (b"UL", b"CS", b"DA", b"UI", b"LO", b"SH", b"TM", b"OB", b"UN")
 
 
 def head_of_scan(path: str | Path) -> tuple[bytes, Format]:
-    """Read the beginning of a file and tell its format.
+    """Read the first bytes of a file and detect its format.
 
     Raises
     ------
     Rejected
-        Its name or its content says that it is no scan, or it cannot be read.
+        The file's name or content shows that it is not a scan, or it cannot be read.
     """
     if reason := why_no_scan(os.fspath(path)):
         raise Rejected(reason)
@@ -66,14 +66,14 @@ def head_of_scan(path: str | Path) -> tuple[bytes, Format]:
 
 
 def sniff(data: bytes) -> Format:
-    """Tell the format of a file.
+    """Detect the format of a file from its first bytes.
 
     Raises
     ------
     Rejected
-        It is none that is read; the reason names what it is, if it is something well known.
+        The format is not supported; the reason names the format if it is a well-known one.
     """
-    # Before the others: what stands before these letters can be a TIFF header, and in scans is.
+    # First of all: the preamble before these letters can be a TIFF header, as in some scans.
     if data[128:132] == b"DICM":
         if DIRECTORY in data[132:1024]:
             raise Rejected("DICOMDIR: an index of files, without pixels")
@@ -90,7 +90,7 @@ def sniff(data: bytes) -> Format:
     if not data:
         raise Rejected("empty file")
     if data.count(0) == len(data):
-        raise Rejected("nothing but zeros")
+        raise Rejected("only zeros")
     if any(mark in data for mark in SYNTHETIC_SHARD):
         raise Rejected("a shard of synthetic scans that gen-scans made; unpack it")
     for magic, what in NOT_READ:
@@ -104,11 +104,11 @@ def sniff(data: bytes) -> Format:
         return "dicom"
     if what := _is_text(data):
         raise Rejected(what)
-    raise Rejected("not a format that is read (PNG, JPEG, TIFF, BMP, DICOM, NIfTI)")
+    raise Rejected("not a supported format (PNG, JPEG, TIFF, BMP, DICOM, NIfTI)")
 
 
 def _is_bmp(data: bytes) -> bool:
-    """Whether two letters are followed by the size of a header that exists."""
+    """Return whether BM is followed by the size of a known header."""
     return data.startswith(b"BM") and (
         len(data) < 26
         or data[14:18] in [bytes((n, 0, 0, 0)) for n in (12, 16, 40, 52, 56, 64, 108, 124)]
@@ -116,7 +116,7 @@ def _is_bmp(data: bytes) -> bool:
 
 
 def _is_nifti(data: bytes) -> bool:
-    """Tell NIfTI-1 or -2 in one file, of either byte order; its relatives in two are refused."""
+    """Return whether the data is single-file NIfTI-1 or -2 in either byte order; refuse file pairs."""
     for order in ("little", "big"):
         size = int.from_bytes(data[:4], order)
         if size == 540 and data[4:8] in (b"n+2\0", b"ni2\0"):
@@ -140,7 +140,7 @@ def _inside_gzip(data: bytes) -> Format:
         raise Rejected("gzip file of a DICOM; unpack it")
     if _is_nifti(head):
         return "nifti"
-    raise Rejected("gzip file that holds no NIfTI; unpack it")
+    raise Rejected("gzip file without a NIfTI inside; unpack it")
 
 
 def _is_container(data: bytes) -> str:
@@ -148,7 +148,7 @@ def _is_container(data: bytes) -> str:
     if data.startswith(b"RIFF") and kind == b"WEBP":
         return "WebP; save it as PNG"
     if data.startswith(b"RIFF"):
-        return "sound or video"
+        return "audio or video"
     if data[4:8] == b"ftyp":
         still = kind in (
             b"heic",
@@ -166,7 +166,7 @@ def _is_container(data: bytes) -> str:
 
 
 def _is_bare_dicom(data: bytes) -> bool:
-    """Whether a data set starts without preamble: a tag of group 2 or 8, then what fits it."""
+    """Return whether this is DICOM without a preamble: a tag of group 2 or 8, then a plausible value."""
     for order in ("little", "big"):
         group, element = (int.from_bytes(data[at : at + 2], order) for at in (0, 2))
         if group in (0x0002, 0x0008) and element <= 0x1000 and len(data) > 132:
@@ -183,7 +183,7 @@ def _is_text(data: bytes) -> str:
     try:
         text = data[:512].decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < 500:  # not just a character cut in two
+        if error.start < 500:  # else the cut may have split a character
             return ""
         text = ""
     return "text" if all(c.isprintable() or c in "\t\r\n\f" for c in text) else ""

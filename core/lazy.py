@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used: `--help` must wait for nothing heavy."""
+"""Import a package's names on first use, so that `--help` does not wait for heavy imports."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -11,9 +11,9 @@ def lazily(package: str, where: Mapping[str, str]) -> Callable[[str], Any]:
     Parameters
     ----------
     package : str
-        Its ``__name__``.
+        ``__name__`` of the package.
     where : mapping
-        The module that each name is in.
+        Module of each name.
     """
 
     def get(name: str) -> Any:

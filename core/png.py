@@ -1,8 +1,8 @@
-"""Encode grey PNG files over libdeflate.
+"""Encode grey PNG files with libdeflate.
 
-Twice as fast as OpenCV's encoder (benchmarks/results/runtime.md). isal is a tenth faster
-still, but was seen to compress the same bytes to two different lengths, and the same request must
-write the same files.
+This is twice as fast as OpenCV's encoder (benchmarks/results/runtime.md). isal is another tenth
+faster, but it compressed the same bytes to two different lengths, and the same request must write the
+same files.
 """
 
 import struct
@@ -25,18 +25,18 @@ def encode_png(image: npt.NDArray[np.uint8], text: Mapping[str, str] | None = No
     image : ndarray
         uint8 [H, W].
     text : mapping of str to str, optional
-        tEXt chunks; Latin-1, keywords of 1 to 79 characters.
+        tEXt chunks in Latin-1, with keywords of 1 to 79 characters.
 
     Returns
     -------
     bytes
-        The whole file. Same image and text, same bytes.
+        The whole file. The same image and text always give the same bytes.
     """
     height, width = image.shape
     rows = np.empty((height, width + 1), np.uint8)
     rows[:, 0] = UP
     rows[0, 1:] = image[0]
-    np.subtract(image[1:], image[:-1], out=rows[1:, 1:])  # modulo 256, as the filter is defined
+    np.subtract(image[1:], image[:-1], out=rows[1:, 1:])  # modulo 256, as PNG defines it
     texts = [_text(keyword, value) for keyword, value in (text or {}).items()]
     data = _chunk(b"IDAT", zlib_compress(rows, 1))
     return b"".join((_head(width, height), *texts, data, END))
@@ -47,7 +47,7 @@ def _head(width: int, height: int) -> bytes:
     return SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
 
 
-@lru_cache(4)  # what all images say is made once: it is asked for every other time
+@lru_cache(4)  # every other call asks for the text that all images share
 def _text(keyword: str, value: str) -> bytes:
     return _chunk(b"tEXt", keyword.encode("latin-1") + b"\0" + value.encode("latin-1"))
 

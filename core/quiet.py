@@ -1,22 +1,22 @@
-"""Keep what libraries print off the terminal; our own words still get there."""
+"""Keep the output of libraries off the terminal, but show our own."""
 
 import faulthandler
 import os
 import sys
 from typing import TextIO
 
-_errors: TextIO | None = None  # where our own errors and progress go, once libraries are hushed
+_errors: TextIO | None = None  # stream for our errors and progress, once libraries are silenced
 
 
 def hush_libraries() -> None:
-    """Send what goes to the descriptors 1 and 2 nowhere, and keep copies of both for ourselves.
+    """Discard output to descriptors 1 and 2, and keep copies of both for ourselves.
 
-    Libraries print on their own: C code to the descriptors, Python code to ``sys.stderr`` by itself,
-    by `warnings` and by `logging`. From now on `sys.stdout` and `errors` reach what the descriptors
-    were; ``sys.stderr`` does not. Child processes inherit the silence. For a program that owns
-    its process, once and before it starts threads.
+    Libraries print without being asked: C code to the descriptors, Python code to ``sys.stderr``
+    directly, through `warnings` or through `logging`. After this call only `sys.stdout` and `errors`
+    reach the original descriptors; ``sys.stderr`` does not. Child processes inherit the silence. Call
+    it once, in a program that owns its process, before starting threads.
 
-    A crash is not silent: its Python traceback goes to where errors go.
+    A crash still shows its Python traceback where errors go.
     """
     global _errors
     out, err = _copy(sys.stdout, 1), _copy(sys.stderr, 2)
@@ -27,22 +27,22 @@ def hush_libraries() -> None:
 
 
 def errors() -> TextIO | None:
-    """The stream for our own errors and progress; None of a daemon, which has none."""
+    """Return the stream for our own errors and progress; None in a daemon, which has no stream."""
     return _errors or sys.stderr
 
 
 def _copy(stream: TextIO | None, number: int) -> TextIO | None:
-    """A stream to where descriptor `number` led, which now leads nowhere.
+    """Redirect descriptor `number` to nowhere; return a stream to where it led before.
 
-    None where `stream` is not that descriptor's: it was closed when the program began, and the
-    number may be some file's by now.
+    Returns None if `stream` does not use that descriptor. It may have been closed at the start, and the
+    number may now belong to another file.
     """
     try:
         if stream is None or stream.fileno() != number:
             return None
         stream.flush()
         kept, nowhere = os.dup(number), os.open(os.devnull, os.O_WRONLY)
-    except (OSError, ValueError):  # a stream of no file, a full disk, no /dev: all stays as it is
+    except (OSError, ValueError):  # a stream without a file, a full disk, no /dev: change nothing
         return None
     os.dup2(nowhere, number)
     os.close(nowhere)

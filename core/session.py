@@ -26,25 +26,25 @@ def open_session(
     model : path or bytes
         An ONNX model.
     threads : int, optional
-        Threads inside one operator; by default one for every usable processor.
+        Threads inside one operator; by default one per usable processor.
     device : Device, optional
-        By default the CPU.
+        Device to run on; by default the CPU.
     name : str
-        What to call it in errors; by default its path.
+        Name of the model in errors; by default its path.
 
     Raises
     ------
     GenerationError
-        onnxruntime is not installed, it refuses the model, or the device.
+        onnxruntime is not installed, or it refuses the model or the device.
     """
     onnxruntime, device = import_onnxruntime(), device or Device("cpu", CPU)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or usable_cpus()
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # errors are raised; saying them on stderr too is once too often
+    options.log_severity_level = 4  # errors are raised, so stderr need not repeat them
     # Idle threads that spin would take the cores from encoding and writing.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Never guessed from the content: a file checked as ONNX must not run as another format.
+    # Do not guess the format: a file that was checked as ONNX must not run as another format.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     source = model if isinstance(model, bytes) else os.fspath(model)
     name = name or ("the model" if isinstance(source, bytes) else source)
@@ -52,10 +52,8 @@ def open_session(
         session: InferenceSession = onnxruntime.InferenceSession(
             source, options, providers=device.providers, enable_fallback=0
         )
-    except Exception as error:  # onnxruntime's exceptions share no base but Exception
-        raise GenerationError(
-            f"{name} cannot be run by onnxruntime: {first_line(error)}"
-        ) from error
+    except Exception as error:  # onnxruntime's exceptions have no other common base
+        raise GenerationError(f"onnxruntime cannot run {name}: {first_line(error)}") from error
     if session.get_providers()[0] != device.provider:
-        raise GenerationError(f"{name} does not run on {device.name}; use --device cpu")
+        raise GenerationError(f"{name} cannot run on {device.name}; use --device cpu")
     return session

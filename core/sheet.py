@@ -1,4 +1,4 @@
-"""Contact sheets: labelled rows of scans in one picture."""
+"""Draw contact sheets: labelled rows of scans in one picture."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -12,12 +12,12 @@ Grey = npt.NDArray[np.uint8]
 GAP = 4  # pixels between scans
 PAPER = 255
 NOTICE = "Synthetic image made by a generative model. Not a scan of any person."
-READABLE = 96  # pixels; smaller scans are enlarged by a whole factor up to about this side
+READABLE = 96  # pixels; smaller scans are enlarged by a whole factor to about this size
 
 
 @cache
 def _glyphs() -> dict[str, Grey]:
-    """Glyphs of printable ASCII (tools/make_glyphs.py), each cut to its own width."""
+    """Load the glyphs of printable ASCII (tools/make_glyphs.py), each cut to its own width."""
     cells = np.load(Path(__file__).with_name("glyphs.npy"))
     out = {}
     for code, cell in enumerate(cells, start=32):
@@ -27,7 +27,7 @@ def _glyphs() -> dict[str, Grey]:
 
 
 def draw_text(text: str) -> Grey:
-    """Draw one line of text, black on white: uint8 [18, W]. What is not ASCII becomes ``?``."""
+    """Draw one line of text, black on white: uint8 [18, W]. Non-ASCII characters become ``?``."""
     glyphs = _glyphs()
     drawn = np.concatenate([glyphs.get(c, glyphs["?"]) for c in text or " "], axis=1)
     return np.asarray(PAPER - drawn, np.uint8)
@@ -39,14 +39,14 @@ def contact_sheet(rows: Sequence[tuple[str, Grey]], title: str = "") -> Grey:
     Parameters
     ----------
     rows : sequence of (str, ndarray)
-        A label and its scans, uint8 [N, H, W]; one H and W in all rows.
+        A label and its scans, uint8 [N, H, W]; all rows share H and W.
     title : str
         A line above the rows.
 
     Returns
     -------
     ndarray
-        uint8 [height, width], white paper.
+        uint8 [height, width] on a white background.
     """
     side = rows[0][1].shape[1:]
     zoom = max(1, round(READABLE / max(side)))

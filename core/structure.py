@@ -1,7 +1,7 @@
-"""Whether the folders of a level are classes, or something else that only looks like them.
+"""Judge whether the folders of a level are classes, or something else such as parts of a split.
 
-All is told by names and by which folders hold files, never for sure: whoever calls must offer a way
-to insist.
+The judgement uses only names and which folders hold files, so it can be wrong. Callers must let the
+user override it.
 """
 
 import dataclasses
@@ -14,13 +14,13 @@ PARTS = {
     "valid": "val", "validation": "val", "holdout": "test", "eval": "test", "evaluation": "test",
 }  # fmt: skip
 FOLDS = {"fold", "kfold", "cv", "partition", "split"}
-# What stands beside "train" in the name of a part.
+# Words that appear next to "train" in the name of a part.
 FILLERS = {
     "set", "sets", "data", "dataset", "image", "images", "img", "imgs", "scan", "scans", "slices",
     "split", "part", "input", "dicom", "dicoms", "png", "jpg", "jpeg", "stage", "new", "full", "raw",
     "original", "isic", "dir", "folder", "x", "xray", "xrays", "mri", "ct", "labelled", "labeled",
 }  # fmt: skip
-# Words of names that say a finding.
+# Words that name a finding.
 FINDINGS = {
     "normal", "abnormal", "healthy", "benign", "malignant", "malign", "pneumonia", "covid", "tumor",
     "tumour", "notumor", "glioma", "meningioma", "pituitary", "cancer", "carcinoma", "adenocarcinoma",
@@ -31,7 +31,7 @@ FINDINGS = {
     "bacterial", "drusen", "cnv", "dme", "glaucoma", "cataract", "opacity", "finding", "metastasis",
     "mild", "moderate", "severe", "sick", "lymphoma", "keratosis", "retinopathy",
 }  # fmt: skip
-# Words of names that say how, not what: the same scans may lie in several of them.
+# Words that say how a scan was made or stored, not what it shows: folders so named can share subjects.
 KINDS = {
     "image", "images", "img", "imgs", "mask", "masks", "label", "labels", "annotation",
     "annotations", "segmentation", "segmentations", "seg", "gt", "ground", "truth", "groundtruth",
@@ -57,19 +57,19 @@ COPY = re.compile(
     r"^copy of (?P<a>.+)$|^(?P<b>.+?)([ _-]+(copy|backup|bak|old)( ?\(?\d+\)?)?| ?\(\d+\))$",
     re.IGNORECASE,
 )
-SERIES = 8  # numbered folders; fewer may be grades
-DEEPEST = 4  # levels that are looked at
+SERIES = 8  # this many numbered folders are a series; fewer may be grades
+DEEPEST = 4  # levels to look at
 
 
 @dataclasses.dataclass
 class Node:
-    """A folder that holds files, itself or below."""
+    """A folder with files in it or below it."""
 
     folders: dict[str, "Node"] = dataclasses.field(default_factory=dict)
     files: int = 0  # directly in it
 
     def at(self, depth: int) -> set[str]:
-        """Names of the folders so many levels down."""
+        """Return the names of the folders `depth` levels down."""
         if depth == 1:
             return set(self.folders)
         return {name for inner in self.folders.values() for name in inner.at(depth - 1)}
@@ -77,18 +77,18 @@ class Node:
 
 @dataclasses.dataclass(frozen=True)
 class Doubt:
-    """Why the folders of a level may be no classes.
+    """Why the folders of a level may not be classes.
 
     Parameters
     ----------
     what : str
-        In words that follow "SOURCE has the folders a, b".
+        The reason, worded to follow "SOURCE has the folders a, b".
     candidates : list of str
-        Those of the folders that may have been meant as the source, the likeliest first.
+        Folders that the user may have meant as the source, likeliest first.
     deeper : int
-        How many levels further down the classes may be, if not 0.
+        How many levels further down the classes may be; 0 if not known.
     one_class : bool
-        Whether all may be one class.
+        Whether everything may be one class.
     move : str
         A folder to move away, if that helps.
     """
@@ -101,7 +101,7 @@ class Doubt:
 
 
 def tree(files: Iterable[str]) -> Node:
-    """The folders that hold the files, whose paths have ``/``."""
+    """Build the tree of folders from file paths with ``/``."""
     root = Node()
     for file in files:
         node = root
@@ -112,13 +112,13 @@ def tree(files: Iterable[str]) -> Node:
 
 
 def wrapper(root: Node) -> str:
-    """The path through lone folders to a level of several that look like classes; else empty."""
+    """Return the path through single folders down to folders that look like classes; else empty."""
     way: list[str] = []
     node = root
     while len(node.folders) == 1:
         name, inner = next(iter(node.folders.items()))
         if part_of(name):
-            return "/".join(way)  # to be doubted there
+            return "/".join(way)  # `doubt` will report it there
         if not inner.folders:
             break
         way.append(name)
@@ -130,12 +130,12 @@ def wrapper(root: Node) -> str:
 
 
 def doubt(root: Node) -> Doubt | None:
-    """Say why the folders in `root` may be no classes; None where they may well be."""
+    """Return why the folders in `root` may not be classes; None if they may be."""
     return _parts(root) or _nested_copy(root) or _cases(root) or _wrappers(root)
 
 
 def _parts(root: Node) -> Doubt | None:
-    """Parts of a split: train, test, val, folds, also among other folders."""
+    """Doubt parts of a split (train, test, val, folds), even among other folders."""
     part = {name: part_of(name) for name in root.folders}
     parts = [name for name, kind in part.items() if kind]
     kinds = {part[name] for name in parts}
@@ -146,7 +146,7 @@ def _parts(root: Node) -> Doubt | None:
         deeper = deeper and not any(part_of(name) for each in inner for name in each.folders)
         best = sorted(parts, key=lambda name: (part[name] != "train", name))
         other = "" if len(parts) == len(root.folders) else f" ({', '.join(sorted(parts))})"
-        return Doubt(f"parts of a split and not classes{other}", best, int(deeper))
+        return Doubt(f"parts of a split, not classes{other}", best, int(deeper))
     pairs = defaultdict[tuple[str, ...], dict[str, str]](dict)
     for name in root.folders:
         words = _words(name)
@@ -154,32 +154,32 @@ def _parts(root: Node) -> Doubt | None:
             if word in PARTS:
                 pairs[tuple(w for w in words if w != word)].setdefault(PARTS[word], name)
     if any(len(names) > 1 for names in pairs.values()):
-        return Doubt("classes and parts of a split in one name", move="those of the other parts")
+        return Doubt("names that mix classes and parts of a split", move="those of the other parts")
     return None
 
 
 def _nested_copy(root: Node) -> Doubt | None:
-    """A folder that holds folders of the same names as those beside it."""
+    """Doubt a folder that holds folders with the same names as those beside it."""
     for name, inner in root.folders.items():
         beside = {other.casefold() for other in root.folders if other != name}
         for depth in range(1, DEEPEST):
             both = beside & {found.casefold() for found in inner.at(depth)}
             if both and (len(both) > 1 or both == beside):
-                what = f"and {name!r} has folders of the same names as those beside it"
+                what = f"and {name!r} has folders with the same names as those beside it"
                 return Doubt(what, [name], move=name)
     return None
 
 
 def _cases(root: Node) -> Doubt | None:
-    """Patients, series or batches of files."""
+    """Doubt patients, series or batches of files."""
     names = root.folders
     if len(names) > 2 and all(map(is_case, names)):
-        return Doubt("patients, series or batches by their names, and not classes", one_class=True)
+        return Doubt("named like patients, series or batches, not classes", one_class=True)
     return None
 
 
 def _wrappers(root: Node) -> Doubt | None:
-    """Folders that hold the same classes each: of hospitals, of sources."""
+    """Doubt folders that each hold the same classes, such as one folder per hospital."""
     if len(root.folders) < 2 or all(map(says_finding, root.folders)):
         return None
     for depth in range(1, DEEPEST):
@@ -196,20 +196,20 @@ def _wrappers(root: Node) -> Doubt | None:
         told = told and all(found & findings for found in values)
         if told or (same and not (above and not findings)):
             shown = ", ".join(sorted(union)[:4])
-            what = f"which hold folders that look like classes themselves ({shown})"
+            what = f"which contain folders that look like classes ({shown})"
             return Doubt(what, sorted(holding), depth)
     return None
 
 
 def copy_of(name: str, others: Iterable[str]) -> str:
-    """The one of `others` that a name says it is a copy of; else empty."""
+    """Return which of `others` is the original, if `name` says it is a copy; else empty."""
     match = COPY.match(name)
     original = (match["a"] or match["b"]).casefold() if match else ""
     return next((other for other in others if other.casefold() == original), "")
 
 
 def part_of(name: str) -> str:
-    """Which part of a split a name says: ``train``, ``test``, ``val``, a fold; else empty."""
+    """Return the part of a split that a name stands for: ``train``, ``test``, ``val``, a fold; else empty."""
     words = _words(name)
     if len(words) > 1 and words[0] in FOLDS and all(word.isdecimal() for word in words[1:]):
         return "".join(words)
@@ -220,14 +220,14 @@ def part_of(name: str) -> str:
 
 
 def is_case(name: str) -> bool:
-    """Whether a name is a number or an identifier of a patient, a series, a file, not of a class."""
+    """Return whether a name is a number or identifies a patient, a series or a file, not a class."""
     if RATED.fullmatch(name) or MEASURED.fullmatch(name):
         return False
     return sum(letter.isdecimal() for letter in name) > 2 or bool(NUMBERED.fullmatch(name))
 
 
 def says_finding(name: str) -> bool:
-    """Whether a name has a word that says a finding."""
+    """Return whether a word of the name is a finding."""
     return name.casefold() == "no" or any(word in FINDINGS for word in _words(name))
 
 
@@ -252,7 +252,7 @@ def _is_kind(name: str) -> bool:
 
 
 def _words(name: str) -> list[str]:
-    """The words and numbers of a name in small letters: ``Stage2_trainSet`` has four."""
+    """Split a name into words and numbers in lower case: ``Stage2_trainSet`` has four."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()
     apart = re.sub(r"\b(train|test|val)(?=(set|data|images?)\b)", r"\1 ", apart)
     return re.findall(r"[^\W\d_]+|\d+", apart)

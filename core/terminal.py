@@ -1,4 +1,4 @@
-"""What all commands print at the terminal: lines, errors of one line, progress."""
+"""Print to the terminal: lines, one-line errors, progress."""
 
 import contextlib
 import datetime
@@ -19,7 +19,7 @@ from scangan.core.quiet import errors
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-# What to install for a module that is missing; the commands are all installed, their needs are not.
+# The extra to install for a missing module: all commands are installed, but not all dependencies.
 EXTRAS = {
     "cv2": "prep",
     "nibabel": "prep",
@@ -38,7 +38,7 @@ EXTRAS = {
 
 
 def explain(error: Exception) -> str:
-    """One line for an exception: what happened, where, and what to do."""
+    """Describe an exception in one line: what happened, where, and what to do."""
     if isinstance(error, ScanganError):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and is_missing_package(error):
@@ -49,9 +49,9 @@ def explain(error: Exception) -> str:
         advice = {
             errno.ENOSPC: "; free some space and run the same command again",
             errno.EACCES: "; change its permissions, or choose another",
-            errno.EROFS: "; choose a folder that you may write to",
-            errno.ENOENT: "; it, or a folder on the way to it, is not there (any more)",
-            errno.ENAMETOOLONG: "; choose a shorter one",
+            errno.EROFS: "; choose a folder that you can write to",
+            errno.ENOENT: "; check the path: it or a folder in it is missing",
+            errno.ENAMETOOLONG: "; choose a shorter name",
         }.get(error.errno, "")
         return f"{where}: {os.strerror(error.errno).lower()}{advice}"
     kind = type(error).__name__
@@ -59,25 +59,26 @@ def explain(error: Exception) -> str:
 
 
 def is_missing_package(error: Exception) -> bool:
-    """Whether a package is missing that an extra brings; no file is to blame then."""
+    """Return whether the error is a missing package of one of our extras, rather than a bad file."""
     return isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRAS
 
 
 def install(extra: str) -> str:
-    """The command that brings the packages of an extra, and onnxruntime where there is none.
+    """Return the command that installs an extra, with onnxruntime if it is missing.
 
-    There is one for GPUs too, beside which the other must not be installed.
+    An installed onnxruntime-gpu counts as well, because the CPU package must not be installed
+    beside it.
     """
     extras = extra if find_spec("onnxruntime") or extra == "cpu" else f"cpu,{extra}"
-    # In a checkout; else pip would refuse.
+    # Only in a checkout: pip refuses a missing file.
     constraints = "-c constraints.txt " if Path("constraints.txt").is_file() else ""
     return f"pip install {constraints}'scangan[{extras}]'"
 
 
 def say(line: str, *, err: bool = False) -> None:
-    """Print one line; what a terminal would obey, or cannot show, is escaped.
+    """Print one line, escaping what a terminal would interpret or cannot show.
 
-    File and class names may hold line ends, control characters, bytes that are no text, or letters
+    File and class names may contain newlines, control characters, undecodable bytes, or characters
     that the terminal's encoding lacks.
     """
     stream = errors() if err else sys.stdout
@@ -87,33 +88,33 @@ def say(line: str, *, err: bool = False) -> None:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()  # a daemon has none
+    return stream is not None and stream.isatty()  # a daemon has no stream
 
 
-LINES_APART = 10.0  # seconds between lines of progress where there is no terminal
+LINES_APART = 10.0  # seconds between lines of progress without a terminal
 
 
 @contextlib.contextmanager
 def progress(
     description: str, total: int, unit: str, *, quiet: bool = False
 ) -> Iterator[Callable[[int], None]]:
-    """Show progress on stderr: a bar on a terminal; else a line now and then, and none of short work.
+    """Show progress on stderr: a bar on a terminal, else a line every ten seconds.
 
     Parameters
     ----------
     description : str
-        What is done.
+        The work, such as ``"generating"``.
     total : int
-        How many there are to do.
+        Number of items.
     unit : str
-        What is counted.
+        Name of the items, such as ``"scans"``.
     quiet : bool
         Show nothing.
 
     Yields
     ------
     callable
-        To be told how many more are done.
+        Call it with the number of items finished since the last call.
     """
     if _is_terminal(errors()) and not quiet:
         with progress_bar(unit) as bar:
@@ -140,19 +141,19 @@ def progress(
 
 
 def progress_bar(unit: str, *, quiet: bool = False) -> "Progress":
-    """Make a progress bar on stderr: task, bar, count, rate and time left; nothing when piped.
+    """Make a progress bar on stderr with task, bar, count, rate and time left; hidden when piped.
 
     Parameters
     ----------
     unit : str
-        What is counted, for the rate: ``"scans"`` gives ``scans/s``.
+        Name of the items in the rate: ``"scans"`` gives ``scans/s``.
     quiet : bool
         Show nothing.
 
     Returns
     -------
     rich.progress.Progress
-        A context manager; its tasks take a ``note`` field that is shown last.
+        A context manager. Its tasks need a ``note`` field, which is shown last.
     """
     from rich.console import Console
     from rich.progress import (
@@ -179,7 +180,7 @@ def progress_bar(unit: str, *, quiet: bool = False) -> "Progress":
         TextColumn("{task.fields[note]}"),
         console=Console(file=errors()),
         disable=quiet or not _is_terminal(errors()),
-        # Lines printed meanwhile go above the bar, unless standard output is a file of its own.
+        # Lines printed meanwhile go above the bar, unless standard output is a file.
         redirect_stdout=_is_terminal(sys.stdout),
         redirect_stderr=errors() is sys.stderr,
         speed_estimate_period=60,

@@ -1,4 +1,4 @@
-"""Work on several threads: how many there may be, and results in order."""
+"""Work on several threads: count usable processors, and return results in order."""
 
 import math
 import os
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-QUEUED = 3  # calls a worker that are made ahead: enough to stay busy, few enough to stay small
+QUEUED = 3  # calls queued per worker: enough to keep it busy, few enough to save memory
 CGROUP = Path("/sys/fs/cgroup")
 
 
 def usable_cpus() -> int:
-    """Number of processors that this process may use: its affinity, or its container's share of time."""
+    """Count the processors that this process may use, by its affinity and its container's CPU limit."""
     processors = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         processors = len(os.sched_getaffinity(0))
@@ -26,7 +26,7 @@ def usable_cpus() -> int:
 
 
 def _container_share() -> float:
-    """Processors' worth of time that a container is allowed (cgroup v2, or v1); infinite outside of one."""
+    """Return the CPU limit of a container in processors (cgroup v2 or v1); infinite outside one."""
     try:
         quota, period = (CGROUP / "cpu.max").read_text().split()
     except (OSError, ValueError):
@@ -44,16 +44,16 @@ def _container_share() -> float:
 def in_order(
     function: Callable[[T], R], items: Iterable[T], workers: int
 ) -> Generator[tuple[T, R], None, None]:
-    """Apply `function` on `workers` threads; results come in the order of `items`, a few ahead.
+    """Apply `function` to `items` on `workers` threads, yielding (item, result) in order.
 
-    Threads, since decoders, kernels and onnxruntime let go of the GIL. Leaving early drops what
-    waits. With no workers, `function` is called on the spot.
+    Threads suffice because decoders, kernels and onnxruntime release the GIL. Closing the generator
+    early drops queued calls. With 0 workers, `function` runs in the calling thread.
     """
     if workers == 0:
         for item in items:
             yield item, function(item)
         return
-    from concurrent.futures import ThreadPoolExecutor  # late: a small request needs none
+    from concurrent.futures import ThreadPoolExecutor  # imported late: small requests don't need it
 
     waiting: deque[tuple[T, Future[R]]] = deque()
     pool = ThreadPoolExecutor(workers)

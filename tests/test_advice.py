@@ -144,7 +144,7 @@ LITERAL = {
         r"as classes: (prep-scans .*?--class-level 2)", "{0}"),
     "parts of a split, insisted": (
         deep("train/cat", "train/dog", "test/cat", "test/dog"), "prep-scans deep p --size 16",
-        r"to insist: (prep-scans .*)", "{0}"),
+        r"as classes anyway: (prep-scans .*)", "{0}"),
     "parts of a split, trained": (
         lambda: [images(Path(f"deep/{a}/{b}")) for a in ("train", "test") for b in ("cat", "dog")],
         f"train-gan deep --out r --size 16 {TRAIN}", r"give one of them: (\S+?);",
@@ -251,7 +251,7 @@ LITERAL = {
     "a part": (nothing, f"{GEN} --shard 1", r"(--shard 0/8)", f"{GEN} {{0}}"),
     "a range of parts": (nothing, f"{GEN} --shard 4/4", r"it takes (\d/4)", f"{GEN} --shard {{0}}"),
     "a format": (nothing, f"{GEN} --format gif", r"there are: (\w+)", f"{GEN} --format {{0}}"),
-    "shards": (nothing, f"{GEN} --shard-size 2", r"goes with (--format tar)", f"{GEN} --shard-size 2 {{0}}"),
+    "shards": (nothing, f"{GEN} --shard-size 2", r"needs (--format tar)", f"{GEN} --shard-size 2 {{0}}"),
     "another request": (lambda: works(GEN), f"{GEN} --seed 1", r"or (--force)", f"{GEN} --seed 1 {{0}}"),
     "a strip": (nothing, "scangan strip 0 --model m.onnx --out x.png", r"like (0:1)",
                 "scangan strip {0} --model m.onnx --out x.png"),
@@ -263,7 +263,7 @@ LITERAL = {
     "a device": (nothing, f"{GEN} --device tpu", r"it has: .*?(cpu)", f"{GEN} --device {{0}}"),
     "nothing missing": (nothing, f"{BALANCE} scans", r"(--target \d+)", f"{BALANCE} scans {{0}}"),
     "a target alone": (nothing, f"{GEN.replace('--count 2', '')} --target 12",
-                       r"goes with (--balance)", f"{BALANCE} scans --target 12"),
+                       r"needs (--balance)", f"{BALANCE} scans --target 12"),
     "a count beside": (nothing, f"{BALANCE} scans --target 12 --count 3", r"leave out (--count)",
                        f"{BALANCE} scans --target 12"),
     "other classes": (lambda: images(Path("scans/cow")), f"{BALANCE} scans --target 12",
@@ -404,16 +404,14 @@ def test_a_part_to_be_made_again(here):
     for i in (0, 1):
         works(f"gen-scans --model m.onnx --count 2 --out parts --shard {i}/2")
     next(Path("parts/cat").glob("*.png")).unlink()
-    part = re.search(r"make part (\d/2) again \((--shard)\)", refused("scangan merge parts"))
+    part = re.search(r"part (\d/2) again \((--shard)\)", refused("scangan merge parts"))
     works(f"gen-scans --model m.onnx --count 2 --out parts {part[2]} {part[1]}")
     works("scangan merge parts")
 
 
 def test_a_part_to_be_made(here):
     works("gen-scans --model m.onnx --count 2 --out parts --shard 0/2")
-    part = re.search(
-        r"not finished: part (\d)\S*.*make with (--shard)", refused("scangan merge parts")
-    )
+    part = re.search(r"not finished: part (\d)\S*.*with (--shard)", refused("scangan merge parts"))
     works(f"gen-scans --model m.onnx --count 2 --out parts {part[2]} {part[1]}/2")
     works("scangan merge parts")
 

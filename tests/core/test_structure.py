@@ -171,7 +171,7 @@ def test_every_command_in_a_refusal_works(kind, tmp_path):
     for command in commands:
         _, source, _, _, level = shlex.split(command)
         assert find_class_files(Path(source), int(level)).files
-    assert commands[-1] in str(refused.value).partition("to insist: ")[2]
+    assert commands[-1] in str(refused.value).partition("as classes anyway: ")[2]
     move = re.search(r"; move (.+?) away", str(refused.value))
     if move and (folder := tmp_path / "my scans" / move[1]).is_dir():
         folder.rename(tmp_path / "elsewhere")

@@ -39,7 +39,7 @@ REFUSED = {
     "meta_missing_tsyntax.dcm": NOTHING_DESCRIBED,
     "nested_priv_SQ.dcm": NOTHING_DESCRIBED,
     # The bytes of its first element are swapped in part.
-    "no_meta.dcm": "not a format that is read (PNG, JPEG, TIFF, BMP, DICOM, NIfTI)",
+    "no_meta.dcm": "not a supported format (PNG, JPEG, TIFF, BMP, DICOM, NIfTI)",
     "no_meta_group_length.dcm": "DICOM without pixels: RT Image Storage",
     "priv_SQ.dcm": "DICOM without pixels: MR Image Storage",
     "reportsi.dcm": "DICOM without pixels: Basic Text SR Storage",
@@ -76,7 +76,7 @@ def expected_refusal(path):
     if path.suffix == ".gz":
         return "gzip file of a DICOM; unpack it"
     if path.suffix == ".icc":
-        return "not a format that is read (PNG, JPEG, TIFF, BMP, DICOM, NIfTI)"
+        return "not a supported format (PNG, JPEG, TIFF, BMP, DICOM, NIfTI)"
     if path.suffix in (".txt", ".dump", ".json") or path.name == "README":
         return "text"
     return REFUSED.get(path.name)

@@ -98,7 +98,7 @@ HEIC = struct.pack(">I4s4s", 24, b"ftyp", b"heic") + bytes(100)
     ("data", "says"),
     [
         (b"", "empty file"),
-        (bytes(1000), "nothing but zeros"),
+        (bytes(1000), "only zeros"),
         (b"no picture", "text"),
         ("Bild fehlt: Schädel".encode(), "text"),
         (b"<!DOCTYPE html><title>404</title>", "web page"),
@@ -111,13 +111,13 @@ HEIC = struct.pack(">I4s4s", 24, b"ftyp", b"heic") + bytes(100)
         (saved("PDF"), "PDF"),
         (HEIC, "HEIC or AVIF"),
         (zipped(JPEG), "ZIP"),
-        (gzip.compress(JPEG, mtime=0), "gzip file that holds no NIfTI"),
+        (gzip.compress(JPEG, mtime=0), "gzip file without a NIfTI inside"),
         (gzip.compress(bytes(128) + b"DICM", mtime=0), "gzip file of a DICOM"),
         (b"\x1f\x8b" + bytes(50), "damaged gzip"),
         (b"NRRD0004\ntype: short\n", "NRRD"),
         (b"ObjectType = Image\nNDims = 3\n", "MetaImage"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
-        (bytes(range(256)), "not a format that is read"),
+        (bytes(range(256)), "not a supported format"),
     ],
 )
 def test_what_is_not_read_is_named(data, says):
@@ -173,7 +173,7 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path):
     with pytest.raises(Rejected, match="is a directory"):
         read_file(tmp_path)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(Rejected, match="no regular file"):
+    with pytest.raises(Rejected, match="not a regular file"):
         read_file(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(Rejected, match="symbolic links"):

@@ -184,7 +184,7 @@ def test_names_with_spaces_brackets_accents_and_other_bytes(tmp_path):
         (b"a\tb", "control characters"),
         (b"a\nb", "control characters"),
         (b"\xc2\x9bm", "control characters"),
-        (b"\xff", "no UTF-8"),
+        (b"\xff", "not UTF-8"),
         (b"a\\b", "path separator"),
     ],
 )
