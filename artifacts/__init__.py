@@ -1,1 +1,1 @@
-"""The nouns on disk: what each artefact is, and how it is read, written and checked."""
+"""The artefacts on disk: what each one is, and how it is read, written and checked."""

@@ -1,4 +1,4 @@
-"""The model card: what a model file says of itself."""
+"""The model card: the metadata of a model file."""
 
 import dataclasses
 import hashlib
@@ -12,7 +12,7 @@ from scangan.core.errors import GenerationError
 from scangan.core.versions import why_newer
 
 FORMAT_VERSION = 1
-KEY = "scangan"  # of the card among an ONNX file's metadata_props
+KEY = "scangan"  # the card's key in the metadata_props of an ONNX file
 ARCHITECTURES = ("dcgan", "acgan")
 _TYPES = {"architecture": str, "latent": int, "classes": tuple, "size": int, "graph_sha256": str}
 
@@ -21,49 +21,54 @@ _TYPES = {"architecture": str, "latent": int, "classes": tuple, "size": int, "gr
 class ModelCard:
     """The metadata of a model file, one JSON value in ``metadata_props["scangan"]``.
 
-    It holds no hash of any single scan: that would let anyone ask whether a given patient was in
-    the training set.
+    The card holds no hash of a single scan: a hash would let anyone test whether a given patient was
+    in the training set.
 
     Parameters
     ----------
     architecture : {"dcgan", "acgan"}
-        Kind of generator; a dcgan with classes holds one generator for each.
+        Kind of generator; a dcgan with classes holds one generator per class.
     latent : int
-        Length of `z`.
+        Length of `z`, 1 to 4096.
     classes : tuple of str
         Class names in the order of `label`; empty for an unconditional model.
     size : int
-        Side of the scans in pixels.
+        Width and height of the scans in pixels, 8 to 4096.
     graph_sha256 : str
-        sha256 of the serialised graph, hexadecimal.
+        SHA-256 of the serialised graph in hexadecimal.
     bit_depth : int
-        8; 16 is reserved.
+        Bits per pixel: 8; 16 is reserved.
     value_range : tuple of int
         Smallest and largest grey level.
     preprocessing : dict
         Options that the training scans were prepared with.
     dataset_fingerprint : str
-        sha256 over all training scans and labels together.
+        SHA-256 over all training scans and labels together.
     dataset_counts : dict
-        Scans of each class that the run was given; those that it held back are among them.
+        Number of scans per class in the run's dataset, including those held back.
     recipe : dict
         Name of the training recipe, its options, and when in the run the generator was kept.
     scores : dict
-        What was measured, with the number of scans it was measured on.
+        Scores, with the number of scans that they were measured on.
     precision : str
-        ``fp32``, ``fp16`` or ``int8``.
+        Precision of the weights: ``fp32``, ``fp16`` or ``int8``.
     fidelity : dict
-        Of an int8 file: which layers stay in float, and how far its scans are from float32's.
+        For int8 only: which layers stay in float, and how far the scans are from float32's.
     parity : int
-        Largest difference to the trained generator in grey levels.
+        Largest difference from the trained generator in grey levels.
     license, citation : str
-        Of the training scans.
+        Licence and citation of the training scans.
     versions : dict
-        Tools of the training run, and ``onnx``, which made the file.
+        Versions of the training tools, and of ``onnx``, which wrote the file.
     date : str
-        When the run was started, ISO 8601.
+        Start of the run, ISO 8601.
     format_version : int
-        Of this card.
+        Format version of the card.
+
+    Raises
+    ------
+    GenerationError
+        A field has the wrong type or an impossible value.
     """
 
     architecture: str
@@ -92,7 +97,7 @@ class ModelCard:
             default = getattr(type(self), field.name, None)
             wanted = type(default) if default is not None else _TYPES.get(field.name, dict)
             value = getattr(self, field.name)
-            # true and false are integers to Python, not to a card.
+            # In Python, true and false are integers; in a card they are not.
             if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
                 raise GenerationError(f"the card's {field.name} is not of type {wanted.__name__}")
         if self.architecture not in ARCHITECTURES:
@@ -111,21 +116,21 @@ class ModelCard:
         if len(set(self.classes)) != len(self.classes):
             raise GenerationError("the card names a class twice")
         named = tuple(map(normal, self.classes))
-        if len(set(named)) == len(named):  # else an old model that tells them apart
+        if len(set(named)) == len(named):  # else an old model has two classes with one normal form
             object.__setattr__(self, "classes", named)
         if any(not name or has_controls(name) for name in self.classes):
             raise GenerationError("the card has a class name that is empty or cannot be printed")
-        "".join(self.classes).encode()  # half a surrogate pair could be written nowhere
+        "".join(self.classes).encode()  # raises for half a surrogate pair, which cannot be written
 
     def class_number(self, wanted: str | int, file: str = "the model") -> int:
-        """Turn a class name, or its number, into the number; a name goes before a number.
+        """Turn a class name or number into the number; a name wins over a number.
 
-        What is no name, nor a number, may be how one name begins, in capitals or not.
+        Anything else may be the start of a single class name, in any case.
 
         Raises
         ------
         GenerationError
-            There is no such class, or several could be meant; the message lists them.
+            No class matches, or several do; the message lists them.
         """
         if isinstance(wanted, str):
             wanted = wanted if wanted in self.classes else normal(wanted)
@@ -155,13 +160,13 @@ class ModelCard:
         raise GenerationError(f"{file} has no class {str(wanted)!r}; it has: {known}")
 
     def to_json(self) -> str:
-        """As one JSON value, with its own sha256 as `card_sha256`."""
+        """Return the card as one JSON value, with its own SHA-256 as `card_sha256`."""
         fields = dataclasses.asdict(self)
         return _dump(fields | {"card_sha256": _sha256(fields)})
 
     @classmethod
     def from_json(cls, text: str) -> "ModelCard":
-        """Read a card; unknown fields of a same-format file are left alone.
+        """Read a card, ignoring unknown fields.
 
         Raises
         ------
@@ -172,7 +177,7 @@ class ModelCard:
             fields = json.loads(text)
             if newer := why_newer("the model", fields["format_version"], FORMAT_VERSION):
                 raise GenerationError(newer)
-            seal = fields.pop("card_sha256", None)  # cards of the first releases have none
+            seal = fields.pop("card_sha256", None)  # the first releases wrote none
             if seal is not None and seal != _sha256(fields):
                 raise GenerationError("the card was changed after it was written")
             known = {field.name for field in dataclasses.fields(cls)}
@@ -187,21 +192,19 @@ class ModelCard:
             fields["value_range"] = tuple(fields.get("value_range", (0, 255)))
             return cls(**fields)
         except RecursionError as error:
-            raise GenerationError(
-                "the card is damaged: brackets in brackets without end"
-            ) from error
+            raise GenerationError("the card is damaged: brackets are nested too deeply") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise GenerationError(f"the card is damaged: {error}") from error
 
 
 def shown(value: object) -> str:
-    """What a file says, as it may stand in an error: short, and in plain letters."""
+    """Shorten a value from a file, and escape it to ASCII, to show it in an error."""
     text = ascii(value)
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def has_controls(text: str) -> bool:
-    """Whether a text would break the line, or steer the terminal, that it is written to."""
+    """Return whether a text has characters that break a line or control a terminal."""
     return any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text)
 
 

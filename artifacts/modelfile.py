@@ -1,7 +1,7 @@
-"""Read a model file's outer fields and refuse what our exporter never writes, before anything runs it.
+"""Check a model file before anything runs it, and refuse whatever our exporter never writes.
 
-A reader of just enough protobuf: the runtime has no onnx package to ask, and loading an unknown
-graph into onnxruntime to look at it would be too late.
+It reads just enough protobuf for that. The runtime does not depend on the onnx package, and loading
+an unknown graph into onnxruntime to inspect it would be too late.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from pathlib import Path
 from scangan.artifacts.card import KEY, ModelCard, shown
 from scangan.core.errors import GenerationError
 
-# Fields of onnx.proto: ModelProto, GraphProto, NodeProto, TensorProto, AttributeProto, entries.
+# Field numbers in onnx.proto: ModelProto, GraphProto, NodeProto, TensorProto, AttributeProto, entries.
 MODEL_GRAPH, MODEL_METADATA, MODEL_FUNCTIONS = 7, 14, 25
 GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_SPARSE_INITIALIZER = 1, 5, 15
 NODE_OP_TYPE, NODE_ATTRIBUTE, NODE_DOMAIN = 4, 5, 7
@@ -61,13 +61,13 @@ class ModelFile:
     Parameters
     ----------
     path : Path
-        Where it was read.
+        Path of the file.
     data : bytes
-        The whole file: what was checked is what is run.
+        The whole file, so that exactly the checked bytes are run.
     sha256 : str
-        Of the whole file, hexadecimal.
+        SHA-256 of the whole file in hexadecimal.
     card : ModelCard
-        What it says of itself.
+        The model's card.
     """
 
     path: Path
@@ -84,12 +84,12 @@ def read_model_file(path: Path, *, allow_modified: bool = False) -> ModelFile:
     path : Path
         The file.
     allow_modified : bool
-        Take a graph that is not the card's: of a tool that rewrote it, or with other weights.
+        Accept a graph that does not match the card, because a tool rewrote it or changed weights.
 
     Raises
     ------
     GenerationError
-        It is missing, truncated, has no card, was changed after its card was written, or holds
+        The file is missing or truncated, has no card, was changed after its export, or holds
         external data, functions, nested graphs or operators that our exporter never writes.
     """
     if path.exists() and not path.is_file():
@@ -110,12 +110,13 @@ def read_model_file(path: Path, *, allow_modified: bool = False) -> ModelFile:
             for e in entries
             if bytes(e.get(ENTRY_KEY, b"")) == KEY.encode()
         ]
-        # A card stands behind the graph: a truncated file has lost it, or ends inside a field.
+        # The card comes after the graph: a truncated file has lost it, or ends inside a field.
         if len(graphs) != 1:
             raise _Malformed
         if len(cards) != 1:
             raise GenerationError(
-                f"{path} has no scangan card: it is not a model file of export-onnx, or was truncated"
+                f"{path} has no scangan card: export-onnx did not write it, or it is truncated; "
+                f"copy or export it again"
             )
         if any(number == MODEL_FUNCTIONS for number, _ in fields):
             raise GenerationError(
@@ -124,7 +125,7 @@ def read_model_file(path: Path, *, allow_modified: bool = False) -> ModelFile:
         _check_graph(path, graphs[0])
     except _Malformed as error:
         raise GenerationError(
-            f"{path} is truncated or no ONNX file; copy or export it again"
+            f"{path} is truncated or not an ONNX file; copy or export it again"
         ) from error
     try:
         card = ModelCard.from_json(cards[0].decode())
@@ -132,20 +133,20 @@ def read_model_file(path: Path, *, allow_modified: bool = False) -> ModelFile:
         raise GenerationError(f"{path}: {error}") from error
     if not allow_modified and hashlib.sha256(graphs[0]).hexdigest() != card.graph_sha256:
         raise GenerationError(
-            f"{path} was changed after it was exported (its graph is not the card's); "
+            f"{path} was changed after its export (its graph does not match its card); "
             f"export it again, or run it as it is with --allow-modified"
         )
     return ModelFile(path, data, hashlib.sha256(data).hexdigest(), card)
 
 
 def graph_sha256(model: bytes) -> str:
-    """sha256 of the graph field of a serialised model, hexadecimal: what the card holds."""
+    """Return the SHA-256 of a serialised model's graph in hexadecimal, as in the card."""
     graphs = [value for number, value in _fields(memoryview(model)) if number == MODEL_GRAPH]
     return hashlib.sha256(graphs[0]).hexdigest()
 
 
 class _Malformed(Exception):
-    """The bytes are no protobuf message."""
+    """The bytes are not a protobuf message."""
 
 
 def _check_graph(path: Path, graph: memoryview) -> None:
@@ -184,7 +185,7 @@ def _check_tensor(path: Path, tensor: memoryview) -> None:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield (field number, payload) of a protobuf message; the payload of a number is empty."""
+    """Yield (field number, payload) of a protobuf message; numeric fields have an empty payload."""
     at, end = 0, len(message)
     while at < end:
         tag, at = _varint(message, at)
@@ -198,7 +199,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
             length = 4 if kind == FIXED32 else 8
         else:
             raise _Malformed
-        # A larger tag would be cut to 32 bits by other readers, and be another field to them.
+        # Other readers cut a larger tag to 32 bits and would see another field.
         if number == 0 or tag >> 32 or at + length > end:
             raise _Malformed
         yield number, message[at : at + length]

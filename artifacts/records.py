@@ -1,4 +1,4 @@
-"""Records: the lines and files that are kept on disk, as typed and checked classes."""
+"""Records: typed, checked classes for the lines and files on disk."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -14,8 +14,8 @@ from scangan.core.files import write_json, write_jsonl
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line or one file on disk.
 
-    A field without a default must be there, and no other field may be. A field whose name on disk is
-    a Python word takes it by ``rename`` (``class_name`` is ``class``).
+    A field without a default is required, and unknown fields are refused. If the name on disk is a
+    Python keyword, ``rename`` maps it (``class_name`` is ``class``).
     """
 
 
@@ -23,29 +23,29 @@ R = TypeVar("R", bound=Record)
 
 
 def to_record(kind: type[R], told: object) -> R:
-    """Check what JSON says against a kind of record.
+    """Convert a parsed JSON value to a kind of record, and check it.
 
     Raises
     ------
     ValueError
-        A field is unknown, missing, or of another type; the text says which.
+        A field is unknown, missing or of the wrong type; the text says which.
     """
     return msgspec.convert(told, kind)
 
 
 def to_told(record: Record) -> dict[str, Any]:
-    """Turn a record into what JSON can say, with its fields in the order of their class."""
+    """Turn a record into a value for JSON, with the fields in the order of the class."""
     told: dict[str, Any] = msgspec.to_builtins(record)
     return told
 
 
 def parse_record(kind: type[R], text: str | bytes) -> R:
-    """Read a record from JSON; class names come in their one form.
+    """Read a record from JSON, with normalised class names.
 
     Raises
     ------
     ValueError
-        It is not JSON, or not such a record.
+        The text is not JSON, or not a record of this kind.
     """
     return to_record(kind, json.loads(text, object_pairs_hook=with_normal_names))
 
@@ -56,7 +56,7 @@ def parse_records(kind: type[R], data: bytes) -> Iterator[R]:
     Raises
     ------
     ValueError
-        A line is not JSON, or not such a record; the text says which line.
+        A line is not JSON, or not a record of this kind; the text says which line.
     """
     for number, line in enumerate(data.splitlines(), start=1):
         try:
@@ -66,10 +66,10 @@ def parse_records(kind: type[R], data: bytes) -> Iterator[R]:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write a record as one JSON value, indented; whole or not at all."""
+    """Write a record as one indented JSON value, completely or not at all."""
     write_json(path, to_told(record))
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
-    """Write a record a line; whole or not at all."""
+    """Write one record per line, completely or not at all."""
     write_jsonl(path, map(to_told, records))

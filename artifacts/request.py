@@ -1,4 +1,4 @@
-"""What is asked for: which scans of which classes, from which latents, in which files."""
+"""A request: which scans of which classes to make, from which latents, in which format."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from scangan.artifacts.latents import LARGEST_INDEX, Draw
 from scangan.core.errors import USAGE, GenerationError
 
 FORMATS = ("png", "tar", "npz", "dicom")
-SHARDED = ("tar", "npz")  # many scans a file
+SHARDED = ("tar", "npz")  # many scans per file
 SHARD_SIZE = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """Scans of one class: `count` of them from index `start`; the class is None without classes."""
+    """`count` scans of one class from index `start`; `number` is None for a model without classes."""
 
     number: int | None
     start: int
@@ -21,7 +21,7 @@ class Span:
 
     @property
     def indices(self) -> range:
-        """Indices of the scans."""
+        """The indices of the scans."""
         return range(self.start, self.start + self.count)
 
 
@@ -42,11 +42,17 @@ class Part:
 
     @classmethod
     def parse(cls, text: str) -> "Part":
-        """Read ``i/n``."""
+        """Parse ``i/n``.
+
+        Raises
+        ------
+        GenerationError
+            The text has another form, or i is out of range.
+        """
         i, slash, n = text.partition("/")
         if not (slash and i.isdecimal() and n.isdecimal() and len(i + n) < 30):
             raise GenerationError(
-                f"--shard {text} is not a part; for the first of eight: --shard 0/8",
+                f"--shard {text} is not i/n; for the first of eight parts: --shard 0/8",
                 exit_code=USAGE,
             )
         return cls(int(i), int(n))
@@ -54,18 +60,26 @@ class Part:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """Scans to make. They stand in an order: class after class, index after index.
+    """Scans to make, in a fixed order: class by class, and index by index in each class.
+
+    A position counts scans in that order, from 0.
 
     Parameters
     ----------
     spans : tuple of Span
-        Of each class.
+        The scans of each class.
     draw : Draw
-        How latents are drawn.
+        How to draw latents.
     format : {"png", "tar", "npz", "dicom"}
-        A file a scan, in a folder a class; or shards of many: WebDataset's tar, or npz.
+        One file per scan in a folder per class (png, dicom), or shards of many scans (tar for
+        WebDataset, npz).
     shard_size : int
-        Scans a shard.
+        Scans per shard, 1 or more.
+
+    Raises
+    ------
+    GenerationError
+        A value is out of range, or the format is unknown.
     """
 
     spans: tuple[Span, ...]
@@ -76,7 +90,7 @@ class Request:
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
             raise GenerationError(
-                f"--format {self.format} is unknown; there are: {', '.join(FORMATS)}",
+                f"--format {self.format} is unknown; choose from: {', '.join(FORMATS)}",
                 exit_code=USAGE,
             )
         if self.shard_size < 1:
@@ -96,22 +110,22 @@ class Request:
 
     @property
     def total(self) -> int:
-        """Number of scans."""
+        """The number of scans."""
         return sum(span.count for span in self.spans)
 
     @property
     def unit(self) -> int:
-        """Scans that one part must make together."""
+        """The number of scans that share a file, which one part must make together."""
         return self.shard_size if self.format in SHARDED else 1
 
     def positions(self, part: Part) -> tuple[int, int]:
-        """Where in the order a part begins and ends; no file is cut."""
+        """Return the first position of a part and the position after its last; parts never cut a file."""
         files = -(-self.total // self.unit)
         first, last = (files * k // part.n * self.unit for k in (part.i, part.i + 1))
         return min(first, self.total), min(last, self.total)
 
     def between(self, first: int, last: int, most: int) -> Iterator[Span]:
-        """The scans from one position to before another, `most` of one class at a time."""
+        """Yield the scans from position `first` up to `last`, in spans of at most `most`."""
         before = 0
         for span in self.spans:
             begin, end = max(first - before, 0), min(last - before, span.count)

@@ -1,4 +1,4 @@
-"""A request with the names of its classes and files, as it stands beside the scans in ``request.json``."""
+"""A folder of generated scans: its files, its manifest, and the request in ``request.json``."""
 
 import dataclasses
 import json
@@ -18,29 +18,29 @@ from scangan.core.versions import why_newer
 
 FORMAT_VERSION = 2
 REQUEST, MANIFEST, SHEET, README = "request.json", "manifest.jsonl", "sheet.html", "README.md"
-OLD_SHEET = "sheet.png"  # of versions that put a picture into the data
+OLD_SHEET = "sheet.png"  # earlier versions put a picture among the data
 SUFFIXES = {"png": ".png", "dicom": ".dcm", "tar": ".tar", "npz": ".npz"}
-UNNAMED = "scan"  # folder of a model without classes
-LONGEST = 200  # bytes of a folder's name; file systems take 255
+UNNAMED = "scan"  # folder for a model without classes
+LONGEST = 200  # bytes in a folder name; file systems allow 255
 DEVICES = {
     "con",
     "prn",
     "aux",
     "nul",
     *(f"{d}{i}" for d in ("com", "lpt") for i in range(10)),
-}  # of Windows
+}  # reserved by Windows
 
 
 class ScanRecord(Record, frozen=True, rename={"class_name": "class"}):
-    """What is said of a scan: whence it comes, to make it again."""
+    """Where a scan comes from: all that is needed to make it again."""
 
     synthetic: bool
     model: str
     seed: int
     index: int
     class_name: str | None
-    truncation: float | UnsetType = UNSET  # where it is not 1
-    paired: bool | UnsetType = UNSET  # where it is true
+    truncation: float | UnsetType = UNSET  # written unless it is 1
+    paired: bool | UnsetType = UNSET  # written only if true
 
 
 class ClassRecord(Record, frozen=True, rename={"class_name": "class"}):
@@ -68,16 +68,16 @@ class RequestRecord(Record, frozen=True):
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Which scan goes into which file.
+    """A plan says which scan goes into which file.
 
     Parameters
     ----------
     model : str
-        sha256 of the model file.
+        SHA-256 of the model file.
     request : Request
         What to make.
     names : tuple of str or None
-        Class of each span.
+        Class name of each span.
     folders : tuple of str
         Folder of each span.
     """
@@ -89,12 +89,18 @@ class Plan:
 
     @classmethod
     def of(cls, model: str, classes: tuple[str, ...], request: Request) -> "Plan":
-        """The plan of a request to the model with these classes."""
+        """Plan a request to a model with these classes.
+
+        Raises
+        ------
+        GenerationError
+            The request names a class twice, or one that the model does not have.
+        """
         numbers = [span.number for span in request.spans]
         there: set[int | None] = set(range(len(classes))) or {None}
         if not numbers or len(set(numbers)) < len(numbers) or not there.issuperset(numbers):
             raise GenerationError(
-                f"a request names each class once, of {sorted(map(str, there))}, not {numbers}"
+                f"a request takes each class once, from {sorted(map(str, there))}, not {numbers}"
             )
         names = tuple(None if n is None else classes[n] for n in numbers)
         folders = folder_names(classes)
@@ -104,24 +110,24 @@ class Plan:
 
     @property
     def sharded(self) -> bool:
-        """Whether many scans share a file."""
+        """Whether scans share files."""
         return self.request.format in SHARDED
 
     def position(self, number: int | None) -> int:
-        """Which of the spans is of a class."""
+        """Return the position of a class's span among the spans."""
         return [span.number for span in self.request.spans].index(number)
 
     def file_name(self, span: int, index: int) -> str:
-        """File of a scan, or its member in a tar, relative to the output."""
+        """Return the path of a scan's file relative to the output, or of its member in a tar."""
         suffix = ".dcm" if self.request.format == "dicom" else ".png"
         return f"{self.folders[span]}/{index:09d}{suffix}"
 
     def shard_name(self, k: int) -> str:
-        """File of shard `k`."""
+        """Return the file name of shard `k`."""
         return f"scans-{k:06d}{SUFFIXES[self.request.format]}"
 
     def record(self, span: int, index: int) -> ScanRecord:
-        """What is said of a scan, in its own file and in the manifest."""
+        """Return the record of a scan, for its own file and the manifest."""
         draw = self.request.draw
         return ScanRecord(
             synthetic=True,
@@ -134,11 +140,11 @@ class Plan:
         )
 
     def record_text(self, span: int) -> "RecordText":
-        """The same as JSON, made fast."""
+        """Return the records of a span as JSON, which is faster than one by one."""
         return RecordText(self.record(span, 0))
 
     def manifest(self, first: int, last: int) -> Iterator[str]:
-        """Lines of the manifest from one position to before another."""
+        """Yield the lines of the manifest from position `first` up to `last`."""
         at, size = first, self.request.shard_size
         for part in self.request.between(first, last, most=1 << 62):
             span = self.position(part.number)
@@ -156,7 +162,7 @@ class Plan:
                 at += 1
 
     def files(self, first: int, last: int) -> Iterator[str]:
-        """The files of the scans from one position to before another, each once."""
+        """Yield the files of the scans from position `first` up to `last`, each once."""
         size = self.request.shard_size
         if self.sharded:
             yield from map(self.shard_name, range(first // size, -(-last // size)))
@@ -166,7 +172,7 @@ class Plan:
             yield from (self.file_name(span, index) for index in part.indices)
 
     def position_of(self, file: str) -> int | None:
-        """Where in the order the first scan of a file stands; None if no scan of the plan is in it."""
+        """Return the position of the first scan in a file; None if the file is not part of the plan."""
         if self.sharded:
             stem = file.removeprefix("scans-").removesuffix(SUFFIXES[self.request.format])
             if not (stem.isascii() and stem.isdecimal()) or file != self.shard_name(int(stem)):
@@ -184,13 +190,13 @@ class Plan:
         return sum(s.count for s in self.request.spans[:which]) + index - span.start
 
     def manifest_name(self, part: Part) -> str:
-        """File of the manifest; that of a part says which."""
+        """Return the file name of the manifest, or of a part's manifest."""
         if part.n == 1:
             return MANIFEST
         return f"manifest-{part.i}-of-{part.n}.jsonl"
 
     def to_record(self) -> RequestRecord:
-        """For ``request.json``."""
+        """Return the content of ``request.json``."""
         request = self.request
         return RequestRecord(
             format_version=FORMAT_VERSION,
@@ -210,12 +216,12 @@ class Plan:
 
     @classmethod
     def read(cls, folder: Path) -> "Plan":
-        """Read ``request.json`` of an output folder.
+        """Read ``request.json`` from an output folder.
 
         Raises
         ------
         GenerationError
-            It is missing, damaged or of another version.
+            The file is missing, damaged or has another format version.
         """
         file = folder / REQUEST
         try:
@@ -225,12 +231,14 @@ class Plan:
                 raise _Other(f"{newer}, or choose another folder")
             if version != FORMAT_VERSION:
                 raise _Other(
-                    f"{file} is of format {version}, not {FORMAT_VERSION}: it is of an older scangan; "
+                    f"{file} has format {version}, not {FORMAT_VERSION}: it comes from an older scangan; "
                     f"choose another folder"
                 )
             return cls._of_record(to_record(RequestRecord, told))
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise GenerationError(f"{folder} holds no scans of gen-scans") from error
+            raise GenerationError(
+                f"{folder} has no scans from gen-scans; choose another folder"
+            ) from error
         except _Other:
             raise
         except (ValueError, TypeError, KeyError, GenerationError) as error:
@@ -239,7 +247,7 @@ class Plan:
     @classmethod
     def _of_record(cls, told: RequestRecord) -> "Plan":
         if any(c.folder != _plain(c.folder) or not c.folder for c in told.classes):
-            raise ValueError("a class's folder is not a plain name")
+            raise ValueError("the folder of a class is not a plain name")
         spans = tuple(Span(c.number, c.start, c.count) for c in told.classes)
         return cls(
             told.model,
@@ -254,7 +262,7 @@ class Plan:
         )
 
     def difference(self, before: "Plan") -> str:
-        """How this request differs from an earlier one, in words; empty if it does not."""
+        """Describe how this request differs from an earlier one; empty if it does not."""
         old, new = to_told(before.to_record()), to_told(self.to_record())
         for told, plan in ((old, before), (new, self)):
             told["model"] = told["model"][:12]
@@ -269,25 +277,25 @@ class Plan:
 
 
 class RecordText:
-    """A record as JSON, for one index after another."""
+    """The JSON of a record, into which one index after another is filled."""
 
     def __init__(self, record: ScanRecord) -> None:
-        # No name can hold this text: JSON escapes its quotes.
+        # No name can contain this text, because JSON escapes quotes.
         self._before, self._after = json.dumps(to_told(record)).split('"index": 0,', 1)
 
     def of(self, index: int) -> str:
-        """ASCII, whatever the class is called."""
+        """Return the JSON for an index; always ASCII."""
         return f'{self._before}"index": {index},{self._after}'
 
 
 class _Other(GenerationError):
-    """Of another version, which is not damaged."""
+    """The file has another version and is not damaged."""
 
 
 def folder_names(classes: tuple[str, ...]) -> list[str]:
-    """Folders of the classes: their names, with what some file system refuses replaced.
+    """Return a folder name for each class: its name, without what some file systems refuse.
 
-    No two are the same, whatever the classes are called, nor on a file system that minds no capitals.
+    The names are all different, even on a file system that ignores case.
     """
     names = [
         _plain(normal(name)).encode()[:LONGEST].decode(errors="ignore").strip(". ")
@@ -312,12 +320,12 @@ def folder_names(classes: tuple[str, ...]) -> list[str]:
 
 
 def _as_one(name: str) -> str:
-    """What some file system takes for the same name: it minds no capitals, or other ways to write é."""
+    """Fold what some file systems ignore: upper and lower case, and the two ways to write é."""
     return normal(name).casefold()
 
 
 def is_ours(name: str) -> bool:
-    """Whether gen-scans gives files such a name."""
+    """Return whether gen-scans writes files with this name."""
     pattern = r"\d{9,}\.(png|dcm)|scans-\d{6,}\.(tar|npz)|manifest(-\d+-of-\d+)?\.jsonl"
     named = {_as_one(one) for one in (REQUEST, SHEET, OLD_SHEET, README)}
     return _as_one(name) in named or re.fullmatch(pattern, name) is not None

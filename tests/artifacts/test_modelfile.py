@@ -123,7 +123,7 @@ def test_a_tag_that_other_readers_would_cut_to_another_field(model, tmp_path):
     )
     assert changed != data
     (tmp_path / "x.onnx").write_bytes(changed)
-    with pytest.raises(GenerationError, match="truncated or no ONNX file"):
+    with pytest.raises(GenerationError, match="truncated or not an ONNX file"):
         read_model_file(tmp_path / "x.onnx")
 
 
@@ -189,7 +189,7 @@ def test_scores_that_cannot_be_laid_out_are_damage(model, tmp_path, scores):
 
 def test_a_broken_graph_is_named(model, tmp_path):
     del model.graph.node[0].input[:]
-    with pytest.raises(GenerationError, match=r"x\.onnx cannot be run by onnxruntime"):
+    with pytest.raises(GenerationError, match=r"onnxruntime cannot run .*x\.onnx"):
         ScanGenerator(_save(model, tmp_path / "x.onnx"), allow_modified=True)
 
 
