@@ -171,7 +171,7 @@ class Output:
             self.say(line)
 
 
-def _interrupt(number: int, frame: object) -> NoReturn:
+def _interrupt(_number: int, _frame: object) -> NoReturn:
     """Stop once; ignore further signals so that a second Ctrl-C does not cut the cleanup short."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)

@@ -10,7 +10,9 @@ def _matching(names: list[str], incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def models(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def models(
+    _ctx: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
     """Complete the name of a bundled model; if none matches, complete a file name."""
     from scangan.runtime.catalog import bundled_models
 
@@ -18,7 +20,7 @@ def models(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> l
 
 
 def classes(
-    ctx: click.Context, parameter: click.Parameter, incomplete: str
+    ctx: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete a class of the model typed so far, or of the bundled model."""
     from scangan.core.devices import CPU, Device
@@ -33,7 +35,7 @@ def classes(
 
 
 def recipes(
-    ctx: click.Context, parameter: click.Parameter, incomplete: str
+    _ctx: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete the name of a bundled recipe; if none matches, complete a file name."""
     from scangan.training.recipe import recipe_names
@@ -42,7 +44,7 @@ def recipes(
 
 
 def assignments(
-    ctx: click.Context, parameter: click.Parameter, incomplete: str
+    _ctx: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete a training option, as ``KEY=``."""
     import dataclasses

@@ -18,7 +18,7 @@ VERBS = {
 class FrontDoor(OneLineErrors, click.Group):
     """The group of the verbs above, with one-line errors."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the verbs, in the order of the help."""
         return [verb for verbs in VERBS.values() for verb in verbs]
 

@@ -10,7 +10,7 @@ from scangan.cli.command import INTERRUPTED, ScanCommand, called, typed
 from scangan.core.terminal import say
 
 
-def _list_recipes(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+def _list_recipes(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
         from scangan.training.recipe import describe_recipes
 
@@ -19,7 +19,7 @@ def _list_recipes(context: click.Context, option: click.Parameter, wanted: bool)
         context.exit()
 
 
-def _list_options(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+def _list_options(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
         from scangan.training.options import describe_options
 

@@ -68,11 +68,11 @@ Add = Callable[[Span, Any], None]
 
 
 @contextmanager
-def tar_shard(path: Path, plan: Plan, count: int) -> Iterator[Add]:
+def tar_shard(path: Path, _plan: Plan, _count: int) -> Iterator[Add]:
     """Open a tar to add members to; the file gets its name when it is complete."""
     with written_whole(path) as beside, beside.open("wb") as file:
 
-        def add(span: Span, members: bytes) -> None:
+        def add(_span: Span, members: bytes) -> None:
             file.write(members)
 
         yield add
