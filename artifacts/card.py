@@ -125,7 +125,7 @@ class ModelCard:
     def class_number(self, wanted: str | int, file: str = "the model") -> int:
         """Turn a class name or number into the number; a name wins over a number.
 
-        Anything else may be the start of a single class name, in any case.
+        Anything else may be a class name in another case, or the start of one, if only one matches.
 
         Raises
         ------

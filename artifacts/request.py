@@ -125,7 +125,7 @@ class Request:
         return min(first, self.total), min(last, self.total)
 
     def between(self, first: int, last: int, most: int) -> Iterator[Span]:
-        """Yield the scans from position `first` up to `last`, in spans of at most `most`."""
+        """Yield the scans at positions `first` to `last` - 1, in spans of at most `most`."""
         before = 0
         for span in self.spans:
             begin, end = max(first - before, 0), min(last - before, span.count)

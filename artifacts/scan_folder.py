@@ -68,7 +68,7 @@ class RequestRecord(Record, frozen=True):
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A plan says which scan goes into which file.
+    """The file of every scan of a request.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class Plan:
         return RecordText(self.record(span, 0))
 
     def manifest(self, first: int, last: int) -> Iterator[str]:
-        """Yield the lines of the manifest from position `first` up to `last`."""
+        """Yield the lines of the manifest for positions `first` to `last` - 1."""
         at, size = first, self.request.shard_size
         for part in self.request.between(first, last, most=1 << 62):
             span = self.position(part.number)
@@ -162,7 +162,7 @@ class Plan:
                 at += 1
 
     def files(self, first: int, last: int) -> Iterator[str]:
-        """Yield the files of the scans from position `first` up to `last`, each once."""
+        """Yield the files of the scans at positions `first` to `last` - 1, each once."""
         size = self.request.shard_size
         if self.sharded:
             yield from map(self.shard_name, range(first // size, -(-last // size)))

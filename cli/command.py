@@ -64,7 +64,8 @@ class ScanCommand(OneLineErrors):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options in sections."""
-        rows = {p.name: row for p in self.get_params(ctx) if (row := p.get_help_record(ctx))}
+        options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
+        rows = {p.name: row for p in options if (row := p.get_help_record(ctx))}
         named = {name for names in self.sections.values() for name in names}
         rest = "Other options" if self.sections else "Options"
         sections = self.sections | {rest: tuple(name for name in rows if name not in named)}

@@ -71,6 +71,7 @@ def main() -> None:
     scangan export run -o model.onnx
     scangan generate --model model.onnx --class 2
 
-    The first four are also programs: prep-scans, train-gan, export-onnx, gen-scans.
+    \b
+    Also programs: prep-scans, train-gan, export-onnx, gen-scans.
     "scangan COMMAND --help" lists a command's options.
     """

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 COUNT = 16
 SECTIONS = {
     "Which scans": ("model", "classes", "count", "balance", "target"),
-    "How they are drawn": ("seed", "start", "truncation", "paired"),
-    "As what": ("kind", "shard_size", "out", "no_sheet", "force"),
-    "In parts": ("shard",),
-    "On what": ("batch", "threads", "device", "precision", "allow_modified"),
+    "Sampling": ("seed", "start", "truncation", "paired"),
+    "Output": ("kind", "shard_size", "out", "no_sheet", "force"),
+    "Parallel jobs": ("shard",),
+    "Running the model": ("batch", "threads", "device", "precision", "allow_modified"),
 }
 
 

@@ -16,9 +16,9 @@ STEPS = 8
     cls=ScanCommand,
     sections={
         "Which scans": ("model", "classes", "steps"),
-        "How they are drawn": ("seed", "start", "truncation", "paired"),
-        "As what": ("out", "force"),
-        "On what": ("threads", "device", "precision", "allow_modified"),
+        "Sampling": ("seed", "start", "truncation", "paired"),
+        "Output": ("out", "force"),
+        "Running the model": ("threads", "device", "precision", "allow_modified"),
     },
 )
 @click.argument("ends", metavar="A:B")
@@ -100,7 +100,7 @@ def main(
         raise click.UsageError(f"a strip is a PNG picture; give --out a name like x.png, not {out}")
     refuse_inside_scans(out)
     if out.exists() and not force:
-        raise click.UsageError(f"{out} exists; choose another --out, or add --force")
+        raise click.UsageError(f"{out} exists; choose another --out, or --force to replace it")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(out, encode_png(image, {"Comment": NOTICE}))
     told = {"out": str(out), "steps": count}

@@ -101,13 +101,13 @@ def _list_options(context: click.Context, _option: click.Parameter, wanted: bool
     "--tick",
     type=float,
     metavar="KIMG",
-    help="score and save every this many kimg  [default: 20, at most a quarter of --kimg]",
+    help="score and save every KIMG  [default: 20, at most a quarter of --kimg]",
 )
 @click.option(
     "--patience",
     type=float,
     metavar="KIMG",
-    help="stop if nothing improves for this many kimg; 0 never stops  [default: 200]",
+    help="stop if nothing improves for KIMG; 0 never stops early  [default: 200]",
 )
 @click.option(
     "--device",

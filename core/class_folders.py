@@ -143,7 +143,7 @@ def _doubt(where: Path, found: ClassFiles) -> Doubt | None:
 
 
 def _same_files(where: Path, files: list[str]) -> Doubt | None:
-    """Doubt two classes if one is a copy of the other, by its name or by the bytes of some files."""
+    """Detect two classes of which one is a copy of the other, by its name or the bytes of some files."""
     names: defaultdict[str, list[str]] = defaultdict(list)
     for file in files:
         top, _, rest = file.partition("/")

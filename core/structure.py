@@ -31,7 +31,7 @@ FINDINGS = {
     "bacterial", "drusen", "cnv", "dme", "glaucoma", "cataract", "opacity", "finding", "metastasis",
     "mild", "moderate", "severe", "sick", "lymphoma", "keratosis", "retinopathy",
 }  # fmt: skip
-# Words that say how a scan was made or stored, not what it shows: folders so named can share subjects.
+# Words that say how a scan was made or stored, not what it shows. Such folders may hold the same scans.
 KINDS = {
     "image", "images", "img", "imgs", "mask", "masks", "label", "labels", "annotation",
     "annotations", "segmentation", "segmentations", "seg", "gt", "ground", "truth", "groundtruth",
@@ -135,7 +135,7 @@ def doubt(root: Node) -> Doubt | None:
 
 
 def _parts(root: Node) -> Doubt | None:
-    """Doubt parts of a split (train, test, val, folds), even among other folders."""
+    """Detect parts of a split (train, test, val, folds), even among other folders."""
     part = {name: part_of(name) for name in root.folders}
     parts = [name for name, kind in part.items() if kind]
     kinds = {part[name] for name in parts}
@@ -145,8 +145,10 @@ def _parts(root: Node) -> Doubt | None:
         deeper = all(not each.files and _may_be_classes(each.folders) for each in inner)
         deeper = deeper and not any(part_of(name) for each in inner for name in each.folders)
         best = sorted(parts, key=lambda name: (part[name] != "train", name))
-        other = "" if len(parts) == len(root.folders) else f" ({', '.join(sorted(parts))})"
-        return Doubt(f"parts of a split, not classes{other}", best, int(deeper))
+        what = "which are parts of a split, not classes"
+        if len(parts) < len(root.folders):
+            what = f"which include parts of a split ({', '.join(sorted(parts))}), not classes"
+        return Doubt(what, best, int(deeper))
     pairs = defaultdict[tuple[str, ...], dict[str, str]](dict)
     for name in root.folders:
         words = _words(name)
@@ -154,12 +156,13 @@ def _parts(root: Node) -> Doubt | None:
             if word in PARTS:
                 pairs[tuple(w for w in words if w != word)].setdefault(PARTS[word], name)
     if any(len(names) > 1 for names in pairs.values()):
-        return Doubt("names that mix classes and parts of a split", move="those of the other parts")
+        what = "whose names mix classes and parts of a split"
+        return Doubt(what, move="those of the other parts")
     return None
 
 
 def _nested_copy(root: Node) -> Doubt | None:
-    """Doubt a folder that holds folders with the same names as those beside it."""
+    """Detect a folder that holds folders with the same names as those beside it."""
     for name, inner in root.folders.items():
         beside = {other.casefold() for other in root.folders if other != name}
         for depth in range(1, DEEPEST):
@@ -171,15 +174,16 @@ def _nested_copy(root: Node) -> Doubt | None:
 
 
 def _cases(root: Node) -> Doubt | None:
-    """Doubt patients, series or batches of files."""
+    """Detect patients, series or batches of files."""
     names = root.folders
     if len(names) > 2 and all(map(is_case, names)):
-        return Doubt("named like patients, series or batches, not classes", one_class=True)
+        what = "which are named like patients, series or batches, not classes"
+        return Doubt(what, one_class=True)
     return None
 
 
 def _wrappers(root: Node) -> Doubt | None:
-    """Doubt folders that each hold the same classes, such as one folder per hospital."""
+    """Detect folders that each hold the same classes, such as one folder per hospital."""
     if len(root.folders) < 2 or all(map(says_finding, root.folders)):
         return None
     for depth in range(1, DEEPEST):

@@ -78,7 +78,7 @@ def _make(generator: ScanGenerator, draw: Draw, span: Span) -> Images:
 
 
 def _rate(results: Iterator[tuple[object, object]]) -> float:
-    """Count images per second over about `SECONDS`."""
+    """Measure images per second over about `SECONDS`."""
     done, began = 0, time.perf_counter()
     for _, result in results:
         done += len(result)  # type: ignore[arg-type]

@@ -278,14 +278,14 @@ class ScanGenerator:
                     image = self._run_in_one_shape(feed)
             except Exception as error:  # onnxruntime's exceptions have no other common base
                 if _is_out_of_memory(error):
-                    raise GenerationError(self._lighter(len(z))) from error
+                    raise GenerationError(self._out_of_memory(len(z))) from error
                 raise GenerationError(
                     f"{self.file.path} failed to run: {first_line(error)}"
                 ) from error
         return image[:, 0]
 
-    def _lighter(self, count: int) -> str:
-        """Word the error for a pass of `count` scans that ran out of memory."""
+    def _out_of_memory(self, count: int) -> str:
+        """Return the error text for a pass of `count` scans that ran out of memory."""
         ways = [f"--batch {count // 2}"] if count > 1 else []
         ways += ["--threads 1"] if self.threads > 1 and self.device.provider == CPU else []
         ways += ["close other programs"]

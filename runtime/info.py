@@ -1,4 +1,4 @@
-"""Print a model card as a table in the terminal."""
+"""Format a model card as a table for the terminal."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         given = card.dataset_counts.get(name)
         agreement = scores.get("agreement", {}).get(name)
         variety = scores.get("variety", {}).get(name)
-        facts = [counted(given, "training scan")] if given is not None else []
+        facts = [counted(given, "real scan")] if given is not None else []
         facts += [f"class agreement {agreement:.0%}"] if agreement is not None else []
         facts += [f"variety {variety:.2f} of real"] if variety is not None else []
         rows.append((f"class {number}", f"{name} ({', '.join(facts)})"))

@@ -91,7 +91,7 @@ def write_scans(
 def only_writers(
     out: Path, part: Part, claim: Callable[[], object] = lambda: None
 ) -> Iterator[None]:
-    """Lock a folder: parts of the same n share it, a whole request has it alone.
+    """Lock a folder: parts with the same n can share it; a whole request has it to itself.
 
     `claim` is called while no other command can enter.
 

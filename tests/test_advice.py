@@ -161,7 +161,7 @@ LITERAL = {
         r"as classes: (prep-scans .*?--class-level 2)", "{0}"),
     "patients": (
         deep("p 0001", "p 0002", "p 0003"), "prep-scans deep p --size 16",
-        r"as one class: (prep-scans .*?--class-level 0)", "{0}"),
+        r"one class: (prep-scans .*?--class-level 0)", "{0}"),
     "columns of a table": (
         rows("Image,Finding", "cat/{i}.png,a"), "prep-scans scans p --size 16 --labels t.csv",
         r"it has: (\w+, \w+) \(say which to use: --columns",
@@ -250,7 +250,7 @@ LITERAL = {
                  "gen-scans --model {0} --out o --count 1"),
     "a part": (nothing, f"{GEN} --shard 1", r"(--shard 0/8)", f"{GEN} {{0}}"),
     "a range of parts": (nothing, f"{GEN} --shard 4/4", r"it takes (\d/4)", f"{GEN} --shard {{0}}"),
-    "a format": (nothing, f"{GEN} --format gif", r"there are: (\w+)", f"{GEN} --format {{0}}"),
+    "a format": (nothing, f"{GEN} --format gif", r"choose from: (\w+)", f"{GEN} --format {{0}}"),
     "shards": (nothing, f"{GEN} --shard-size 2", r"needs (--format tar)", f"{GEN} --shard-size 2 {{0}}"),
     "another request": (lambda: works(GEN), f"{GEN} --seed 1", r"or (--force)", f"{GEN} --seed 1 {{0}}"),
     "a strip": (nothing, "scangan strip 0 --model m.onnx --out x.png", r"like (0:1)",
@@ -268,7 +268,7 @@ LITERAL = {
                        f"{BALANCE} scans --target 12"),
     "other classes": (lambda: images(Path("scans/cow")), f"{BALANCE} scans --target 12",
                       r"(--class \w+)", f"{BALANCE} scans --target 12 {{0}}"),
-    "a split dataset": (split, f"{BALANCE} parts --target 20", r"train on: (\S+)",
+    "a split dataset": (split, f"{BALANCE} parts --target 20", r"training part: (\S+)",
                         f"{BALANCE} {{0}} --target 20"),
     "a split dataset, trained": (split, f"train-gan parts --out r --size 16 {TRAIN}",
                                  r"one of them: (\S+?),",

@@ -97,7 +97,7 @@ def test_what_merge_refuses(generator, whole, tmp_path):
         ([a, b, broken], "does not list the scans it should"),
         ([a, b, gone], r"is missing; \w+ part 2/3 again"),
         ([whole["png"]], "is already complete"),
-        ([tmp_path / "nowhere"], "holds no scans"),
+        ([tmp_path / "nowhere"], "no scans from gen-scans"),
     ]:
         with pytest.raises(GenerationError, match=says):
             merge(folders, tmp_path / "all")
