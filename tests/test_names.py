@@ -169,7 +169,7 @@ def old_model(path, tiny):
 
 def test_a_model_file_of_an_earlier_version_still_runs(tiny_acgan, tmp_path):
     from scangan.runtime import ScanGenerator
-    from scangan.runtime.interpolate import ends
+    from scangan.runtime.interpolate import read_ends
 
     generator = ScanGenerator(old_model(tmp_path / "old.onnx", tiny_acgan))
     assert generator.classes == (ONE, "dog", TWO)
@@ -177,7 +177,7 @@ def test_a_model_file_of_an_earlier_version_still_runs(tiny_acgan, tmp_path):
     assert generator.card.scores == {"variety": {ONE: 0.5}}
     for typed in (ONE, OLD[0], OLD[0].upper(), OLD[0][:10]):
         assert generator.card.class_number(typed) == 0
-    assert ends(f"{OLD[0]}:{TWO}", generator.classes) == (ONE, TWO)
+    assert read_ends(f"{OLD[0]}:{TWO}", generator.classes) == (ONE, TWO)
     same = ScanGenerator(tiny_acgan).sample(2, label="cat")
     assert (generator.sample(2, label=OLD[0]) == same).all()
 
