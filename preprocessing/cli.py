@@ -142,10 +142,11 @@ def main(source: Path, out: Path, **given: Any) -> None:
 
     Reads PNG, JPEG, TIFF, BMP, DICOM and NIfTI. What can't be used is named in OUT/rejects.jsonl.
     """
+    from scangan.artifacts.dataset import read_summary
     from scangan.artifacts.split import parse_split
     from scangan.preprocessing.memory import keep_freed_memory
     from scangan.preprocessing.options import PrepOptions
-    from scangan.preprocessing.pipeline import prepare, prepare_split, read_summary
+    from scangan.preprocessing.pipeline import prepare, prepare_split
     from scangan.preprocessing.report import report
     from scangan.preprocessing.sources import SourceOptions
 
@@ -167,6 +168,6 @@ def main(source: Path, out: Path, **given: Any) -> None:
     summary = read_summary(out)
     for line in report(summary, out):
         say(line)
-    if strict and summary["rejected"]:
-        say(f"prep-scans: {summary['rejected']} refused, and --strict was given", err=True)
+    if strict and summary.rejected:
+        say(f"prep-scans: {summary.rejected} refused, and --strict was given", err=True)
         click.get_current_context().exit(FAILED)

@@ -10,6 +10,7 @@ from typing import IO
 
 import numpy as np
 
+from scangan.artifacts.dataset_records import Window
 from scangan.core.errors import PreprocessingError, Rejected, Unreadable
 from scangan.core.folders import why_no_scan
 from scangan.core.reading import read_file
@@ -17,13 +18,12 @@ from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.duplicates import perceptual_hash
 from scangan.preprocessing.geometry import is_square, placement
 from scangan.preprocessing.intensity import (
-    Shade,
     Survey,
-    Window,
     choose_window,
     nearly_blank,
     thinned,
 )
+from scangan.preprocessing.journal import FrameLine
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.depth import may_be_deep
 from scangan.preprocessing.reading.reader import read_scans
@@ -39,21 +39,6 @@ IN_MEMORY = 1 << 20  # bytes of prepared scans of a file
 
 class WindowNeeded(Exception):
     """A scan needs the window over all scans, and that is not known yet."""
-
-
-@dataclasses.dataclass
-class Frame:
-    """One prepared scan of a file; what `Scan` says too, as there."""
-
-    number: int
-    perceptual_hash: str  # 48 hexadecimal digits
-    window: Window | None
-    identifiers: tuple[str | None, ...]
-    enlarged: bool  # it is smaller than it was prepared
-    aspect: float  # by which its pixels were made square
-    blank: Shade  # what it came out as in its window, all but
-    synthetic: bool
-    notes: tuple[str, ...]
 
 
 def _spool() -> IO[bytes]:
@@ -82,7 +67,7 @@ class FileResult:
     """
 
     sha256: str | None = None
-    frames: list[Frame] = dataclasses.field(default_factory=list)
+    frames: list[FrameLine] = dataclasses.field(default_factory=list)
     images: IO[bytes] = dataclasses.field(default_factory=_spool)
     refused: list[tuple[int | None, str]] = dataclasses.field(default_factory=list)
 
@@ -96,11 +81,11 @@ class FileResult:
         place = placement(height, width, options, scan.spacing, scan.aspect)
         squared = options.needs_spacing == "square" and not is_square(scan.aspect)
         self.frames.append(
-            Frame(
-                number=number,
-                perceptual_hash=digits,
-                window=window,
+            FrameLine(
+                frame=number,
                 identifiers=scan.identifiers,
+                window=window,
+                perceptual_hash=digits,
                 enlarged=place.enlarges,
                 aspect=round(scan.aspect, 4) if squared else 1.0,
                 blank=nearly_blank(image) if window else "",

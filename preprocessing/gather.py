@@ -6,10 +6,10 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.progress import Progress
 
+from scangan.artifacts.dataset_records import Window
 from scangan.core.errors import PreprocessingError, Rejected, Unreadable
 from scangan.core.reading import read_file
 from scangan.core.threads import in_order
@@ -19,8 +19,8 @@ from scangan.preprocessing.files import (
     prepare_file,
     survey_file,
 )
-from scangan.preprocessing.intensity import Survey, Window
-from scangan.preprocessing.journal import Journal
+from scangan.preprocessing.intensity import Survey
+from scangan.preprocessing.journal import FileLine, Journal, Line, WindowLine
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.sources import Source
 
@@ -52,10 +52,10 @@ class Gatherer:
         self.included = included
         self._unread: dict[str, Unreadable] = {}
 
-    def gather(self, scans: list[Source], journal: Journal, bar: Progress) -> list[dict[str, Any]]:
-        """Prepare what the journal does not hold yet; return all of its lines."""
+    def gather(self, scans: list[Source], journal: Journal, bar: Progress) -> None:
+        """Prepare what the journal does not hold yet."""
         keep, window = self._still_true(journal.read(), scans)
-        done = sum("file" in line for line in keep)
+        done = sum(isinstance(line, FileLine) for line in keep)
         task = bar.add_task("preparing", total=len(scans), completed=done, note="")
         with journal.writing(keep):
             while done < len(scans):
@@ -80,13 +80,14 @@ class Gatherer:
                             f"{self.source} changes while it is read; run the same command again"
                         ) from None
                     window = survey.window()
-                    measured = {
-                        "window": list(window),
-                        "scans": survey.scans,
-                        "outliers": survey.outliers,
-                    }
-                    journal.append(measured | {"over": over})
-        return journal.lines
+                    journal.append(
+                        WindowLine(
+                            window=window,
+                            scans=survey.scans,
+                            outliers=tuple(survey.outliers),
+                            over=over,
+                        )
+                    )
 
     def hashes(self, scans: list[Source]) -> Iterator[tuple[Source, str | None]]:
         """The sha256 of every file; None for one that can't be read."""
@@ -161,24 +162,24 @@ class Gatherer:
         return survey
 
     def _still_true(
-        self, lines: list[dict[str, Any]], scans: list[Source]
-    ) -> tuple[list[dict[str, Any]], Window | None]:
+        self, lines: list[Line], scans: list[Source]
+    ) -> tuple[list[Line], Window | None]:
         """The first lines whose files are still there as they were, and the window among them."""
-        keep: list[dict[str, Any]] = []
+        keep: list[Line] = []
         window: Window | None = None
         expected = iter(scans)
         for line in lines:
-            if "file" in line:
+            if isinstance(line, FileLine):
                 scan = next(expected, None)
-                if scan != Source(line["file"], line["class"], line["given"]):
+                if scan != Source(line.file, line.class_name, line.given):
                     break
-                if self._sha256(scan) != line["sha256"]:
+                if self._sha256(scan) != line.sha256:
                     break
             else:
-                done = sum("file" in kept for kept in keep)
-                if line["over"] != self._state(scans[done:]):
+                done = sum(isinstance(kept, FileLine) for kept in keep)
+                if line.over != self._state(scans[done:]):
                     break  # the window was measured over scans that are others now
-                window = (line["window"][0], line["window"][1])
+                window = line.window
             keep.append(line)
         return keep, window
 
@@ -193,7 +194,7 @@ class Gatherer:
 
     def _drop_copy(self, scan: Source, result: FileResult, journal: Journal) -> None:
         if self.options.duplicates == "drop" and result.frames:
-            first = journal.first_with.get(str(result.sha256))
+            first = journal.first_with.get(result.sha256)
             if first is not None:
                 result.frames.clear()
                 result.refused = [(None, f"same bytes as {first}")]
@@ -205,26 +206,13 @@ class Gatherer:
             return None
 
 
-def _line(scan: Source, result: FileResult) -> dict[str, Any]:
+def _line(scan: Source, result: FileResult) -> FileLine:
     """The journal's line for a file."""
-    return {
-        "file": scan.file,
-        "class": scan.class_name,
-        "given": scan.subject,
-        "sha256": result.sha256,
-        "frames": [
-            {
-                "frame": frame.number,
-                "identifiers": frame.identifiers,
-                "window": frame.window,
-                "perceptual_hash": frame.perceptual_hash,
-                "enlarged": frame.enlarged,
-                "aspect": frame.aspect,
-                "blank": frame.blank,
-                "synthetic": frame.synthetic,
-                "notes": frame.notes,
-            }
-            for frame in result.frames
-        ],
-        "refused": result.refused,
-    }
+    return FileLine(
+        file=scan.file,
+        class_name=scan.class_name,
+        given=scan.subject,
+        sha256=result.sha256,
+        frames=tuple(result.frames),
+        refused=tuple(result.refused),
+    )

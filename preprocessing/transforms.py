@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.dataset_records import Window
 from scangan.preprocessing.geometry import placement
-from scangan.preprocessing.intensity import Window, grey_of, to_uint16
+from scangan.preprocessing.intensity import grey_of, to_uint16
 from scangan.preprocessing.kernels import clahe, equalize, shrink
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.scan import Scan

@@ -36,7 +36,7 @@ def scans(tmp_path):
 
 
 def reasons_of(found):
-    return {reject["file"]: reject["reason"] for reject in found.rejects}
+    return {reject.file: reject.reason for reject in found.rejects}
 
 
 def test_files_have_the_class_and_subject_of_their_line(scans):
@@ -115,7 +115,7 @@ def test_a_name_is_found_by_its_path_the_end_of_its_path_or_without_its_ending(s
 def test_a_class_of_which_no_file_is_there_is_still_a_class(scans):
     found = scans("file,class\nx.png,a\ngone.png,b\ngone2.png,c|d\ngone3.png,\x1b\n", "x.png")
     assert found.classes == ["a", "b"]
-    assert [reject["class"] for reject in found.rejects] == ["b", None, None]
+    assert [reject.class_name for reject in found.rejects] == ["b", None, None]
 
 
 def test_a_name_in_two_places_names_both(scans):
@@ -223,7 +223,7 @@ def test_a_row_without_a_file_name_means_no_file():
     rows = [Row(2, "", "tumor", None), Row(3, "y", "no", None)]
     of_file, rejects = assign(rows, ["IM1", "y"], "labels.csv")
     assert list(of_file) == ["y"]
-    assert rejects[0]["reason"] == "no file name (line 2 of labels.csv)"
+    assert rejects[0].reason == "no file name (line 2 of labels.csv)"
 
 
 def test_a_row_without_a_subject_does_not_contradict_one_with():

@@ -228,7 +228,7 @@ def test_the_command_of_the_page_works(name, tmp_path, monkeypatch, capsys):
     main([*argv, "--quiet"], standalone_mode=False)
     dataset = load_dataset("prepared")
     assert dataset.counts == counts
-    told = {item["subject"] for item in dataset.items} - {None}
+    told = {item.subject for item in dataset.items} - {None}
     assert len(told) == subjects
     main([*argv, "--quiet"], standalone_mode=False)  # recognised as done
     assert f"{sum(counts.values())} scans prepared" in capsys.readouterr().out.splitlines()[-1]

@@ -17,6 +17,7 @@ from scangan.preprocessing import (
     PrepOptions,
     PreprocessingError,
     SourceOptions,
+    assemble,
     gather,
     load_dataset,
     pipeline,
@@ -154,7 +155,7 @@ def test_a_survey_that_could_not_read_everything_makes_no_window(deep_scans, tmp
         with pytest.raises(OSError, match="Too many open files"):
             prepare(deep_scans, tmp_path / "out", workers=1)
     whole = prepare(deep_scans, tmp_path / "whole")
-    assert prepare(deep_scans, tmp_path / "out").info["window"] == whole.info["window"]
+    assert prepare(deep_scans, tmp_path / "out").info.window == whole.info.window
 
 
 def _too_many(path, flags):
@@ -192,20 +193,20 @@ def test_a_window_over_scans_that_are_others_now_is_measured_anew(tmp_path, chan
         (source / "17.png").unlink()
     fresh = prepare(source.parent, tmp_path / "fresh")
     again = prepare(source.parent, tmp_path / "out")
-    assert again.info["window"] == fresh.info["window"]
+    assert again.info.window == fresh.info.window
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
 @pytest.mark.parametrize("then", [(0.5, 0.3, 0.2), (0.6, 0.4), None])
-@pytest.mark.parametrize("killed", ["write_json", "unlink"])
+@pytest.mark.parametrize("killed", ["write_record", "unlink"])
 def test_killed_with_its_parts_written_leaves_none_of_another_split(
     some_scans, tmp_path, monkeypatch, then, killed
 ):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    if killed == "write_json":  # before split.json
-        monkeypatch.setattr(pipeline, "write_json", stop)
+    if killed == "write_record":  # before split.json
+        monkeypatch.setattr(assemble, "write_record", stop)
     else:  # before the images of all parts are removed
         monkeypatch.setattr(pipeline._Run, "_publish", stop)
     with pytest.raises(KeyboardInterrupt):

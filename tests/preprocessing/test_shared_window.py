@@ -102,6 +102,6 @@ def test_the_file_that_does_not_count_is_named(tmp_path):
     done = prepare(tmp_path / "in", tmp_path / "out")
     said = "\n".join(report(done.info, tmp_path / "out"))
     assert "not counted for the window" in said and "mr/dose.nii" in said
-    assert done.info["window"]["window"][1] < 1600
-    dark = [item for item in done.items if item["blank"]]
-    assert all(item["file"] == "mr/dose.nii" for item in dark)
+    assert done.info.window.window[1] < 1600
+    dark = [item for item in done.items if item.blank]
+    assert all(item.file == "mr/dose.nii" for item in dark)

@@ -27,7 +27,7 @@ def files_of(found):
 
 
 def reasons_of(found):
-    return {reject["file"]: reject["reason"] for reject in found.rejects}
+    return {reject.file: reject.reason for reject in found.rejects}
 
 
 def test_folders_are_classes_and_are_searched_to_the_bottom(tmp_path):
@@ -65,8 +65,8 @@ def test_a_scan_beside_the_class_folders_is_named_and_a_document_is_not(tmp_path
     make(tmp_path, "a/1.png", "stray.JPG", "volume.nii.gz", "README.md", "LICENSE", "labels.csv")
     rejects = found_in(tmp_path).rejects
     assert rejects == [
-        {"file": "stray.JPG", "class": None, "reason": "in no class folder"},
-        {"file": "volume.nii.gz", "class": None, "reason": "in no class folder"},
+        ("stray.JPG", None, "in no class folder"),
+        ("volume.nii.gz", None, "in no class folder"),
     ]
 
 
@@ -163,9 +163,7 @@ def test_an_unreadable_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refusing)
     found = found_in(make(tmp_path, "a/1.png", "a/locked/2.png", "b/3.png"))
     assert files_of(found) == ["a/1.png", "b/3.png"]
-    assert found.rejects == [
-        {"file": "a/locked", "class": "a", "reason": "cannot be read: permission denied"}
-    ]
+    assert found.rejects == [("a/locked", "a", "cannot be read: permission denied")]
     with pytest.raises(PreprocessingError, match="cannot be read: permission denied"):
         found_in(make(tmp_path / "locked", "a/1.png"))
 

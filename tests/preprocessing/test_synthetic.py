@@ -43,13 +43,13 @@ def mixed(tmp_path, generated):
 
 
 def marked(dataset):
-    return {item["file"] for item in dataset.items if item["synthetic"]}
+    return {item.file for item in dataset.items if item.synthetic}
 
 
 def test_png_and_dicom_say_it_themselves(mixed, tmp_path):
     done = prepare(mixed, tmp_path / "out", PrepOptions(size=32))
     assert len(marked(done)) == 6 and all("made-" in file for file in marked(done))
-    assert done.synthetic.sum() == done.info["synthetic"] == 6
+    assert done.synthetic.sum() == done.info.synthetic == 6
     assert "6 of 46 scans say that they are synthetic" in "\n".join(report(done.info, tmp_path))
 
 
@@ -65,7 +65,7 @@ def test_files_that_were_saved_anew_are_named_by_the_manifest(generated, tmp_pat
         file.unlink()
     cv2.imwrite(str(folder / "cat/other.jpg"), np.arange(900).reshape(30, 30) % 251)
     done = prepare(folder, tmp_path / "out")
-    assert len(done.items) == 13 and marked(done) == {i["file"] for i in done.items} - {
+    assert len(done.items) == 13 and marked(done) == {i.file for i in done.items} - {
         "cat/other.jpg"
     }
     (folder / "manifest.jsonl").write_text('{"file": "cat/000000000.png"}\n')  # somebody else's

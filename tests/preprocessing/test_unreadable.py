@@ -76,7 +76,7 @@ def test_scans_that_could_not_be_read_then_are_not_called_other_scans(
     with monkeypatch.context() as patch:
         patch.setattr(files_module, "read_file", _unreadable(name))
         dataset = prepare(some_scans, tmp_path / "out")
-    assert len(dataset.images) == 19 and dataset.info["rejected"] == 1
+    assert len(dataset.images) == 19 and dataset.info.rejected == 1
     with pytest.raises(PreprocessingError, match=f"could not be read then.*{name}.*delete it"):
         prepare(some_scans, tmp_path / "out")
     shutil.rmtree(tmp_path / "out")  # as it says
