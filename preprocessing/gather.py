@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from scangan.artifacts.dataset_records import Window
 from scangan.core.errors import PreprocessingError, Rejected, Unreadable
@@ -15,7 +15,6 @@ from scangan.core.reading import read_file
 from scangan.core.threads import in_order
 from scangan.preprocessing.files import (
     FileResult,
-    WindowNeeded,
     prepare_file,
     survey_file,
 )
@@ -53,41 +52,58 @@ class Gatherer:
         self._unread: dict[str, Unreadable] = {}
 
     def gather(self, scans: list[Source], journal: Journal, bar: Progress) -> None:
-        """Prepare what the journal does not hold yet."""
+        """Prepare what the journal does not hold yet.
+
+        Until a scan needs the window over all scans, none is measured: most sets need none.
+        """
         keep, window = self._still_true(journal.read(), scans)
-        done = sum(isinstance(line, FileLine) for line in keep)
-        task = bar.add_task("preparing", total=len(scans), completed=done, note="")
+        task = bar.add_task("preparing", total=len(scans), note="")
         with journal.writing(keep):
-            while done < len(scans):
-                try:
-                    for scan, result in self._results(scans[done:], window):
-                        self._drop_copy(scan, result, journal)
-                        journal.append(
-                            _line(scan, result), result.images if result.frames else None
-                        )
-                        done += 1
-                        if done % CHUNK == 0 or done == len(scans):
-                            refused = f"{journal.refused} refused" if journal.refused else ""
-                            bar.update(task, completed=done, note=refused)
-                except WindowNeeded:
-                    # All before it needed none, so the survey is of all scans that do.
-                    over = self._state(scans[done:])
-                    survey = self._survey(scans[done:], bar)
-                    if self._unread:
-                        over += " without some"  # it is measured again when they can be read
-                    if not survey.scans:
-                        raise PreprocessingError(
-                            f"{self.source} changes while it is read; run the same command again"
-                        ) from None
-                    window = survey.window()
-                    journal.append(
-                        WindowLine(
-                            window=window,
-                            scans=survey.scans,
-                            outliers=tuple(survey.outliers),
-                            over=over,
-                        )
-                    )
+            if window is None:
+                self._prepare(scans, None, journal, bar, task)
+            if len(journal.files) < len(scans):
+                window = window or self._measure(scans[len(journal.files) :], journal, bar)
+                self._prepare(scans, window, journal, bar, task)
+
+    def _prepare(
+        self,
+        scans: list[Source],
+        window: Window | None,
+        journal: Journal,
+        bar: Progress,
+        task: TaskID,
+    ) -> None:
+        """Prepare those that the journal lacks, up to the first that needs a window and has none."""
+        done = len(journal.files)
+        bar.update(task, completed=done)
+        for scan, result in self._results(scans[done:], window):
+            if result.needs_window:
+                return
+            self._drop_copy(scan, result, journal)
+            journal.append(_line(scan, result), result.images if result.frames else None)
+            done += 1
+            if done % CHUNK == 0 or done == len(scans):
+                refused = f"{journal.refused} refused" if journal.refused else ""
+                bar.update(task, completed=done, note=refused)
+
+    def _measure(self, scans: list[Source], journal: Journal, bar: Progress) -> Window:
+        """The window over all scans that need it: all before these did not."""
+        over = self._state(scans)
+        survey = self._survey(scans, bar)
+        if self._unread:
+            over += " without some"  # it is measured again when they can be read
+        if not survey.scans:
+            raise PreprocessingError(
+                f"{self.source} changes while it is read; run the same command again"
+            )
+        line = WindowLine(
+            window=survey.window(),
+            scans=survey.scans,
+            outliers=tuple(survey.outliers),
+            over=over,
+        )
+        journal.append(line)
+        return line.window
 
     def hashes(self, scans: list[Source]) -> Iterator[tuple[Source, str | None]]:
         """The sha256 of every file; None for one that can't be read."""
@@ -96,27 +112,21 @@ class Gatherer:
     def _results(
         self, scans: list[Source], window: Window | None
     ) -> Iterator[tuple[Source, FileResult]]:
-        def several(chunk: list[Source]) -> list[FileResult | None]:
-            results: list[FileResult | None] = []
+        def several(chunk: list[Source]) -> list[FileResult]:
+            results = []
             for scan in chunk:
-                if scan.file in self._unread:  # of which the window knows nothing
-                    refused: list[tuple[int | None, str]] = [(None, str(self._unread[scan.file]))]
-                    results.append(FileResult(refused=refused))
-                    continue
-                try:
-                    results.append(self._prepared(scan, window))
-                except WindowNeeded:
-                    return [*results, None]
+                results.append(self._prepared(scan, window))
+                if results[-1].needs_window:
+                    break
             return results
 
         workers = 0 if self._are_tiny(scans) else self.workers
         for chunk, results in in_order(several, self._chunks(scans), workers):
-            for scan, result in zip(chunk, results, strict=False):
-                if result is None:
-                    raise WindowNeeded
-                yield scan, result
+            yield from zip(chunk, results, strict=False)
 
     def _prepared(self, scan: Source, window: Window | None) -> FileResult:
+        if scan.file in self._unread:  # of which the window knows nothing
+            return FileResult(refused=[(None, str(self._unread[scan.file]))])
         path, name = f"{self.source}/{scan.file}", scan.below_class
         return prepare_file(path, self.options, window, name=name, included=self.included)
 
@@ -143,7 +153,7 @@ class Gatherer:
             yield chunk
 
     def _survey(self, scans: list[Source], bar: Progress) -> Survey:
-        """Look at all scans that need the window over all; none before these did."""
+        """Look at all scans that need the window over all."""
         survey = Survey()
         task = bar.add_task("measuring intensities", total=len(scans), note="")
 

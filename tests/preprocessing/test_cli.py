@@ -21,6 +21,7 @@ from scangan.preprocessing import (
     prepare_split,
 )
 from scangan.preprocessing import files as files_module
+from scangan.preprocessing.geometry import place_of
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import prepare_scan
@@ -183,7 +184,9 @@ def test_a_split_never_tears_a_subject_or_copies(prep, tmp_path, some_scans):
         for item, image in zip(part.items, part.images):
             data = (some_scans / item.file).read_bytes()
             ((_, scan),) = read_scans(data, PrepOptions())
-            assert np.array_equal(prepare_scan(scan, PrepOptions()), image)
+            assert np.array_equal(
+                prepare_scan(scan, place_of(scan, PrepOptions()), PrepOptions()), image
+            )
     again, _ = prep(some_scans, "--split", "0.6,0.2,0.2", "--subjects", r"person\d+")
     assert again.returncode == 0 and again.stdout == done.stdout
     other, _ = prep(some_scans, "--split", "0.8,0.2", "--subjects", r"person\d+")
