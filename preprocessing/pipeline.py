@@ -22,7 +22,7 @@ from scangan.artifacts.dataset import (
 )
 from scangan.artifacts.dataset_records import MeasuredWindow, Preparation, Reject
 from scangan.artifacts.records import parse_records, write_records
-from scangan.artifacts.split import PARTS, check_fractions
+from scangan.artifacts.split import PART_NAMES, check_fractions
 from scangan.core.class_names import normal
 from scangan.core.counted import counted
 from scangan.core.errors import OtherDataset, PreprocessingError, ScanganError
@@ -35,21 +35,20 @@ from scangan.core.folders import is_litter
 from scangan.core.terminal import progress_bar
 from scangan.core.threads import usable_cpus
 from scangan.core.versions import DATASET
-from scangan.preprocessing.assemble import (
-    Assembled,
-    assemble,
-    blank_by_class,
-    find_near_duplicates,
-    tally,
-    write_dataset,
-    write_split,
-)
-from scangan.preprocessing.gather import Gatherer
+from scangan.preprocessing.all_files import Preparer
+from scangan.preprocessing.find_scans import Found, SourceFile, SourceOptions, find_scans
 from scangan.preprocessing.journal import Asked, Journal
 from scangan.preprocessing.marks import named_synthetic
 from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.outcome import (
+    Outcome,
+    blank_by_class,
+    find_near_duplicates,
+    outcome_of,
+    tally,
+)
 from scangan.preprocessing.preview import write_preview
-from scangan.preprocessing.sources import Found, Source, SourceOptions, find_scans
+from scangan.preprocessing.write import write_dataset, write_split
 
 DONE = ("dataset.json", "split.json")  # either comes last
 MADE = {
@@ -130,7 +129,7 @@ def prepare_split(
     """
     run = _Run(source, out, options, sources, fractions, workers, quiet, allow_synthetic)
     run.run()
-    return {name: load_dataset(run.out / name) for name in PARTS[len(fractions)]}
+    return {name: load_dataset(run.out / name) for name in PART_NAMES[len(fractions)]}
 
 
 class _Run:
@@ -152,7 +151,7 @@ class _Run:
         self.fractions, self.quiet = fractions and tuple(fractions), quiet
         self.allow_synthetic = allow_synthetic
         included = bool(self.sources.include)
-        self.gatherer = Gatherer(self.source, self.options, workers or usable_cpus(), included)
+        self.preparer = Preparer(self.source, self.options, workers or usable_cpus(), included)
         self.partial = self.out / ".part"
         if fractions is not None:
             check_fractions(fractions, ",".join(map(str, fractions)))
@@ -178,7 +177,7 @@ class _Run:
                 return self._check_same(found)
             with progress_bar("scans", quiet=self.quiet) as bar:
                 journal = Journal(self.partial, self.options.size, self.asked)
-                self.gatherer.gather(found.scans, journal, bar)
+                self.preparer.prepare_all(found.scans, journal, bar)
                 self._finish(found, journal, bar)
             self._publish()
             return None
@@ -237,12 +236,12 @@ class _Run:
         if before.rejected and before.readers != self.asked.readers:
             refused = counted(before.rejected, "file was", "files were")
             raise OtherDataset(self.out, f"with other readers installed, and {refused} refused")
-        hashes = list(self.gatherer.hashes(found.scans))
+        hashes = list(self.preparer.hashes(found.scans))
         if before.source_sha256 not in (_digest(hashes), _digest(map(_as_found, hashes))):
             self._check_readable(hashes, before.source_sha256)
             raise OtherDataset(self.out, f"from other scans ({before.count})")
 
-    def _check_readable(self, hashes: list[tuple[Source, str | None]], before: str) -> None:
+    def _check_readable(self, hashes: list[tuple[SourceFile, str | None]], before: str) -> None:
         """Say so if the scans are the same, but for those that could not be read before."""
         file = self.out / "rejects.jsonl"
         rejects = parse_records(Reject, read_bytes(file)) if file.exists() else ()
@@ -261,7 +260,7 @@ class _Run:
             elif path.name not in ("images.npy", "journal.jsonl"):
                 path.unlink()
         synthetic = named_synthetic(self.source, (scan.file for scan in found.scans))
-        made = assemble(journal.files, found.rejects, synthetic)
+        made = outcome_of(journal.files, found.rejects, synthetic)
         if not made.items:
             shutil.rmtree(self.partial)
             raise PreprocessingError(_nothing_usable(self.source, made))
@@ -278,7 +277,7 @@ class _Run:
             write_split(self.partial, made, self.options.size, self.fractions, told)
 
     def _told(
-        self, found: Found, journal: Journal, made: Assembled, leaks: int, unseen: int
+        self, found: Found, journal: Journal, made: Outcome, leaks: int, unseen: int
     ) -> Preparation:
         """What was asked, and what was found."""
         items, over = made.items, journal.window
@@ -305,7 +304,7 @@ class _Run:
             near_duplicates=leaks,
             candidates_not_compared=unseen,
             source_sha256=_digest(
-                (Source(line.file, line.class_name, line.given), line.sha256)
+                (SourceFile(line.file, line.class_name, line.given), line.sha256)
                 for line in journal.files
             ),
         )
@@ -333,14 +332,14 @@ def _resolved(out: Path) -> Path:
         raise PreprocessingError(f"{out} is a link in a circle; choose another OUT") from error
 
 
-def _nothing_usable(source: Path, made: Assembled) -> str:
+def _nothing_usable(source: Path, made: Outcome) -> str:
     reasons = Counter(reject.reason for reject in made.rejects)
     reason, count = reasons.most_common(1)[0]
     refused = counted(len(made.rejects), "file")
     return f"{source} has no usable scan: {refused} refused, {count} of them: {reason}"
 
 
-def _digest(scans: Iterable[tuple[Source, str | None]]) -> str:
+def _digest(scans: Iterable[tuple[SourceFile, str | None]]) -> str:
     """sha256 over which files there are, of which class and subject, and their bytes."""
     digest = hashlib.sha256()
     for scan, sha256 in scans:
@@ -348,7 +347,7 @@ def _digest(scans: Iterable[tuple[Source, str | None]]) -> str:
     return digest.hexdigest()
 
 
-def _as_found(told: tuple[Source, str | None]) -> tuple[Source, str | None]:
+def _as_found(told: tuple[SourceFile, str | None]) -> tuple[SourceFile, str | None]:
     """With the class as the folder is written on disk, which earlier versions took for its name."""
     scan, sha256 = told
     folders = scan.file.split("/")[:-1]

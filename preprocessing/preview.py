@@ -15,9 +15,9 @@ from scangan.core.errors import PreprocessingError, Rejected, Unreadable
 from scangan.core.files import written_whole
 from scangan.core.reading import read_file
 from scangan.core.sheet import draw_text
-from scangan.preprocessing.assemble import Assembled
 from scangan.preprocessing.intensity import grey_of, to_uint16
 from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.outcome import Outcome
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import resize
@@ -31,7 +31,7 @@ NOTICE = "Scans of real patients: do not pass on."
 
 
 def write_preview(
-    source: Path, images: Grey, made: Assembled, options: PrepOptions, path: Path
+    source: Path, images: Grey, made: Outcome, options: PrepOptions, path: Path
 ) -> None:
     """Draw up to four scans of each class, evenly spread, and their histograms, to a PNG file.
 

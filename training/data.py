@@ -20,7 +20,7 @@ from scangan.core.errors import OtherDataset, PreprocessingError, TrainingError
 from scangan.evaluation.metrics import FEWEST
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.pipeline import prepare
-from scangan.preprocessing.report import looked_through, one_line
+from scangan.preprocessing.summary_text import looked_through, one_line
 from scangan.training.options import SIZES, TrainOptions
 
 

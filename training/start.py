@@ -20,7 +20,7 @@ from scangan.artifacts.dataset import (
 from scangan.artifacts.records import to_told
 from scangan.core.errors import TrainingError
 from scangan.core.files import only_writer
-from scangan.preprocessing.sources import SourceOptions, find_scans
+from scangan.preprocessing.find_scans import SourceOptions, find_scans
 from scangan.training.data import (
     TrainingScans,
     check_counts,

@@ -18,7 +18,7 @@ from few_scores import score_few
 
 LIGHT = ["scangan.runtime.output", "scangan.runtime.merge", "scangan.runtime.shards",
          "scangan.runtime.cli", "onnxruntime", "filelock",
-         "scangan.preprocessing.pipeline", "scangan.preprocessing.report", "scangan.preprocessing.cli",
+         "scangan.preprocessing.pipeline", "scangan.preprocessing.summary_text", "scangan.preprocessing.cli",
          "scangan.preprocessing.reading.jpeg", "scangan.preprocessing.reading.png",
          "scangan.preprocessing.kernels.area", "scangan.preprocessing.kernels.histogram"]  # fmt: skip
 HEAVY = ["scangan.training.start", "scangan.training.cli", "scangan.training.per_class",

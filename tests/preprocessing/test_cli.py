@@ -17,10 +17,10 @@ from scangan.preprocessing import (
     PrepOptions,
     PreprocessingError,
     load_dataset,
+    one_file,
     prepare,
     prepare_split,
 )
-from scangan.preprocessing import files as files_module
 from scangan.preprocessing.geometry import place_of
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
@@ -242,7 +242,7 @@ def test_what_a_window_shows_nothing_of_is_refused(prep, tmp_path):
 
 def test_damage_behind_the_first_frame_names_the_file(tmp_path, some_scans, monkeypatch):
     """Of a file that needs the window over all scans, when no other does."""
-    real = files_module.read_scans
+    real = one_file.read_scans
 
     def damaged(data, options, **about):
         if data != b"stack":
@@ -251,7 +251,7 @@ def test_damage_behind_the_first_frame_names_the_file(tmp_path, some_scans, monk
         yield 0, Scan(np.arange(4096, dtype=np.uint16).reshape(64, 64))
         raise Rejected("damaged behind it")
 
-    monkeypatch.setattr(files_module, "read_scans", damaged)
+    monkeypatch.setattr(one_file, "read_scans", damaged)
     (some_scans / CLASSES[0] / "stack.png").write_bytes(b"stack")
     made = prepare(some_scans, tmp_path / "out", workers=1)
     assert len(made.images) == 20 and made.info.window is None
@@ -402,7 +402,7 @@ def test_8_bits_that_are_small_need_no_numba_and_help_needs_nothing(some_scans, 
 def test_freed_memory_is_kept_for_the_next_scan():
     code = """
 import resource, numpy as np
-from scangan.preprocessing.memory import keep_freed_memory
+from scangan.preprocessing.malloc import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(50):

@@ -246,7 +246,7 @@ def test_the_folder_that_one_gives_first_leads_to_the_command(
     name, source, meant, tmp_path, monkeypatch
 ):
     from scangan.core.errors import PreprocessingError
-    from scangan.preprocessing.sources import SourceOptions, find_scans
+    from scangan.preprocessing.find_scans import SourceOptions, find_scans
 
     monkeypatch.chdir(tmp_path)
     MINIATURES[name]()

@@ -11,8 +11,8 @@ import pytest
 from conftest import BRAIN, CLASSES
 
 from scangan.preprocessing import PrepOptions, PreprocessingError, load_dataset, prepare
-from scangan.preprocessing.assemble import name_subjects
-from scangan.preprocessing.report import one_line
+from scangan.preprocessing.outcome import name_subjects
+from scangan.preprocessing.summary_text import one_line
 
 
 def test_sample_scans_are_all_kept_in_order(prepared):

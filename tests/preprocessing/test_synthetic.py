@@ -13,7 +13,7 @@ from scangan.artifacts.split import split_indices
 from scangan.core.errors import ExportError, TrainingError
 from scangan.export.exporter import _real_scans
 from scangan.preprocessing import PrepOptions, load_dataset, prepare, prepare_split
-from scangan.preprocessing.report import report
+from scangan.preprocessing.summary_text import summary_lines
 from scangan.runtime import ScanGenerator
 from scangan.runtime.output import write_scans
 from scangan.training.data import TrainingScans, check_counts, hold_back, synthetic_warning
@@ -50,7 +50,9 @@ def test_png_and_dicom_say_it_themselves(mixed, tmp_path):
     done = prepare(mixed, tmp_path / "out", PrepOptions(size=32))
     assert len(marked(done)) == 6 and all("made-" in file for file in marked(done))
     assert done.synthetic.sum() == done.info.synthetic == 6
-    assert "6 of 46 scans say that they are synthetic" in "\n".join(report(done.info, tmp_path))
+    assert "6 of 46 scans say that they are synthetic" in "\n".join(
+        summary_lines(done.info, tmp_path)
+    )
 
 
 @pytest.mark.parametrize("kind", ["png", "dicom"])

@@ -9,8 +9,8 @@ import torch
 
 from scangan.artifacts.dataset import PreparedDataset
 from scangan.artifacts.dataset_records import Item
-from scangan.preprocessing.assemble import Assembled, find_near_duplicates
 from scangan.preprocessing.duplicates import perceptual_hash
+from scangan.preprocessing.outcome import Outcome, find_near_duplicates
 from scangan.training import TrainingError, TrainOptions
 from scangan.training.data import (
     TrainingScans,
@@ -41,7 +41,7 @@ def _dataset(counts, subjects=None, images=None, **columns):
         )
         for n, label in enumerate(labels)
     ]
-    made = Assembled(items, [], names)
+    made = Outcome(items, [], names)
     hashed = "perceptual_hash" in columns
     made.group(find_near_duplicates(images, items)[0] if hashed else [])
     return PreparedDataset(Path("brain"), images, labels, names, made.items, None, names)

@@ -1,34 +1,22 @@
-"""From the journal of a run to prepared datasets: items, rejects, duplicates, splits."""
+"""What a preparation made of its files: items with their subjects and groups, and rejects."""
 
 import dataclasses
-import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
-from scangan.artifacts.dataset import NPY_HEADER, fingerprint, npy_header, write_info
 from scangan.artifacts.dataset_records import (
     ClassTally,
-    DatasetInfo,
     Item,
     NearDuplicate,
-    Part,
-    PartInfo,
-    Preparation,
     Reject,
     Shade,
-    SplitInfo,
 )
-from scangan.artifacts.records import write_record, write_records
-from scangan.artifacts.split import PARTS, lacking, split_indices, together
+from scangan.artifacts.split import together
 from scangan.core.class_folders import Refused
-from scangan.core.files import read_bytes
 from scangan.preprocessing.duplicates import leaks, near_duplicates
 from scangan.preprocessing.journal import FileLine
 
@@ -36,7 +24,7 @@ Images = npt.NDArray[np.uint8]
 
 
 @dataclasses.dataclass
-class Assembled:
+class Outcome:
     """What a run made and refused, in the order of its files."""
 
     items: list[Item]
@@ -70,17 +58,17 @@ class Assembled:
         return sum(item.duplicate_group != n for n, item in enumerate(self.items))
 
 
-def assemble(
+def outcome_of(
     lines: Iterable[FileLine],
     refused: Iterable[Refused],
     synthetic: frozenset[str] = frozenset(),
-) -> Assembled:
+) -> Outcome:
     """Turn the lines of a journal into items and rejects.
 
     What is in `refused` was never tried. The files in `synthetic` are synthetic, whatever they say
     themselves.
     """
-    made = Assembled(
+    made = Outcome(
         [], [Reject(file=file, class_name=name, reason=why) for file, name, why in refused]
     )
     lines = list(lines)
@@ -147,7 +135,7 @@ def name_subjects(told: Sequence[Sequence[str | None]]) -> list[str | None]:
     return subjects
 
 
-def tally(files: Counter[str], made: Assembled) -> dict[str, ClassTally]:
+def tally(files: Counter[str], made: Outcome) -> dict[str, ClassTally]:
     """Count for each class the files that were found, the scans kept, and what was refused."""
     kept = Counter(item.class_name for item in made.items)
     refused = Counter(each.class_name for each in made.rejects if each.class_name is not None)
@@ -192,96 +180,3 @@ def find_near_duplicates(
             )
         )
     return [(pair.first, pair.second) for pair in pairs], found, left_off
-
-
-def write_dataset(folder: Path, made: Assembled, size: int, told: Preparation) -> None:
-    """Write all of a prepared dataset but ``images.npy``, which is there; ``dataset.json`` last."""
-    write_info(folder, DatasetInfo(**asdict(told), **_write_items(folder, made, size)))
-
-
-def write_split(
-    folder: Path, made: Assembled, size: int, fractions: tuple[float, ...], told: Preparation
-) -> None:
-    """Write a prepared dataset for each part, in a folder of its name; ``split.json`` last.
-
-    A group stays in one part.
-    Synthetic scans go to train, and so does what belongs with them, unless they are allowed.
-    """
-    items = made.items
-    groups = np.array([item.group for item in items], np.int64)
-    synthetic = np.array([item.synthetic for item in items], bool)
-    kept = np.zeros(len(items), bool)
-    if not told.allow_synthetic:
-        kept = np.isin(groups, groups[synthetic])
-    chosen = split_indices(groups, made.labels, fractions, in_train=kept)
-    without = lacking(chosen, made.labels)
-    parts = {}
-    for number, (name, indices) in enumerate(zip(PARTS[len(fractions)], chosen, strict=True)):
-        lacks = tuple(made.classes[label] for label in without if number in without[label])
-        part = Assembled(_renumbered([items[i] for i in indices]), [], made.classes)
-        (folder / name).mkdir(exist_ok=True)
-        _copy_images(folder / "images.npy", folder / name / "images.npy", indices, size)
-        _write_part(folder / name, part, size, lacks, told)
-        counts = dict(Counter(item.class_name for item in part.items))
-        parts[name] = Part(count=len(indices), counts=counts, lacks=lacks)
-    write_records(folder / "rejects.jsonl", made.rejects)
-    info = SplitInfo(
-        **asdict(told),
-        count=len(items),
-        rejected=len(made.rejects),
-        size=size,
-        parts=parts,
-    )
-    write_record(folder / "split.json", info)
-
-
-def _write_part(
-    folder: Path, part: Assembled, size: int, lacks: tuple[str, ...], told: Preparation
-) -> None:
-    info = PartInfo(
-        format_version=told.format_version,
-        options=told.options,
-        sources=told.sources,
-        split=told.split,
-        allow_synthetic=told.allow_synthetic,
-        window=told.window,
-        source_sha256=told.source_sha256,
-        part=folder.name,
-        empty_classes=lacks,
-        duplicates=part.copies,
-        **_write_items(folder, part, size),
-    )
-    write_info(folder, info)
-
-
-def _write_items(folder: Path, made: Assembled, size: int) -> dict[str, Any]:
-    """Write the items and what was refused; give the fields of ``dataset.json`` that say what they are."""
-    write_records(folder / "items.jsonl", made.items)
-    write_records(folder / "rejects.jsonl", made.rejects)
-    return {
-        "classes": made.classes,
-        "size": size,
-        "count": len(made.items),
-        "rejected": len(made.rejects),
-        "fingerprint": fingerprint(folder / "images.npy", made.labels, made.classes),
-        "items_sha256": hashlib.sha256(read_bytes(folder / "items.jsonl")).hexdigest(),
-    }
-
-
-def _copy_images(source: Path, target: Path, chosen: npt.NDArray[np.int64], size: int) -> None:
-    with source.open("rb") as file, target.open("wb") as out:
-        npy_header(out, (len(chosen), size, size))
-        for index in chosen.tolist():
-            file.seek(NPY_HEADER + index * size**2)
-            out.write(file.read(size**2))
-        out.flush()
-        os.fsync(out.fileno())
-
-
-def _renumbered(items: list[Item]) -> list[Item]:
-    """Items of a part, with duplicate groups that are indices into this part."""
-    first: dict[int, int] = {}
-    return [
-        replace(item, duplicate_group=first.setdefault(item.duplicate_group, n))
-        for n, item in enumerate(items)
-    ]

@@ -8,7 +8,7 @@ from conftest import BRAIN, CLASSES
 
 from scangan.core.errors import PreprocessingError
 from scangan.core.folders import LINKS_BACK
-from scangan.preprocessing.sources import Source, SourceOptions, find_scans
+from scangan.preprocessing.find_scans import SourceFile, SourceOptions, find_scans
 
 
 def make(root, *files):
@@ -34,10 +34,10 @@ def test_folders_are_classes_and_are_searched_to_the_bottom(tmp_path):
     found = found_in(make(tmp_path, "b/2.png", "a/deep/er/1.dcm", "a/IM0001", "b/notes.txt"))
     assert found.classes == ["a", "b"]
     assert found.scans == [
-        Source("a/IM0001", "a"),
-        Source("a/deep/er/1.dcm", "a"),
-        Source("b/2.png", "b"),
-        Source("b/notes.txt", "b"),
+        SourceFile("a/IM0001", "a"),
+        SourceFile("a/deep/er/1.dcm", "a"),
+        SourceFile("b/2.png", "b"),
+        SourceFile("b/notes.txt", "b"),
     ]
     assert found.rejects == []
 
@@ -74,7 +74,7 @@ def test_a_folder_without_class_folders_is_one_class(tmp_path, monkeypatch):
     source = make(tmp_path / "Röntgen 2", "1.dcm", "IM2", "README", "SOURCE.md", ".hidden/1.dcm")
     found = found_in(source)
     assert found.classes == ["Röntgen 2"]
-    assert found.scans == [Source("1.dcm", "Röntgen 2"), Source("IM2", "Röntgen 2")]
+    assert found.scans == [SourceFile("1.dcm", "Röntgen 2"), SourceFile("IM2", "Röntgen 2")]
     monkeypatch.chdir(source)
     assert found_in(source.__class__(".")) == found
 

@@ -110,7 +110,7 @@ def _check_pattern(pattern: str) -> None:
         ) from error
 
 
-class Source(NamedTuple):
+class SourceFile(NamedTuple):
     """A file of scans: relative to the source folder with ``/``, its class, its subject if known."""
 
     file: str
@@ -127,7 +127,7 @@ class Found(NamedTuple):
     """The classes in order (also those without a scan), the files in order, and what is refused."""
 
     classes: list[str]
-    scans: list[Source]
+    scans: list[SourceFile]
     rejects: list[Refused]
     wrapper: str = ""  # the path of lone folders around the class folders
     left_out: int = 0  # files, by --include and --exclude
@@ -149,7 +149,7 @@ def find_scans(source: Path, options: SourceOptions) -> Found:
             found = _labelled(source, options.labels, options)
         else:
             listed = find_class_files(source, options.class_level)
-            scans = [Source(file, name) for file, name in listed.files]
+            scans = [SourceFile(file, name) for file, name in listed.files]
             found = Found(listed.classes, scans, listed.rejects, listed.wrapper)
     except FolderError as error:
         raise PreprocessingError(str(error)) from error
@@ -178,7 +178,7 @@ def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
         if name is None or reason:
             rejects.append(Refused(file, None, reason))
         else:
-            scans.append(Source(file, name, subject))
+            scans.append(SourceFile(file, name, subject))
     if not scans:
         first = f"; {rejects[0].file!r}: {rejects[0].reason}" if rejects else ""
         raise PreprocessingError(
@@ -228,7 +228,7 @@ def _matches(file: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, normal(pattern)) for pattern in patterns for name in names)
 
 
-def _with_subjects(scans: list[Source], pattern: str) -> list[Source]:
+def _with_subjects(scans: list[SourceFile], pattern: str) -> list[SourceFile]:
     search = re.compile(normal(pattern))
     found = [scan._replace(subject=_subject(search.search(normal(scan.file)))) for scan in scans]
     if all(scan.subject is None for scan in found):

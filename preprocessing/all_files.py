@@ -13,15 +13,15 @@ from scangan.artifacts.dataset_records import Window
 from scangan.core.errors import PreprocessingError, Rejected, Unreadable
 from scangan.core.reading import read_file
 from scangan.core.threads import in_order
-from scangan.preprocessing.files import (
+from scangan.preprocessing.find_scans import SourceFile
+from scangan.preprocessing.intensity import Survey
+from scangan.preprocessing.journal import FileLine, Journal, Line, WindowLine
+from scangan.preprocessing.one_file import (
     FileResult,
     prepare_file,
     survey_file,
 )
-from scangan.preprocessing.intensity import Survey
-from scangan.preprocessing.journal import FileLine, Journal, Line, WindowLine
 from scangan.preprocessing.options import PrepOptions
-from scangan.preprocessing.sources import Source
 
 CHUNK = 8  # files a thread takes at once: small files cost less than handing them over
 CHUNK_BYTES = 1 << 18
@@ -30,7 +30,7 @@ CHUNK_BYTES = 1 << 18
 TINY, SAMPLED = 1 << 13, 64
 
 
-class Gatherer:
+class Preparer:
     """Prepares the scans of a source into a journal.
 
     Parameters
@@ -51,7 +51,7 @@ class Gatherer:
         self.included = included
         self._unread: dict[str, Unreadable] = {}
 
-    def gather(self, scans: list[Source], journal: Journal, bar: Progress) -> None:
+    def prepare_all(self, scans: list[SourceFile], journal: Journal, bar: Progress) -> None:
         """Prepare what the journal does not hold yet.
 
         Until a scan needs the window over all scans, none is measured: most sets need none.
@@ -67,7 +67,7 @@ class Gatherer:
 
     def _prepare(
         self,
-        scans: list[Source],
+        scans: list[SourceFile],
         window: Window | None,
         journal: Journal,
         bar: Progress,
@@ -86,7 +86,7 @@ class Gatherer:
                 refused = f"{journal.refused} refused" if journal.refused else ""
                 bar.update(task, completed=done, note=refused)
 
-    def _measure(self, scans: list[Source], journal: Journal, bar: Progress) -> Window:
+    def _measure(self, scans: list[SourceFile], journal: Journal, bar: Progress) -> Window:
         """The window over all scans that need it: all before these did not."""
         over = self._state(scans)
         survey = self._survey(scans, bar)
@@ -105,14 +105,14 @@ class Gatherer:
         journal.append(line)
         return line.window
 
-    def hashes(self, scans: list[Source]) -> Iterator[tuple[Source, str | None]]:
+    def hashes(self, scans: list[SourceFile]) -> Iterator[tuple[SourceFile, str | None]]:
         """The sha256 of every file; None for one that can't be read."""
         return in_order(self._sha256, scans, self.workers)
 
     def _results(
-        self, scans: list[Source], window: Window | None
-    ) -> Iterator[tuple[Source, FileResult]]:
-        def several(chunk: list[Source]) -> list[FileResult]:
+        self, scans: list[SourceFile], window: Window | None
+    ) -> Iterator[tuple[SourceFile, FileResult]]:
+        def several(chunk: list[SourceFile]) -> list[FileResult]:
             results = []
             for scan in chunk:
                 results.append(self._prepared(scan, window))
@@ -124,23 +124,23 @@ class Gatherer:
         for chunk, results in in_order(several, self._chunks(scans), workers):
             yield from zip(chunk, results, strict=False)
 
-    def _prepared(self, scan: Source, window: Window | None) -> FileResult:
+    def _prepared(self, scan: SourceFile, window: Window | None) -> FileResult:
         if scan.file in self._unread:  # of which the window knows nothing
             return FileResult(refused=[(None, str(self._unread[scan.file]))])
         path, name = f"{self.source}/{scan.file}", scan.below_class
         return prepare_file(path, self.options, window, name=name, included=self.included)
 
-    def _are_tiny(self, scans: list[Source]) -> bool:
+    def _are_tiny(self, scans: list[SourceFile]) -> bool:
         """Whether threads would wait for each other longer than they work, judged by some files."""
         sizes = []
-        for scan in scans[:: -(-len(scans) // SAMPLED)]:
+        for scan in scans[:: max(1, -(-len(scans) // SAMPLED))]:
             with contextlib.suppress(OSError):
                 sizes.append(os.stat(f"{self.source}/{scan.file}").st_size)  # noqa: PTH116
         return sum(sizes) < TINY * len(sizes)
 
-    def _chunks(self, scans: list[Source]) -> Iterator[list[Source]]:
+    def _chunks(self, scans: list[SourceFile]) -> Iterator[list[SourceFile]]:
         """Small files together; a volume, whose slices all wait to be written, by itself."""
-        chunk: list[Source] = []
+        chunk: list[SourceFile] = []
         held = 0
         for scan in scans:
             with contextlib.suppress(OSError):  # named when it is read
@@ -152,12 +152,12 @@ class Gatherer:
         if chunk:
             yield chunk
 
-    def _survey(self, scans: list[Source], bar: Progress) -> Survey:
+    def _survey(self, scans: list[SourceFile], bar: Progress) -> Survey:
         """Look at all scans that need the window over all."""
         survey = Survey()
         task = bar.add_task("measuring intensities", total=len(scans), note="")
 
-        def one(scan: Source) -> None:
+        def one(scan: SourceFile) -> None:
             path, name = f"{self.source}/{scan.file}", scan.below_class
             try:
                 survey_file(
@@ -172,7 +172,7 @@ class Gatherer:
         return survey
 
     def _still_true(
-        self, lines: list[Line], scans: list[Source]
+        self, lines: list[Line], scans: list[SourceFile]
     ) -> tuple[list[Line], Window | None]:
         """The first lines whose files are still there as they were, and the window among them."""
         keep: list[Line] = []
@@ -181,7 +181,7 @@ class Gatherer:
         for line in lines:
             if isinstance(line, FileLine):
                 scan = next(expected, None)
-                if scan != Source(line.file, line.class_name, line.given):
+                if scan != SourceFile(line.file, line.class_name, line.given):
                     break
                 if self._sha256(scan) != line.sha256:
                     break
@@ -193,7 +193,7 @@ class Gatherer:
             keep.append(line)
         return keep, window
 
-    def _state(self, scans: list[Source]) -> str:
+    def _state(self, scans: list[SourceFile]) -> str:
         """A hash of which files there are and when they changed, without reading them."""
         digest = hashlib.sha256()
         for scan in scans:
@@ -202,21 +202,21 @@ class Gatherer:
                 digest.update(json.dumps([*scan, told.st_size, told.st_mtime_ns]).encode())
         return digest.hexdigest()
 
-    def _drop_copy(self, scan: Source, result: FileResult, journal: Journal) -> None:
+    def _drop_copy(self, scan: SourceFile, result: FileResult, journal: Journal) -> None:
         if self.options.duplicates == "drop" and result.frames:
             first = journal.first_with.get(result.sha256)
             if first is not None:
                 result.frames.clear()
                 result.refused = [(None, f"same bytes as {first}")]
 
-    def _sha256(self, scan: Source) -> str | None:
+    def _sha256(self, scan: SourceFile) -> str | None:
         try:
             return hashlib.sha256(read_file(f"{self.source}/{scan.file}")).hexdigest()
         except Rejected:
             return None
 
 
-def _line(scan: Source, result: FileResult) -> FileLine:
+def _line(scan: SourceFile, result: FileResult) -> FileLine:
     """The journal's line for a file."""
     return FileLine(
         file=scan.file,

@@ -10,7 +10,7 @@ from scangan.core.counted import counted
 MANY = 0.1  # of a class's scans
 
 
-def report(summary: Summary, out: Path) -> Iterator[str]:
+def summary_lines(summary: Summary, out: Path) -> Iterator[str]:
     """Say what was made, line by line: a table of the classes, what to look at, and where it is.
 
     Parameters
