@@ -172,8 +172,8 @@ def test_prepare_dicom(here):
     printed, names = follow("guides/dicom.md")
     assert "scout.dcm - " in printed and "localizer" in printed
     train = names["train"]
-    assert {item["subject"] for item in train.items}.isdisjoint(
-        item["subject"] for item in names["load_dataset"]("prepared/test").items
+    assert {item.subject for item in train.items}.isdisjoint(
+        item.subject for item in names["load_dataset"]("prepared/test").items
     )
     assert train.images.shape[1:] == (16, 16) and sum(train.counts.values()) == 12
     for name in ("prepared-by-table", "soft-tissue", "in-millimetres"):

@@ -17,9 +17,10 @@ from scangan.artifacts.dataset import (
     is_split,
     load_dataset,
 )
+from scangan.artifacts.records import to_told
 from scangan.core.errors import TrainingError
 from scangan.core.files import only_writer
-from scangan.preprocessing.sources import SourceOptions, find_scans
+from scangan.preprocessing.find_scans import SourceOptions, find_scans
 from scangan.training.data import (
     TrainingScans,
     check_counts,
@@ -198,7 +199,10 @@ def _check_source(source: Path, options: TrainOptions) -> None:
 def run_items(dataset: PreparedDataset, options: TrainOptions) -> list[dict[str, Any]]:
     """The items of a new run: those of the dataset, with what is held back."""
     held_back = hold_back(dataset, options.held_back, options.by_class).tolist()
-    return [item | {"held_back": held} for item, held in zip(dataset.items, held_back, strict=True)]
+    return [
+        to_told(item) | {"held_back": held}
+        for item, held in zip(dataset.items, held_back, strict=True)
+    ]
 
 
 def training_scans(dataset: PreparedDataset, options: TrainOptions, run: Run) -> TrainingScans:
@@ -244,7 +248,7 @@ def run_config(
             "counts": dataset.counts,
             "fingerprint": dataset.fingerprint,
             "path": str(dataset.path.resolve()),
-            "preprocessing": dataset.info["options"],
+            "preprocessing": dataset.info.options,
         },
         "versions": {
             "scangan": version("scangan"),

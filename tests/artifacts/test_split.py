@@ -126,7 +126,9 @@ def test_fractions_that_make_no_split_are_a_usage_error(text, says):
         parse_split(text)
     told = str(error.value)
     assert told.startswith(f"--split {text!r} {says}")
-    assert told.endswith("; it takes fractions for train,val,test (0.8,0.1,0.1) or train,test (0.8,0.2)")
+    assert told.endswith(
+        "; it takes fractions for train,val,test (0.8,0.1,0.1) or train,test (0.8,0.2)"
+    )
     assert error.value.exit_code == 2
 
 

@@ -435,6 +435,8 @@ def test_a_dataset_without_groups_is_to_be_prepared_again(prepared, tmp_path):
         return {key: value for key, value in item.items() if key != "group"}
 
     source = _regrouped(prepared.path, tmp_path / "p", older)
+    info = json.loads((source / "dataset.json").read_text())
+    (source / "dataset.json").write_text(json.dumps(info | {"format_version": 2}))
     assert load_dataset(source).counts == prepared.counts
     with pytest.raises(PreprocessingError, match=r"older scangan.*delete it and prepare it again"):
         train(source, tmp_path / "run", TrainOptions(**TINY))
