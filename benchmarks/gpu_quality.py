@@ -24,11 +24,11 @@ from safetensors.torch import save_file
 from scangan.preprocessing import load_dataset
 from scangan.training import step as steps
 from scangan.training.ema import BATCHES, with_own_statistics
-from scangan.training.loop import make_networks
 from scangan.training.recipe import options_from
 from scangan.training.run import Best, Run
 from scangan.training.sampling import step_draws
 from scangan.training.start import run_config, run_items, training_scans
+from scangan.training.step import make_step
 
 DECAY = {"lr_schedule": "linear", "lr_hold": 2 / 3, "batch": 32, "ema_kimg": 20.0}
 BRAIN = DECAY | {"mirror": True}
@@ -66,7 +66,7 @@ def train(name: str, data: Path, work: Path, until: float, device: torch.device)
         return by_kimg(schedule, min(1.0, (time.time() - began) / (until - began)), hold)
 
     steps.learning_rate_factor = by_clock
-    networks = make_networks(options, scans, len(dataset.classes), device)
+    networks = make_step(options, scans, device)
     done, shown = 0, time.time()
     while time.time() < until:
         losses = networks(done)

@@ -1,7 +1,6 @@
 """What happens at a tick: score the generator, keep the best, write it down, draw samples."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,12 @@ from scangan.core.files import write_bytes
 from scangan.core.png import encode_png
 from scangan.core.sheet import NOTICE, contact_sheet
 from scangan.evaluation.metrics import RealReference, Scores
+from scangan.training.context import Context
 from scangan.training.data import TrainingScans
 from scangan.training.ema import BATCHES, with_own_statistics
 from scangan.training.networks import Generator
-from scangan.training.options import TrainOptions
 from scangan.training.report import draw_report
-from scangan.training.run import Best, Run
+from scangan.training.run import Best
 from scangan.training.sampling import step_draws
 from scangan.training.scoring import generate, score_generator
 from scangan.training.step import TrainingStep
@@ -63,28 +62,15 @@ class Measurer:
 
     Parameters
     ----------
-    run : Run
-        Where everything is written.
-    options : TrainOptions
-        Of the run.
+    context : Context
+        The run, and who reads of it.
     scans : TrainingScans
         Of the run; synthetic ones among them are not scored against.
-    conditional : bool
-        Whether the generator takes labels.
-    report : callable
-        Takes lines of text.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        options: TrainOptions,
-        scans: TrainingScans,
-        conditional: bool,
-        report: Callable[[str], None],
-    ) -> None:
-        self.run, self.options, self.report = run, options, report
-        self.scans, self.conditional = scans, conditional
+    def __init__(self, context: Context, scans: TrainingScans) -> None:
+        self.run, self.options, self.say = context.run, context.options, context.say
+        self.scans = scans
         self.real = real = scans.real()
         self.reference = RealReference(
             real.images, real.labels, real.classes, held_back=real.held_back
@@ -109,7 +95,7 @@ class Measurer:
         """Say what is scored against what."""
         held, all_of = int(self.scans.held_back.sum()), len(self.scans.images)
         probe = self.reference.probe_accuracy
-        self.report(
+        self.say(
             f"{counted(all_of - held, 'scan')} to train on, {held} held back to score against; real scans "
             f"score KID x1000 {max(self.reference.mean_real_class_kid, 0) * 1000:.1f}"
             + ("" if probe is None else f", {probe:.0%} in right class")
@@ -117,7 +103,7 @@ class Measurer:
         seen = self.reference.not_held_back
         if seen:
             why = "too few scans to hold any back" if self.options.held_back else "none held back"
-            self.report(
+            self.say(
                 f"{', '.join(seen)}: {why}; scored against those trained on, which cannot tell "
                 f"learning from copying"
             )
@@ -130,7 +116,7 @@ class Measurer:
 
     def tick(
         self,
-        networks: TrainingStep,
+        trained: TrainingStep,
         step: int,
         losses: dict[str, float],
         speed: float,
@@ -138,18 +124,18 @@ class Measurer:
     ) -> None:
         """Score the raw and the averaged generator; keep, record, draw."""
         kimg = step * self.options.batch / 1000
-        candidates = {"raw": networks.generator.eval(), "ema": self._averaged(networks)}
-        scores = {kind: self._score(model, networks.device) for kind, model in candidates.items()}
-        networks.generator.train()
+        candidates = {"raw": trained.generator.eval(), "ema": self._averaged(trained)}
+        scores = {kind: self._score(model, trained.device) for kind, model in candidates.items()}
+        trained.generator.train()
         best = self._keep_best(candidates, scores, kimg)
         line: dict[str, Any] = {"step": step, "kimg": kimg, **losses}
-        line |= {"augment_p": float(networks.augment_p), "images_per_second": round(speed, 1)}
+        line |= {"augment_p": float(trained.augment_p), "images_per_second": round(speed, 1)}
         line |= {kind: s.to_dict() for kind, s in scores.items()} | {"best": best}
         self.lines.append(line)
         self.run.append_metrics(line)
-        self.report(describe(self.lines, self.real_scores))
+        self.say(describe(self.lines, self.real_scores))
         for warning in variety_warning(self.lines, self._warned):
-            self.report(f"warning: {warning}")
+            self.say(f"warning: {warning}")
         _record(board, line, self._sample(candidates["ema"], kimg))
 
     def _score(self, model: Generator, device: torch.device) -> Scores:
@@ -185,21 +171,21 @@ class Measurer:
         )
         write_bytes(self.run.report, picture)
 
-    def _averaged(self, networks: TrainingStep) -> Generator:
-        options, device = self.options, networks.device
+    def _averaged(self, trained: TrainingStep) -> Generator:
+        options, device = self.options, trained.device
         draws = step_draws(options.seed, 0, "statistics", device)
         latents = [draws.normal(options.batch, options.latent) for _ in range(BATCHES)]
         labels = None
-        if self.conditional:
+        if self.options.by_class:
             order = torch.arange(BATCHES * options.batch, device=device)
             labels = list((order % len(self.scans.classes)).split(options.batch))
-        return with_own_statistics(networks.ema, latents, labels)
+        return with_own_statistics(trained.ema, latents, labels)
 
     def _sample(self, model: Generator, kimg: float) -> npt.NDArray[np.uint8]:
         draws = step_draws(self.options.seed, 0, "samples", next(model.parameters()).device)
-        per_class = GRID if self.conditional else GRID * GRID
+        per_class = GRID if self.options.by_class else GRID * GRID
         images, _ = generate(model, per_class, self.options.latent, draws)
-        names = self.scans.classes if self.conditional else ("",) * GRID
+        names = self.scans.classes if self.options.by_class else ("",) * GRID
         rows = list(zip(names, images.reshape(len(names), GRID, *images.shape[1:]), strict=True))
         sheet = contact_sheet(rows, f"synthetic, {kimg:.1f} kimg")
         name = f"{round(kimg * 1000):09d}.png"

@@ -20,6 +20,7 @@ from scangan.artifacts.dataset import (
 from scangan.core.errors import TrainingError
 from scangan.core.files import only_writer
 from scangan.preprocessing.sources import SourceOptions, find_scans
+from scangan.training.context import Context
 from scangan.training.data import (
     TrainingScans,
     check_counts,
@@ -32,7 +33,7 @@ from scangan.training.data import (
 from scangan.training.loop import train_session
 from scangan.training.memory import explaining_memory
 from scangan.training.options import TrainOptions
-from scangan.training.parallel import Shard, join_processes, one_voice
+from scangan.training.parallel import Rank, join_processes, raise_first_failure
 from scangan.training.per_class import train_each_class
 from scangan.training.run import FORMAT_VERSION, Run
 from scangan.training.step import fast_precision
@@ -91,26 +92,24 @@ def train(
     Stopped
         It was stopped by a signal, and saved.
     """
-    options, run, shard = options or TrainOptions(), Run(Path(out)), join_processes()
-    report = report if shard.first else lambda line: None
-    lock = _only_writer(Path(source), run.path) if shard.first else nullcontext()
-    with one_voice(shard), lock:
-        place = choose_device(device)
-        _check_shares(options, shard)
-        if shard.first:
+    source, run, rank = Path(source), Run(Path(out)), join_processes()
+    options = options or TrainOptions()
+    say = report if rank.first else lambda line: None
+    lock = _only_writer(source, run.path) if rank.first else nullcontext()
+    with raise_first_failure(rank), lock:
+        context = Context(run, options, choose_device(device), rank, say, quiet)
+        _check_shares(options, rank)
+        if rank.first:
             new = force or not run.started
-            scans = _begin(
-                Path(source), run, options, force, (command, recipe), place, report, quiet
-            )
+            scans = _begin(context, source, force, (command, recipe))
             if new:
-                report(LEGEND)
-        shard.agree(None)  # the others wait for that
-        if not shard.first:
-            prepared = is_prepared(Path(source))
-            dataset = load_dataset(source if prepared else run.path / "dataset")
+                say(LEGEND)
+        rank.agree(None)  # the others wait for that
+        if not rank.first:
+            dataset = load_dataset(source if is_prepared(source) else run.path / "dataset")
             scans = training_scans(dataset.in_memory(), options, run)
-        _train(scans, run, options, place, shard, report, quiet)
-        shard.agree(None)  # and for the last that is written
+        explaining_memory(train_each_class if options.per_class else train_session, context, scans)
+        rank.agree(None)  # and for the last that is written
     return run
 
 
@@ -122,11 +121,11 @@ def _only_writer(source: Path, out: Path) -> Iterator[None]:
         yield
 
 
-def _check_shares(options: TrainOptions, shard: Shard) -> None:
-    if options.batch % (4 * shard.world):
+def _check_shares(options: TrainOptions, rank: Rank) -> None:
+    if options.batch % (4 * rank.world):
         raise TrainingError(
-            f"--batch {options.batch} cannot be shared by {shard.world} processes in fours; "
-            f"try {-(-options.batch // (4 * shard.world)) * 4 * shard.world}"
+            f"--batch {options.batch} cannot be shared by {rank.world} processes in fours; "
+            f"try {-(-options.batch // (4 * rank.world)) * 4 * rank.world}"
         )
 
 
@@ -144,31 +143,23 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _begin(
-    source: Path,
-    run: Run,
-    options: TrainOptions,
-    force: bool,
-    typed: tuple[str, str],
-    device: torch.device,
-    report: Report,
-    quiet: bool,
-) -> TrainingScans:
+def _begin(context: Context, source: Path, force: bool, typed: tuple[str, str]) -> TrainingScans:
     """Open the scans and write the run's configuration, or check it against the one there.
 
     `typed` are the command and the recipe's name.
     """
+    run, options, say = context.run, context.options, context.say
     run.check_free()
     if force:
         _check_source(source, options)
     with run.beginning(anew=force):
-        dataset = open_source(source, run.path / "dataset", options, report, quiet)
+        dataset = open_source(source, run.path / "dataset", options, say, context.quiet)
         check_counts(dataset, options)
         for warning in (enlarged_warning(dataset), synthetic_warning(dataset)):
             if warning and not run.started:
-                report(f"warning: {warning}")
+                say(f"warning: {warning}")
         dataset = dataset.in_memory()
-        config = run_config(dataset, options, typed, device)
+        config = run_config(dataset, options, typed, context.device)
         if run.started:
             run.go_on(config)
         else:
@@ -208,26 +199,6 @@ def training_scans(dataset: PreparedDataset, options: TrainOptions, run: Run) ->
         dataset.images, dataset.labels, dataset.classes, held_back, dataset.synthetic
     )
     return scans if options.by_class else scans.whatever_class()
-
-
-def _train(
-    scans: TrainingScans,
-    run: Run,
-    options: TrainOptions,
-    device: torch.device,
-    shard: Shard,
-    report: Report,
-    quiet: bool,
-) -> None:
-    classes = len(scans.classes) if options.arch == "acgan" else 0
-
-    def work() -> None:
-        if options.per_class:
-            train_each_class(run, options, scans, device, shard, report, quiet)
-        else:
-            train_session(run, options, scans, classes, device, report, shard, quiet)
-
-    explaining_memory(work, options, scans, classes, device, shard.world)
 
 
 def run_config(

@@ -11,7 +11,6 @@ import torch
 from scangan.core.errors import USAGE
 from scangan.training import TrainingError, TrainOptions, start
 from scangan.training.data import TrainingScans
-from scangan.training.loop import make_networks
 from scangan.training.measuring import Progress
 from scangan.training.options import parse_assignment
 from scangan.training.recipe import (
@@ -22,6 +21,7 @@ from scangan.training.recipe import (
     read_recipe,
     recipe_names,
 )
+from scangan.training.step import make_step
 
 KEYS = {field.name for field in dataclasses.fields(TrainOptions)}
 OF_THE_USER = {"seed", "tick"}  # of one run, not of a recipe
@@ -175,7 +175,7 @@ def _scans(size):
 
 def _trained(options, monkeypatch, prepared, out):
     """Losses of two steps, and all tensors after them."""
-    step = make_networks(options, _scans(options.size), 3, CPU)
+    step = make_step(options, _scans(options.size), CPU)
     losses = [step(n).tolist() for n in range(2)]
     tensors = {
         f"{part}.{name}": tensor.tolist()
@@ -187,7 +187,7 @@ def _trained(options, monkeypatch, prepared, out):
 
 def _layers(options, monkeypatch, prepared, out):
     """Names and shapes of all weights."""
-    step = make_networks(options, _scans(options.size), 3, CPU)
+    step = make_step(options, _scans(options.size), CPU)
     networks = (step.generator, step.discriminator)
     return [{k: tuple(t.shape) for k, t in n.state_dict().items()} for n in networks]
 

@@ -27,14 +27,13 @@ from scangan.preprocessing import PrepOptions, PreprocessingError, prepare
 from scangan.runtime import ScanganError
 from scangan.training import Run, TrainingError, TrainOptions, train
 from scangan.training.data import TrainingScans, hold_back
-from scangan.training.loop import make_networks
 from scangan.training.measuring import Progress
 from scangan.training.memory import peak_memory
 from scangan.training.networks import make_generator
 from scangan.training.per_class import joined_lines
 from scangan.training.report import WIDTH
 from scangan.training.scoring import score_generator
-from scangan.training.step import TrainingStep
+from scangan.training.step import TrainingStep, make_step
 
 TINY = {"size": 32, "width": 4, "batch": 16, "kimg": 1.28, "tick": 0.16}  # 80 steps, 8 ticks
 
@@ -252,7 +251,7 @@ def test_the_classifier_really_learns_the_classes(tmp_path):
     held_back = np.zeros(len(brain.labels), bool)
     scans = TrainingScans(np.array(brain.images), brain.labels, brain.classes, held_back)
     options = TrainOptions(**TINY | {"width": 16, "batch": 32, "augment": ()})
-    step = make_networks(options, scans, 4, torch.device("cpu"))
+    step = make_step(options, scans, torch.device("cpu"))
     for i in range(150):
         step(i)
     scans = step.sampler.images[:, None].float() / 127.5 - 1
