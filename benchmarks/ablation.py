@@ -96,16 +96,14 @@ def table(work: Path, runs: dict[tuple[str, int], TrainOptions]) -> list[str]:
 
 
 def _row(path: Path, options: TrainOptions) -> list[float] | None:
-    lines = [line for line in Run(path).read_metrics() if line["step"] <= options.steps]
+    lines = [line for line in Run(path).read_metrics() if line.step <= options.steps]
     found = best_so_far(lines)
-    if not found or lines[-1]["step"] < options.steps:
+    if not found or lines[-1].step < options.steps:
         return None  # it is not there yet
-    line, kind = found
-    best = line[kind]
-    last = min((lines[-1][kind] for kind in ("raw", "ema")), key=lambda s: s["mean_class_kid"])
+    line, best = found
     return [
-        best["kid"] * 1000, best["mean_class_kid"] * 1000, last["mean_class_kid"] * 1000,
-        best["mean_agreement"] * 100, min(best["variety"].values()) * 100, line["kimg"],
+        best.kid * 1000, best.mean_class_kid * 1000, lines[-1].better.mean_class_kid * 1000,
+        (best.mean_agreement or 0.0) * 100, min(best.variety.values()) * 100, line.kimg,
     ]  # fmt: skip
 
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from tutorial_loop import TutorialLoop
 
+from scangan.artifacts.train_options import TICK
 from scangan.evaluation.features import FeatureExtractor
 from scangan.evaluation.metrics import RealReference
 from scangan.training.data import TrainingScans
 from scangan.training.ema import BATCHES, with_own_statistics
-from scangan.training.options import TICK
 from scangan.training.recipe import options_from
 from scangan.training.sampling import step_draws
 from scangan.training.scoring import score_generator

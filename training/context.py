@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import torch
 
-from scangan.training.options import TrainOptions
+from scangan.artifacts.run import Run
+from scangan.artifacts.train_options import TrainOptions
 from scangan.training.parallel import Rank
-from scangan.training.run import Run
 
 
 @dataclasses.dataclass(frozen=True)

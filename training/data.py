@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from scangan.artifacts.dataset import PreparedDataset, is_prepared, is_split, load_dataset
 from scangan.artifacts.split import split_indices
+from scangan.artifacts.train_options import SIZES, TrainOptions
 from scangan.core.counted import counted
 from scangan.core.errors import OtherDataset, PreprocessingError, TrainingError
 from scangan.evaluation.metrics import FEWEST
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.pipeline import prepare
 from scangan.preprocessing.report import looked_through, one_line
-from scangan.training.options import SIZES, TrainOptions
 
 
 @dataclasses.dataclass(frozen=True)

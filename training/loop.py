@@ -1,6 +1,5 @@
 """The training loop."""
 
-import dataclasses
 import math
 import signal
 import time
@@ -11,13 +10,13 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from scangan.artifacts.train_options import LOWEST_RATE
 from scangan.core.errors import TrainingError
 from scangan.core.terminal import progress_bar
+from scangan.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from scangan.training.context import Context
 from scangan.training.data import TrainingScans
-from scangan.training.measuring import Measurer, Progress
-from scangan.training.options import LOWEST_RATE
-from scangan.training.run import FORMAT_VERSION
+from scangan.training.measuring import Measurer
 from scangan.training.step import LOSSES, make_step
 
 LOOK = 50  # steps between two looks at the losses: looking waits for the device
@@ -64,16 +63,16 @@ class Session:
 
     def resume(self) -> None:
         """Go back to where ``last.pt`` was saved, if it was."""
-        state = self.run.load_state(self.context.device)
-        if state:
-            self.take_step.load_state_dict(state["networks"])
-            self.step = state["step"]
-            self.sums, self.summed = state["sums"].to(self.context.device), state["summed"]
+        saved = load_checkpoint(self.run, self.context.device)
+        if saved:
+            self.take_step.load_state_dict(saved.networks)
+            self.step = saved.step
+            self.sums, self.summed = saved.sums.to(self.context.device), saved.summed
         if self.measurer:
             self.run.cut_metrics(self.step)
-            if state:
+            if saved:
                 self.measurer.resume()
-                self.measurer.progress = Progress(**state["progress"])
+                self.measurer.stopping = saved.progress
                 if self.step < self.options.steps:
                     self.context.say(
                         f"resuming at {self._kimg():.1f} of {self.options.kimg:g} kimg"
@@ -169,7 +168,7 @@ class Session:
     def _why_stop(self) -> str | None:
         why = None
         if self.measurer:
-            why = self.measurer.progress.why_stop(self._kimg(), self.options.patience)
+            why = self.measurer.stopping.why_stop(self._kimg(), self.options.patience)
         return self.rank.agree(why)
 
     def _board(self) -> Any:
@@ -180,16 +179,14 @@ class Session:
     def _save(self) -> None:
         if self.measurer is None:
             return
-        self.run.save_state(
-            {
-                "format_version": FORMAT_VERSION,
-                "step": self.step,
-                "networks": self.take_step.state_dict(),
-                "progress": dataclasses.asdict(self.measurer.progress),
-                "sums": self.sums.cpu(),
-                "summed": self.summed,
-            }
+        checkpoint = Checkpoint(
+            step=self.step,
+            networks=self.take_step.state_dict(),
+            progress=self.measurer.stopping,
+            sums=self.sums.cpu(),
+            summed=self.summed,
         )
+        save_checkpoint(self.run, checkpoint)
 
     def _kimg(self) -> float:
         return self.step * self.options.batch / 1000

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import torch
 
+from scangan.artifacts.train_options import NARROWEST, TrainOptions
 from scangan.core.errors import TrainingError
 from scangan.training.context import Context
 from scangan.training.data import TrainingScans
-from scangan.training.options import NARROWEST, TrainOptions
 from scangan.training.step import make_step
 
 # What torch's allocators and oneDNN say.

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,6 +16,9 @@ from scangan.artifacts.dataset import (
     is_split,
     load_dataset,
 )
+from scangan.artifacts.records import to_record
+from scangan.artifacts.run import FORMAT_VERSION, Run, RunConfig, RunItem, TrainedDataset
+from scangan.artifacts.train_options import TrainOptions
 from scangan.core.errors import TrainingError
 from scangan.core.files import only_writer
 from scangan.preprocessing.sources import SourceOptions, find_scans
@@ -32,10 +34,8 @@ from scangan.training.data import (
 )
 from scangan.training.loop import train_session
 from scangan.training.memory import explaining_memory
-from scangan.training.options import TrainOptions
 from scangan.training.parallel import Rank, join_processes, raise_first_failure
 from scangan.training.per_class import train_each_class
-from scangan.training.run import FORMAT_VERSION, Run
 from scangan.training.step import fast_precision
 from scangan.training.words import LEGEND
 
@@ -186,10 +186,11 @@ def _check_source(source: Path, options: TrainOptions) -> None:
         find_scans(source, SourceOptions())
 
 
-def run_items(dataset: PreparedDataset, options: TrainOptions) -> list[dict[str, Any]]:
+def run_items(dataset: PreparedDataset, options: TrainOptions) -> list[RunItem]:
     """The items of a new run: those of the dataset, with what is held back."""
     held_back = hold_back(dataset, options.held_back, options.by_class).tolist()
-    return [item | {"held_back": held} for item, held in zip(dataset.items, held_back, strict=True)]
+    pairs = zip(dataset.items, held_back, strict=True)
+    return [to_record(RunItem, item | {"held_back": held}) for item, held in pairs]
 
 
 def training_scans(dataset: PreparedDataset, options: TrainOptions, run: Run) -> TrainingScans:
@@ -203,25 +204,26 @@ def training_scans(dataset: PreparedDataset, options: TrainOptions, run: Run) ->
 
 def run_config(
     dataset: PreparedDataset, options: TrainOptions, typed: tuple[str, str], device: torch.device
-) -> dict[str, Any]:
-    return {
-        "format_version": FORMAT_VERSION,
-        "options": options.to_dict(),
-        "command": typed[0],
-        "recipe": typed[1],
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "dataset": {
-            "classes": list(dataset.classes),
-            "counts": dataset.counts,
-            "fingerprint": dataset.fingerprint,
-            "path": str(dataset.path.resolve()),
-            "preprocessing": dataset.info["options"],
-        },
-        "versions": {
+) -> RunConfig:
+    """The configuration of a new run; `typed` are the command and the recipe's name."""
+    return RunConfig(
+        format_version=FORMAT_VERSION,
+        options=options,
+        command=typed[0],
+        recipe=typed[1],
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        dataset=TrainedDataset(
+            classes=dataset.classes,
+            counts=dataset.counts,
+            fingerprint=dataset.fingerprint,
+            path=str(dataset.path.resolve()),
+            preprocessing=dataset.info["options"],
+        ),
+        versions={
             "scangan": version("scangan"),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "python": platform.python_version(),
             "device": device.type,
             "arithmetic": "bf16" if fast_precision(device) else "fp32",
         },
-    }
+    )

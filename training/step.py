@@ -3,18 +3,19 @@
 import copy
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from scangan.artifacts.train_options import TrainOptions
 from scangan.training import losses
 from scangan.training.augment import diff_augment, flip
 from scangan.training.data import TrainingScans
 from scangan.training.discriminator import Discriminator, make_discriminator
 from scangan.training.ema import ema_decay, update_ema
 from scangan.training.networks import Generator, make_generator
-from scangan.training.options import TrainOptions
 from scangan.training.parallel import ALONE, Rank, share_statistics
 from scangan.training.sampling import Draws, Purpose, Sampler, step_draws
 
@@ -298,12 +299,12 @@ class TrainingStep:
             if network.ramped:
                 network.share.fill_(share)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """All state, for resuming."""
-        state = {name: part.state_dict() for name, part in self._parts().items()}
+        state: dict[str, object] = {name: part.state_dict() for name, part in self._parts().items()}
         return state | {"augment_p": self.augment_p.clone(), "anchors": self.anchors.clone()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the state of an earlier `state_dict`."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from scangan.artifacts.train_options import OPERATIONS
 from scangan.training import TrainOptions, augment, step
 from scangan.training.augment import BLACK, diff_augment
 from scangan.training.data import TrainingScans
-from scangan.training.options import OPERATIONS
 from scangan.training.sampling import step_draws
 from scangan.training.step import make_step
 

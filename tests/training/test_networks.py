@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from scangan.artifacts.train_options import HEADS, SIZES, TrainOptions
 from scangan.training.discriminator import (
     AUX_SCALE,
     Discriminator,
@@ -17,7 +18,6 @@ from scangan.training.discriminator import (
 )
 from scangan.training.ema import ema_decay, update_ema, with_own_statistics
 from scangan.training.networks import Generator, GeneratorBank, blend, channels
-from scangan.training.options import HEADS, SIZES, TrainOptions
 from scangan.training.parallel import Rank
 from scangan.training.sampling import Sampler, step_draws
 from scangan.training.scoring import to_grey

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from scangan.preprocessing import PrepOptions, prepare
+from scangan.training.checkpoints import load_checkpoint, load_generator
 from scangan.training.discriminator import make_discriminator
 from scangan.training.networks import make_generator
 from scangan.training.parallel import ALONE, BatchNorm, join_processes
@@ -293,7 +294,7 @@ def test_one_process_goes_on_where_two_were(prepared, run_of_two, tmp_path):
     longer = TrainOptions(**TINY | {"kimg": 0.8})
     run = train(prepared.path, out, longer, device="cpu", report=said.append)
     assert "resuming at 0.6 of 0.8 kimg" in said
-    assert run.load_state(CPU)["step"] == 50
+    assert load_checkpoint(run, CPU).step == 50
 
 
 @pytest.mark.slow
@@ -352,7 +353,7 @@ def test_scans_are_prepared_once_and_every_class_trained_until_patience_ends(som
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("20 scans") == 1
     assert done.stdout.count("stopped early: nothing improved") == 2
-    assert Run(out).load_generator()[0].classes == 2
+    assert load_generator(Run(out))[0].classes == 2
     assert all(_metrics(out / "classes" / k)[-1]["step"] < 40 for k in "01")
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from scangan.artifacts.train_options import parse_assignment
 from scangan.core.errors import USAGE
 from scangan.training import TrainingError, TrainOptions, start
 from scangan.training.data import TrainingScans
 from scangan.training.measuring import Progress
-from scangan.training.options import parse_assignment
 from scangan.training.recipe import (
     DEFAULT,
     FOLDER,
