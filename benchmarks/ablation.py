@@ -16,8 +16,8 @@ from pathlib import Path
 from scangan.runtime import ScanganError
 from scangan.training import Run, TrainOptions, train
 from scangan.training.loop import Stopped
+from scangan.training.progress_text import best_so_far
 from scangan.training.recipe import options_from
-from scangan.training.words import best_so_far
 
 KIMG = 300.0
 SEVERAL = "classic-acgan", "stable", "stable, classes by product"

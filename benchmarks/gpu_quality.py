@@ -28,8 +28,8 @@ from scangan.training.checkpoints import Best, save_best
 from scangan.training.ema import BATCHES, with_own_statistics
 from scangan.training.recipe import options_from
 from scangan.training.sampling import step_draws
-from scangan.training.start import run_config, run_items, training_scans
 from scangan.training.step import make_step
+from scangan.training.train_gan import run_config, run_items, training_scans
 
 DECAY = {"lr_schedule": "linear", "lr_hold": 2 / 3, "batch": 32, "ema_kimg": 20.0}
 BRAIN = DECAY | {"mirror": True}

@@ -8,7 +8,7 @@ from scangan.core.lazy import lazily
 if TYPE_CHECKING:
     from scangan.artifacts.run import Run as Run
     from scangan.artifacts.train_options import TrainOptions as TrainOptions
-    from scangan.training.start import train as train
+    from scangan.training.train_gan import train as train
 
 __all__ = [
     "Run",
@@ -22,6 +22,6 @@ __getattr__ = lazily(
     {
         "TrainOptions": "scangan.artifacts.train_options",
         "Run": "scangan.artifacts.run",
-        "train": "scangan.training.start",
+        "train": "scangan.training.train_gan",
     },
 )

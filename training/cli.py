@@ -130,9 +130,9 @@ def main(
     from scangan.artifacts.train_options import parse_assignment
     from scangan.training.checkpoints import load_best
     from scangan.training.loop import Stopped
-    from scangan.training.memory import peak_memory
+    from scangan.training.memory_use import peak_memory
     from scangan.training.recipe import bundled_name, options_from
-    from scangan.training.start import train
+    from scangan.training.train_gan import train
 
     overrides = dict(map(parse_assignment, assignments))
     overrides |= {key: value for key, value in given.items() if value is not None}

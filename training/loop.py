@@ -16,7 +16,7 @@ from scangan.core.terminal import progress_bar
 from scangan.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from scangan.training.context import Context
 from scangan.training.data import TrainingScans
-from scangan.training.measuring import Measurer
+from scangan.training.measure_tick import Measurer
 from scangan.training.step import LOSSES, make_step
 
 LOOK = 50  # steps between two looks at the losses: looking waits for the device

@@ -15,7 +15,7 @@ from scangan.training.checkpoints import Best, load_generator, save_best
 from scangan.training.context import Context
 from scangan.training.data import TrainingScans
 from scangan.training.loop import train_session
-from scangan.training.measuring import Measurer
+from scangan.training.measure_tick import Measurer
 from scangan.training.networks import GeneratorBank
 from scangan.training.scoring import score_generator
 from scangan.training.step import LOSSES

@@ -90,7 +90,7 @@ def test_batch_and_threads_change_no_byte(files, precision):
 def test_the_order_of_work_is_told(files):
     steps = [line.split(" " * 4)[0] for line in files["int8"][1]]
     assert steps[:4] == [
-        "fold_batchnorm, equalize", "dense_channels_last", "transposed_conv_to_conv", "quantize",
+        "fold_batchnorm, match_ranges", "dense_channels_last", "transposed_conv_to_conv", "quantize",
     ]  # fmt: skip
     assert any("PSNR" in line and "KID" in line for line in files["int8"][1])
 

@@ -21,7 +21,7 @@ LIGHT = ["scangan.runtime.output", "scangan.runtime.merge", "scangan.runtime.sha
          "scangan.preprocessing.pipeline", "scangan.preprocessing.report", "scangan.preprocessing.cli",
          "scangan.preprocessing.reading.jpeg", "scangan.preprocessing.reading.png",
          "scangan.preprocessing.kernels.area", "scangan.preprocessing.kernels.histogram"]  # fmt: skip
-HEAVY = ["scangan.training.start", "scangan.training.cli", "scangan.training.per_class",
+HEAVY = ["scangan.training.train_gan", "scangan.training.cli", "scangan.training.per_class",
          "scangan.export.exporter", "scangan.export.cli",
          # What torch imports with the first optimizer, and with the first export
          "torch._dynamo", "torch.export", "onnxscript.rewriter", "onnx.reference",

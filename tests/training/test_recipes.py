@@ -10,9 +10,9 @@ import torch
 
 from scangan.artifacts.train_options import parse_assignment
 from scangan.core.errors import USAGE
-from scangan.training import TrainingError, TrainOptions, start
+from scangan.training import TrainingError, TrainOptions, train_gan
 from scangan.training.data import TrainingScans
-from scangan.training.measuring import Progress
+from scangan.training.early_stopping import EarlyStopping
 from scangan.training.recipe import (
     DEFAULT,
     FOLDER,
@@ -199,22 +199,22 @@ def _schedule(options, monkeypatch, prepared, out):
 
 def _stops(options, monkeypatch, prepared, out):
     """Whether a run ends early after 250 kimg in which nothing improved."""
-    return Progress(best_score=1.0).why_stop(250.0, options.patience)
+    return EarlyStopping(best_score=1.0).why_stop(250.0, options.patience)
 
 
 def _started(options, monkeypatch, prepared, out):
     """What is trained on which scans."""
     trained = []
 
-    def session(run, options, scans, classes, *others):
-        trained.append((classes, len(scans.classes), scans.held_back.tolist()))
+    def session(context, scans):
+        trained.append((context.options.arch, len(scans.classes), scans.held_back.tolist()))
 
-    def each_class(run, options, scans, *others):
+    def each_class(context, scans):
         trained.append(("each", len(scans.classes), scans.held_back.tolist()))
 
-    monkeypatch.setattr(start, "train_session", session)
-    monkeypatch.setattr(start, "train_each_class", each_class)
-    run = start.train(prepared.path, out, dataclasses.replace(options, size=32))
+    monkeypatch.setattr(train_gan, "train_session", session)
+    monkeypatch.setattr(train_gan, "train_each_class", each_class)
+    run = train_gan.train(prepared.path, out, dataclasses.replace(options, size=32))
     assert len(trained) == 1
     return trained, run.classes
 

@@ -30,10 +30,10 @@ from scangan.training import Run, TrainingError, TrainOptions, train
 from scangan.training.checkpoints import load_best, load_checkpoint, load_generator
 from scangan.training.data import TrainingScans, hold_back
 from scangan.training.early_stopping import EarlyStopping
-from scangan.training.memory import peak_memory
+from scangan.training.memory_use import peak_memory
 from scangan.training.networks import make_generator
 from scangan.training.per_class import joined_lines
-from scangan.training.report import WIDTH
+from scangan.training.report_figure import WIDTH
 from scangan.training.scoring import score_generator
 from scangan.training.step import TrainingStep, make_step
 
@@ -371,10 +371,10 @@ def test_force_deletes_nothing_for_a_source_that_cannot_be_trained_on(whole, pre
 def test_a_start_that_was_killed_is_begun_again(whole, some_scans, prepared, tmp_path):
     out, script = (
         tmp_path / "run",
-        "import os, sys\nfrom scangan.training import Run, TrainOptions, start\n",
+        "import os, sys\nfrom scangan.training import Run, TrainOptions, train_gan\n",
     )
     script += "Run.start = lambda self, config, items: os._exit(9)\n"
-    script += "start.train(sys.argv[1], sys.argv[2], TrainOptions(size=32))"
+    script += "train_gan.train(sys.argv[1], sys.argv[2], TrainOptions(size=32))"
     done = subprocess.run([sys.executable, "-c", script, some_scans, out])
     assert done.returncode == 9 and (out / "dataset/images.npy").exists()
     run = train(prepared.path, out, TrainOptions(**TINY | {"kimg": 0.032}))  # other scans

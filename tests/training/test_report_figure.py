@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from ticks import real_scores, ticks
 
-from scangan.training.curves import LOWEST_KID, PALETTE, STYLE, plots, readable
-from scangan.training.report import CELL, MOST_ROWS, WIDTH, draw_report
+from scangan.training.report_curves import LOWEST_KID, PALETTE, STYLE, plots, readable
+from scangan.training.report_figure import CELL, MOST_ROWS, WIDTH, draw_report
 
 REAL = {
     "mean_real_class_kid": 0.0013,

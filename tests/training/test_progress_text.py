@@ -3,21 +3,21 @@
 import pytest
 from ticks import real_scores, ticks
 
-from scangan.training import words
+from scangan.training import progress_text
 
 REAL = {"mean_real_class_kid": 0.0013, "probe_accuracy": 0.82}
 
 
 def best_so_far(lines):
-    return words.best_so_far(ticks(lines))
+    return progress_text.best_so_far(ticks(lines))
 
 
 def describe(lines, real):
-    return words.describe(ticks(lines), real_scores(real))
+    return progress_text.describe(ticks(lines), real_scores(real))
 
 
 def variety_warning(lines, warned):
-    return words.variety_warning(ticks(lines), warned)
+    return progress_text.variety_warning(ticks(lines), warned)
 
 
 def _scores(kid, agreement=0.6, variety=0.9):

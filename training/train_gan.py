@@ -33,11 +33,11 @@ from scangan.training.data import (
     synthetic_warning,
 )
 from scangan.training.loop import train_session
-from scangan.training.memory import explaining_memory
+from scangan.training.memory_use import explaining_memory
 from scangan.training.parallel import Rank, join_processes, raise_first_failure
 from scangan.training.per_class import train_each_class
+from scangan.training.progress_text import LEGEND
 from scangan.training.step import fast_precision
-from scangan.training.words import LEGEND
 
 Report = Callable[[str], None]
 
@@ -97,7 +97,7 @@ def train(
     say = report if rank.first else lambda line: None
     lock = _only_writer(source, run.path) if rank.first else nullcontext()
     with raise_first_failure(rank), lock:
-        context = Context(run, options, choose_device(device), rank, say, quiet)
+        context = Context(run, options, training_device(device), rank, say, quiet)
         _check_shares(options, rank)
         if rank.first:
             new = force or not run.started
@@ -129,7 +129,7 @@ def _check_shares(options: TrainOptions, rank: Rank) -> None:
         )
 
 
-def choose_device(name: str) -> torch.device:
+def training_device(name: str) -> torch.device:
     """Turn ``auto``, ``cpu`` or ``cuda`` into a device that works; of several GPUs, the process's own."""
     if name == "cuda" and not torch.cuda.is_available():
         raise TrainingError("--device cuda: this torch finds no GPU; use --device cpu, or auto")

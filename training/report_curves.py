@@ -20,7 +20,7 @@ from matplotlib.ticker import (
 from scangan.artifacts.run import Tick
 from scangan.artifacts.scores import LOW_VARIETY, RealScores
 from scangan.core.counted import counted
-from scangan.training.words import best_so_far
+from scangan.training.progress_text import best_so_far
 
 Curve = npt.NDArray[np.float64]  # [lines]; NaN where a line lacks the value
 Lines = Sequence[Tick]

@@ -20,11 +20,11 @@ from scangan.training.data import TrainingScans
 from scangan.training.early_stopping import EarlyStopping
 from scangan.training.ema import BATCHES, with_own_statistics
 from scangan.training.networks import Generator
-from scangan.training.report import draw_report
+from scangan.training.progress_text import describe, variety_warning
+from scangan.training.report_figure import draw_report
 from scangan.training.sampling import step_draws
 from scangan.training.scoring import generate, score_generator
 from scangan.training.step import TrainingStep
-from scangan.training.words import describe, variety_warning
 
 Kind = Literal["raw", "ema"]
 GRID = 8  # scans of a class in a sample sheet

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from scangan.artifacts.scores import RealScores
 from scangan.core.sheet import NOTICE
 from scangan.preprocessing.transforms import resize
-from scangan.training.curves import (
+from scangan.training.report_curves import (
     INK,
     PALETTE,
     QUIET,
