@@ -47,7 +47,7 @@ def assignments(
     """Options of training, as ``KEY=``."""
     import dataclasses
 
-    from scangan.training.options import TrainOptions
+    from scangan.artifacts.train_options import TrainOptions
 
     names = [f"{field.name}=" for field in dataclasses.fields(TrainOptions)]
     return _beginning(names, incomplete)

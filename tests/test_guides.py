@@ -85,7 +85,7 @@ def few_scores():
     """Score with few scans, which takes most of the time of such short runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("scangan.training.scoring.PER_TICK", 8)
-        patch.setattr("scangan.training.options.FEWEST_TICKS", 1)
+        patch.setattr("scangan.artifacts.train_options.FEWEST_TICKS", 1)
         patch.setattr("scangan.export.fidelity.COUNT", 16)
         patch.setattr("scangan.runtime.benchmark.SECONDS", 0.02)
         yield

@@ -127,10 +127,10 @@ def test_a_dataset_of_an_earlier_version_is_read_and_recognised(as_before, tmp_p
 
 
 def test_a_run_of_an_earlier_version_goes_on_and_is_exported(as_before, tmp_path, monkeypatch):
+    from scangan.artifacts.train_options import TrainOptions
     from scangan.export import export_run
     from scangan.runtime import ScanGenerator
-    from scangan.training.options import TrainOptions
-    from scangan.training.start import train
+    from scangan.training.train_gan import train
 
     score_few(monkeypatch.setattr)
     source = scans(tmp_path / "in", OLD[0], OLD[3])

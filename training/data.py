@@ -15,13 +15,13 @@ from scangan.artifacts.dataset import (
     read_summary,
 )
 from scangan.artifacts.split import split_indices
+from scangan.artifacts.train_options import SIZES, TrainOptions
 from scangan.core.counted import counted
 from scangan.core.errors import OtherDataset, PreprocessingError, TrainingError
 from scangan.evaluation.metrics import FEWEST
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.pipeline import prepare
 from scangan.preprocessing.summary_text import looked_through, one_line
-from scangan.training.options import SIZES, TrainOptions
 
 
 @dataclasses.dataclass(frozen=True)

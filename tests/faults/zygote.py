@@ -23,7 +23,7 @@ LIGHT = ["scangan.runtime.output", "scangan.runtime.merge", "scangan.runtime.sha
          "scangan.preprocessing.pipeline", "scangan.preprocessing.summary_text", "scangan.cli.prepare",
          "scangan.preprocessing.reading.jpeg", "scangan.preprocessing.reading.png",
          "scangan.preprocessing.kernels.area", "scangan.preprocessing.kernels.histogram"]  # fmt: skip
-HEAVY = ["scangan.training.start", "scangan.cli.train", "scangan.training.per_class",
+HEAVY = ["scangan.training.train_gan", "scangan.cli.train", "scangan.training.per_class",
          "scangan.export.exporter", "scangan.cli.export",
          # What torch imports with the first optimizer, and with the first export
          "torch._dynamo", "torch.export", "onnxscript.rewriter", "onnx.reference",

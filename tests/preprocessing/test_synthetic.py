@@ -10,6 +10,7 @@ from conftest import CLASSES, copy_scans
 
 from scangan.artifacts.request import Request, Span
 from scangan.artifacts.split import split_indices
+from scangan.artifacts.train_options import TrainOptions
 from scangan.core.errors import ExportError, TrainingError
 from scangan.export.exporter import _real_scans
 from scangan.preprocessing import PrepOptions, load_dataset, prepare, prepare_split
@@ -17,7 +18,6 @@ from scangan.preprocessing.summary_text import summary_lines
 from scangan.runtime import ScanGenerator
 from scangan.runtime.output import write_scans
 from scangan.training.data import TrainingScans, check_counts, hold_back, synthetic_warning
-from scangan.training.options import TrainOptions
 
 SPANS = (Span(0, 0, 6), Span(1, 0, 6))
 

@@ -19,7 +19,7 @@ from scangan.training.data import (
     hold_back,
     open_source,
 )
-from scangan.training.loop import make_networks
+from scangan.training.step import make_step
 
 
 def _dataset(counts, subjects=None, images=None, **columns):
@@ -169,7 +169,7 @@ def test_scans_held_back_are_never_trained_on():
     held = np.arange(40) % 3 == 0
     scans = TrainingScans(images, np.arange(40) % 2, ("a", "b"), held)
     options = TrainOptions(size=16, width=4, latent=4, batch=8)
-    sampler = make_networks(options, scans, 2, torch.device("cpu")).sampler
+    sampler = make_step(options, scans, torch.device("cpu")).sampler
     assert sampler.images[:, 0, 0].tolist() == np.flatnonzero(~held).tolist()
     assert sampler.labels.tolist() == (np.flatnonzero(~held) % 2).tolist()
 
