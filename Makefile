@@ -1,6 +1,7 @@
 # make demo    generate scans with the bundled model (makes .venv; no torch)
 # make test    run all tests (makes .venv-dev, with everything)
 # make test-fast   run the quick ones, two of three, while you work
+# make coverage   run all tests, and print the lines and branches that none reaches
 # make check   lint, types, imports
 # make fuzz    look for files that break a reader: make fuzz SECONDS=3600 READER=png
 # make check-web   run model files in onnxruntime-web (needs node and npm)
@@ -21,7 +22,7 @@ READER := all
 PACKAGES := cli core artifacts preprocessing training export runtime evaluation
 DEV := .venv-dev/bin
 
-.PHONY: demo test test-fast check fuzz check-web check-edge check-faults docs graph bench wheelhouse release clean
+.PHONY: demo test test-fast coverage check fuzz check-web check-edge check-faults docs graph bench wheelhouse release clean
 
 demo: .venv/.installed
 	rm -rf demo
@@ -29,6 +30,9 @@ demo: .venv/.installed
 
 test: .venv-dev/.installed
 	$(DEV)/python -m pytest -n auto --dist loadfile
+
+coverage: .venv-dev/.installed
+	$(DEV)/python -m pytest -n auto --dist loadfile --cov --cov-report=term
 
 test-fast: .venv-dev/.installed
 	$(DEV)/python -m pytest -n auto --dist loadfile -m "not slow"

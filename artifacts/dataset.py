@@ -6,16 +6,30 @@ import json
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.dataset_records import (
+    OLDER_INFO,
+    OLDER_ITEM,
+    OLDER_UNREAD,
+    DatasetInfo,
+    Item,
+    PartInfo,
+    SplitInfo,
+    Summary,
+)
+from scangan.artifacts.records import of_older, parse_records, to_record, to_told
 from scangan.core.class_names import with_normal_names
 from scangan.core.errors import PreprocessingError
-from scangan.core.files import naming, parse_jsonl, read_bytes, read_text
+from scangan.core.files import naming, parse_jsonl, read_bytes, read_text, write_json
 from scangan.core.versions import DATASET, why_newer
 
+Info = TypeVar("Info", DatasetInfo, PartInfo, SplitInfo)
+
+FIRST = ("format_version", "classes", "size", "count", "rejected")
 NPY_HEADER = 128  # bytes; numpy leaves room in it for any count
 
 
@@ -33,15 +47,9 @@ class PreparedDataset:
         int64 [N], indices into `classes`.
     classes : tuple of str
         Class names in order.
-    items : list of dict
-        A record per image: ``file``, ``sha256``, ``class``, ``subject``, ``frame``,
-        ``duplicate_group`` (the index of the first item with these bytes), ``group`` (see `groups`),
-        ``window`` (physical values that are black and white; None for 8 bits as they came),
-        ``perceptual_hash``, ``enlarged`` (whether the scan is smaller than `size`), ``aspect``
-        (height over width of the pixels that were made square), ``blank`` (``black`` or ``white``
-        where next to nothing is to be seen), ``synthetic``, and ``notes`` (what was odd in the
-        file). Datasets of format 1 lack the last four, and those of format 2 the group.
-    info : dict
+    items : list of Item
+        A record per image.
+    info : DatasetInfo or PartInfo
         The content of ``dataset.json``.
     written_classes : tuple of str
         Class names as they were written, which may be in another form than ours.
@@ -51,8 +59,8 @@ class PreparedDataset:
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
-    items: list[dict[str, Any]]
-    info: dict[str, Any]
+    items: list[Item]
+    info: DatasetInfo | PartInfo
     written_classes: tuple[str, ...]
 
     @property
@@ -63,7 +71,7 @@ class PreparedDataset:
     @property
     def synthetic(self) -> npt.NDArray[np.bool_]:
         """Which scans say that a generative model made them: bool [N]."""
-        return np.array([bool(item.get("synthetic")) for item in self.items], bool)
+        return np.array([item.synthetic for item in self.items], bool)
 
     @property
     def groups(self) -> npt.NDArray[np.int64]:
@@ -76,17 +84,18 @@ class PreparedDataset:
         PreprocessingError
             An older version prepared the dataset, and wrote no groups.
         """
-        if any("group" not in item for item in self.items):
+        groups = [item.group for item in self.items]
+        if None in groups:
             raise PreprocessingError(
                 f"{self.path} was prepared by an older scangan, which did not say which scans belong "
                 f"together; delete it and prepare it again"
             )
-        return np.array([item["group"] for item in self.items], np.int64)
+        return np.array(groups, np.int64)
 
     @property
     def fingerprint(self) -> str:
         """sha256 over images, labels and class names, hexadecimal."""
-        return str(self.info["fingerprint"])
+        return self.info.fingerprint
 
     @property
     def counts(self) -> dict[str, int]:
@@ -163,28 +172,67 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         raise PreprocessingError(f"{path} is not a prepared dataset; {advice}")
     try:
         text = read_text(path / "dataset.json")
-        info = json.loads(text, object_pairs_hook=with_normal_names)
-        if newer := why_newer(path, info["format_version"], DATASET):
+        told = json.loads(text, object_pairs_hook=with_normal_names)
+        if newer := why_newer(path, told["format_version"], DATASET):
             raise PreprocessingError(newer)
-        classes = tuple(info["classes"])
+        info: DatasetInfo | PartInfo = (
+            _to_info(PartInfo, told) if "part" in told else _to_info(DatasetInfo, told)
+        )
         data = read_bytes(path / "items.jsonl")
-        # Datasets of older versions do not say what their items were.
-        if info.get("items_sha256") not in (None, hashlib.sha256(data).hexdigest()):
+        if info.items_sha256 not in (None, hashlib.sha256(data).hexdigest()):
             raise ValueError("items.jsonl is not as it was written")
-        items = parse_jsonl(data)
+        if info.format_version < DATASET:
+            items = [of_older(Item, told, OLDER_ITEM) for told in parse_jsonl(data)]
+        else:
+            items = list(parse_records(Item, data))
         with naming(path / "images.npy"):
             images = np.load(path / "images.npy", mmap_mode="r")
-        if len(set(classes)) < len(classes):
+        if len(set(info.classes)) < len(info.classes):
             raise ValueError("a class has two names that are one")
-        _ = info["options"], info["fingerprint"], info["rejected"]
-        number = {name: n for n, name in enumerate(classes)}
-        labels = np.array([number[item["class"]] for item in items], np.int64)
+        number = {name: n for n, name in enumerate(info.classes)}
+        labels = np.array([number[item.class_name] for item in items], np.int64)
     except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
         raise PreprocessingError(f"{path} is damaged ({error}); {again}") from error
     if len(images) != len(labels) or images.dtype != np.uint8 or images.ndim != 3:
         raise PreprocessingError(f"{path} is damaged: images and items differ; {again}")
     written = tuple(json.loads(text)["classes"])
-    return PreparedDataset(path, images, labels, classes, items, info, written)
+    return PreparedDataset(path, images, labels, info.classes, items, info, written)
+
+
+def read_summary(path: Path) -> Summary:
+    """Read what a whole preparation says of itself: its ``dataset.json``, or its ``split.json``.
+
+    Raises
+    ------
+    PreprocessingError
+        It is damaged, has a newer format, or is only a part of a split.
+    """
+    split = is_split(path)
+    file = path / ("split.json" if split else "dataset.json")
+    try:
+        told = json.loads(read_text(file), object_pairs_hook=with_normal_names)
+        if newer := why_newer(path, told["format_version"], DATASET):
+            raise PreprocessingError(newer)
+        if "part" in told:
+            raise PreprocessingError(
+                f"{path} is the part {told['part']!r} of a split; choose another OUT"
+            )
+        return _to_info(SplitInfo, told) if split else _to_info(DatasetInfo, told)
+    except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
+        raise PreprocessingError(
+            f"{file} is damaged ({error}); delete {path} and prepare it again"
+        ) from error
+
+
+def _to_info(kind: type[Info], told: dict[str, Any]) -> Info:
+    older = told["format_version"] < DATASET
+    return of_older(kind, told | OLDER_UNREAD, OLDER_INFO) if older else to_record(kind, told)
+
+
+def write_info(folder: Path, info: DatasetInfo | PartInfo) -> None:
+    """Write ``dataset.json``, with what one looks for first at its beginning."""
+    told = to_told(info)
+    write_json(folder / "dataset.json", {name: told[name] for name in FIRST} | told)
 
 
 def npy_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

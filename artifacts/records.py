@@ -15,7 +15,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """One line or one file on disk.
 
     A field without a default is required, and unknown fields are refused. If the name on disk is a
-    Python keyword, ``rename`` maps it (``class_name`` is ``class``).
+    Python keyword, ``rename`` maps it (``class_name`` is ``class``). Subclasses repeat
+    ``frozen=True``, for mypy.
     """
 
 
@@ -47,7 +48,21 @@ def parse_record(kind: type[R], text: str | bytes) -> R:
     ValueError
         The text is not JSON, or not a record of this kind.
     """
-    return to_record(kind, json.loads(text, object_pairs_hook=with_normal_names))
+    data = text.encode() if isinstance(text, str) else text
+    if data.isascii() and b"\\u" not in data:  # then a name has but one form
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:  # Python's reader is less strict: it takes NaN
+            pass
+    return to_record(kind, json.loads(data, object_pairs_hook=with_normal_names))
+
+
+def of_older(kind: type[R], told: dict[str, Any], unsaid: dict[str, object]) -> R:
+    """Check what an older version wrote: `unsaid` fills missing fields, and unknown ones are dropped."""
+    known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    return to_record(kind, {key: value for key, value in (unsaid | told).items() if key in known})
 
 
 def parse_records(kind: type[R], data: bytes) -> Iterator[R]:
@@ -63,6 +78,11 @@ def parse_records(kind: type[R], data: bytes) -> Iterator[R]:
             yield parse_record(kind, line)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
+
+
+def line_of(record: Record) -> str:
+    """Write a record as a line of JSON in ASCII: a file's name need not be UTF-8."""
+    return json.dumps(to_told(record)) + "\n"
 
 
 def write_record(path: Path, record: Record) -> None:

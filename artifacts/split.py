@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from scangan.core.errors import USAGE, PreprocessingError
 
-PARTS = {2: ("train", "test"), 3: ("train", "val", "test")}
+PART_NAMES = {2: ("train", "test"), 3: ("train", "val", "test")}
 
 
 def parse_split(text: str) -> tuple[float, ...]:
@@ -31,7 +31,7 @@ def parse_split(text: str) -> tuple[float, ...]:
 
 def check_fractions(fractions: tuple[float, ...], given: str) -> None:
     """Raise `PreprocessingError` unless they are two or three positive numbers that add up to 1."""
-    if len(fractions) not in PARTS or not all(0 < f < 1 for f in fractions):
+    if len(fractions) not in PART_NAMES or not all(0 < f < 1 for f in fractions):
         problem = "is not a split"
     elif not math.isclose(math.fsum(fractions), 1, abs_tol=1e-6):
         problem = f"adds up to {math.fsum(fractions):.6g}, not 1"

@@ -16,8 +16,8 @@ from pathlib import Path
 from scangan.runtime import ScanganError
 from scangan.training import Run, TrainOptions, train
 from scangan.training.loop import Stopped
+from scangan.training.progress_text import best_so_far
 from scangan.training.recipe import options_from
-from scangan.training.words import best_so_far
 
 KIMG = 300.0
 SEVERAL = "classic-acgan", "stable", "stable, classes by product"
@@ -96,16 +96,14 @@ def table(work: Path, runs: dict[tuple[str, int], TrainOptions]) -> list[str]:
 
 
 def _row(path: Path, options: TrainOptions) -> list[float] | None:
-    lines = [line for line in Run(path).read_metrics() if line["step"] <= options.steps]
+    lines = [line for line in Run(path).read_metrics() if line.step <= options.steps]
     found = best_so_far(lines)
-    if not found or lines[-1]["step"] < options.steps:
+    if not found or lines[-1].step < options.steps:
         return None  # it is not there yet
-    line, kind = found
-    best = line[kind]
-    last = min((lines[-1][kind] for kind in ("raw", "ema")), key=lambda s: s["mean_class_kid"])
+    line, best = found
     return [
-        best["kid"] * 1000, best["mean_class_kid"] * 1000, last["mean_class_kid"] * 1000,
-        best["mean_agreement"] * 100, min(best["variety"].values()) * 100, line["kimg"],
+        best.kid * 1000, best.mean_class_kid * 1000, lines[-1].better.mean_class_kid * 1000,
+        (best.mean_agreement or 0.0) * 100, min(best.variety.values()) * 100, line.kimg,
     ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import torch
 from scangan.artifacts.latents import Draw
 from scangan.artifacts.modelfile import graph_sha256
 from scangan.artifacts.request import Span
+from scangan.artifacts.train_options import TrainOptions
 from scangan.core.devices import choose_device
 from scangan.core.errors import ScanganError
 from scangan.core.threads import in_order
@@ -24,7 +25,6 @@ from scangan.export.exporter import write_model
 from scangan.export.precision import build
 from scangan.runtime import ModelCard, ScanGenerator
 from scangan.training.networks import make_generator
-from scangan.training.options import TrainOptions
 
 SIZES = {64: 64, 128: 64, 256: 32}  # pixels: width
 LATENT, BATCH = 100, 256

@@ -21,14 +21,15 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from scangan.artifacts.run import Run
 from scangan.preprocessing import load_dataset
 from scangan.training import step as steps
+from scangan.training.checkpoints import Best, save_best
 from scangan.training.ema import BATCHES, with_own_statistics
-from scangan.training.loop import make_networks
 from scangan.training.recipe import options_from
-from scangan.training.run import Best, Run
 from scangan.training.sampling import step_draws
-from scangan.training.start import run_config, run_items, training_scans
+from scangan.training.step import make_step
+from scangan.training.train_gan import run_config, run_items, training_scans
 
 DECAY = {"lr_schedule": "linear", "lr_hold": 2 / 3, "batch": 32, "ema_kimg": 20.0}
 BRAIN = DECAY | {"mirror": True}
@@ -66,7 +67,7 @@ def train(name: str, data: Path, work: Path, until: float, device: torch.device)
         return by_kimg(schedule, min(1.0, (time.time() - began) / (until - began)), hold)
 
     steps.learning_rate_factor = by_clock
-    networks = make_networks(options, scans, len(dataset.classes), device)
+    networks = make_step(options, scans, device)
     done, shown = 0, time.time()
     while time.time() < until:
         losses = networks(done)
@@ -88,7 +89,7 @@ def train(name: str, data: Path, work: Path, until: float, device: torch.device)
     state = {k: rounded(v) for k, v in half.state_dict().items()}
     options = dataclasses.replace(options, kimg=done * options.batch / 1000)
     run.start(run_config(dataset, options, ("", "stable"), device), run_items(dataset, options))
-    run.save_best(Best(state, "ema", options.kimg, {}))
+    save_best(run, Best(state, "ema", options.kimg, None))
     judge = {k: v.half().cpu().contiguous() for k, v in networks.discriminator.state_dict().items()}
     save_file(judge, run.path / "discriminator.safetensors")
     print(f"{name}: whole, {options.kimg:.0f} kimg in {time.time() - began:.0f} s", flush=True)

@@ -20,8 +20,8 @@ from tutorial_loop import TutorialLoop
 
 from scangan.preprocessing import load_dataset
 from scangan.training.data import TrainingScans
-from scangan.training.loop import make_networks
 from scangan.training.recipe import options_from
+from scangan.training.step import make_step
 
 WARM_UP, PROFILED = 10, 20  # steps
 
@@ -93,7 +93,7 @@ def main():
     for recipe, size, batch in itertools.product(given.recipes, given.sizes, given.batches):
         scans = read_scans(given.scans, size)
         options = options_from(recipe, {"size": size, "batch": batch, "width": given.width})
-        ours = make_networks(options, scans, len(scans.classes), device)
+        ours = make_step(options, scans, device)
         rate = images_per_second(ours, options, given.steps, device)
         busy = f"{busy_share(ours, PROFILED, device):.0%}" if device.type == "cuda" else "-"
         theirs = images_per_second(

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from scangan.artifacts.modelfile import read_model_file
+from scangan.artifacts.train_options import TrainOptions
 from scangan.runtime.catalog import BUNDLED
 from scangan.training.networks import make_generator
-from scangan.training.options import TrainOptions
 
 BATCH = 64
 

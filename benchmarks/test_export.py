@@ -11,10 +11,10 @@ import onnxruntime
 import pytest
 import torch
 
+from scangan.artifacts.train_options import TrainOptions
 from scangan.export.graph import to_onnx
 from scangan.export.precision import build
 from scangan.training.networks import make_generator
-from scangan.training.options import TrainOptions
 
 LATENT, CLASSES = 100, 4
 CASES = {

@@ -8,6 +8,7 @@ import skimage.transform
 from PIL import Image, ImageOps
 
 from scangan.preprocessing import PrepOptions
+from scangan.preprocessing.geometry import place_of
 from scangan.preprocessing.kernels import clahe, equalize, shrink
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.transforms import prepare_scan
@@ -112,7 +113,10 @@ def test_equalize_8(benchmark, scan, size, who):
 
 def _scangan(path, equalize):
     options = PrepOptions(size=64, equalize="global" if equalize else "none")
-    return [prepare_scan(scan, options) for _, scan in read_scans(path.read_bytes(), options)]
+    return [
+        prepare_scan(scan, place_of(scan, options), options)
+        for _, scan in read_scans(path.read_bytes(), options)
+    ]
 
 
 def _opencv(path, equalize):

@@ -12,15 +12,15 @@ import pytest
 import torch
 from tutorial_loop import TutorialLoop
 
+from scangan.artifacts.train_options import TICK
 from scangan.evaluation.features import FeatureExtractor
 from scangan.evaluation.metrics import RealReference
 from scangan.training.data import TrainingScans
 from scangan.training.ema import BATCHES, with_own_statistics
-from scangan.training.loop import make_networks
-from scangan.training.options import TICK
 from scangan.training.recipe import options_from
 from scangan.training.sampling import step_draws
 from scangan.training.scoring import score_generator
+from scangan.training.step import make_step
 
 TIMES = 9  # each real scan: an epoch of 2160, as sets of a few thousand have
 CPU = torch.device("cpu")
@@ -45,7 +45,7 @@ def read_scans(files, size):
 
 def scangan_loop(options, scans, device=CPU):
     """Make our own step."""
-    return make_networks(options, scans, len(scans.classes), device)
+    return make_step(options, scans, device)
 
 
 def _time_steps(benchmark, step, options, steps, rounds):

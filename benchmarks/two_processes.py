@@ -55,7 +55,7 @@ def speed_table(runs):
         "| --- | ---: | ---: | ---: |",
     ]
     for way, metrics in runs.items():
-        speeds = [line["images_per_second"] for run in metrics for line in run[1:]]
+        speeds = [line.images_per_second for run in metrics for line in run[1:]]
         median[way] = statistics.median(speeds)
         ratio = median[way] / median["1 process, 2 threads"]
         lines.append(
@@ -69,8 +69,8 @@ def loss_table(runs):
     lines = ["| kimg | " + " | ".join(f"{way}: D / G / class" for way in runs) + " |"]
     lines.append("| ---: |" + " ---: |" * len(runs))
     for ticks in zip(*(metrics[0] for metrics in runs.values()), strict=True):
-        cells = [" / ".join(f"{tick[loss]:.3f}" for loss in LOSSES) for tick in ticks]
-        lines.append(f"| {ticks[0]['kimg']:.2f} | " + " | ".join(cells) + " |")
+        cells = [" / ".join(f"{getattr(tick, loss):.3f}" for loss in LOSSES) for tick in ticks]
+        lines.append(f"| {ticks[0].kimg:.2f} | " + " | ".join(cells) + " |")
     return lines
 
 

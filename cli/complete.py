@@ -49,7 +49,7 @@ def assignments(
     """Complete a training option, as ``KEY=``."""
     import dataclasses
 
-    from scangan.training.options import TrainOptions
+    from scangan.artifacts.train_options import TrainOptions
 
     names = [f"{field.name}=" for field in dataclasses.fields(TrainOptions)]
     return _matching(names, incomplete)

@@ -144,12 +144,13 @@ def main(source: Path, out: Path, **given: Any) -> None:
     Reads PNG, JPEG, TIFF, BMP, DICOM and NIfTI. OUT/rejects.jsonl lists the files that can't be used,
     and why.
     """
+    from scangan.artifacts.dataset import read_summary
     from scangan.artifacts.split import parse_split
-    from scangan.preprocessing.memory import keep_freed_memory
+    from scangan.preprocessing.find_scans import SourceOptions
+    from scangan.preprocessing.malloc import keep_freed_memory
     from scangan.preprocessing.options import PrepOptions
-    from scangan.preprocessing.pipeline import prepare, prepare_split, read_summary
-    from scangan.preprocessing.report import report
-    from scangan.preprocessing.sources import SourceOptions
+    from scangan.preprocessing.pipeline import prepare, prepare_split
+    from scangan.preprocessing.summary_text import summary_lines
 
     keep_freed_memory()
     split, strict = given.pop("split"), given.pop("strict")
@@ -167,9 +168,9 @@ def main(source: Path, out: Path, **given: Any) -> None:
         fractions = parse_split(split)
         prepare_split(source, out, fractions, options, allow_synthetic=allow_synthetic, **common)
     summary = read_summary(out)
-    for line in report(summary, out):
+    for line in summary_lines(summary, out):
         say(line)
-    if strict and summary["rejected"]:
+    if strict and summary.rejected:
         ctx = click.get_current_context()
-        say(f"{called(ctx)}: {summary['rejected']} refused, and --strict was given", err=True)
+        say(f"{called(ctx)}: {summary.rejected} refused, and --strict was given", err=True)
         ctx.exit(FAILED)

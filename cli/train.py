@@ -21,7 +21,7 @@ def _list_recipes(context: click.Context, _option: click.Parameter, wanted: bool
 
 def _list_options(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        from scangan.training.options import describe_options
+        from scangan.artifacts.train_options import describe_options
 
         for line in describe_options():
             say(line)
@@ -129,11 +129,12 @@ def main(
     **given: Any,
 ) -> None:
     """Train a GAN on SOURCE: a prepared dataset, or scans in a folder per class."""
+    from scangan.artifacts.train_options import parse_assignment
+    from scangan.training.checkpoints import load_best
     from scangan.training.loop import Stopped
-    from scangan.training.memory import peak_memory
-    from scangan.training.options import parse_assignment
+    from scangan.training.memory_use import peak_memory
     from scangan.training.recipe import bundled_name, options_from
-    from scangan.training.start import train
+    from scangan.training.train_gan import train
 
     overrides = dict(map(parse_assignment, assignments))
     overrides |= {key: value for key, value in given.items() if value is not None}
@@ -153,13 +154,15 @@ def main(
     except Stopped as stopped:
         say(f"{called(click.get_current_context())}: {stopped}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
-    best = run.load_best()
-    agreement = best.scores["mean_agreement"]
-    agrees = "" if agreement is None else f", {agreement:.0%} in right class"
-    say(
-        f"best generator ({best.kind}) at {best.kimg:.1f} kimg, "
-        f"KID x1000 {best.scores['mean_class_kid'] * 1000:.0f}{agrees}: {run.path / 'best.safetensors'}"
-    )
+    best = load_best(run)
+    if best.scores:
+        agreement = best.scores.mean_agreement
+        agrees = "" if agreement is None else f", {agreement:.0%} in right class"
+        say(
+            f"best generator ({best.kind}) at {best.kimg:.1f} kimg, "
+            f"KID x1000 {best.scores.mean_class_kid * 1000:.0f}{agrees}: "
+            f"{run.path / 'best.safetensors'}"
+        )
     memory = peak_memory()
     if memory:
         say(f"peak memory: {memory}")

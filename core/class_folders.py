@@ -5,7 +5,7 @@ import re
 import shlex
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from scangan.core import structure
 from scangan.core.class_names import check_case, normal, why_no_name
@@ -26,12 +26,20 @@ LOOKS_LIKE_A_SCAN = {
 }  # fmt: skip
 
 
+class Refused(NamedTuple):
+    """A file or folder that is not taken, the class whose folder it lies in, and why."""
+
+    file: str
+    class_name: str | None
+    reason: str
+
+
 class ClassFiles(NamedTuple):
     """The classes in order, including empty ones; their files; and the refused files."""
 
     classes: list[str]
     files: list[tuple[str, str]]  # path on disk relative to the source folder, and class
-    rejects: list[dict[str, Any]]  # file, class, reason
+    rejects: list[Refused]
     wrapper: str = ""  # path of the only folder with scans, if the classes are inside it
 
 
@@ -67,7 +75,7 @@ def find_class_files(source: Path, level: int | None = None) -> ClassFiles:
                 f"{source} has no class folders and no scans; put the scans into one folder per "
                 f"class: CLASS/file"
             )
-        refused = [reject(file, None, reason) for file, reason in listed.refused]
+        refused = [Refused(file, None, reason) for file, reason in listed.refused]
         return ClassFiles([name], files, refused)
     found = _walk(source, "", level or 1)
     if level is None:
@@ -80,7 +88,7 @@ def find_class_files(source: Path, level: int | None = None) -> ClassFiles:
     _check_names(found.classes, source / found.wrapper)
     if not found.files:
         first = found.rejects[0] if found.rejects else None
-        refused_first = f" ({first['file']!r}: {first['reason']})" if first else ""
+        refused_first = f" ({first.file!r}: {first.reason})" if first else ""
         raise FolderError(
             f"{source} has no files in its class folders{refused_first}; put scans into them"
         )
@@ -89,7 +97,7 @@ def find_class_files(source: Path, level: int | None = None) -> ClassFiles:
 
 def _walk(source: Path, way: str, depth: int) -> ClassFiles:
     """List the files of the folders `depth` levels below the folder at the end of `way`."""
-    rejects: list[dict[str, Any]] = []
+    rejects: list[Refused] = []
     steps = way.split("/") if way else []
     folders = [""]
     for number in range(len(steps) + depth):
@@ -99,13 +107,13 @@ def _walk(source: Path, way: str, depth: int) -> ClassFiles:
                 listed = inside(source / at)
             except OSError as error:
                 reason = f"cannot be read: {(error.strerror or str(error)).lower()}"
-                rejects.append(reject(at, None, reason))
+                rejects.append(Refused(at, None, reason))
                 continue
             start = f"{at}/" if at else ""
             outside = [each for each in listed.files if _looks_like_a_scan(each)]
-            rejects += [reject(start + each, None, "in no class folder") for each in outside]
+            rejects += [Refused(start + each, None, "in no class folder") for each in outside]
             entries, up = _entries(source, at, listed)
-            rejects += [reject(start + each, None, LINKS_BACK) for each in up]
+            rejects += [Refused(start + each, None, LINKS_BACK) for each in up]
             chosen = entries if number >= len(steps) else [steps[number]]
             deeper += [start + each for each in chosen]
         folders = deeper
@@ -116,7 +124,7 @@ def _walk(source: Path, way: str, depth: int) -> ClassFiles:
         classes.add(name)
         below_it = below(source / folder, folder)
         files += [(file, name) for file in below_it.files]
-        rejects += [reject(each, name, reason) for each, reason in below_it.refused]
+        rejects += [Refused(each, name, reason) for each, reason in below_it.refused]
     return ClassFiles(sorted(classes), files, rejects, way)
 
 
@@ -231,9 +239,9 @@ def count_scans(source: Path) -> Count:
     """
     found = find_class_files(source)
     for line in found.rejects:
-        if line["class"] is not None and line["reason"] != LINKS_BACK:
+        if line.class_name is not None and line.reason != LINKS_BACK:
             raise FolderError(
-                f"{source / line['file']} {line['reason']}; change its permissions, or move it away"
+                f"{source / line.file} {line.reason}; change its permissions, or move it away"
             )
     kinds = [(name, _kind(f"{source}/{file}")) for file, name in found.files]
     counts = Counter(name for name, kind in kinds if kind)
@@ -276,11 +284,6 @@ def read_top(source: Path) -> Inside:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise FolderError(f"{source} cannot be read: {reason}") from error
-
-
-def reject(file: str, class_name: str | None, reason: str) -> dict[str, Any]:
-    """Make a line of ``rejects.jsonl``."""
-    return {"file": file, "class": class_name, "reason": reason}
 
 
 def _looks_like_a_scan(name: str) -> bool:

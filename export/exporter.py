@@ -14,6 +14,8 @@ from scangan.artifacts.card import KEY, ModelCard
 from scangan.artifacts.dataset import PreparedDataset, is_prepared, load_dataset
 from scangan.artifacts.latents import UNCONDITIONAL, draw_latents
 from scangan.artifacts.modelfile import graph_sha256, read_model_file
+from scangan.artifacts.records import to_told
+from scangan.artifacts.run import Run
 from scangan.core.counted import counted
 from scangan.core.errors import ExportError
 from scangan.core.files import written_whole
@@ -21,8 +23,8 @@ from scangan.core.session import open_session
 from scangan.export.fidelity import Comparison, Fidelity
 from scangan.export.graph import OPSET, OPSETS, to_onnx
 from scangan.export.precision import PRECISIONS, Built, Step, build
+from scangan.training.checkpoints import load_best, load_generator
 from scangan.training.networks import Generator, GeneratorBank
-from scangan.training.run import Run
 from scangan.training.scoring import to_grey
 
 PARITY_SEED, PARITY_COUNT = 0, 64  # latents of each class that are compared
@@ -83,7 +85,7 @@ def export_run(
         raise ExportError(f"opset {opset} is not written; it is {OPSETS[0]} to {OPSETS[-1]}")
     trained, out = open_run(run), Path(out)
     _check_target(out)
-    (generator, _), latent = trained.load_generator(), trained.options.latent
+    (generator, _), latent = load_generator(trained), trained.options.latent
     if precision == "int8":
         dataset = _real_scans(trained, real, accept_loss)
         dataset = dataset and dataset.in_memory()
@@ -170,25 +172,25 @@ def run_card(run: Run) -> ModelCard:
     A model file is handed on: nothing that names the machine or its user belongs here, so not the
     command that was typed, which has paths in it. The options say what it did.
     """
-    best, config, options = run.load_best(), run.config, run.options
+    best, config, options = load_best(run), run.config, run.options
     return ModelCard(
         architecture=options.arch,
         latent=options.latent,
         classes=run.classes,
         size=options.size,
         graph_sha256="",
-        preprocessing=config["dataset"]["preprocessing"],
-        dataset_fingerprint=config["dataset"]["fingerprint"],
-        dataset_counts=config["dataset"]["counts"],
+        preprocessing=config.dataset.preprocessing,
+        dataset_fingerprint=config.dataset.fingerprint,
+        dataset_counts=config.dataset.counts,
         recipe={
-            **({"name": config["recipe"]} if config.get("recipe") else {}),
-            "options": config["options"],
+            **({"name": config.recipe} if config.recipe else {}),
+            "options": options.to_dict(),
             "kept": best.kind,
             "kept_kimg": best.kimg,
         },
-        scores=best.scores,
-        versions=config["versions"] | {"onnx": version("onnx")},
-        date=config["started"],
+        scores=to_told(best.scores) if best.scores else {},
+        versions=config.versions | {"onnx": version("onnx")},
+        date=config.started,
     )
 
 
@@ -208,7 +210,7 @@ def _check_target(out: Path) -> None:
 
 def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> PreparedDataset | None:
     """The scans to score against: those given, or those of the run, if they are where they were."""
-    told = run.config["dataset"]
+    told = run.config.dataset
     if real is not None:
         dataset = load_dataset(real)
         if dataset.size != run.options.size:
@@ -227,10 +229,10 @@ def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> Prepare
                 f"ones: give a dataset without synthetic ones"
             )
         return dataset
-    for path in (run.path / "dataset", Path(told.get("path", run.path / "dataset"))):
+    for path in (run.path / "dataset", Path(told.path or run.path / "dataset")):
         if is_prepared(path):
             dataset = load_dataset(path)
-            if dataset.fingerprint == told["fingerprint"]:
+            if dataset.fingerprint == told.fingerprint:
                 return dataset
     if accept_loss:
         return None

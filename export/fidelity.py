@@ -1,13 +1,13 @@
 """Whether an int8 model still makes the scans of the float32 one: picture by picture, and as a set."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import onnx
 
 from scangan.artifacts.dataset import PreparedDataset
-from scangan.evaluation.metrics import RealReference, Scores
+from scangan.artifacts.scores import Scores
+from scangan.evaluation.metrics import RealReference
 from scangan.export.precision import latent_batches, make_images, psnr
 
 SEED, COUNT = 2, 1000  # latents that chose nothing
@@ -52,7 +52,7 @@ class Fidelity:
                 )
         return found
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """For the card: what was measured."""
         measured = {k: v for k, v in vars(self).items() if v is not None}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in measured.items()}

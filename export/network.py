@@ -28,7 +28,7 @@ class ShippedGenerator(nn.Module):
         share = generator.share if generator.ramped else None
         weights = [up.get_parameter("weight") for up in (generator.dense, *generator.ups)]
         self.layers = len(weights)
-        self.cut: set[int] = set()  # layers whose product is cut off at zero; see `equalize`
+        self.cut: set[int] = set()  # layers whose product is cut off at zero; see `match_ranges`
         for i, (weight, norm) in enumerate(zip(weights, generator.norms, strict=True)):
             folded = weight.detach().double()
             scale, shift = _affine(norm, share)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from scangan.artifacts.latents import UNCONDITIONAL, draw_latents
 from scangan.core.session import open_session
-from scangan.export.equalize import equalize
+from scangan.export.channel_ranges import match_ranges
 from scangan.export.graph import OPSET, join_parts, to_graphs, to_model
 from scangan.export.half import to_float16
 from scangan.export.passes import dense_channels_last, transposed_conv_to_conv
@@ -85,8 +85,8 @@ def build(
     if precision == "int8":
         classes = 0 if by_class else generator.classes
         batches = list(latent_batches(CALIBRATION_SEED, CALIBRATION_COUNT, latent, classes))
-        graphs = to_graphs(generator, latent, opset, lambda network: equalize(network, batches))
-        steps = [_step("fold_batchnorm, equalize", graphs)]
+        graphs = to_graphs(generator, latent, opset, lambda network: match_ranges(network, batches))
+        steps = [_step("fold_batchnorm, match_ranges", graphs)]
     else:
         graphs = to_graphs(generator, latent, opset)
         steps = [_step("fold_batchnorm", graphs)]

@@ -9,6 +9,7 @@ from scangan.export.exporter import MOST_GREY_LEVELS, measure_parity, open_run, 
 from scangan.export.fidelity import LEAST_MEAN, LEAST_WORST, SEED
 from scangan.export.graph import to_onnx
 from scangan.export.precision import latent_batches, make_images, psnr
+from scangan.training.checkpoints import load_generator
 
 COUNT = 256  # scans of an int8 file that are compared
 OTHER_PROCESSOR = 1.0  # dB that another processor's rounding may cost
@@ -47,7 +48,7 @@ def verify(file: str | Path, run: str | Path) -> str:
         raise ExportError(
             f"{path} is not of the run {trained.path}: its card differs in {', '.join(differing)}"
         )
-    generator, _ = trained.load_generator()
+    generator, _ = load_generator(trained)
     if told.precision != "int8":
         parity = measure_parity(model.data, generator, told.latent)
         if parity > MOST_GREY_LEVELS:

@@ -8,10 +8,10 @@ from scangan.core.lazy import lazily
 if TYPE_CHECKING:
     from scangan.artifacts.dataset import PreparedDataset as PreparedDataset
     from scangan.artifacts.dataset import load_dataset as load_dataset
+    from scangan.preprocessing.find_scans import SourceOptions as SourceOptions
     from scangan.preprocessing.options import PrepOptions as PrepOptions
     from scangan.preprocessing.pipeline import prepare as prepare
     from scangan.preprocessing.pipeline import prepare_split as prepare_split
-    from scangan.preprocessing.sources import SourceOptions as SourceOptions
 
 __all__ = [
     "PrepOptions",
@@ -31,6 +31,6 @@ __getattr__ = lazily(
         "PrepOptions": "scangan.preprocessing.options",
         "prepare": "scangan.preprocessing.pipeline",
         "prepare_split": "scangan.preprocessing.pipeline",
-        "SourceOptions": "scangan.preprocessing.sources",
+        "SourceOptions": "scangan.preprocessing.find_scans",
     },
 )

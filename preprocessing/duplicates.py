@@ -27,7 +27,7 @@ READ_AT_ONCE = 1 << 25  # bytes of a memory-mapped dataset that may lie in memor
 AROUND = 1 << 21  # bytes that Linux may map along with a page that is touched
 
 
-class NearDuplicate(NamedTuple):
+class Pair(NamedTuple):
     """Two scans that show the same: their indices, `first` below `second`, and how alike they are."""
 
     first: int
@@ -39,14 +39,14 @@ class NearDuplicate(NamedTuple):
 class NearDuplicates(NamedTuple):
     """What was found, and how many candidates were not compared because one scan had too many."""
 
-    pairs: list[NearDuplicate]
+    pairs: list[Pair]
     left_off: int
 
 
 class Leak(NamedTuple):
     """A near-duplicate that would make a later figure look better than it is, and why."""
 
-    pair: NearDuplicate
+    pair: Pair
     across: Literal["classes", "subjects", "unknown subjects"]
 
 
@@ -139,7 +139,7 @@ def near_duplicates(
     scan; of a read-only memory map little stays in memory.
     """
     compare = _Comparison(images)
-    pairs: list[NearDuplicate] = []
+    pairs: list[Pair] = []
     left_off = 0
     coarse, fine = np.ascontiguousarray(hashes[:, 0]), hashes[:, 1:]
     for first in range(len(hashes) - 1):
@@ -151,7 +151,7 @@ def near_duplicates(
         near = near[finer <= FINE_DISTANCE]
         if natural is not None and natural[first] >= 0:
             near = near[natural[near + (first + 1)] != natural[first]]
-        found: list[NearDuplicate] = []
+        found: list[Pair] = []
         for done, at in enumerate(near[np.argsort(distances[near], kind="stable")].tolist()):
             if len(found) == partners or done == COMPARED:
                 left_off += len(near) - done
@@ -159,7 +159,7 @@ def near_duplicates(
             second = first + 1 + at
             likeness = compare(first, second)
             if likeness >= correlation:
-                found.append(NearDuplicate(first, second, int(distances[at]), likeness))
+                found.append(Pair(first, second, int(distances[at]), likeness))
         pairs += sorted(found)
     return NearDuplicates(pairs, left_off)
 
@@ -209,7 +209,7 @@ class _Comparison:
 
 
 def leaks(
-    pairs: Iterable[NearDuplicate],
+    pairs: Iterable[Pair],
     classes: Sequence[Hashable] | npt.NDArray[Any],
     subjects: Sequence[str | None],
 ) -> list[Leak]:
@@ -217,7 +217,7 @@ def leaks(
 
     Parameters
     ----------
-    pairs : iterable of NearDuplicate
+    pairs : iterable of Pair
     classes, subjects : sequence
         Of each scan; the subject is None where it is not known.
     """

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.reading.scan import Scan
 
 SQUARE = 0.005
 
@@ -64,6 +65,12 @@ def placement(
         _along(length, size, scale) for length, scale in zip((height, width), scales, strict=True)
     )
     return Placement((rows[0], columns[0]), (rows[1], columns[1]), (rows[2], columns[2]))
+
+
+def place_of(scan: Scan, options: PrepOptions) -> Placement:
+    """Say how a scan fills the square."""
+    height, width = scan.pixels.shape
+    return placement(height, width, options, scan.spacing, scan.aspect)
 
 
 def _along(length: int, size: int, scale: float) -> tuple[slice, int, int]:

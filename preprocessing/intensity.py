@@ -5,17 +5,14 @@ import math
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.dataset_records import Shade, Window
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.scan import Scan
-
-Window = tuple[float, float]  # physical values shown black and white
-
-Shade = Literal["black", "white", ""]
 
 DARK = 16  # grey levels
 BLANK = 0.99  # share of the pixels at one end, of a scan that shows next to nothing

@@ -5,8 +5,9 @@ import functools
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+from scangan.core.class_folders import Refused
 from scangan.core.class_names import normal, why_no_name
 from scangan.core.errors import PreprocessingError
 
@@ -100,7 +101,7 @@ def _listed(header: list[str]) -> str:
 
 def assign(
     rows: list[Row], files: list[str], table: str
-) -> tuple[dict[str, list[Row]], list[dict[str, Any]]]:
+) -> tuple[dict[str, list[Row]], list[Refused]]:
     """Find the file that each row means.
 
     A row names a file by its path relative to the source folder, by the end of that path (so also
@@ -118,12 +119,12 @@ def assign(
     -------
     of_file : dict
         The rows of each file that has any.
-    rejects : list of dict
+    rejects : list of Refused
         The rows that mean no file, or several.
     """
     find = _finder(files)
     of_file: defaultdict[str, list[Row]] = defaultdict(list)
-    rejects: list[dict[str, Any]] = []
+    rejects: list[Refused] = []
     for row in rows:
         places = find(row.file)
         if len(places) == 1:
@@ -135,7 +136,7 @@ def assign(
             problem = "no such file" if row.file else "no file name"
         name = None if "|" in row.label or why_no_name(row.label) else row.label
         reason = f"{problem} (line {row.line} of {table})"
-        rejects.append({"file": row.file, "class": name, "reason": reason})
+        rejects.append(Refused(row.file, name, reason))
     return dict(of_file), rejects
 
 

@@ -1,8 +1,9 @@
 """What `prep-scans` can be told."""
 
 import dataclasses
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+from scangan.artifacts.dataset_records import Settings
 from scangan.core.errors import USAGE, PreprocessingError
 
 Equalize = Literal["none", "global", "clahe"]
@@ -139,7 +140,7 @@ class PrepOptions:
             )
         return range(min(start, count), min(stop, count))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Settings:
         """The options as JSON values."""
         return dataclasses.asdict(self)
 

@@ -8,51 +8,53 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from rich.progress import Progress
 
-from scangan.artifacts.dataset import PreparedDataset, is_prepared, is_split, load_dataset
-from scangan.artifacts.split import check_fractions
+from scangan.artifacts.dataset import (
+    PreparedDataset,
+    is_prepared,
+    is_split,
+    load_dataset,
+    read_summary,
+)
+from scangan.artifacts.dataset_records import MeasuredWindow, Preparation, Reject
+from scangan.artifacts.records import parse_records, write_records
+from scangan.artifacts.split import PART_NAMES, check_fractions
 from scangan.core.class_names import normal
 from scangan.core.counted import counted
 from scangan.core.errors import OtherDataset, PreprocessingError, ScanganError
 from scangan.core.files import (
     naming,
     only_writer,
-    read_jsonl,
-    read_text,
-    write_json,
-    write_jsonl,
+    read_bytes,
 )
 from scangan.core.folders import is_litter
 from scangan.core.terminal import progress_bar
 from scangan.core.threads import usable_cpus
-from scangan.core.versions import DATASET, why_newer
-from scangan.preprocessing.assemble import (
-    Assembled,
-    assemble,
-    blank_by_class,
-    find_near_duplicates,
-    tally,
-    write_dataset,
-    write_split,
-)
-from scangan.preprocessing.gather import Gatherer
-from scangan.preprocessing.journal import Journal
+from scangan.core.versions import DATASET
+from scangan.preprocessing.all_files import Preparer
+from scangan.preprocessing.find_scans import Found, SourceFile, SourceOptions, find_scans
+from scangan.preprocessing.journal import Asked, Journal
 from scangan.preprocessing.marks import named_synthetic
 from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.outcome import (
+    Outcome,
+    blank_by_class,
+    find_near_duplicates,
+    outcome_of,
+    tally,
+)
 from scangan.preprocessing.preview import write_preview
-from scangan.preprocessing.sources import Found, Source, SourceOptions, find_scans
+from scangan.preprocessing.write import write_dataset, write_split
 
 DONE = ("dataset.json", "split.json")  # either comes last
 MADE = {
     *DONE, "journal.jsonl", "images.npy", "items.jsonl", "rejects.jsonl", "near_duplicates.jsonl",
     "preview.png", "train", "val", "test",
 }  # fmt: skip
-JOURNAL_VERSION = 3  # of its lines: an older one is begun anew
 
 
 def prepare(
@@ -127,22 +129,7 @@ def prepare_split(
     """
     run = _Run(source, out, options, sources, fractions, workers, quiet, allow_synthetic)
     run.run()
-    return {name: load_dataset(run.out / name) for name in read_summary(run.out)["parts"]}
-
-
-def read_summary(out: Path) -> dict[str, Any]:
-    """The content of ``dataset.json``, or of ``split.json``."""
-    name = "split.json" if is_split(out) else "dataset.json"
-    try:
-        told = dict(json.loads(read_text(out / name)))
-        newer = why_newer(out, told.get("format_version", 0), DATASET)
-    except (FileNotFoundError, ValueError, TypeError) as error:
-        raise PreprocessingError(
-            f"{out / name} is damaged; delete {out} and prepare it again"
-        ) from error
-    if newer:
-        raise PreprocessingError(newer)
-    return told
+    return {name: load_dataset(run.out / name) for name in PART_NAMES[len(fractions)]}
 
 
 class _Run:
@@ -161,18 +148,18 @@ class _Run:
     ) -> None:
         self.source, self.out = Path(source), _resolved(Path(out))
         self.options, self.sources = options or PrepOptions(), sources or SourceOptions()
-        self.fractions, self.quiet = fractions, quiet
+        self.fractions, self.quiet = fractions and tuple(fractions), quiet
         self.allow_synthetic = allow_synthetic
         included = bool(self.sources.include)
-        self.gatherer = Gatherer(self.source, self.options, workers or usable_cpus(), included)
+        self.preparer = Preparer(self.source, self.options, workers or usable_cpus(), included)
         self.partial = self.out / ".part"
         if fractions is not None:
             check_fractions(fractions, ",".join(map(str, fractions)))
-        self.readers = {name: find_spec(name) is not None for name in ("pydicom", "gdcm")}
-        self.request: dict[str, Any] = {
-            "options": self.options.to_dict(),
-            "sources": self.sources.to_dict(),
-        }
+        self.asked = Asked(
+            options=self.options.to_dict(),
+            sources=self.sources.to_dict(),
+            readers={name: find_spec(name) is not None for name in ("pydicom", "gdcm")},
+        )
 
     def run(self) -> None:
         """Prepare, or see that it is done."""
@@ -189,10 +176,9 @@ class _Run:
             if _is_done(self.out):
                 return self._check_same(found)
             with progress_bar("scans", quiet=self.quiet) as bar:
-                request = self.request | {"readers": self.readers, "journal": JOURNAL_VERSION}
-                journal = Journal(self.partial, self.options.size, request)
-                lines = self.gatherer.gather(found.scans, journal, bar)
-                self._finish(found, lines, bar)
+                journal = Journal(self.partial, self.options.size, self.asked)
+                self.preparer.prepare_all(found.scans, journal, bar)
+                self._finish(found, journal, bar)
             self._publish()
             return None
 
@@ -231,36 +217,35 @@ class _Run:
     def _check_same(self, found: Found) -> None:
         """An equal earlier result stays; an unequal one is neither overwritten nor taken for it."""
         before = read_summary(self.out)
-        if "part" in before:
-            raise PreprocessingError(
-                f"{self.out} is the part {before['part']!r} of a split; choose another OUT"
-            )
         differing = [
-            f"{key} {before.get(group, {}).get(key)} -> {value}"
-            for group in ("options", "sources")
-            for key, value in self.request[group].items()
-            if before.get(group, {}).get(key) != value
+            f"{key} {then.get(key)} -> {value}"
+            for then, now in (
+                (before.options, self.asked.options),
+                (before.sources, self.asked.sources),
+            )
+            for key, value in now.items()
+            if then.get(key) != value
         ]
-        split = list(self.fractions) if self.fractions else None
-        if before.get("split") != split:
-            differing.append(f"split {before.get('split')} -> {split}")
-        elif bool(before.get("allow_synthetic")) != self.allow_synthetic:
+        split = before.split and list(before.split)
+        if before.split != self.fractions:
+            differing.append(f"split {split} -> {self.fractions and list(self.fractions)}")
+        elif before.allow_synthetic != self.allow_synthetic:
             differing.append(f"allow_synthetic -> {self.allow_synthetic}")
         if differing:
             raise OtherDataset(self.out, f"with other options ({', '.join(differing)})")
-        if before["rejected"] and before["readers"] != self.readers:
-            refused = counted(before["rejected"], "file was", "files were")
+        if before.rejected and before.readers != self.asked.readers:
+            refused = counted(before.rejected, "file was", "files were")
             raise OtherDataset(self.out, f"with other readers installed, and {refused} refused")
-        hashes = list(self.gatherer.hashes(found.scans))
-        if before["source_sha256"] not in (_digest(hashes), _digest(map(_as_found, hashes))):
-            self._check_readable(hashes, before["source_sha256"])
-            raise OtherDataset(self.out, f"from other scans ({before['count']})")
+        hashes = list(self.preparer.hashes(found.scans))
+        if before.source_sha256 not in (_digest(hashes), _digest(map(_as_found, hashes))):
+            self._check_readable(hashes, before.source_sha256)
+            raise OtherDataset(self.out, f"from other scans ({before.count})")
 
-    def _check_readable(self, hashes: list[tuple[Source, str | None]], before: str) -> None:
+    def _check_readable(self, hashes: list[tuple[SourceFile, str | None]], before: str) -> None:
         """Say so if the scans are the same, but for those that could not be read before."""
         file = self.out / "rejects.jsonl"
-        rejects = read_jsonl(file) if file.exists() else []
-        unread = {r["file"] for r in rejects if r["reason"].startswith("cannot be read")}
+        rejects = parse_records(Reject, read_bytes(file)) if file.exists() else ()
+        unread = {each.file for each in rejects if each.reason.startswith("cannot be read")}
         then = [(scan, None if scan.file in unread else sha256) for scan, sha256 in hashes]
         if unread and before == _digest(then):
             raise PreprocessingError(
@@ -268,56 +253,60 @@ class _Run:
                 f"{min(unread)!r} first); delete it to prepare them too, or choose another OUT"
             )
 
-    def _finish(self, found: Found, lines: list[dict[str, Any]], bar: Progress) -> None:
+    def _finish(self, found: Found, journal: Journal, bar: Progress) -> None:
         for path in self.partial.iterdir():  # what a killed run of another --split left
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.name not in ("images.npy", "journal.jsonl"):
                 path.unlink()
         synthetic = named_synthetic(self.source, (scan.file for scan in found.scans))
-        made = assemble(lines, found.rejects, synthetic)
+        made = outcome_of(journal.files, found.rejects, synthetic)
         if not made.items:
             shutil.rmtree(self.partial)
             raise PreprocessingError(_nothing_usable(self.source, made))
         bar.add_task("comparing", total=None, note="")
         images = np.load(self.partial / "images.npy", mmap_mode="r")
-        pairs, leaks, unseen = find_near_duplicates(images, made)
+        pairs, leaks, unseen = find_near_duplicates(images, made.items)
         made.group(pairs)
-        files = Counter(scan.class_name for scan in found.scans)
-        info = self.request | {
-            "split": list(self.fractions) if self.fractions else None,
-            "readers": self.readers,
-            "wrapper": found.wrapper,
-            "files": tally(files, made),
-            "allow_synthetic": self.allow_synthetic,
-            "synthetic": sum(item["synthetic"] for item in made.items),
-            "left_out": found.left_out,
-            "squared": sum(item["aspect"] != 1 for item in made.items),
-            "noted": sum(bool(item["notes"]) for item in made.items),
-            "blank": blank_by_class(made.items),
-            "without_subject": sum(item["subject"] is None for item in made.items),
-            "empty_classes": [name for name in found.classes if name not in made.classes],
-            "window": made.window,
-            "duplicates": made.copies,
-            "near_duplicates": len(leaks),
-            "candidates_not_compared": unseen,
-            "source_sha256": _digest(
-                (Source(line["file"], line["class"], line["given"]), line["sha256"])
-                for line in lines
-                if "file" in line
-            ),
-        }
-        write_jsonl(self.partial / "near_duplicates.jsonl", leaks)
+        write_records(self.partial / "near_duplicates.jsonl", leaks)
         write_preview(self.source, images, made, self.options, self.partial / "preview.png")
+        told = self._told(found, journal, made, len(leaks), unseen)
         if self.fractions is None:
-            write_dataset(self.partial, made, info)
-            return
-        parts = write_split(self.partial, made, self.fractions, info)
-        write_jsonl(self.partial / "rejects.jsonl", made.rejects)
-        count = {"count": len(made.items), "rejected": len(made.rejects), "size": images.shape[1]}
-        write_json(
-            self.partial / "split.json",
-            {"format_version": DATASET} | info | count | {"parts": parts},
+            write_dataset(self.partial, made, self.options.size, told)
+        else:
+            write_split(self.partial, made, self.options.size, self.fractions, told)
+
+    def _told(
+        self, found: Found, journal: Journal, made: Outcome, leaks: int, unseen: int
+    ) -> Preparation:
+        """What was asked, and what was found."""
+        items, over = made.items, journal.window
+        files = Counter(scan.class_name for scan in found.scans)
+        return Preparation(
+            format_version=DATASET,
+            options=self.asked.options,
+            sources=self.asked.sources,
+            split=self.fractions,
+            readers=self.asked.readers,
+            wrapper=found.wrapper,
+            files=tally(files, made),
+            allow_synthetic=self.allow_synthetic,
+            synthetic=sum(item.synthetic for item in items),
+            left_out=found.left_out,
+            squared=sum(item.aspect != 1 for item in items),
+            noted=sum(bool(item.notes) for item in items),
+            blank=blank_by_class(items),
+            without_subject=sum(item.subject is None for item in items),
+            empty_classes=tuple(name for name in found.classes if name not in made.classes),
+            window=over
+            and MeasuredWindow(window=over.window, scans=over.scans, outliers=over.outliers),
+            duplicates=made.copies,
+            near_duplicates=leaks,
+            candidates_not_compared=unseen,
+            source_sha256=_digest(
+                (SourceFile(line.file, line.class_name, line.given), line.sha256)
+                for line in journal.files
+            ),
         )
 
     def _publish(self) -> None:
@@ -343,14 +332,14 @@ def _resolved(out: Path) -> Path:
         raise PreprocessingError(f"{out} is a link in a circle; choose another OUT") from error
 
 
-def _nothing_usable(source: Path, made: Assembled) -> str:
-    reasons = Counter(str(reject["reason"]) for reject in made.rejects)
+def _nothing_usable(source: Path, made: Outcome) -> str:
+    reasons = Counter(reject.reason for reject in made.rejects)
     reason, count = reasons.most_common(1)[0]
     refused = counted(len(made.rejects), "file")
     return f"{source} has no usable scan: {refused} refused, {count} of them: {reason}"
 
 
-def _digest(scans: Iterable[tuple[Source, str | None]]) -> str:
+def _digest(scans: Iterable[tuple[SourceFile, str | None]]) -> str:
     """sha256 over which files there are, of which class and subject, and their bytes."""
     digest = hashlib.sha256()
     for scan, sha256 in scans:
@@ -358,7 +347,7 @@ def _digest(scans: Iterable[tuple[Source, str | None]]) -> str:
     return digest.hexdigest()
 
 
-def _as_found(told: tuple[Source, str | None]) -> tuple[Source, str | None]:
+def _as_found(told: tuple[SourceFile, str | None]) -> tuple[SourceFile, str | None]:
     """With the class as the folder is written on disk, which earlier versions took for its name."""
     scan, sha256 = told
     folders = scan.file.split("/")[:-1]

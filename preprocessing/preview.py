@@ -9,14 +9,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.dataset_records import Item
 from scangan.core.counted import counted
 from scangan.core.errors import PreprocessingError, Rejected, Unreadable
 from scangan.core.files import written_whole
 from scangan.core.reading import read_file
 from scangan.core.sheet import draw_text
-from scangan.preprocessing.assemble import Assembled
 from scangan.preprocessing.intensity import grey_of, to_uint16
 from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.outcome import Outcome
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import resize
@@ -30,7 +31,7 @@ NOTICE = "Scans of real patients: do not pass on."
 
 
 def write_preview(
-    source: Path, images: Grey, made: Assembled, options: PrepOptions, path: Path
+    source: Path, images: Grey, made: Outcome, options: PrepOptions, path: Path
 ) -> None:
     """Draw up to four scans of each class, evenly spread, and their histograms, to a PNG file.
 
@@ -44,7 +45,7 @@ def write_preview(
     """
     blocks = []
     for name in made.classes[:MOST_CLASSES]:
-        members = [i for i, item in enumerate(made.items) if item["class"] == name]
+        members = [i for i, item in enumerate(made.items) if item.class_name == name]
         chosen = [members[k * len(members) // EXAMPLES] for k in range(EXAMPLES)]
         cells = [
             _cell(source, made.items[i], np.asarray(images[i]), options)
@@ -60,8 +61,8 @@ def write_preview(
         beside.write_bytes(picture.tobytes())
 
 
-def _cell(source: Path, item: dict[str, Any], prepared: Grey, options: PrepOptions) -> Grey:
-    came = _as_it_came(_data(source / item["file"], item["sha256"]), item["frame"], options)
+def _cell(source: Path, item: Item, prepared: Grey, options: PrepOptions) -> Grey:
+    came = _as_it_came(_data(source / item.file, item.sha256), item.frame, options)
     if came is None:
         came = np.full((SIDE, SIDE), PAPER, np.uint8)
     pictures = [_in_square(came), _in_square(prepared)]

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scangan.preprocessing.geometry import placement
-from scangan.preprocessing.intensity import Window, grey_of, to_uint16
+from scangan.artifacts.dataset_records import Window
+from scangan.preprocessing.geometry import Placement
+from scangan.preprocessing.intensity import grey_of, to_uint16
 from scangan.preprocessing.kernels import clahe, equalize, shrink
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.scan import Scan
@@ -22,7 +23,7 @@ KERNELS_FROM = 1 << 15
 
 
 def prepare_scan(
-    scan: Scan, options: PrepOptions, window: Window | None = None
+    scan: Scan, place: Placement, options: PrepOptions, window: Window | None = None
 ) -> npt.NDArray[np.uint8]:
     """Window, equalise and fit one scan.
 
@@ -30,8 +31,10 @@ def prepare_scan(
     ----------
     scan : Scan
         Of any size and type.
+    place : Placement
+        How it fills the square (`place_of`).
     options : PrepOptions
-        Its `size`, `fit`, `pixel_spacing`, `ignore_spacing`, `equalize`, `clip` and `tiles` are used.
+        Its `size`, `equalize`, `clip` and `tiles` are used.
     window : (float, float), optional
         Physical values that become black and white; needed for a deep scan (`Scan.deep`).
 
@@ -41,8 +44,6 @@ def prepare_scan(
         uint8 [size, size]. Shrinking averages over areas, which does not alias; enlarging is
         bicubic. Equalising sees the part of the scan that is used, at its own depth.
     """
-    height, width = scan.pixels.shape
-    place = placement(height, width, options, scan.spacing, scan.aspect)
     if window is None:
         used = np.ascontiguousarray(scan.pixels[place.source])
         small = _prepare_8(used, options, place.shape)

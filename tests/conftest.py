@@ -32,7 +32,7 @@ hypothesis.settings.load_profile("scangan")
 # Files that take many seconds of a core, most of them by training, exporting or starting processes;
 # `make test-fast` leaves them out.
 SLOW = {
-    "evaluation/test_metrics.py", "export/test_equalize.py", "export/test_export.py",
+    "evaluation/test_metrics.py", "export/test_channel_ranges.py", "export/test_export.py",
     "export/test_graph.py", "export/test_labels.py", "export/test_precision.py",
     "faults/test_faults.py", "preprocessing/test_cli.py", "preprocessing/test_fuzz.py",
     "preprocessing/test_kernels.py", "preprocessing/test_resume.py", "preprocessing/test_synthetic.py",
@@ -40,7 +40,7 @@ SLOW = {
     "runtime/test_devices.py", "runtime/test_formats.py", "runtime/test_gen_scans.py",
     "runtime/test_loaders.py", "runtime/test_parts.py", "runtime/test_recipes_page.py",
     "test_advice.py", "test_litter.py", "test_names.py", "test_privacy.py", "test_quiet.py",
-    "training/test_parallel.py", "training/test_recipes.py", "training/test_report.py",
+    "training/test_parallel.py", "training/test_recipes.py", "training/test_report_figure.py",
     "training/test_run.py", "training/test_step.py",
 }  # fmt: skip
 

@@ -49,7 +49,7 @@ def few_scores():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("scangan.training.scoring.PER_TICK", 8)
         patch.setattr("scangan.training.scoring.FOR_ONE_CLASS", 16)
-        patch.setattr("scangan.training.options.FEWEST_TICKS", 1)
+        patch.setattr("scangan.artifacts.train_options.FEWEST_TICKS", 1)
         yield
 
 

@@ -85,7 +85,7 @@ def few_scores():
     """Score with few scans, which takes most of the time of such short runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("scangan.training.scoring.PER_TICK", 8)
-        patch.setattr("scangan.training.options.FEWEST_TICKS", 1)
+        patch.setattr("scangan.artifacts.train_options.FEWEST_TICKS", 1)
         patch.setattr("scangan.export.fidelity.COUNT", 16)
         patch.setattr("scangan.runtime.benchmark.SECONDS", 0.02)
         yield
@@ -172,8 +172,8 @@ def test_prepare_dicom(here):
     printed, names = follow("guides/dicom.md")
     assert "scout.dcm - " in printed and "localizer" in printed
     train = names["train"]
-    assert {item["subject"] for item in train.items}.isdisjoint(
-        item["subject"] for item in names["load_dataset"]("prepared/test").items
+    assert {item.subject for item in train.items}.isdisjoint(
+        item.subject for item in names["load_dataset"]("prepared/test").items
     )
     assert train.images.shape[1:] == (16, 16) and sum(train.counts.values()) == 12
     for name in ("prepared-by-table", "soft-tissue", "in-millimetres"):

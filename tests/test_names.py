@@ -70,8 +70,8 @@ def test_folders_of_a_mac(name, old, tmp_path):
     dataset = prepared(scans(tmp_path / "in", old, "other"), tmp_path / "out")
     assert set(dataset.classes) == {name, "other"}
     assert dataset.counts[name] == 10
-    items = [item for item in dataset.items if item["class"] == name]
-    assert all((tmp_path / "in" / item["file"]).is_file() for item in items)  # as on disk
+    items = [item for item in dataset.items if item.class_name == name]
+    assert all((tmp_path / "in" / item.file).is_file() for item in items)  # as on disk
     assert not decomposed(tmp_path / "out")
 
 
@@ -108,7 +108,7 @@ def test_subjects_are_found_by_a_pattern_in_either_form(tmp_path):
         file.rename(file.with_name(f"{(OLD if i % 2 else NAMES)[5]}_{i // 2}_{i % 2}.png"))
     for pattern in (f"{NAMES[5]}_\\d", f"{OLD[5]}_\\d"):
         dataset = prepared(tmp_path / "in", tmp_path / pattern[:-1], subjects=pattern)
-        assert {item["subject"] for item in dataset.items} == {f"{NAMES[5]}_{n}" for n in range(5)}
+        assert {item.subject for item in dataset.items} == {f"{NAMES[5]}_{n}" for n in range(5)}
 
 
 def test_a_dataset_of_an_earlier_version_is_read_and_recognised(as_before, tmp_path):
@@ -121,16 +121,16 @@ def test_a_dataset_of_an_earlier_version_is_read_and_recognised(as_before, tmp_p
     assert set(told["classes"]) == {OLD[0], OLD[3]}
     dataset = load_dataset(tmp_path / "out")
     assert dataset.counts == {ONE: 10, TWO: 10}
-    assert {item["class"] for item in dataset.items} == {ONE, TWO}
+    assert {item.class_name for item in dataset.items} == {ONE, TWO}
     assert class_counts(tmp_path / "out") == class_counts(source) == dataset.counts
     assert prepared(source, tmp_path / "out").fingerprint == told["fingerprint"]  # left alone
 
 
 def test_a_run_of_an_earlier_version_goes_on_and_is_exported(as_before, tmp_path, monkeypatch):
+    from scangan.artifacts.train_options import TrainOptions
     from scangan.export import export_run
     from scangan.runtime import ScanGenerator
-    from scangan.training.options import TrainOptions
-    from scangan.training.start import train
+    from scangan.training.train_gan import train
 
     score_few(monkeypatch.setattr)
     source = scans(tmp_path / "in", OLD[0], OLD[3])

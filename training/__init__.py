@@ -6,9 +6,9 @@ from scangan.core.errors import TrainingError as TrainingError
 from scangan.core.lazy import lazily
 
 if TYPE_CHECKING:
-    from scangan.training.options import TrainOptions as TrainOptions
-    from scangan.training.run import Run as Run
-    from scangan.training.start import train as train
+    from scangan.artifacts.run import Run as Run
+    from scangan.artifacts.train_options import TrainOptions as TrainOptions
+    from scangan.training.train_gan import train as train
 
 __all__ = [
     "Run",
@@ -20,8 +20,8 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "TrainOptions": "scangan.training.options",
-        "Run": "scangan.training.run",
-        "train": "scangan.training.start",
+        "TrainOptions": "scangan.artifacts.train_options",
+        "Run": "scangan.artifacts.run",
+        "train": "scangan.training.train_gan",
     },
 )

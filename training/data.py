@@ -7,15 +7,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from scangan.artifacts.dataset import PreparedDataset, is_prepared, is_split, load_dataset
+from scangan.artifacts.dataset import (
+    PreparedDataset,
+    is_prepared,
+    is_split,
+    load_dataset,
+    read_summary,
+)
 from scangan.artifacts.split import split_indices
+from scangan.artifacts.train_options import SIZES, TrainOptions
 from scangan.core.counted import counted
 from scangan.core.errors import OtherDataset, PreprocessingError, TrainingError
 from scangan.evaluation.metrics import FEWEST
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.pipeline import prepare
-from scangan.preprocessing.report import looked_through, one_line
-from scangan.training.options import SIZES, TrainOptions
+from scangan.preprocessing.summary_text import looked_through, one_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +98,8 @@ def open_source(
             f"{target.parent} holds a run whose scans were prepared {error.difference}; choose "
             f"another --out, or start over with --force"
         ) from error
-    for line in (*looked_through(dataset.info), one_line(dataset.info)):
+    summary = read_summary(target)
+    for line in (*looked_through(summary), one_line(summary)):
         report(line)
     return dataset
 
@@ -111,7 +118,7 @@ def open_prepared(source: Path, options: TrainOptions) -> PreparedDataset:
 
 def enlarged_warning(dataset: PreparedDataset) -> str | None:
     """A warning where scans are smaller than the size that is trained at; None where none is."""
-    enlarged = sum(bool(item.get("enlarged")) for item in dataset.items)
+    enlarged = sum(item.enlarged for item in dataset.items)
     if not enlarged:
         return None
     of = f"of {counted(len(dataset.items), 'scan')} "

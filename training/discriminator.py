@@ -13,7 +13,7 @@ from scangan.training.networks import blend, channels, dcgan_weights
 from scangan.training.parallel import BatchNorm
 
 if TYPE_CHECKING:
-    from scangan.training.options import TrainOptions
+    from scangan.artifacts.train_options import TrainOptions
 
 AUX_SCALE = 8.0  # inverse temperature of the normalised classifier
 

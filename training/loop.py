@@ -1,27 +1,23 @@
 """The training loop."""
 
-import dataclasses
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from scangan.artifacts.train_options import LOWEST_RATE
 from scangan.core.errors import TrainingError
 from scangan.core.terminal import progress_bar
+from scangan.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from scangan.training.context import Context
 from scangan.training.data import TrainingScans
-from scangan.training.discriminator import make_discriminator
-from scangan.training.measuring import Measurer, Progress
-from scangan.training.networks import make_generator
-from scangan.training.options import LOWEST_RATE, TrainOptions
-from scangan.training.parallel import ALONE, Shard
-from scangan.training.run import FORMAT_VERSION, Run
-from scangan.training.sampling import Sampler
-from scangan.training.step import LOSSES, TrainingStep
+from scangan.training.measure_tick import Measurer
+from scangan.training.step import LOSSES, make_step
 
 LOOK = 50  # steps between two looks at the losses: looking waits for the device
 
@@ -30,35 +26,7 @@ class Stopped(TrainingError):
     """The run was asked to stop (Ctrl-C or SIGTERM), saved itself, and can be resumed."""
 
 
-def make_networks(
-    options: TrainOptions,
-    scans: TrainingScans,
-    classes: int,
-    device: torch.device,
-    shard: Shard = ALONE,
-) -> TrainingStep:
-    """Make networks with random weights, and give them the scans that are not held back."""
-    torch.manual_seed(options.seed)
-    generator, discriminator = (
-        make_generator(options, classes),
-        make_discriminator(options, classes),
-    )
-    images = torch.from_numpy(scans.images[~scans.held_back]).to(device)
-    labels = torch.from_numpy(scans.labels[~scans.held_back]).to(device)
-    sampler = Sampler(images, labels, classes if options.balanced else 0)
-    return TrainingStep(generator, discriminator, sampler, options, device, shard)
-
-
-def train_session(
-    run: Run,
-    options: TrainOptions,
-    scans: TrainingScans,
-    classes: int,
-    device: torch.device,
-    report: Callable[[str], None],
-    shard: Shard = ALONE,
-    quiet: bool = True,
-) -> bool:
+def train_session(context: Context, scans: TrainingScans) -> bool:
     """Train a run, or go on with it; whether there was anything left to do.
 
     Raises
@@ -68,9 +36,9 @@ def train_session(
     Stopped
         By a signal.
     """
-    session = Session(run, options, scans, classes, device, report, shard)
+    session = Session(context, scans)
     session.resume()
-    return session.loop(quiet)
+    return session.loop()
 
 
 class Session:
@@ -78,56 +46,45 @@ class Session:
 
     Parameters
     ----------
-    run, options, scans, device, shard
-        As of `make_networks`.
-    classes : int
-        0 for an unconditional model.
-    report : callable
-        Takes lines of text.
+    context : Context
+        The run, and where it is trained.
+    scans : TrainingScans
+        To train on, and to score against.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        options: TrainOptions,
-        scans: TrainingScans,
-        classes: int,
-        device: torch.device,
-        report: Callable[[str], None],
-        shard: Shard = ALONE,
-    ) -> None:
-        self.run, self.options, self.device = run, options, device
-        self.report, self.shard = report, shard
-        self.measurer = (
-            Measurer(run, options, scans, bool(classes), report) if shard.first else None
-        )
-        self.networks = make_networks(options, scans, classes, device, shard)
+    def __init__(self, context: Context, scans: TrainingScans) -> None:
+        self.context = context
+        self.run, self.options, self.rank = context.run, context.options, context.rank
+        self.measurer = Measurer(context, scans) if self.rank.first else None
+        self.take_step = make_step(self.options, scans, context.device, self.rank)
         self.step = 0
-        self.sums = torch.zeros(len(LOSSES), device=device)
+        self.sums = torch.zeros(len(LOSSES), device=context.device)
         self.summed = 0
 
     def resume(self) -> None:
         """Go back to where ``last.pt`` was saved, if it was."""
-        state = self.run.load_state(self.device)
-        if state:
-            self.networks.load_state_dict(state["networks"])
-            self.step = state["step"]
-            self.sums, self.summed = state["sums"].to(self.device), state["summed"]
+        saved = load_checkpoint(self.run, self.context.device)
+        if saved:
+            self.take_step.load_state_dict(saved.networks)
+            self.step = saved.step
+            self.sums, self.summed = saved.sums.to(self.context.device), saved.summed
         if self.measurer:
             self.run.cut_metrics(self.step)
-            if state:
+            if saved:
                 self.measurer.resume()
-                self.measurer.progress = Progress(**state["progress"])
+                self.measurer.stopping = saved.progress
                 if self.step < self.options.steps:
-                    self.report(f"resuming at {self._kimg():.1f} of {self.options.kimg:g} kimg")
+                    self.context.say(
+                        f"resuming at {self._kimg():.1f} of {self.options.kimg:g} kimg"
+                    )
 
-    def loop(self, quiet: bool) -> bool:
+    def loop(self) -> bool:
         """Train to the end, with a tick every so often; whether there was anything left to do."""
         options = self.options
         why = self._why_stop()
         if self.step >= options.steps or why:
             if why:
-                self.report(f"stopped early: {why}")
+                self.context.say(f"stopped early: {why}")
             if not self.run.report.exists():  # it was killed while it drew that
                 self._draw_report()
             return False
@@ -135,7 +92,7 @@ class Session:
             self.measurer.introduce()
         with (
             _stop_signals() as stop,
-            progress_bar("scans", quiet=quiet or not self.shard.first) as bar,
+            progress_bar("scans", quiet=self.context.quiet or not self.rank.first) as bar,
             self._board() as board,
         ):
             total = options.steps * options.batch
@@ -144,7 +101,7 @@ class Session:
             started, first = time.monotonic(), self.step
             while self.step < options.steps:
                 # One optimiser update of D, and of G
-                self.sums += self.networks(self.step)
+                self.sums += self.take_step(self.step)
                 self.step += 1
                 self.summed += 1
                 bar.advance(task, options.batch)
@@ -160,19 +117,19 @@ class Session:
                     seconds = time.monotonic() - started
                     speed = (self.step - first) * options.batch / seconds
                     if self.measurer:
-                        self.measurer.tick(self.networks, self.step, losses, speed, board)
+                        self.measurer.tick(self.take_step, self.step, losses, speed, board)
                     self._forget_losses()
                     self._save()
                     why = self._why_stop()
                     if why and self.step < options.steps:
-                        self.report(f"stopped early: {why}")
+                        self.context.say(f"stopped early: {why}")
                         break
                     started, first = time.monotonic(), self.step
 
                 # Save and leave when told to, all processes together
-                if self.shard.anyone(bool(stop)) and self.step < options.steps:
+                if self.rank.anyone(bool(stop)) and self.step < options.steps:
                     self._save()
-                    self.shard.agree(None)  # that it is saved: when one leaves, all are ended
+                    self.rank.agree(None)  # that it is saved: when one leaves, all are ended
                     raise Stopped(
                         f"stopped at {self._kimg():.1f} of {options.kimg:g} kimg and saved; "
                         f"the same command again goes on"
@@ -211,27 +168,25 @@ class Session:
     def _why_stop(self) -> str | None:
         why = None
         if self.measurer:
-            why = self.measurer.progress.why_stop(self._kimg(), self.options.patience)
-        return self.shard.agree(why)
+            why = self.measurer.stopping.why_stop(self._kimg(), self.options.patience)
+        return self.rank.agree(why)
 
     def _board(self) -> Any:
-        if not self.shard.first:
+        if not self.rank.first:
             return nullcontext()
         return SummaryWriter(str(self.run.path), purge_step=self.step + 1)
 
     def _save(self) -> None:
         if self.measurer is None:
             return
-        self.run.save_state(
-            {
-                "format_version": FORMAT_VERSION,
-                "step": self.step,
-                "networks": self.networks.state_dict(),
-                "progress": dataclasses.asdict(self.measurer.progress),
-                "sums": self.sums.cpu(),
-                "summed": self.summed,
-            }
+        checkpoint = Checkpoint(
+            step=self.step,
+            networks=self.take_step.state_dict(),
+            progress=self.measurer.stopping,
+            sums=self.sums.cpu(),
+            summed=self.summed,
         )
+        save_checkpoint(self.run, checkpoint)
 
     def _kimg(self) -> float:
         return self.step * self.options.batch / 1000

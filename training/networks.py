@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from scangan.training.parallel import BatchNorm
 
 if TYPE_CHECKING:
-    from scangan.training.options import TrainOptions
+    from scangan.artifacts.train_options import TrainOptions
 
 MOST = 16  # widest feature map, in multiples of the width: 512 px would need 64 otherwise
 

@@ -1,4 +1,4 @@
-"""Several processes as one: parts of a batch, averaged gradients, shared BatchNorm statistics.
+"""Several processes as one: shares of a batch, averaged gradients, shared BatchNorm statistics.
 
 Gradients are averaged by one all-reduce of all of them together: the networks are a few megabytes,
 and a discriminator that is used in both updates does not fit DistributedDataParallel's hooks.
@@ -22,16 +22,16 @@ from torch import Tensor, nn
 T = TypeVar("T")
 
 # The others wait while the first one prepares scans.
-PATIENCE = datetime.timedelta(hours=12)
+TIMEOUT = datetime.timedelta(hours=12)
 
 
 @dataclasses.dataclass(frozen=True)
-class Shard:
-    """Which of how many processes this one is.
+class Rank:
+    """One process of ``torchrun``: which of how many it is.
 
     Parameters
     ----------
-    rank : int
+    number : int
         From 0; the first one scores, reports and saves.
     world : int
         Number of processes.
@@ -39,18 +39,18 @@ class Shard:
         Where they count which of them failed.
     """
 
-    rank: int = 0
+    number: int = 0
     world: int = 1
     store: Any = None
 
     @property
     def first(self) -> bool:
         """Whether this process is the one that scores, reports and saves."""
-        return self.rank == 0
+        return self.number == 0
 
-    def part(self, whole: Tensor) -> Tensor:
-        """This process's part of a batch [N, ...]: N / world neighbours."""
-        return whole.tensor_split(self.world)[self.rank] if self.world > 1 else whole
+    def own(self, whole: Tensor) -> Tensor:
+        """This process's own share of a batch [N, ...]: N / world neighbours."""
+        return whole.tensor_split(self.world)[self.number] if self.world > 1 else whole
 
     def average_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Replace every gradient by its mean over the processes."""
@@ -95,11 +95,11 @@ class Shard:
             return False
 
 
-ALONE = Shard()
+ALONE = Rank()
 
 
 @functools.cache  # once: a second `train` in the same processes finds them joined
-def join_processes() -> Shard:
+def join_processes() -> Rank:
     """Join the processes that ``torchrun`` started; `ALONE` where it started none.
 
     All but the first one lose their standard output: what all of them print is to be read once.
@@ -108,14 +108,14 @@ def join_processes() -> Shard:
         return ALONE
     from torch.distributed.rendezvous import rendezvous  # which not every build of torch has
 
-    store, rank, world = next(rendezvous("env://", timeout=PATIENCE))
+    store, number, world = next(rendezvous("env://", timeout=TIMEOUT))
     on_gpus = torch.cuda.is_available() and dist.is_nccl_available()
     backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
+    dist.init_process_group(backend, store=store, rank=number, world_size=world, timeout=TIMEOUT)
     atexit.register(_leave)
-    if rank:
+    if number:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
-    return Shard(rank, world, store)
+    return Rank(number, world, store)
 
 
 def _leave() -> None:
@@ -125,12 +125,12 @@ def _leave() -> None:
 
 
 @contextmanager
-def one_voice(shard: Shard) -> Iterator[None]:
+def raise_first_failure(rank: Rank) -> Iterator[None]:
     """Raise only what failed first; the other processes fail of the same, or of its end, and exit."""
     try:
         yield
     except BaseException as error:
-        if shard.fails_first():
+        if rank.fails_first():
             raise
         raise SystemExit(getattr(error, "exit_code", 1)) from None
 
@@ -189,8 +189,8 @@ def _whole_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variances.mean(0) + (means - mean).square().mean(0)
 
 
-def share_statistics(network: nn.Module, shard: Shard) -> None:
+def share_statistics(network: nn.Module, rank: Rank) -> None:
     """Let every BatchNorm of a network see the whole batch."""
     for module in network.modules():
         if isinstance(module, BatchNorm):
-            module.shared = shard.world > 1
+            module.shared = rank.world > 1

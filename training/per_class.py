@@ -1,97 +1,97 @@
 """One unconditional GAN for each class, and all of them as one conditional generator."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
-from scangan.core.files import read_jsonl
+from scangan.artifacts.run import Run, RunConfig, Tick
+from scangan.artifacts.scores import KeptScores, Scores, mean
+from scangan.artifacts.train_options import TrainOptions
+from scangan.training.checkpoints import Best, load_generator, save_best
+from scangan.training.context import Context
 from scangan.training.data import TrainingScans
 from scangan.training.loop import train_session
-from scangan.training.measuring import Measurer
+from scangan.training.measure_tick import Measurer
 from scangan.training.networks import GeneratorBank
-from scangan.training.options import TrainOptions
-from scangan.training.parallel import Shard
-from scangan.training.run import Best, Run
 from scangan.training.scoring import score_generator
 from scangan.training.step import LOSSES
 
 
-def train_each_class(
-    run: Run,
-    options: TrainOptions,
-    scans: TrainingScans,
-    device: torch.device,
-    shard: Shard,
-    report: Callable[[str], None],
-    quiet: bool,
-) -> None:
+def train_each_class(context: Context, scans: TrainingScans) -> None:
     """Train a run in ``classes/`` for each class, one after the other, and join their best.
 
-    The joined generator becomes the ``best.safetensors`` of `run`, scored as any conditional one.
+    The joined generator becomes the ``best.safetensors`` of the run, scored as any conditional one.
     """
-    trained = False
-    parts = [Run(run.path / "classes" / str(k)) for k in range(len(scans.classes))]
-    for number, (name, part) in enumerate(zip(scans.classes, parts, strict=True)):
-        report(f"class {number + 1} of {len(parts)}: {name}")
-        of_one = dataclasses.replace(options, per_class=False)
-        if shard.first:
-            items = [i for i in read_jsonl(run.path / "items.jsonl") if i["class"] == name]
-            part.start(_config_of_one(run.config, of_one, name), items)
-        shard.agree(None)
-        of_class = scans.of_class(number)
-        trained |= train_session(part, of_one, of_class, 0, device, report, shard, quiet)
-    if shard.first and (trained or not run.report.exists()):  # which is written last
-        _join(parts, Measurer(run, options, scans, True, report))
+    run, rank, trained = context.run, context.rank, False
+    options = dataclasses.replace(context.options, per_class=False)
+    runs = [Run(run.path / "classes" / str(k)) for k in range(len(scans.classes))]
+    for number, (name, of_class) in enumerate(zip(scans.classes, runs, strict=True)):
+        context.say(f"class {number + 1} of {len(runs)}: {name}")
+        if rank.first:
+            items = [item for item in run.read_items() if item.class_name == name]
+            of_class.start(_config_of_one(run.config, options, name), items)
+        rank.agree(None)
+        inner = dataclasses.replace(context, run=of_class, options=options)
+        trained |= train_session(inner, scans.of_class(number))
+    if rank.first and (trained or not run.report.exists()):  # which is written last
+        _join(runs, Measurer(context, scans))
 
 
-def _config_of_one(config: dict[str, Any], options: TrainOptions, name: str) -> dict[str, Any]:
-    dataset = config["dataset"] | {
-        "classes": [name],
-        "counts": {name: config["dataset"]["counts"][name]},
-    }
-    return config | {"options": options.to_dict(), "dataset": dataset}
+def _config_of_one(config: RunConfig, options: TrainOptions, name: str) -> RunConfig:
+    counts = {name: config.dataset.counts[name]}
+    dataset = replace(config.dataset, classes=(name,), counts=counts)
+    return replace(config, options=options, dataset=dataset)
 
 
-def _join(parts: list[Run], measurer: Measurer) -> None:
+def _join(runs: list[Run], measurer: Measurer) -> None:
     run, options = measurer.run, measurer.options
-    loaded = [part.load_generator() for part in parts]
+    loaded = [load_generator(of_class) for of_class in runs]
     bank = GeneratorBank([model for model, _ in loaded]).eval()  # type: ignore[misc]
     cpu = torch.device("cpu")
-    scores = score_generator(bank, measurer.reference, options.latent, options.seed, cpu).to_dict()
-    scores |= measurer.real_scores
+    scores = score_generator(bank, measurer.reference, options.latent, options.seed, cpu)
     kimg = max(best.kimg for _, best in loaded)
-    run.save_best(Best(bank.state_dict(), "per class", kimg, scores))
-    measurer.lines = joined_lines([part.read_metrics() for part in parts])
+    kept = KeptScores.of(scores, measurer.real_scores)
+    save_best(run, Best(bank.state_dict(), "per class", kimg, kept))
+    measurer.lines = joined_lines([of_class.read_metrics() for of_class in runs])
     measurer.draw_report(  # the curves are of each tick, and every class has a best tick of its own
-        f"{run.path.name}: {measurer.lines[-1]['kimg']:.4g} kimg a class; the best of each "
-        f"together: KID x1000 {scores['mean_class_kid'] * 1000:.0f}"
+        f"{run.path.name}: {measurer.lines[-1].kimg:.4g} kimg a class; the best of each "
+        f"together: KID x1000 {scores.mean_class_kid * 1000:.0f}"
     )
 
 
-def joined_lines(parts: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+def joined_lines(classes: Sequence[Sequence[Tick]]) -> list[Tick]:
     """Join the ``metrics.jsonl`` of generators of one class each, tick by tick.
 
-    Scores by class stand side by side, all other numbers are means. A part that stopped early stays
+    Scores by class stand side by side, all other numbers are means. A class that stopped early stays
     as it was.
     """
-    ticks = max(len(lines) for lines in parts)
-    return [_joined([lines[min(i, len(lines) - 1)] for lines in parts]) for i in range(ticks)]
+    ticks = max(len(lines) for lines in classes)
+    return [_joined([lines[min(i, len(lines) - 1)] for lines in classes]) for i in range(ticks)]
 
 
-def _joined(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    joined: dict[str, Any] = {"kimg": max(line["kimg"] for line in lines)}
-    for key in LOSSES:
-        joined[key] = float(np.mean([line[key] for line in lines]))
-    for kind in ("raw", "ema"):
-        scores = [line[kind] for line in lines]
-        joined[kind] = {
-            name: {k: v for each in scores for k, v in each[name].items()}
-            for name in ("class_kid", "agreement", "variety", "precision", "recall")
-        }
-        for name in ("mean_class_kid", "mean_precision", "mean_recall"):
-            found = [each[name] for each in scores if each[name] is not None]
-            joined[kind][name] = float(np.mean(found)) if found else None
-    return joined
+def _joined(lines: Sequence[Tick]) -> Tick:
+    means: dict[str, Any] = {
+        name: float(np.mean([getattr(line, name) for line in lines]))
+        for name in (*LOSSES, "augment_p", "images_per_second")
+    }
+    return Tick(
+        step=max(line.step for line in lines),
+        kimg=max(line.kimg for line in lines),
+        raw=_side_by_side([line.raw for line in lines]),
+        ema=_side_by_side([line.ema for line in lines]),
+        **means,
+    )
+
+
+def _side_by_side(scores: Sequence[Scores]) -> Scores:
+    joined: dict[str, Any] = {
+        name: {k: v for each in scores for k, v in getattr(each, name).items()}
+        for name in ("class_kid", "agreement", "variety", "precision", "recall")
+    }
+    for name in ("kid", "mean_class_kid", "mean_agreement", "mean_precision", "mean_recall"):
+        joined[name] = mean(getattr(each, name) for each in scores)
+    return Scores(n=sum(each.n for each in scores), **joined)

@@ -1,11 +1,11 @@
 """Recipes: named sets of training options, in TOML files beside this one or the user's own."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from scangan.artifacts.train_options import TrainOptions, nearest
 from scangan.core.errors import USAGE, TrainingError
-from scangan.training.options import TrainOptions, nearest
 
 FOLDER = Path(__file__).parent / "recipes"
 DEFAULT = "stable"
@@ -22,7 +22,7 @@ def bundled_name(name: str) -> str:
     return name if name in recipe_names() else ""
 
 
-def read_recipe(name: str) -> dict[str, Any]:
+def read_recipe(name: str) -> dict[str, object]:
     """Read a recipe's values, its `description` among them.
 
     Parameters
@@ -51,7 +51,7 @@ def read_recipe(name: str) -> dict[str, Any]:
         raise TrainingError(f"{file} cannot be read as a recipe: {error}") from error
 
 
-def options_from(recipe: str, overrides: dict[str, Any]) -> TrainOptions:
+def options_from(recipe: str, overrides: Mapping[str, object]) -> TrainOptions:
     """The options of a recipe, some of them overridden.
 
     Raises
@@ -62,7 +62,7 @@ def options_from(recipe: str, overrides: dict[str, Any]) -> TrainOptions:
     values = read_recipe(recipe)
     values.pop("description", None)
     try:
-        return TrainOptions.from_dict(values | overrides)
+        return TrainOptions.from_dict({**values, **overrides})
     except TrainingError as error:
         where = f"{recipe}: " if recipe.endswith(".toml") else ""
         raise TrainingError(f"{where}{error}", exit_code=USAGE) from error

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scangan.training.parallel import ALONE, Shard
+from scangan.training.parallel import ALONE, Rank
 
 Purpose = Literal[
     "scans",
@@ -33,45 +33,45 @@ class Draws:
     ----------
     generator : torch.Generator
         Their source, on the training device.
-    shard : Shard
+    rank : Rank
         The part to take.
     """
 
-    def __init__(self, generator: torch.Generator, shard: Shard = ALONE) -> None:
-        self.generator, self.shard = generator, shard
+    def __init__(self, generator: torch.Generator, rank: Rank = ALONE) -> None:
+        self.generator, self.rank = generator, rank
 
     def uniform(self, n: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """[n, *shape], uniform in [0, 1)."""
         whole = self._whole(n, shape)
         u = torch.rand(whole, generator=self.generator, device=self.generator.device, dtype=dtype)
-        return self.shard.part(u)
+        return self.rank.own(u)
 
     def normal(self, n: int, *shape: int) -> Tensor:
         """float32 [n, *shape], standard normal."""
         whole = self._whole(n, shape)
-        return self.shard.part(
+        return self.rank.own(
             torch.randn(whole, generator=self.generator, device=self.generator.device)
         )
 
     def integers(self, low: int, high: int, n: int, *shape: int) -> Tensor:
         """int64 [n, *shape], uniform from `low` to `high` - 1."""
         whole = self._whole(n, shape)
-        return self.shard.part(
+        return self.rank.own(
             torch.randint(low, high, whole, generator=self.generator, device=self.generator.device)
         )
 
     def _whole(self, n: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (n * self.shard.world, *shape)
+        return (n * self.rank.world, *shape)
 
 
 def step_draws(
-    seed: int, step: int, purpose: Purpose, device: torch.device, shard: Shard = ALONE
+    seed: int, step: int, purpose: Purpose, device: torch.device, rank: Rank = ALONE
 ) -> Draws:
     """Make the random numbers for one purpose in one step."""
     state = np.random.SeedSequence([seed, step, _STREAMS.index(purpose)]).generate_state(
         1, np.uint64
     )
-    return Draws(torch.Generator(device).manual_seed(int(state[0])), shard)
+    return Draws(torch.Generator(device).manual_seed(int(state[0])), rank)
 
 
 class Sampler:

@@ -5,7 +5,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from scangan.evaluation.metrics import PER_TICK, RealReference, Scores
+from scangan.artifacts.scores import Scores
+from scangan.evaluation.metrics import PER_TICK, RealReference
 from scangan.training.networks import Generator, GeneratorBank
 from scangan.training.sampling import Draws, step_draws
 

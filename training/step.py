@@ -1,22 +1,26 @@
 """One step: an optimiser update of the discriminator and one or more of the generator."""
 
 import copy
+import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from scangan.artifacts.train_options import TrainOptions
 from scangan.training import losses
 from scangan.training.augment import diff_augment, flip
-from scangan.training.discriminator import Discriminator
+from scangan.training.data import TrainingScans
+from scangan.training.discriminator import Discriminator, make_discriminator
 from scangan.training.ema import ema_decay, update_ema
-from scangan.training.networks import Generator
-from scangan.training.options import TrainOptions
-from scangan.training.parallel import ALONE, Shard, share_statistics
-from scangan.training.sampling import Sampler, step_draws
+from scangan.training.networks import Generator, make_generator
+from scangan.training.parallel import ALONE, Rank, share_statistics
+from scangan.training.sampling import Draws, Purpose, Sampler, step_draws
 
 LOSSES = ("loss_d", "loss_g", "loss_class")
+Judged = tuple[Tensor, Tensor | None]  # realness [N], and logits [N, K] of the classes
 
 
 def fast_precision(device: torch.device) -> torch.dtype | None:
@@ -49,6 +53,48 @@ def class_share(options: TrainOptions, seen: int) -> float:
     return max(0.0, (seen - start) / (end - start)) if end > start else 0.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """What holds in one step alone: a function of its number, so that resuming is exact.
+
+    Parameters
+    ----------
+    number : int
+        Of the step, from 0.
+    class_share : float
+        How much the class counts, 0 to 1.
+    noise : float
+        Deviation of the noise on what the discriminator sees.
+    augment_draws, noise_draws : Draws
+        Sources of what is done to what the discriminator sees, one look after the other.
+    dropout : torch.Generator or None
+        Source of what dropout drops; None without dropout.
+    """
+
+    number: int
+    class_share: float
+    noise: float
+    augment_draws: Draws
+    noise_draws: Draws
+    dropout: torch.Generator | None
+
+
+def make_step(
+    options: TrainOptions, scans: TrainingScans, device: torch.device, rank: Rank = ALONE
+) -> "TrainingStep":
+    """Make networks with random weights, and give them the scans that are not held back."""
+    torch.manual_seed(options.seed)
+    classes = len(scans.classes) if options.arch == "acgan" else 0
+    generator, discriminator = (
+        make_generator(options, classes),
+        make_discriminator(options, classes),
+    )
+    images = torch.from_numpy(scans.images[~scans.held_back]).to(device)
+    labels = torch.from_numpy(scans.labels[~scans.held_back]).to(device)
+    sampler = Sampler(images, labels, classes if options.balanced else 0)
+    return TrainingStep(generator, discriminator, sampler, options, device, rank)
+
+
 class TrainingStep:
     """Networks, optimisers and scans; calling it with the number of a step takes that step.
 
@@ -62,8 +108,8 @@ class TrainingStep:
         Losses, learning rates, batch.
     device : torch.device
         Where to compute.
-    shard : Shard
-        This process's part of every batch.
+    rank : Rank
+        Which share of every batch is this process's.
     """
 
     def __init__(
@@ -73,15 +119,15 @@ class TrainingStep:
         sampler: Sampler,
         options: TrainOptions,
         device: torch.device,
-        shard: Shard = ALONE,
+        rank: Rank = ALONE,
     ) -> None:
         layout = torch.channels_last
         self.generator = generator.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self.discriminator = discriminator.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.generator).requires_grad_(False)
         for network in (self.generator, self.discriminator):
-            share_statistics(network, shard)
-        self.sampler, self.options, self.device, self.shard = sampler, options, device, shard
+            share_statistics(network, rank)
+        self.sampler, self.options, self.device, self.rank = sampler, options, device, rank
         betas = (options.beta1, options.beta2)
         self.optimizer_g = torch.optim.Adam(generator.parameters(), options.lr_g, betas, fused=True)
         self.optimizer_d = torch.optim.Adam(
@@ -92,94 +138,114 @@ class TrainingStep:
         self.anchors = torch.zeros(2, device=device)  # of LeCam: D's averages on real, on fake
         self._precision = fast_precision(device)
 
-    def __call__(self, step: int) -> Tensor:
-        """Take step number `step` (from 0); the losses, float [3] in the order of `LOSSES`."""
-        self._schedule(step)
-        n = self.options.batch // self.shard.world
-        real, label = self.sampler.draw(n, self._draws("scans"))
-        if self.options.mirror:
-            real = flip(real, self._draws("mirror"))
-        latents = self._draws("latents")
+    def __call__(self, number: int) -> Tensor:
+        """Take step `number` (from 0); the losses, float [3] in the order of `LOSSES`."""
+        options, now = self.options, self._moment(number)
+        self._set_learning_rates(number)
+        self._set_class_share(now.class_share)
+        n = options.batch // self.rank.world
+        real, label = self.sampler.draw(n, self._draws(number, "scans"))
+        if options.mirror:
+            real = flip(real, self._draws(number, "mirror"))
+        latents = self._draws(number, "latents")
         # The fake scans have the classes of the real ones; one generator pass serves both updates.
-        fake = self._generate(latents.normal(n, self.options.latent), label)
-        loss_d, loss_class = self._update_discriminator(real, fake.detach(), label)
-        loss_g = self._update_generator(real, fake, label)
-        for _ in range(self.options.g_steps - 1):
-            fake = self._generate(latents.normal(n, self.options.latent), label)
-            loss_g = self._update_generator(real, fake, label)
-        seen = (step + 1) * self.options.batch
-        decay = ema_decay(self.options.ema_kimg, seen, self.options.batch, self.options.ema_warmup)
+        fake = self._generate(latents.normal(n, options.latent), label)
+        loss_d, loss_class = self._update_discriminator(real, fake.detach(), label, now)
+        loss_g = self._update_generator(real, fake, label, now)
+        for _ in range(options.g_steps - 1):
+            fake = self._generate(latents.normal(n, options.latent), label)
+            loss_g = self._update_generator(real, fake, label, now)
+        seen = (number + 1) * options.batch
+        decay = ema_decay(options.ema_kimg, seen, options.batch, options.ema_warmup)
         update_ema(self.ema, self.generator, decay)
-        return self.shard.mean(torch.stack([loss_d, loss_g, loss_class]).detach())
-
-    def _schedule(self, step: int) -> None:
-        options, seen = self.options, step * self.options.batch
-        self._step = step
-        factor = learning_rate_factor(options.lr_schedule, step / options.steps, options.lr_hold)
-        for optimizer, rate in ((self.optimizer_g, options.lr_g), (self.optimizer_d, options.lr_d)):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * factor
-        self._share = class_share(options, seen)
-        for network in (self.generator, self.discriminator, self.ema):
-            if network.ramped:
-                network.share.fill_(self._share)
-        self._noise = options.instance_noise * max(0.0, 1.0 - seen / (options.noise_kimg * 1000))
-        self._augment_draws, self._noise_draws = self._draws("augment"), self._draws("noise")
-        self._dropout_rng = self._draws("dropout").generator if options.dropout else None
-        if self._dropout_rng and self.shard.rank:  # numbers of its own: it cannot take a part
-            self._dropout_rng.manual_seed(self._dropout_rng.initial_seed() ^ self.shard.rank)
-
-    def _draws(self, purpose: Any) -> Any:
-        return step_draws(self.options.seed, self._step, purpose, self.device, self.shard)
+        return self.rank.mean(torch.stack([loss_d, loss_g, loss_class]).detach())
 
     def _update_discriminator(
-        self, real: Tensor, fake: Tensor, label: Tensor
+        self, real: Tensor, fake: Tensor, label: Tensor, now: Moment
     ) -> tuple[Tensor, Tensor]:
         options = self.options
-        (on_real, logits), (on_fake, fake_logits) = self._judge_both(real, fake, label)
+        (on_real, logits), (on_fake, fake_logits) = self._judge_both(real, fake, label, now)
         if options.loss == "bce":
             flipped = None
             if options.label_flip:
-                flipped = (self._draws("flips").uniform(len(real), 2) < options.label_flip).T
+                draws = self._draws(now.number, "flips")
+                flipped = (draws.uniform(len(real), 2) < options.label_flip).T
             loss = losses.bce_discriminator(on_real, on_fake, options.label_smoothing, flipped)
         elif options.loss == "hinge":
             loss = losses.hinge_discriminator(on_real, on_fake)
             if options.lecam:
-                loss = loss + options.lecam * self._lecam(on_real, on_fake)
+                loss = loss + options.lecam * self._lecam(on_real, on_fake, now.number)
         else:
             loss = losses.relativistic(on_real, on_fake)
         loss_class = losses.classifier(logits, label)
         if options.aux_on_fake:
             loss_class = 0.5 * (loss_class + losses.classifier(fake_logits, label))
-        total = loss + options.aux_weight * self._share * loss_class
-        if self._step % options.penalty_every == 0:
+        total = loss + options.aux_weight * now.class_share * loss_class
+        if now.number % options.penalty_every == 0:
             # Lazily, and so much more: Karras et al. 2020, appendix B.
-            total = total + options.penalty_every * self._penalties(real, fake, label)
+            total = total + options.penalty_every * self._penalties(real, fake, label, now)
         self._take(self.discriminator, self.optimizer_d, total)
         if options.augment_target:
             self._adapt(on_real - on_fake if options.loss == "relativistic" else on_real)
         return loss, loss_class
 
-    def _update_generator(self, real: Tensor, fake: Tensor, label: Tensor) -> Tensor:
+    def _update_generator(self, real: Tensor, fake: Tensor, label: Tensor, now: Moment) -> Tensor:
+        options = self.options
         self.discriminator.requires_grad_(False)  # its weights need no gradient here
-        if self.options.loss == "relativistic":
-            (on_real, _), (on_fake, logits) = self._judge_both(real, fake, label)
+        if options.loss == "relativistic":
+            (on_real, _), (on_fake, logits) = self._judge_both(real, fake, label, now)
             loss = losses.relativistic(on_fake, on_real)
         else:
-            on_fake, logits = self._judge(self._seen_by_discriminator(fake), label)
+            on_fake, logits = self._judge(self._as_seen(fake, now), label, now)
             generator_loss = {"bce": losses.bce_generator, "hinge": losses.hinge_generator}
-            loss = generator_loss[self.options.loss](on_fake)
-        weight = self.options.aux_weight * self._share
-        self._take(
-            self.generator, self.optimizer_g, loss + weight * losses.classifier(logits, label)
-        )
+            loss = generator_loss[options.loss](on_fake)
+        loss_class = losses.classifier(logits, label)
+        total = loss + options.aux_weight * now.class_share * loss_class
+        self._take(self.generator, self.optimizer_g, total)
         self.discriminator.requires_grad_(True)
         return loss
+
+    def _judge_both(
+        self, real: Tensor, fake: Tensor, label: Tensor, now: Moment
+    ) -> tuple[Judged, Judged]:
+        real, fake = self._as_seen(real, now), self._as_seen(fake, now)
+        if self.options.batch_norm:
+            # Together, the statistics would tell D what is real.
+            return self._judge(real, label, now), self._judge(fake, label, now)
+        n = len(real)
+        realness, logits = self._judge(torch.cat([real, fake]), label.repeat(2), now)
+        if logits is None:
+            return (realness[:n], None), (realness[n:], None)
+        return (realness[:n], logits[:n]), (realness[n:], logits[n:])
+
+    def _penalties(self, real: Tensor, fake: Tensor, label: Tensor, now: Moment) -> Tensor:
+        total = torch.zeros((), device=self.device)
+        for weight, images in ((self.options.r1, real), (self.options.r2, fake)):
+            if weight:
+                images = images.detach().requires_grad_()
+                # In float32: bfloat16 has too few digits for a gradient of a gradient.
+                realness, _ = self.discriminator(self._as_seen(images, now), label, now.dropout)
+                total = total + weight * losses.gradient_penalty(realness, images)
+        return total
+
+    def _lecam(self, on_real: Tensor, on_fake: Tensor, number: int) -> Tensor:
+        means = self.rank.mean(torch.stack([on_real.mean(), on_fake.mean()]).detach())
+        # Averages with a memory of about 100 steps; those of the first steps count as many as there are.
+        self.anchors.lerp_(means, max(0.01, 1.0 / (number + 1)))
+        return losses.lecam(on_real, on_fake, self.anchors)
+
+    @torch.no_grad()
+    def _adapt(self, realness: Tensor) -> None:
+        """Raise the probability of augmenting when D is too sure (Karras et al. 2020, ADA)."""
+        options = self.options
+        excess = self.rank.mean(realness.sign().mean()) - options.augment_target
+        change = options.batch / (options.augment_kimg * 1000)
+        self.augment_p.add_(excess.sign() * change).clamp_(0.0, options.augment_p)
 
     def _take(self, network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         optimizer.zero_grad()
         loss.backward()
-        self.shard.average_gradients(network.parameters())
+        self.rank.average_gradients(network.parameters())
         optimizer.step()
 
     def _generate(self, z: Tensor, label: Tensor) -> Tensor:
@@ -187,66 +253,58 @@ class TrainingStep:
             fake: Tensor = self.generator(z, label)
         return fake.float()
 
-    def _seen_by_discriminator(self, x: Tensor) -> Tensor:
-        x = diff_augment(x, self._augment_draws, self.options.augment, self.augment_p)
-        if self._noise:
-            x = x + self._noise * self._noise_draws.normal(*x.shape)
-        return x
-
-    def _judge(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _judge(self, x: Tensor, label: Tensor, now: Moment) -> Judged:
         with self._autocast():
-            judged: tuple[Tensor, Tensor | None] = self.discriminator(x, label, self._dropout_rng)
+            judged: Judged = self.discriminator(x, label, now.dropout)
         return judged
 
-    def _judge_both(
-        self, real: Tensor, fake: Tensor, label: Tensor
-    ) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]:
-        real, fake = self._seen_by_discriminator(real), self._seen_by_discriminator(fake)
-        if self.options.batch_norm:
-            # Together, the statistics would tell D what is real.
-            return self._judge(real, label), self._judge(fake, label)
-        n = len(real)
-        realness, logits = self._judge(torch.cat([real, fake]), label.repeat(2))
-        if logits is None:
-            return (realness[:n], None), (realness[n:], None)
-        return (realness[:n], logits[:n]), (realness[n:], logits[n:])
-
-    def _penalties(self, real: Tensor, fake: Tensor, label: Tensor) -> Tensor:
-        total = torch.zeros((), device=self.device)
-        for weight, images in ((self.options.r1, real), (self.options.r2, fake)):
-            if weight:
-                images = images.detach().requires_grad_()
-                # In float32: bfloat16 has too few digits for a gradient of a gradient.
-                realness, _ = self.discriminator(
-                    self._seen_by_discriminator(images), label, self._dropout_rng
-                )
-                total = total + weight * losses.gradient_penalty(realness, images)
-        return total
-
-    def _lecam(self, on_real: Tensor, on_fake: Tensor) -> Tensor:
-        means = self.shard.mean(torch.stack([on_real.mean(), on_fake.mean()]).detach())
-        # Averages with a memory of about 100 steps; those of the first steps count as many as there are.
-        self.anchors.lerp_(means, max(0.01, 1.0 / (self._step + 1)))
-        return losses.lecam(on_real, on_fake, self.anchors)
-
-    @torch.no_grad()
-    def _adapt(self, realness: Tensor) -> None:
-        """Raise the probability of augmenting when D is too sure (Karras et al. 2020, ADA)."""
-        options = self.options
-        excess = self.shard.mean(realness.sign().mean()) - options.augment_target
-        change = options.batch / (options.augment_kimg * 1000)
-        self.augment_p.add_(excess.sign() * change).clamp_(0.0, options.augment_p)
+    def _as_seen(self, x: Tensor, now: Moment) -> Tensor:
+        """Scans as the discriminator sees them: augmented and noised."""
+        x = diff_augment(x, now.augment_draws, self.options.augment, self.augment_p)
+        if now.noise:
+            x = x + now.noise * now.noise_draws.normal(*x.shape)
+        return x
 
     def _autocast(self) -> torch.autocast:
         dtype = self._precision or torch.float32
         return torch.autocast(self.device.type, dtype, enabled=self._precision is not None)
 
-    def state_dict(self) -> dict[str, Any]:
+    def _moment(self, number: int) -> Moment:
+        options, seen = self.options, number * self.options.batch
+        dropout = self._draws(number, "dropout").generator if options.dropout else None
+        if dropout and self.rank.number:  # numbers of its own: it cannot take a share
+            dropout.manual_seed(dropout.initial_seed() ^ self.rank.number)
+        return Moment(
+            number,
+            class_share(options, seen),
+            options.instance_noise * max(0.0, 1.0 - seen / (options.noise_kimg * 1000)),
+            self._draws(number, "augment"),
+            self._draws(number, "noise"),
+            dropout,
+        )
+
+    def _draws(self, number: int, purpose: Purpose) -> Draws:
+        return step_draws(self.options.seed, number, purpose, self.device, self.rank)
+
+    def _set_learning_rates(self, number: int) -> None:
+        options = self.options
+        share = number / options.steps
+        factor = learning_rate_factor(options.lr_schedule, share, options.lr_hold)
+        for optimizer, rate in ((self.optimizer_g, options.lr_g), (self.optimizer_d, options.lr_d)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+
+    def _set_class_share(self, share: float) -> None:
+        for network in (self.generator, self.discriminator, self.ema):
+            if network.ramped:
+                network.share.fill_(share)
+
+    def state_dict(self) -> dict[str, object]:
         """All state, for resuming."""
-        state = {name: part.state_dict() for name, part in self._parts().items()}
+        state: dict[str, object] = {name: part.state_dict() for name, part in self._parts().items()}
         return state | {"augment_p": self.augment_p.clone(), "anchors": self.anchors.clone()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the state of an earlier `state_dict`."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])

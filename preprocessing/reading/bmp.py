@@ -11,13 +11,12 @@ import numpy as np
 from PIL import BmpImagePlugin
 
 from scangan.core.errors import Rejected
-from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.opencv import luma
 from scangan.preprocessing.reading.raster import Frames, check_size, over_black, pixel_aspect
 from scangan.preprocessing.reading.scan import Scan
 
 
-def read_bmp(data: bytes, options: PrepOptions) -> Frames:
+def read_bmp(data: bytes) -> Frames:
     """Decode a BMP of 1 to 32 bits a pixel to one grey scan, transparency over black.
 
     Raises

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.core.errors import Rejected
-from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.opencv import decode, luma
 from scangan.preprocessing.reading.raster import (
     Frames,
@@ -57,7 +56,7 @@ class Header(NamedTuple):
     interlaced: int
 
 
-def read_png(data: bytes, options: PrepOptions) -> Frames:
+def read_png(data: bytes) -> Frames:
     """Decode a PNG to one grey scan: uint8, or uint16 where it has 16 bits a sample.
 
     Colour becomes luma at the full depth, what is transparent turns black, and an orientation in

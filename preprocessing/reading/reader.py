@@ -67,15 +67,15 @@ def _frames(form: Format, data: bytes, options: PrepOptions, name: str, included
     if form == "png":
         from scangan.preprocessing.reading.png import read_png
 
-        return read_png(data, options)
+        return read_png(data)
     if form == "tiff":
         from scangan.preprocessing.reading.tiff import read_tiff
 
-        return read_tiff(data, options)
+        return read_tiff(data)
     if form == "bmp":
         from scangan.preprocessing.reading.bmp import read_bmp
 
-        return read_bmp(data, options)
+        return read_bmp(data)
     if form == "dicom":
         from scangan.preprocessing.reading.dicom import read_dicom
 

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.core.errors import Rejected
-from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.floats import to_float32
 from scangan.preprocessing.reading.opencv import luma
 from scangan.preprocessing.reading.raster import (
@@ -57,7 +56,7 @@ class Page(NamedTuple):
     orientation: int
 
 
-def read_tiff(data: bytes, options: PrepOptions) -> Frames:
+def read_tiff(data: bytes) -> Frames:
     """Decode every page of a TIFF to a grey scan in its own depth; a bad page is no bad file.
 
     Grey of 1 to 32 bits and float of 16 to 64 (as float32), RGB and palette as luma; alpha over

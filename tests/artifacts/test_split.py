@@ -111,6 +111,9 @@ def test_fractions_are_read(text, fractions):
         ("80,10,10", "is not a split"),
         ("1", "is not a split"),
         ("1,0", "is not a split"),
+        ("0.5,0.5,0", "is not a split"),
+        ("1,1e-9", "is not a split"),
+        ("0.5,0.4999985", "adds up to 0.99999"),
         ("1.5,-0.5", "is not a split"),
         ("0.25,0.25,0.25,0.25", "is not a split"),
         ("nan,nan", "is not a split"),
@@ -119,8 +122,13 @@ def test_fractions_are_read(text, fractions):
     ],
 )
 def test_fractions_that_make_no_split_are_a_usage_error(text, says):
-    with pytest.raises(PreprocessingError, match=says) as error:
+    with pytest.raises(PreprocessingError) as error:
         parse_split(text)
+    told = str(error.value)
+    assert told.startswith(f"--split {text!r} {says}")
+    assert told.endswith(
+        "; it takes fractions for train,val,test (0.8,0.1,0.1) or train,test (0.8,0.2)"
+    )
     assert error.value.exit_code == 2
 
 
@@ -130,6 +138,7 @@ def test_items_that_share_any_key_are_together():
     groups = together(subjects, files, pairs=[(1, 5)])
     assert groups.tolist() == [0, 1, 2, 2, 0, 1, 3]
     assert groups.dtype == np.int64
+    assert together(["a", None, "a"]).tolist() == [0, 1, 0]
 
 
 def test_groups_are_those_of_a_plain_search():

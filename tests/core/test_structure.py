@@ -193,7 +193,7 @@ def test_levels(tmp_path):
     merged = find_class_files(tmp_path, 2)
     assert merged.classes == list(CHEST)
     assert sorted(merged.files)[:2] == [("A/NORMAL/0.png", "NORMAL"), ("A/NORMAL/1.png", "NORMAL")]
-    assert [line["file"] for line in merged.rejects] == ["cover.png", "A/loose.png"]
+    assert [line.file for line in merged.rejects] == ["cover.png", "A/loose.png"]
     with pytest.raises(FolderError, match="no files in its class folders"):
         find_class_files(tmp_path, 5)
 

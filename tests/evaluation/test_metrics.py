@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from scangan.artifacts.records import to_told
 from scangan.core.errors import EvaluationError
 from scangan.evaluation import metrics
 
@@ -116,7 +117,7 @@ def test_only_held_back_scans_are_scored_against_and_only_the_others_teach(prepa
             images, prepared.labels, prepared.classes, _pixels, held_back=held_back
         )
         assert reference.not_held_back == ()
-        scores = reference.score(prepared.images // 2, prepared.labels).to_dict()
+        scores = to_told(reference.score(prepared.images // 2, prepared.labels))
         taught = {k: scores.pop(k) for k in ("agreement", "mean_agreement")}
         return scores, taught, reference.probe_accuracy
 
@@ -173,7 +174,7 @@ def test_class_with_few_scans_to_train_on_is_scored_against_all_of_them(prepared
 
 def test_scores_are_json_values_with_their_means(reference, prepared):
     scores = reference.score(prepared.images[::2], prepared.labels[::2])
-    values = json.loads(json.dumps(scores.to_dict()))
+    values = json.loads(json.dumps(to_told(scores)))
     for measure in ("class_kid", "agreement", "precision", "recall"):
         assert tuple(values[measure]) == prepared.classes
         name = f"mean_{measure}"

@@ -9,10 +9,13 @@ import torch
 from conftest import CLASSES, copy_scans
 
 from scangan.artifacts.latents import draw_latents
+from scangan.artifacts.records import to_told
+from scangan.artifacts.run import Run
 from scangan.export import ExportError, export_run
 from scangan.preprocessing import PrepOptions, prepare
 from scangan.runtime import ScanGenerator
 from scangan.training import TrainingError, TrainOptions, train
+from scangan.training.checkpoints import Best, load_best, load_generator, save_best
 from scangan.training.scoring import to_grey
 
 KINDS = {
@@ -55,13 +58,13 @@ def runs(few, tmp_path_factory):
 def _mature(run):
     """Give the scans contrast, which a single step does not; the class counts in part."""
     torch.manual_seed(0)
-    best = run.load_best()
+    best = load_best(run)
     for name, tensor in best.state.items():
         if name == "share":
             tensor.fill_(0.3)
         elif tensor.is_floating_point() and "running" not in name:
             tensor.normal_(0.0, 0.5)
-    run.save_best(best)
+    save_best(run, best)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,7 @@ def exported(request, runs, tmp_path_factory):
 
 def test_a_trained_run_comes_out_as_scans(exported):
     run, file, card = exported
-    generator, _ = run.load_generator()
+    generator, _ = load_generator(run)
     with ScanGenerator(file) as scans:
         assert scans.card == card
         for label in range(len(run.classes)) or [None]:
@@ -92,7 +95,7 @@ def test_a_trained_run_comes_out_as_scans(exported):
 
 def test_the_card_says_how_it_was_made(exported):
     run, _, card = exported
-    best = run.load_best()
+    best = load_best(run)
     conditional = card.architecture == "acgan" or run.options.per_class
     assert card.architecture == run.options.arch
     assert card.classes == (CLASSES[:2] if conditional else ())
@@ -100,7 +103,7 @@ def test_the_card_says_how_it_was_made(exported):
     assert "command" not in card.recipe
     assert card.recipe["options"] == run.options.to_dict()
     assert card.recipe["kept"] == best.kind and card.recipe["kept_kimg"] == best.kimg
-    assert card.scores == best.scores and card.scores["n"] == 16 * max(1, len(run.classes))
+    assert card.scores == to_told(best.scores) and card.scores["n"] == 16 * max(1, len(run.classes))
     assert {"real_kid", "real_precision", "probe_accuracy"} <= card.scores.keys()
     assert card.license == "MIT" and card.citation == "Somebody 2020"
     assert card.dataset_counts == dict.fromkeys(CLASSES[:2], SCANS)
@@ -184,13 +187,11 @@ def test_a_file_that_is_no_model_file_is_not_replaced(run, tmp_path, name):
 def test_infinite_weights_are_not_shipped(run, tmp_path):
     from safetensors.torch import load_file
 
-    from scangan.training.run import Best, Run
-
     broken = Run(shutil.copytree(run.path, tmp_path / "broken"))
     tensors = load_file(broken.path / "best.safetensors")
     tensors["last.weight"].view(-1)[0] = float("nan")
-    best = broken.load_best()
-    broken.save_best(Best(tensors, best.kind, best.kimg, best.scores))
+    best = load_best(broken)
+    save_best(broken, Best(tensors, best.kind, best.kimg, best.scores))
     with pytest.raises(TrainingError, match="infinite weights"):
         export_run(broken.path, tmp_path / "m.onnx")
 

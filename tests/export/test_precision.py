@@ -18,6 +18,7 @@ from scangan.export.verify import verify
 from scangan.preprocessing import PrepOptions, prepare
 from scangan.runtime import GenerationError, ScanGenerator
 from scangan.training import Run, TrainOptions, train
+from scangan.training.checkpoints import load_best, load_generator, save_best
 from scangan.training.networks import make_generator
 
 SCANS = 16  # of each of two classes
@@ -38,11 +39,11 @@ def run(real, tmp_path_factory):
         patch.setattr("scangan.training.scoring.PER_TICK", 16)
         options = TrainOptions(size=32, width=8, kimg=0.032, tick=0.032)
         run = train(real.path, tmp_path_factory.mktemp("runs") / "run", options)
-    best = run.load_best()
+    best = load_best(run)
     for name, tensor in best.state.items():
         if name in ("dense.weight", "last.weight") or name.startswith("ups"):
             tensor.mul_(4.0)
-    run.save_best(best)
+    save_best(run, best)
     return run
 
 
@@ -89,7 +90,7 @@ def test_batch_and_threads_change_no_byte(files, precision):
 def test_the_order_of_work_is_told(files):
     steps = [line.split(" " * 4)[0] for line in files["int8"][1]]
     assert steps[:4] == [
-        "fold_batchnorm, equalize", "dense_channels_last", "transposed_conv_to_conv", "quantize",
+        "fold_batchnorm, match_ranges", "dense_channels_last", "transposed_conv_to_conv", "quantize",
     ]  # fmt: skip
     assert any("PSNR" in line and "KID" in line for line in files["int8"][1])
 
@@ -129,7 +130,7 @@ def test_a_loss_is_refused_after_more_layers_were_left_in_float(run, tmp_path, m
     monkeypatch.setattr(Comparison, "of", lambda *_: _fidelity(kid=(0.2, 0.3)))
     with pytest.raises(ExportError, match=r"KID 0\.2000 -> 0\.3000 .*nothing was written"):
         export_run(run.path, out, precision="int8", report=said.append)
-    generator, _ = run.load_generator()
+    generator, _ = load_generator(run)
     most = build(generator, 100, "int8").most_float
     assert most >= 1 and sum("quantize" in line for line in said) == most + 1  # none of them twice
     assert any("in float" in line for line in said) and list(tmp_path.iterdir()) == []
@@ -140,7 +141,7 @@ def test_a_loss_is_refused_after_more_layers_were_left_in_float(run, tmp_path, m
 def test_at_most_half_of_the_layers_stay_in_float(run, monkeypatch):
     """With more it is no integer model, and gains nothing."""
     monkeypatch.setattr("scangan.export.precision.WANTED_MEAN", 98.0)
-    generator, _ = run.load_generator()
+    generator, _ = load_generator(run)
     built = build(generator, 100, "int8")
     assert len(built.float_layers) == built.fewest_float == built.most_float
 
@@ -173,9 +174,9 @@ def test_what_the_exporter_does_not_write(run, tmp_path):
 def test_a_calibration_that_fails_leaves_nothing(run, tmp_path, monkeypatch):
     monkeypatch.setattr("scangan.export.fidelity.COUNT", 96)
     diverged = Run(shutil.copytree(run.path, tmp_path / "run"))
-    best = diverged.load_best()
+    best = load_best(diverged)
     best.state["dense.weight"].mul_(1e30)
-    diverged.save_best(best)
+    save_best(diverged, best)
     with pytest.raises(ExportError, match=r"calibration failed: values of .* overflow"):
         export_run(diverged.path, tmp_path / "m.onnx", precision="int8", accept_loss=True)
     assert [p.name for p in tmp_path.iterdir()] == ["run"]

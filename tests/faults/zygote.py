@@ -20,10 +20,10 @@ from programs import main_of
 
 LIGHT = ["scangan.runtime.output", "scangan.runtime.merge", "scangan.runtime.shards",
          "scangan.cli.front_door", "scangan.cli.generate", "scangan.cli.merge", "onnxruntime", "filelock",
-         "scangan.preprocessing.pipeline", "scangan.preprocessing.report", "scangan.cli.prepare",
+         "scangan.preprocessing.pipeline", "scangan.preprocessing.summary_text", "scangan.cli.prepare",
          "scangan.preprocessing.reading.jpeg", "scangan.preprocessing.reading.png",
          "scangan.preprocessing.kernels.area", "scangan.preprocessing.kernels.histogram"]  # fmt: skip
-HEAVY = ["scangan.training.start", "scangan.cli.train", "scangan.training.per_class",
+HEAVY = ["scangan.training.train_gan", "scangan.cli.train", "scangan.training.per_class",
          "scangan.export.exporter", "scangan.cli.export",
          # What torch imports with the first optimizer, and with the first export
          "torch._dynamo", "torch.export", "onnxscript.rewriter", "onnx.reference",

@@ -9,7 +9,6 @@ from conftest import BRAIN
 from PIL import Image
 
 from scangan.core.errors import Rejected
-from scangan.preprocessing import PrepOptions
 from scangan.preprocessing.reading.bmp import read_bmp
 
 GREY = np.asarray(Image.open(sorted(BRAIN.rglob("*.jpg"))[0]).convert("L"))[:43, :57]
@@ -19,7 +18,7 @@ HEIGHT, WIDTH = GREY.shape
 
 
 def read(data):
-    ((_, scan),) = read_bmp(data, PrepOptions())
+    ((_, scan),) = read_bmp(data)
     return scan.pixels
 
 

@@ -17,10 +17,11 @@ from scangan.preprocessing import (
     PrepOptions,
     PreprocessingError,
     load_dataset,
+    one_file,
     prepare,
     prepare_split,
 )
-from scangan.preprocessing import files as files_module
+from scangan.preprocessing.geometry import place_of
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import prepare_scan
@@ -65,16 +66,16 @@ def test_every_kind_of_file_is_read(prep, every_kind):
     done, out = prep(every_kind, "--size", "48", "--equalize", "clahe")
     assert done.returncode == 0 and not done.stderr, done.stderr
     dataset = load_dataset(out)
-    assert dataset.info["rejected"] == 0
-    by_file = {item["file"].split("/")[1]: item for item in dataset.items}
+    assert dataset.info.rejected == 0
+    by_file = {item.file.split("/")[1]: item for item in dataset.items}
     names = {"a.jpg", "b.tif", "c.bmp", "deep.png", "float.tiff", "ct.png"}
     assert names | {"mr", "packed.dcm", "volume.nii.gz"} <= by_file.keys()
-    assert [i["frame"] for i in dataset.items if i["file"].endswith(".nii.gz")] == [0, 1, 2, 3]
-    assert by_file["a.jpg"]["window"] is None
-    low, high = dataset.info["window"]["window"]
-    assert by_file["deep.png"]["window"] == by_file["float.tiff"]["window"] == [low, high]
-    assert by_file["mr"]["window"] == [-200, 1399]  # its own: center 600, width 1600
-    assert by_file["mr"]["subject"] and "4MR1" not in (out / "items.jsonl").read_text()
+    assert [i.frame for i in dataset.items if i.file.endswith(".nii.gz")] == [0, 1, 2, 3]
+    assert by_file["a.jpg"].window is None
+    low, high = dataset.info.window.window
+    assert by_file["deep.png"].window == by_file["float.tiff"].window == (low, high)
+    assert by_file["mr"].window == (-200, 1399)  # its own: center 600, width 1600
+    assert by_file["mr"].subject and "4MR1" not in (out / "items.jsonl").read_text()
     assert all(image.std() > 5 for image in dataset.images)
 
 
@@ -144,7 +145,7 @@ def test_a_window_in_the_files_own_units(prep, tmp_path):
     hounsfield = file.pixel_array * float(file.RescaleSlope) + float(file.RescaleIntercept)
     expected = 255 * ((hounsfield + 160) / 400).clip(0, 1)
     assert np.abs(load_dataset(out).images[0] - expected).max() <= 0.51
-    assert load_dataset(out).items[0]["window"] == [-160, 240]
+    assert load_dataset(out).items[0].window == (-160, 240)
 
 
 @pytest.mark.parametrize("window", ["dataset", "image"])
@@ -175,15 +176,17 @@ def test_a_split_never_tears_a_subject_or_copies(prep, tmp_path, some_scans):
     assert sum(len(part.images) for part in parts.values()) == 21
     assert len({part.classes for part in parts.values()}) == 1
     for key in ("subject", "sha256"):
-        sets = [{item[key] for item in part.items} for part in parts.values()]
+        sets = [{getattr(item, key) for item in part.items} for part in parts.values()]
         assert not sets[0] & sets[1] and not sets[1] & sets[2] and not sets[0] & sets[2]
     for part in parts.values():
-        groups = [item["duplicate_group"] for item in part.items]
+        groups = [item.duplicate_group for item in part.items]
         assert all(group <= n for n, group in enumerate(groups))
         for item, image in zip(part.items, part.images):
-            data = (some_scans / item["file"]).read_bytes()
+            data = (some_scans / item.file).read_bytes()
             ((_, scan),) = read_scans(data, PrepOptions())
-            assert np.array_equal(prepare_scan(scan, PrepOptions()), image)
+            assert np.array_equal(
+                prepare_scan(scan, place_of(scan, PrepOptions()), PrepOptions()), image
+            )
     again, _ = prep(some_scans, "--split", "0.6,0.2,0.2", "--subjects", r"person\d+")
     assert again.returncode == 0 and again.stdout == done.stdout
     other, _ = prep(some_scans, "--split", "0.8,0.2", "--subjects", r"person\d+")
@@ -239,7 +242,7 @@ def test_what_a_window_shows_nothing_of_is_refused(prep, tmp_path):
 
 def test_damage_behind_the_first_frame_names_the_file(tmp_path, some_scans, monkeypatch):
     """Of a file that needs the window over all scans, when no other does."""
-    real = files_module.read_scans
+    real = one_file.read_scans
 
     def damaged(data, options, **about):
         if data != b"stack":
@@ -248,10 +251,10 @@ def test_damage_behind_the_first_frame_names_the_file(tmp_path, some_scans, monk
         yield 0, Scan(np.arange(4096, dtype=np.uint16).reshape(64, 64))
         raise Rejected("damaged behind it")
 
-    monkeypatch.setattr(files_module, "read_scans", damaged)
+    monkeypatch.setattr(one_file, "read_scans", damaged)
     (some_scans / CLASSES[0] / "stack.png").write_bytes(b"stack")
     made = prepare(some_scans, tmp_path / "out", workers=1)
-    assert len(made.images) == 20 and made.info["window"] is None
+    assert len(made.images) == 20 and made.info.window is None
     assert "damaged behind it" in (tmp_path / "out/rejects.jsonl").read_text()
 
 
@@ -292,8 +295,8 @@ def test_bad_files_beside_scans_that_need_the_window_over_all(prep, tmp_path):
     bad = {"header.png", "cut.png", "empty.png", "gone.png", "pipe.png", "tiny.dcm", "huge.dcm"}
     assert {r["file"].split("/")[1] for r in rejects} == bad
     assert all(len(np.unique(image)) > 50 for image in dataset.images)
-    low, high = dataset.info["window"]["window"]
-    assert -1100 < low < 10 and 3900 < high < 4100 and dataset.info["window"]["scans"] == 7
+    low, high = dataset.info.window.window
+    assert -1100 < low < 10 and 3900 < high < 4100 and dataset.info.window.scans == 7
     done, out = prep(source.parent, "--pixel-spacing", "0.5", out="spaced")
     assert done.returncode == 1 and "no usable scan" in done.stderr
 
@@ -321,7 +324,7 @@ def test_a_table_of_labels_as_of_the_nih(prep, tmp_path, some_scans):
     done, out = prep(tmp_path / "nih", *columns)
     assert done.returncode == 0, done.stderr
     assert load_dataset(out).counts == {"Mass": 2, "No Finding": 2, "Nodule": 1}
-    assert {item["subject"] for item in load_dataset(out).items} == {"0", "1", "2"}
+    assert {item.subject for item in load_dataset(out).items} == {"0", "1", "2"}
     assert "--multi-label" in (out / "rejects.jsonl").read_text()
     _, out = prep(tmp_path / "nih", *columns, "--multi-label", "join", out="joined")
     assert load_dataset(out).counts["Mass+Nodule"] == 1
@@ -344,15 +347,15 @@ def test_copies_are_kept_and_listed_or_dropped_and_named(prep, some_scans):
 def test_a_file_without_the_spacing_that_is_asked_for_is_refused(prep, every_kind):
     done, out = prep(every_kind, "--pixel-spacing", "1.0")
     assert done.returncode == 0, done.stderr
-    kept = {item["file"].split("/")[1] for item in load_dataset(out).items}
+    kept = {item.file.split("/")[1] for item in load_dataset(out).items}
     assert kept <= {"ct.png", "mr", "packed.dcm", "volume.nii.gz"} and "volume.nii.gz" in kept
     assert "--pixel-spacing" in (out / "rejects.jsonl").read_text()
 
 
 def test_slices_of_a_volume(prep, every_kind):
     _, out = prep(every_kind, "--slices", "1:3")
-    items = [i for i in load_dataset(out).items if i["file"].endswith(".nii.gz")]
-    assert [item["frame"] for item in items] == [1, 2]
+    items = [i for i in load_dataset(out).items if i.file.endswith(".nii.gz")]
+    assert [item.frame for item in items] == [1, 2]
 
 
 def test_a_folder_without_classes_is_one_class(prep, some_scans):
@@ -399,7 +402,7 @@ def test_8_bits_that_are_small_need_no_numba_and_help_needs_nothing(some_scans, 
 def test_freed_memory_is_kept_for_the_next_scan():
     code = """
 import resource, numpy as np
-from scangan.preprocessing.memory import keep_freed_memory
+from scangan.preprocessing.malloc import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(50):

@@ -9,7 +9,7 @@ from conftest import BRAIN
 
 from scangan.preprocessing.duplicates import (
     Leak,
-    NearDuplicate,
+    Pair,
     leaks,
     near_duplicates,
     perceptual_hash,
@@ -210,7 +210,7 @@ def test_small_scans_are_compared_too(images):
 
 
 def test_leaks_are_those_across_classes_or_subjects_or_of_unknown_subjects():
-    pairs = [NearDuplicate(0, second, 0, 1.0) for second in range(1, 5)]
+    pairs = [Pair(0, second, 0, 1.0) for second in range(1, 5)]
     classes = ["a", "a", "a", "a", "b"]
     subjects = ["p", "p", "q", None, "p"]
     assert leaks(pairs, classes, subjects) == [

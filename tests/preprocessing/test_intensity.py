@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from scangan.preprocessing import PrepOptions
+from scangan.preprocessing.geometry import place_of
 from scangan.preprocessing.intensity import Survey, choose_window, own_window, to_uint16
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import prepare_scan
@@ -91,7 +92,7 @@ def test_windowing_is_linear_between_black_and_white(dtype, inverted, slope, win
     scan = Scan(stored, slope=slope, intercept=-1024.0, inverted=inverted)
     grey = (stored.astype(np.float64) * slope - 1024 - window[0]) / (window[1] - window[0])
     expected = 255 * (1 - grey.clip(0, 1) if inverted else grey.clip(0, 1))
-    got = prepare_scan(scan, PrepOptions(), window)
+    got = prepare_scan(scan, place_of(scan, PrepOptions()), PrepOptions(), window)
     assert np.abs(got - expected).max() <= 0.5 + 0.3  # the ends may be rounded to whole values
 
 

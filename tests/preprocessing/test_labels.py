@@ -5,8 +5,8 @@ import unicodedata
 import pytest
 
 from scangan.core.errors import PreprocessingError
+from scangan.preprocessing.find_scans import SourceFile, SourceOptions, find_scans
 from scangan.preprocessing.labels import Row, assign, class_of, read_rows
-from scangan.preprocessing.sources import Source, SourceOptions, find_scans
 
 # The head of the list of NIH ChestX-ray14, as it is handed out.
 NIH = """\
@@ -36,27 +36,27 @@ def scans(tmp_path):
 
 
 def reasons_of(found):
-    return {reject["file"]: reject["reason"] for reject in found.rejects}
+    return {reject.file: reject.reason for reject in found.rejects}
 
 
 def test_files_have_the_class_and_subject_of_their_line(scans):
     table = "file,class,subject\nb.png,sick,p 1\nin/a.dcm, well ,\n"
     found = scans(table, "b.png", "in/a.dcm")
     assert found.classes == ["sick", "well"]
-    assert found.scans == [Source("b.png", "sick", "p 1"), Source("in/a.dcm", "well", None)]
+    assert found.scans == [SourceFile("b.png", "sick", "p 1"), SourceFile("in/a.dcm", "well", None)]
     assert found.rejects == []
 
 
 def test_a_list_needs_no_column_of_subjects(scans):
-    assert scans("class,file\nsick,b.png\n", "b.png").scans == [Source("b.png", "sick")]
+    assert scans("class,file\nsick,b.png\n", "b.png").scans == [SourceFile("b.png", "sick")]
 
 
 def test_the_nih_list_works_as_it_is_handed_out(scans):
     files = ["images_001/images/00000001_000.png", "images_002/images/00000003_000.png"]
     found = scans(NIH, *files, columns=NIH_COLUMNS)
     assert found.scans == [
-        Source(files[0], "Cardiomegaly", "1"),
-        Source(files[1], "No Finding", "3"),
+        SourceFile(files[0], "Cardiomegaly", "1"),
+        SourceFile(files[1], "No Finding", "3"),
     ]
     assert reasons_of(found) == {"00000001_001.png": "no such file (line 3 of labels.csv)"}
 
@@ -84,7 +84,7 @@ def test_several_labels_are_refused_or_taken_as_told(scans, choice, name, rows):
 
 def test_the_same_line_twice_is_one(scans):
     found = scans("file,class,subject\nx.png,a,1\nx.png,a,1\nx.png,a|a,1\n", "x.png")
-    assert found.scans == [Source("x.png", "a", "1")]
+    assert found.scans == [SourceFile("x.png", "a", "1")]
     assert found.rejects == []
 
 
@@ -115,7 +115,7 @@ def test_a_name_is_found_by_its_path_the_end_of_its_path_or_without_its_ending(s
 def test_a_class_of_which_no_file_is_there_is_still_a_class(scans):
     found = scans("file,class\nx.png,a\ngone.png,b\ngone2.png,c|d\ngone3.png,\x1b\n", "x.png")
     assert found.classes == ["a", "b"]
-    assert [reject["class"] for reject in found.rejects] == ["b", None, None]
+    assert [reject.class_name for reject in found.rejects] == ["b", None, None]
 
 
 def test_a_name_in_two_places_names_both(scans):
@@ -166,7 +166,7 @@ def test_what_spreadsheets_write_is_read(scans, encoding, delimiter):
     table = 'file,note,class\r\n"Schädel.png","1, 2; 3",well\r\n'.replace(",", delimiter)
     written = unicodedata.normalize("NFD", "Schädel.png")  # as macOS names it
     found = scans(table, written, encoding=encoding)
-    assert found.scans == [Source(written, "well")]
+    assert found.scans == [SourceFile(written, "well")]
 
 
 def test_a_missing_column_lists_those_there_are(scans):
@@ -208,7 +208,7 @@ def test_the_subject_comes_from_one_place_only(scans):
 
 def test_a_pattern_gives_the_subject_of_listed_files(scans):
     found = scans("file,class\np7_1.png,a\n", "p7_1.png", subjects=r"p\d+")
-    assert found.scans == [Source("p7_1.png", "a", "p7")]
+    assert found.scans == [SourceFile("p7_1.png", "a", "p7")]
 
 
 def test_a_list_within_the_folder_and_documents_are_no_scans(tmp_path):
@@ -223,7 +223,7 @@ def test_a_row_without_a_file_name_means_no_file():
     rows = [Row(2, "", "tumor", None), Row(3, "y", "no", None)]
     of_file, rejects = assign(rows, ["IM1", "y"], "labels.csv")
     assert list(of_file) == ["y"]
-    assert rejects[0]["reason"] == "no file name (line 2 of labels.csv)"
+    assert rejects[0].reason == "no file name (line 2 of labels.csv)"
 
 
 def test_a_row_without_a_subject_does_not_contradict_one_with():

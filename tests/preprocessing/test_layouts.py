@@ -228,7 +228,7 @@ def test_the_command_of_the_page_works(name, tmp_path, monkeypatch, capsys):
     main([*argv, "--quiet"], standalone_mode=False)
     dataset = load_dataset("prepared")
     assert dataset.counts == counts
-    told = {item["subject"] for item in dataset.items} - {None}
+    told = {item.subject for item in dataset.items} - {None}
     assert len(told) == subjects
     main([*argv, "--quiet"], standalone_mode=False)  # recognised as done
     assert f"{sum(counts.values())} scans prepared" in capsys.readouterr().out.splitlines()[-1]
@@ -246,7 +246,7 @@ def test_the_folder_that_one_gives_first_leads_to_the_command(
     name, source, meant, tmp_path, monkeypatch
 ):
     from scangan.core.errors import PreprocessingError
-    from scangan.preprocessing.sources import SourceOptions, find_scans
+    from scangan.preprocessing.find_scans import SourceOptions, find_scans
 
     monkeypatch.chdir(tmp_path)
     MINIATURES[name]()

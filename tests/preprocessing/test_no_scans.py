@@ -177,8 +177,8 @@ def test_masks_beside_scans_are_refused_and_the_advice_takes_them(study, tmp_pat
 def test_patterns_choose_files(study, tmp_path, include, exclude, kinds, left_out):
     sources = SourceOptions(include=include, exclude=exclude)
     done = prepare(study, tmp_path / "out", sources=sources)
-    assert {item["file"].rpartition("_")[2][:-4] for item in done.items} == kinds
-    assert done.info["left_out"] == left_out
+    assert {item.file.rpartition("_")[2][:-4] for item in done.items} == kinds
+    assert done.info.left_out == left_out
     prepare(study, tmp_path / "out", sources=sources)  # seen to be done
     with pytest.raises(PreprocessingError, match=r"include|exclude"):
         prepare(study, tmp_path / "out")
@@ -212,4 +212,4 @@ def test_a_pattern_matches_a_name_in_either_encoding(tmp_path):
                 tmp_path / form / f"../out{form}{typed}",
                 sources=SourceOptions(exclude=(pattern,)),
             )
-            assert len(done.images) == 1 and done.info["left_out"] == 2
+            assert len(done.images) == 1 and done.info.left_out == 2

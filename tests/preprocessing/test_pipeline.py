@@ -11,8 +11,8 @@ import pytest
 from conftest import BRAIN, CLASSES
 
 from scangan.preprocessing import PrepOptions, PreprocessingError, load_dataset, prepare
-from scangan.preprocessing.assemble import name_subjects
-from scangan.preprocessing.report import one_line
+from scangan.preprocessing.outcome import name_subjects
+from scangan.preprocessing.summary_text import one_line
 
 
 def test_sample_scans_are_all_kept_in_order(prepared):
@@ -20,9 +20,9 @@ def test_sample_scans_are_all_kept_in_order(prepared):
     assert prepared.images.dtype == np.uint8
     assert prepared.classes == CLASSES
     assert prepared.counts == dict.fromkeys(CLASSES, 60)
-    files = [item["file"] for item in prepared.items]
+    files = [item.file for item in prepared.items]
     assert files == sorted(files)
-    assert all(file.startswith(item["class"]) for file, item in zip(files, prepared.items))
+    assert all(file.startswith(item.class_name) for file, item in zip(files, prepared.items))
     assert not (prepared.path / "rejects.jsonl").read_text()
     assert {p.name for p in prepared.path.iterdir()} == {
         "images.npy", "items.jsonl", "rejects.jsonl", "near_duplicates.jsonl", "preview.png",
@@ -104,7 +104,7 @@ def test_bad_files_are_named_and_the_rest_is_kept(some_scans, tmp_path):
     assert "text" in reasons["text.png"]
     assert "60000x60000" in reasons["bomb.png"]
     assert "no such file" in reasons["gone.jpg"]
-    assert dataset.info["rejected"] == 6
+    assert dataset.info.rejected == 6
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9, 0.99])
@@ -115,14 +115,14 @@ def test_a_truncated_file_of_either_kind_is_refused(some_scans, tmp_path, share)
     jpg = source.read_bytes()
     (folder / "cut.png").write_bytes(png[: int(len(png) * share)])
     (folder / "cut.jpg").write_bytes(jpg[: int(len(jpg) * share)])
-    assert prepare(some_scans, tmp_path / "out").info["rejected"] == 2
+    assert prepare(some_scans, tmp_path / "out").info.rejected == 2
 
 
 def test_the_same_bytes_twice_are_one_duplicate_group(some_scans, tmp_path):
     first = sorted((some_scans / CLASSES[0]).iterdir())[0]
     shutil.copy(first, some_scans / CLASSES[1] / "zz_copy.jpg")
     items = prepare(some_scans, tmp_path / "out").items
-    groups = [item["duplicate_group"] for item in items]
+    groups = [item.duplicate_group for item in items]
     assert groups[:20] == list(range(20))
     assert groups[20] == 0
 
@@ -133,7 +133,7 @@ def test_names_with_spaces_brackets_and_accents(some_scans, tmp_path):
     folder.mkdir()
     shutil.copy(file, folder / "Schädel [1] .jpg")
     dataset = prepare(some_scans, tmp_path / "out")
-    assert "kind (ä)/Schädel [1] .jpg" in {item["file"] for item in dataset.items}
+    assert "kind (ä)/Schädel [1] .jpg" in {item.file for item in dataset.items}
 
 
 def test_a_name_that_is_no_utf_8(some_scans, tmp_path):
@@ -141,7 +141,7 @@ def test_a_name_that_is_no_utf_8(some_scans, tmp_path):
     shutil.copy(file, os.fsencode(some_scans / CLASSES[0]) + b"/\xff.jpg")
     dataset = prepare(some_scans, tmp_path / "out")
     assert len(dataset.images) == 21
-    assert (some_scans / dataset.items[10]["file"]).exists()
+    assert (some_scans / dataset.items[10].file).exists()
 
 
 def test_a_file_beside_the_class_folders_is_named(some_scans, tmp_path):
@@ -179,7 +179,7 @@ def test_a_class_without_a_usable_scan_is_no_class(some_scans, tmp_path):
     (some_scans / "void").mkdir()
     dataset = prepare(some_scans, tmp_path / "out")
     assert dataset.classes == CLASSES[:2]
-    assert dataset.info["empty_classes"] == ["broken", "void"]
+    assert dataset.info.empty_classes == ("broken", "void")
     assert "NO usable scan in broken, void" in one_line(dataset.info)
 
 

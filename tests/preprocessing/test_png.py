@@ -11,7 +11,6 @@ from conftest import BRAIN
 from PIL import Image
 
 from scangan.core.errors import Rejected
-from scangan.preprocessing import PrepOptions
 from scangan.preprocessing.reading.png import ADAM7, read_png
 
 SCAN = cv2.imread(str(sorted(BRAIN.rglob("*.jpg"))[0]), cv2.IMREAD_GRAYSCALE)[:101, :77].copy()
@@ -20,7 +19,7 @@ COLOUR = np.dstack([SCAN, 255 - SCAN, np.roll(SCAN, 20, 1)])
 
 
 def read(data):
-    ((frame, scan),) = read_png(data, PrepOptions())
+    ((frame, scan),) = read_png(data)
     assert frame == 0 and scan.pixels.flags.c_contiguous
     return scan.pixels
 

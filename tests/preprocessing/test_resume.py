@@ -17,13 +17,14 @@ from scangan.preprocessing import (
     PrepOptions,
     PreprocessingError,
     SourceOptions,
-    gather,
+    all_files,
     load_dataset,
+    one_file,
     pipeline,
     prepare,
     prepare_split,
+    write,
 )
-from scangan.preprocessing import files as files_module
 
 
 def contents(folder):
@@ -49,16 +50,16 @@ def _killed_after(files, source, out, options):
     """Prepare in a process that is killed when so many files have been read."""
     code = f"""
 import os, signal
-from scangan.preprocessing import PrepOptions, gather, prepare
+from scangan.preprocessing import PrepOptions, all_files, prepare
 from scangan.preprocessing import journal
 journal.FLUSHED = 1
-real, seen = gather.prepare_file, []
+real, seen = all_files.prepare_file, []
 def count(*args, **about):
     seen.append(1)
     if len(seen) > {files}:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*args, **about)
-gather.CHUNK, gather.prepare_file = 1, count
+all_files.CHUNK, all_files.prepare_file = 1, count
 prepare({str(source)!r}, {str(out)!r}, PrepOptions(**{options!r}), workers=1)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120)
@@ -112,7 +113,7 @@ def test_a_full_disk_for_temporary_files_is_no_fault_of_a_scan(some_scans, tmp_p
             raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files_module, "SpooledTemporaryFile", lambda size: Full())
+        patch.setattr(one_file, "SpooledTemporaryFile", lambda size: Full())
         with pytest.raises(OSError, match="No space left"):
             prepare(some_scans, tmp_path / "out")
     assert len(prepare(some_scans, tmp_path / "out").images) == 20
@@ -131,14 +132,14 @@ def test_a_file_that_memory_does_not_suffice_for_is_named(some_scans, tmp_path, 
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(files_module, "read_scans", full)
+        patch.setattr(one_file, "read_scans", full)
         with pytest.raises(PreprocessingError, match=r"jpg needs more memory than there is"):
             prepare(some_scans, tmp_path / "out")
     assert len(prepare(some_scans, tmp_path / "out").images) == 20
 
 
 def test_a_survey_that_could_not_read_everything_makes_no_window(deep_scans, tmp_path, monkeypatch):
-    survey, calls = files_module.survey_file, []
+    survey, calls = one_file.survey_file, []
 
     def full(path, options, into, **about):
         calls.append(path)
@@ -149,12 +150,12 @@ def test_a_survey_that_could_not_read_everything_makes_no_window(deep_scans, tmp
         return survey(path, options, into, **about)
 
     with monkeypatch.context() as patch:
-        patch.setattr(gather, "survey_file", full)
-        patch.setattr(files_module, "may_be_deep", lambda path: True)
+        patch.setattr(all_files, "survey_file", full)
+        patch.setattr(one_file, "may_be_deep", lambda path: True)
         with pytest.raises(OSError, match="Too many open files"):
             prepare(deep_scans, tmp_path / "out", workers=1)
     whole = prepare(deep_scans, tmp_path / "whole")
-    assert prepare(deep_scans, tmp_path / "out").info["window"] == whole.info["window"]
+    assert prepare(deep_scans, tmp_path / "out").info.window == whole.info.window
 
 
 def _too_many(path, flags):
@@ -167,9 +168,9 @@ def test_it_goes_on_and_does_not_start_again(some_scans, tmp_path, monkeypatch):
 
     def count(*args, **about):
         seen.append(args[0])
-        return files_module.prepare_file(*args, **about)
+        return one_file.prepare_file(*args, **about)
 
-    monkeypatch.setattr(gather, "prepare_file", count)
+    monkeypatch.setattr(all_files, "prepare_file", count)
     assert len(prepare(some_scans, tmp_path / "out").images) == 20
     assert 4 <= len(seen) <= 12
 
@@ -192,20 +193,20 @@ def test_a_window_over_scans_that_are_others_now_is_measured_anew(tmp_path, chan
         (source / "17.png").unlink()
     fresh = prepare(source.parent, tmp_path / "fresh")
     again = prepare(source.parent, tmp_path / "out")
-    assert again.info["window"] == fresh.info["window"]
+    assert again.info.window == fresh.info.window
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
 @pytest.mark.parametrize("then", [(0.5, 0.3, 0.2), (0.6, 0.4), None])
-@pytest.mark.parametrize("killed", ["write_json", "unlink"])
+@pytest.mark.parametrize("killed", ["write_record", "unlink"])
 def test_killed_with_its_parts_written_leaves_none_of_another_split(
     some_scans, tmp_path, monkeypatch, then, killed
 ):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    if killed == "write_json":  # before split.json
-        monkeypatch.setattr(pipeline, "write_json", stop)
+    if killed == "write_record":  # before split.json
+        monkeypatch.setattr(write, "write_record", stop)
     else:  # before the images of all parts are removed
         monkeypatch.setattr(pipeline._Run, "_publish", stop)
     with pytest.raises(KeyboardInterrupt):
@@ -306,14 +307,14 @@ def test_many_slices_wait_on_disk_and_not_in_memory(tmp_path):
     for n in range(16):
         nibabel.save(nibabel.Nifti1Image(volume + np.uint8(n), np.eye(4)), source / f"{n}.nii")
     before, most = psutil.Process().memory_info().rss, []
-    real = files_module.prepare_file
+    real = one_file.prepare_file
 
     def watch(*args, **about):
         most.append(psutil.Process().memory_info().rss)
         return real(*args, **about)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gather, "prepare_file", watch)
+        patch.setattr(all_files, "prepare_file", watch)
         prepare(source.parent, tmp_path / "out", PrepOptions(size=256), workers=4)
     assert load_dataset(tmp_path / "out").images.nbytes > 300e6
     assert max(most) - before < 150e6
@@ -329,7 +330,7 @@ def test_two_at_once_do_not_mix(some_scans, tmp_path):
 
 def test_a_finished_dataset_is_seen_to_be_so_without_decoding(some_scans, tmp_path, monkeypatch):
     first = prepare(some_scans, tmp_path / "out")
-    monkeypatch.setattr(gather, "prepare_file", None)
+    monkeypatch.setattr(all_files, "prepare_file", None)
     assert prepare(some_scans, tmp_path / "out").fingerprint == first.fingerprint
 
 
@@ -356,9 +357,9 @@ def test_nothing_is_written_beside_out_which_may_be_a_mount_point(
 
     def look(*args, **about):
         beside.append([path.name for path in (tmp_path / "mount").iterdir()])
-        return files_module.prepare_file(*args, **about)
+        return one_file.prepare_file(*args, **about)
 
-    monkeypatch.setattr(gather, "prepare_file", look)
+    monkeypatch.setattr(all_files, "prepare_file", look)
     prepare(some_scans, out)
     assert beside == [["out"]] * 20
     assert load_dataset(out).fingerprint

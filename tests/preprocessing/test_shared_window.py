@@ -8,7 +8,7 @@ import pytest
 from scangan.preprocessing import PrepOptions, prepare
 from scangan.preprocessing.intensity import Survey, nearly_blank
 from scangan.preprocessing.reading.scan import Scan
-from scangan.preprocessing.report import report
+from scangan.preprocessing.summary_text import summary_lines
 
 RNG = np.random.default_rng(0)
 
@@ -87,12 +87,14 @@ def test_scans_that_a_window_hides_are_counted_and_the_advice_shows_them(tmp_pat
     written(tmp_path / "in/bright", 60_000)
     written(tmp_path / "in/dim", 900)
     done = prepare(tmp_path / "in", tmp_path / "out")
-    said = "\n".join(report(done.info, tmp_path / "out"))
+    said = "\n".join(summary_lines(done.info, tmp_path / "out"))
     assert "6 nearly black in their window, of dim:" in said and "--window image" in said
     done = prepare(tmp_path / "in", tmp_path / "again", PrepOptions(window="image"))
-    assert "nearly" not in "\n".join(report(done.info, tmp_path / "again")).replace("near_", "")
+    assert "nearly" not in "\n".join(summary_lines(done.info, tmp_path / "again")).replace(
+        "near_", ""
+    )
     done = prepare(tmp_path / "in", tmp_path / "white", PrepOptions(window="0,100"))
-    assert "nearly white" in "\n".join(report(done.info, tmp_path / "white"))
+    assert "nearly white" in "\n".join(summary_lines(done.info, tmp_path / "white"))
 
 
 def test_the_file_that_does_not_count_is_named(tmp_path):
@@ -100,8 +102,8 @@ def test_the_file_that_does_not_count_is_named(tmp_path):
     dose = RNG.integers(0, 60_000, (40, 40, 3)).astype(np.uint16)
     nibabel.save(nibabel.Nifti1Image(dose, np.eye(4)), tmp_path / "in/mr/dose.nii")
     done = prepare(tmp_path / "in", tmp_path / "out")
-    said = "\n".join(report(done.info, tmp_path / "out"))
+    said = "\n".join(summary_lines(done.info, tmp_path / "out"))
     assert "not counted for the window" in said and "mr/dose.nii" in said
-    assert done.info["window"]["window"][1] < 1600
-    dark = [item for item in done.items if item["blank"]]
-    assert all(item["file"] == "mr/dose.nii" for item in dark)
+    assert done.info.window.window[1] < 1600
+    dark = [item for item in done.items if item.blank]
+    assert all(item.file == "mr/dose.nii" for item in dark)

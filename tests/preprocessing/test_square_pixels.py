@@ -12,8 +12,8 @@ from dicoms import dicom
 from PIL import Image
 
 from scangan.preprocessing import PrepOptions, PreprocessingError, prepare
-from scangan.preprocessing.files import prepare_file
-from scangan.preprocessing.report import report
+from scangan.preprocessing.one_file import prepare_file
+from scangan.preprocessing.summary_text import summary_lines
 
 SIDE, RADIUS = 96, 30  # of the picture, in units of the smaller side of a pixel
 
@@ -168,7 +168,7 @@ def test_a_volume_of_thick_slices_is_square_in_every_plane(tmp_path):
         middle = done.images[len(done.images) // 2]
         rows, columns = extent(middle)
         assert abs(rows - columns) <= 4  # a slice is four pixels thick
-        said = "\n".join(report(done.info, tmp_path / axis))
+        said = "\n".join(summary_lines(done.info, tmp_path / axis))
         assert ("made square" in said) == (axis != "axial")
 
 

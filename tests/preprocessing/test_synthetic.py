@@ -10,14 +10,14 @@ from conftest import CLASSES, copy_scans
 
 from scangan.artifacts.request import Request, Span
 from scangan.artifacts.split import split_indices
+from scangan.artifacts.train_options import TrainOptions
 from scangan.core.errors import ExportError, TrainingError
 from scangan.export.exporter import _real_scans
 from scangan.preprocessing import PrepOptions, load_dataset, prepare, prepare_split
-from scangan.preprocessing.report import report
+from scangan.preprocessing.summary_text import summary_lines
 from scangan.runtime import ScanGenerator
 from scangan.runtime.output import write_scans
 from scangan.training.data import TrainingScans, check_counts, hold_back, synthetic_warning
-from scangan.training.options import TrainOptions
 
 SPANS = (Span(0, 0, 6), Span(1, 0, 6))
 
@@ -43,14 +43,16 @@ def mixed(tmp_path, generated):
 
 
 def marked(dataset):
-    return {item["file"] for item in dataset.items if item["synthetic"]}
+    return {item.file for item in dataset.items if item.synthetic}
 
 
 def test_png_and_dicom_say_it_themselves(mixed, tmp_path):
     done = prepare(mixed, tmp_path / "out", PrepOptions(size=32))
     assert len(marked(done)) == 6 and all("made-" in file for file in marked(done))
-    assert done.synthetic.sum() == done.info["synthetic"] == 6
-    assert "6 of 46 scans say that they are synthetic" in "\n".join(report(done.info, tmp_path))
+    assert done.synthetic.sum() == done.info.synthetic == 6
+    assert "6 of 46 scans say that they are synthetic" in "\n".join(
+        summary_lines(done.info, tmp_path)
+    )
 
 
 @pytest.mark.parametrize("kind", ["png", "dicom"])
@@ -65,7 +67,7 @@ def test_files_that_were_saved_anew_are_named_by_the_manifest(generated, tmp_pat
         file.unlink()
     cv2.imwrite(str(folder / "cat/other.jpg"), np.arange(900).reshape(30, 30) % 251)
     done = prepare(folder, tmp_path / "out")
-    assert len(done.items) == 13 and marked(done) == {i["file"] for i in done.items} - {
+    assert len(done.items) == 13 and marked(done) == {i.file for i in done.items} - {
         "cat/other.jpg"
     }
     (folder / "manifest.jsonl").write_text('{"file": "cat/000000000.png"}\n')  # somebody else's

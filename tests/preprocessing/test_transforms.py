@@ -7,6 +7,7 @@ import pytest
 from conftest import BRAIN
 
 from scangan.preprocessing import PrepOptions, PreprocessingError
+from scangan.preprocessing.geometry import place_of
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import KERNELS_FROM, prepare_scan
 
@@ -17,7 +18,8 @@ SCANS = [
 
 
 def prepare(pixels, window=None, **options):
-    return prepare_scan(Scan(np.ascontiguousarray(pixels)), PrepOptions(**options), window)
+    scan, asked = Scan(np.ascontiguousarray(pixels)), PrepOptions(**options)
+    return prepare_scan(scan, place_of(scan, asked), asked, window)
 
 
 def far(a, b):
@@ -63,7 +65,8 @@ def test_a_pixel_covers_the_asked_millimetres():
     scan = np.zeros((100, 100), np.uint8)
     scan[45:55, 32:72] = 255  # 20 mm by 20 mm
     told = Scan(scan, spacing=(2.0, 0.5))
-    square = prepare_scan(told, PrepOptions(size=32, pixel_spacing=2.0))
+    asked = PrepOptions(size=32, pixel_spacing=2.0)
+    square = prepare_scan(told, place_of(told, asked), asked)
     rows, columns = np.nonzero(square > 127)
     assert np.ptp(rows) == 9 and np.ptp(columns) == 9
     assert abs(rows.mean() - 15.5) <= 1 and abs(columns.mean() - 16) <= 1

@@ -15,8 +15,7 @@ from scangan.core import formats
 from scangan.core.errors import PreprocessingError, Unreadable
 from scangan.core.reading import read_file
 from scangan.core.terminal import explain
-from scangan.preprocessing import PrepOptions, load_dataset, prepare
-from scangan.preprocessing import files as files_module
+from scangan.preprocessing import PrepOptions, load_dataset, one_file, prepare
 from scangan.preprocessing import preview as preview_module
 
 
@@ -74,9 +73,9 @@ def test_scans_that_could_not_be_read_then_are_not_called_other_scans(
 ):
     name = min((some_scans / "glioma_tumor").iterdir()).name
     with monkeypatch.context() as patch:
-        patch.setattr(files_module, "read_file", _unreadable(name))
+        patch.setattr(one_file, "read_file", _unreadable(name))
         dataset = prepare(some_scans, tmp_path / "out")
-    assert len(dataset.images) == 19 and dataset.info["rejected"] == 1
+    assert len(dataset.images) == 19 and dataset.info.rejected == 1
     with pytest.raises(PreprocessingError, match=f"could not be read then.*{name}.*delete it"):
         prepare(some_scans, tmp_path / "out")
     shutil.rmtree(tmp_path / "out")  # as it says
@@ -172,7 +171,7 @@ def test_trouble_with_temporary_files_is_not_put_on_the_output(
     some_scans, tmp_path, monkeypatch, trouble
 ):
     """The slices of a volume wait in one, if they are many."""
-    monkeypatch.setattr(files_module, "IN_MEMORY", 100)
+    monkeypatch.setattr(one_file, "IN_MEMORY", 100)
     number = errno.ENOENT if trouble == "no folder" else errno.ENOSPC
 
     def fails(*args, **kwargs):
@@ -180,7 +179,7 @@ def test_trouble_with_temporary_files_is_not_put_on_the_output(
 
     monkeypatch.setattr(tempfile, "TemporaryFile", fails)
     if trouble == "no folder":
-        monkeypatch.setattr(files_module, "gettempdir", fails)
+        monkeypatch.setattr(one_file, "gettempdir", fails)
     with pytest.raises(OSError) as error:
         prepare(some_scans, tmp_path / "out")
     said = explain(error.value)

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from scangan.artifacts.train_options import OPERATIONS
 from scangan.training import TrainOptions, augment, step
 from scangan.training.augment import BLACK, diff_augment
 from scangan.training.data import TrainingScans
-from scangan.training.loop import make_networks
-from scangan.training.options import OPERATIONS
 from scangan.training.sampling import step_draws
+from scangan.training.step import make_step
 
 CPU = torch.device("cpu")
 SOME = torch.tensor([True, True, False, True, True, False])[:, None, None, None]
@@ -132,7 +132,7 @@ def _networks(**given):
     options = TrainOptions(**{"size": 16, "width": 4, "latent": 6, "batch": 8, "kimg": 1.0} | given)
     images = np.random.default_rng(0).integers(0, 256, (24, 16, 16), dtype=np.uint8)
     scans = TrainingScans(images, np.arange(24) % 2, ("a", "b"), np.zeros(24, bool))
-    return make_networks(options, scans, 2, CPU)
+    return make_step(options, scans, CPU)
 
 
 @pytest.mark.parametrize("loss", ["bce", "hinge", "relativistic"])

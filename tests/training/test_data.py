@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from scangan.artifacts.dataset import PreparedDataset
-from scangan.preprocessing.assemble import Assembled, find_near_duplicates
+from scangan.artifacts.dataset_records import Item
 from scangan.preprocessing.duplicates import perceptual_hash
+from scangan.preprocessing.outcome import Outcome, find_near_duplicates
 from scangan.training import TrainingError, TrainOptions
 from scangan.training.data import (
     TrainingScans,
@@ -18,7 +19,7 @@ from scangan.training.data import (
     hold_back,
     open_source,
 )
-from scangan.training.loop import make_networks
+from scangan.training.step import make_step
 
 
 def _dataset(counts, subjects=None, images=None, **columns):
@@ -27,21 +28,23 @@ def _dataset(counts, subjects=None, images=None, **columns):
     names = tuple(counts)
     if images is None:
         images = np.zeros((len(labels), 8, 8), np.uint8)
+    unsaid = {
+        "sha256": "", "subject": None, "frame": 0, "window": None, "perceptual_hash": "",
+        "enlarged": False, "aspect": 1.0, "blank": "", "synthetic": False, "notes": (), "group": None,
+    }  # fmt: skip
     items = [
-        {
-            "file": f"{n}.png",
-            "class": names[label],
-            "subject": None if subjects is None else subjects[n],
-            "frame": None,
-            "duplicate_group": n,
-        }
-        | {name: values[n] for name, values in columns.items()}
+        Item(
+            **unsaid
+            | {"file": f"{n}.png", "class_name": names[label], "duplicate_group": n}
+            | {"subject": None if subjects is None else subjects[n]}
+            | {name: values[n] for name, values in columns.items()}
+        )
         for n, label in enumerate(labels)
     ]
-    made = Assembled(items, [], names)
-    hashed = all("perceptual_hash" in item for item in items)
-    made.group(find_near_duplicates(images, made)[0] if hashed else [])
-    return PreparedDataset(Path("brain"), images, labels, names, items, {}, names)
+    made = Outcome(items, [], names)
+    hashed = "perceptual_hash" in columns
+    made.group(find_near_duplicates(images, items)[0] if hashed else [])
+    return PreparedDataset(Path("brain"), images, labels, names, made.items, None, names)
 
 
 def _torn(held, values):
@@ -166,7 +169,7 @@ def test_scans_held_back_are_never_trained_on():
     held = np.arange(40) % 3 == 0
     scans = TrainingScans(images, np.arange(40) % 2, ("a", "b"), held)
     options = TrainOptions(size=16, width=4, latent=4, batch=8)
-    sampler = make_networks(options, scans, 2, torch.device("cpu")).sampler
+    sampler = make_step(options, scans, torch.device("cpu")).sampler
     assert sampler.images[:, 0, 0].tolist() == np.flatnonzero(~held).tolist()
     assert sampler.labels.tolist() == (np.flatnonzero(~held) % 2).tolist()
 
@@ -219,7 +222,6 @@ def test_enlarged_scans_are_warned_of():
     assert warning.startswith("3 of 10 scans are smaller than 8 pixels, and enlarged")
     assert "\n" not in warning
     assert enlarged_warning(_dataset({"a": 10}, enlarged=[False] * 10)) is None
-    assert enlarged_warning(_dataset({"a": 10})) is None  # prepared before that was noted
 
 
 def test_a_prepared_dataset_is_opened_and_another_size_refused(prepared, tmp_path):

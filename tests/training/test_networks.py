@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from scangan.artifacts.train_options import HEADS, SIZES, TrainOptions
 from scangan.training.discriminator import (
     AUX_SCALE,
     Discriminator,
@@ -17,8 +18,7 @@ from scangan.training.discriminator import (
 )
 from scangan.training.ema import ema_decay, update_ema, with_own_statistics
 from scangan.training.networks import Generator, GeneratorBank, blend, channels
-from scangan.training.options import HEADS, SIZES, TrainOptions
-from scangan.training.parallel import Shard
+from scangan.training.parallel import Rank
 from scangan.training.sampling import Sampler, step_draws
 from scangan.training.scoring import to_grey
 
@@ -341,8 +341,8 @@ def test_randomness_is_a_function_of_seed_step_and_purpose():
 
 @pytest.mark.parametrize("kind", ["uniform", "normal", "integers"])
 def test_several_processes_draw_the_parts_of_what_one_draws(kind):
-    def draw(n, *shard):
-        draws = step_draws(0, 5, "scans", CPU, Shard(*shard))
+    def draw(n, *rank):
+        draws = step_draws(0, 5, "scans", CPU, Rank(*rank))
         bounds = (0, 1000) if kind == "integers" else ()
         return torch.cat([getattr(draws, kind)(*bounds, n, 2) for _ in range(2)], 1)
 

@@ -6,9 +6,14 @@ import math
 
 import pytest
 
+from scangan.artifacts.train_options import (
+    COMMAND_LINE,
+    describe_options,
+    nearest,
+    parse_assignment,
+)
 from scangan.core.errors import USAGE
 from scangan.training import TrainingError, TrainOptions
-from scangan.training.options import COMMAND_LINE, describe_options, nearest, parse_assignment
 
 FIELDS = {field.name: field for field in dataclasses.fields(TrainOptions)}
 RANGES = [name for name, field in FIELDS.items() if field.metadata["low"] is not None]

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from scangan.preprocessing import PrepOptions, prepare
+from scangan.training.checkpoints import load_checkpoint, load_generator
 from scangan.training.discriminator import make_discriminator
 from scangan.training.networks import make_generator
 from scangan.training.parallel import ALONE, BatchNorm, join_processes
@@ -41,7 +42,7 @@ RECIPES = {
 }
 
 
-def _networks(name, shard, **changes):
+def _networks(name, rank, **changes):
     recipe, values = RECIPES[name]
     options = options_from(recipe, SMALL | values | changes)
     classes = 4 if options.arch == "acgan" else 0
@@ -53,14 +54,14 @@ def _networks(name, shard, **changes):
     labels = torch.arange(40) % 4
     images = (torch.rand(40, 32, 32) * 255 / (labels[:, None, None] + 1)).to(torch.uint8)
     sampler = Sampler(images, labels, classes if options.balanced else 0)
-    networks = TrainingStep(generator, discriminator, sampler, options, CPU, shard)
+    networks = TrainingStep(generator, discriminator, sampler, options, CPU, rank)
     networks._precision = None  # bfloat16 has too few digits to compare
     return networks
 
 
-def _gradients(name, shard):
+def _gradients(name, rank):
     """The losses of a first step, and the gradients that it left."""
-    networks = _networks(name, shard, **STILL)
+    networks = _networks(name, rank, **STILL)
     found = {"losses": networks(0), "augment_p": networks.augment_p}
     for kind in ("generator", "discriminator"):
         parts = getattr(networks, kind).named_parameters()
@@ -68,8 +69,8 @@ def _gradients(name, shard):
     return found
 
 
-def _after_steps(name, shard, **changes):
-    networks = _networks(name, shard, **changes)
+def _after_steps(name, rank, **changes):
+    networks = _networks(name, rank, **changes)
     for step in range(4):
         networks(step)
     return {
@@ -79,13 +80,13 @@ def _after_steps(name, shard, **changes):
     } | {"augment_p": networks.augment_p}
 
 
-def _normalised(norm, x, shard):
+def _normalised(norm, x, rank):
     """What a BatchNorm makes of x, its gradients, and a penalty on them."""
-    x = shard.part(x).clone().requires_grad_()
+    x = rank.own(x).clone().requires_grad_()
     out = norm(x)
     (slope,) = torch.autograd.grad(out.pow(3).sum(), x, create_graph=True)
     (out.pow(3).mean() + slope.square().sum((1, 2, 3)).mean()).backward()
-    shard.average_gradients(norm.parameters())
+    rank.average_gradients(norm.parameters())
     found = {"out": out.detach(), "slope": slope.detach(), "weight": norm.weight.grad}
     return found | {"running": torch.stack([norm.running_mean, norm.running_var])}
 
@@ -104,25 +105,24 @@ def _scattered():
 
 def _in_every_process(out):
     """Run by torchrun: all that the tests compare, in one start."""
-    shard = join_processes()
+    rank = join_processes()
     norm = _norm(BatchNorm)
     norm.shared = True
-    adaptive = _networks("ramped and adaptive", shard)
+    adaptive = _networks("ramped and adaptive", rank)
     adaptive.augment_p.fill_(0.5)
-    adaptive._adapt(torch.full((8,), 1.0 - 2.0 * shard.rank))  # D is sure in the first one only
-    dropping = _networks("classic", shard, dropout=0.5)
-    dropping._schedule(0)
+    adaptive._adapt(torch.full((8,), 1.0 - 2.0 * rank.number))  # D is sure in the first one only
+    dropping = _networks("classic", rank, dropout=0.5)
     found = {
-        "gradients": {name: _gradients(name, shard) for name in RECIPES},
-        "after steps": {name: _after_steps(name, shard) for name in RECIPES},
-        "with dropout": _after_steps("classic", shard, dropout=0.5),
-        "normalised": _normalised(norm, _scattered(), shard),
+        "gradients": {name: _gradients(name, rank) for name in RECIPES},
+        "after steps": {name: _after_steps(name, rank) for name in RECIPES},
+        "with dropout": _after_steps("classic", rank, dropout=0.5),
+        "normalised": _normalised(norm, _scattered(), rank),
         "adapted": adaptive.augment_p,
-        "dropped": torch.rand(20, generator=dropping._dropout_rng),
-        "agreed": torch.tensor(shard.agree(shard.rank + 7)),
-        "anyone": torch.tensor([shard.anyone(shard.rank == 1), shard.anyone(False)]),
+        "dropped": torch.rand(20, generator=dropping._moment(0).dropout),
+        "agreed": torch.tensor(rank.agree(rank.number + 7)),
+        "anyone": torch.tensor([rank.anyone(rank.number == 1), rank.anyone(False)]),
     }
-    torch.save(found, out / f"{shard.rank}.pt")
+    torch.save(found, out / f"{rank.number}.pt")
     print("once")
 
 
@@ -294,7 +294,7 @@ def test_one_process_goes_on_where_two_were(prepared, run_of_two, tmp_path):
     longer = TrainOptions(**TINY | {"kimg": 0.8})
     run = train(prepared.path, out, longer, device="cpu", report=said.append)
     assert "resuming at 0.6 of 0.8 kimg" in said
-    assert run.load_state(CPU)["step"] == 50
+    assert load_checkpoint(run, CPU).step == 50
 
 
 @pytest.mark.slow
@@ -353,7 +353,7 @@ def test_scans_are_prepared_once_and_every_class_trained_until_patience_ends(som
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("20 scans") == 1
     assert done.stdout.count("stopped early: nothing improved") == 2
-    assert Run(out).load_generator()[0].classes == 2
+    assert load_generator(Run(out))[0].classes == 2
     assert all(_metrics(out / "classes" / k)[-1]["step"] < 40 for k in "01")
 
 

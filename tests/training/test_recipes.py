@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from scangan.artifacts.train_options import parse_assignment
 from scangan.core.errors import USAGE
-from scangan.training import TrainingError, TrainOptions, start
+from scangan.training import TrainingError, TrainOptions, train_gan
 from scangan.training.data import TrainingScans
-from scangan.training.loop import make_networks
-from scangan.training.measuring import Progress
-from scangan.training.options import parse_assignment
+from scangan.training.early_stopping import EarlyStopping
 from scangan.training.recipe import (
     DEFAULT,
     FOLDER,
@@ -22,6 +21,7 @@ from scangan.training.recipe import (
     read_recipe,
     recipe_names,
 )
+from scangan.training.step import make_step
 
 KEYS = {field.name for field in dataclasses.fields(TrainOptions)}
 OF_THE_USER = {"seed", "tick"}  # of one run, not of a recipe
@@ -175,7 +175,7 @@ def _scans(size):
 
 def _trained(options, monkeypatch, prepared, out):
     """Losses of two steps, and all tensors after them."""
-    step = make_networks(options, _scans(options.size), 3, CPU)
+    step = make_step(options, _scans(options.size), CPU)
     losses = [step(n).tolist() for n in range(2)]
     tensors = {
         f"{part}.{name}": tensor.tolist()
@@ -187,7 +187,7 @@ def _trained(options, monkeypatch, prepared, out):
 
 def _layers(options, monkeypatch, prepared, out):
     """Names and shapes of all weights."""
-    step = make_networks(options, _scans(options.size), 3, CPU)
+    step = make_step(options, _scans(options.size), CPU)
     networks = (step.generator, step.discriminator)
     return [{k: tuple(t.shape) for k, t in n.state_dict().items()} for n in networks]
 
@@ -199,22 +199,22 @@ def _schedule(options, monkeypatch, prepared, out):
 
 def _stops(options, monkeypatch, prepared, out):
     """Whether a run ends early after 250 kimg in which nothing improved."""
-    return Progress(best_score=1.0).why_stop(250.0, options.patience)
+    return EarlyStopping(best_score=1.0).why_stop(250.0, options.patience)
 
 
 def _started(options, monkeypatch, prepared, out):
     """What is trained on which scans."""
     trained = []
 
-    def session(run, options, scans, classes, *others):
-        trained.append((classes, len(scans.classes), scans.held_back.tolist()))
+    def session(context, scans):
+        trained.append((context.options.arch, len(scans.classes), scans.held_back.tolist()))
 
-    def each_class(run, options, scans, *others):
+    def each_class(context, scans):
         trained.append(("each", len(scans.classes), scans.held_back.tolist()))
 
-    monkeypatch.setattr(start, "train_session", session)
-    monkeypatch.setattr(start, "train_each_class", each_class)
-    run = start.train(prepared.path, out, dataclasses.replace(options, size=32))
+    monkeypatch.setattr(train_gan, "train_session", session)
+    monkeypatch.setattr(train_gan, "train_each_class", each_class)
+    run = train_gan.train(prepared.path, out, dataclasses.replace(options, size=32))
     assert len(trained) == 1
     return trained, run.classes
 

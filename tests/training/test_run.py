@@ -21,20 +21,21 @@ import pytest
 import torch
 from conftest import BRAIN, copy_scans, seed_of_kills
 from safetensors.torch import load_file
+from ticks import tick
 
 from scangan.artifacts.dataset import load_dataset
 from scangan.preprocessing import PrepOptions, PreprocessingError, prepare
 from scangan.runtime import ScanganError
 from scangan.training import Run, TrainingError, TrainOptions, train
+from scangan.training.checkpoints import load_best, load_checkpoint, load_generator
 from scangan.training.data import TrainingScans, hold_back
-from scangan.training.loop import make_networks
-from scangan.training.measuring import Progress
-from scangan.training.memory import peak_memory
+from scangan.training.early_stopping import EarlyStopping
+from scangan.training.memory_use import peak_memory
 from scangan.training.networks import make_generator
 from scangan.training.per_class import joined_lines
-from scangan.training.report import WIDTH
+from scangan.training.report_figure import WIDTH
 from scangan.training.scoring import score_generator
-from scangan.training.step import TrainingStep
+from scangan.training.step import TrainingStep, make_step
 
 TINY = {"size": 32, "width": 4, "batch": 16, "kimg": 1.28, "tick": 0.16}  # 80 steps, 8 ticks
 
@@ -109,11 +110,11 @@ def test_a_tick_scores_a_hundred_scans_of_a_class_or_400_of_a_model_without(ever
 def test_the_kept_generator_is_the_best_measured_not_the_last(whole):
     out, _ = whole
     lines = [json.loads(line) for line in (out / "metrics.jsonl").open()]
-    best = Run(out).load_best()
+    best = load_best(Run(out))
     measured = {
         (k, line["kimg"]): line[k]["mean_class_kid"] for line in lines for k in ("raw", "ema")
     }
-    assert best.scores["mean_class_kid"] == min(measured.values())
+    assert best.scores.mean_class_kid == min(measured.values())
     assert measured[best.kind, best.kimg] == min(measured.values())
 
 
@@ -170,7 +171,7 @@ def test_a_finished_run_typed_again_is_left_alone_and_may_be_made_longer(whole, 
     run = train(prepared.path, out, TrainOptions(**TINY))
     assert _same(_tensors(out), before)
     train(prepared.path, out, TrainOptions(**TINY | {"kimg": 1.44}))
-    assert run.load_state(torch.device("cpu"))["step"] == 90
+    assert load_checkpoint(run, torch.device("cpu")).step == 90
 
 
 @pytest.mark.slow
@@ -185,9 +186,9 @@ def test_a_run_whose_rates_decay_is_not_made_longer(schedule, prepared, tmp_path
     with pytest.raises(TrainingError, match=says):
         train(prepared.path, out, longer)
     assert _same(_tensors(out), before[0]) and (out / "config.json").read_text() == before[1]
-    assert train(prepared.path, tmp_path / "another", longer).load_best()
+    assert load_best(train(prepared.path, tmp_path / "another", longer))
     train(prepared.path, out, longer, force=True)
-    assert run.load_state(torch.device("cpu"))["step"] == 2
+    assert load_checkpoint(run, torch.device("cpu")).step == 2
 
 
 def test_another_configuration_is_refused_with_the_difference(whole, prepared):
@@ -234,7 +235,7 @@ def test_a_checkpoint_that_carries_code_is_not_run(whole, tmp_path):
 
     torch.save({"step": Evil()}, out / "last.pt")
     with pytest.raises(TrainingError, match="cannot be read"):
-        Run(out).load_state(torch.device("cpu"))
+        load_checkpoint(Run(out), torch.device("cpu"))
     assert not (tmp_path / "pwned").exists()
 
 
@@ -244,7 +245,7 @@ def test_a_folder_of_scans_is_prepared_into_the_run(some_scans, tmp_path):
     )
     assert (tmp_path / "run/dataset/images.npy").exists()
     assert run.classes == ()
-    assert run.load_best().scores["agreement"] == {}
+    assert load_best(run).scores.agreement == {}
 
 
 def test_the_classifier_really_learns_the_classes(tmp_path):
@@ -252,7 +253,7 @@ def test_the_classifier_really_learns_the_classes(tmp_path):
     held_back = np.zeros(len(brain.labels), bool)
     scans = TrainingScans(np.array(brain.images), brain.labels, brain.classes, held_back)
     options = TrainOptions(**TINY | {"width": 16, "batch": 32, "augment": ()})
-    step = make_networks(options, scans, 4, torch.device("cpu"))
+    step = make_step(options, scans, torch.device("cpu"))
     for i in range(150):
         step(i)
     scans = step.sampler.images[:, None].float() / 127.5 - 1
@@ -334,7 +335,7 @@ def test_force_starts_anew_and_deletes_only_what_a_run_writes(whole, prepared, t
     (out / "notes.txt").write_text("mine")
     run = train(prepared.path, out, TrainOptions(**TINY | {"width": 8, "kimg": 0.032}), force=True)
     assert run.options.width == 8
-    assert [line["step"] for line in run.read_metrics()] == [1, 2]
+    assert [line.step for line in run.read_metrics()] == [1, 2]
     assert (out / "notes.txt").read_text() == "mine"
 
 
@@ -368,13 +369,16 @@ def test_force_deletes_nothing_for_a_source_that_cannot_be_trained_on(whole, pre
 
 
 def test_a_start_that_was_killed_is_begun_again(whole, some_scans, prepared, tmp_path):
-    out, script = tmp_path / "run", "import os, sys\nfrom scangan.training import run, start\n"
-    script += "run.Run.start = lambda self, config, items: os._exit(9)\n"
-    script += "start.train(sys.argv[1], sys.argv[2], run.TrainOptions(size=32))"
+    out, script = (
+        tmp_path / "run",
+        "import os, sys\nfrom scangan.training import Run, TrainOptions, train_gan\n",
+    )
+    script += "Run.start = lambda self, config, items: os._exit(9)\n"
+    script += "train_gan.train(sys.argv[1], sys.argv[2], TrainOptions(size=32))"
     done = subprocess.run([sys.executable, "-c", script, some_scans, out])
     assert done.returncode == 9 and (out / "dataset/images.npy").exists()
     run = train(prepared.path, out, TrainOptions(**TINY | {"kimg": 0.032}))  # other scans
-    assert run.load_best().kimg and not (out / "dataset").exists()
+    assert load_best(run).kimg and not (out / "dataset").exists()
     # --force, killed half-way
     (out / ".unstarted").touch()
     (out / "config.json").unlink()
@@ -435,6 +439,8 @@ def test_a_dataset_without_groups_is_to_be_prepared_again(prepared, tmp_path):
         return {key: value for key, value in item.items() if key != "group"}
 
     source = _regrouped(prepared.path, tmp_path / "p", older)
+    info = json.loads((source / "dataset.json").read_text())
+    (source / "dataset.json").write_text(json.dumps(info | {"format_version": 2}))
     assert load_dataset(source).counts == prepared.counts
     with pytest.raises(PreprocessingError, match=r"older scangan.*delete it and prepare it again"):
         train(source, tmp_path / "run", TrainOptions(**TINY))
@@ -455,17 +461,17 @@ def test_a_longer_run_has_no_report_of_the_shorter_one(some_scans, tmp_path, mon
             train(some_scans, run.path, longer)
     train(some_scans, run.path, longer)
     for number in range(2):
-        part, _ = Run(run.path / f"classes/{number}").load_generator()
+        part, _ = load_generator(Run(run.path / f"classes/{number}"))
         z = torch.randn(2, 100)
-        assert torch.equal(run.load_generator()[0](z, torch.full((2,), number)), part(z))
+        assert torch.equal(load_generator(run)[0](z, torch.full((2,), number)), part(z))
 
 
 def test_a_first_line_of_metrics_that_was_cut_off_is_dropped(tmp_path):
     run = Run(tmp_path)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "ki')
     run.cut_metrics(0)
-    run.append_metrics({"step": 1})
-    assert run.read_metrics() == [{"step": 1}]
+    run.append_metrics(tick({"step": 1}))
+    assert run.read_metrics() == [tick({"step": 1})]
 
 
 def test_a_run_of_an_older_format_says_so(whole, prepared, tmp_path):
@@ -474,7 +480,7 @@ def test_a_run_of_an_older_format_says_so(whole, prepared, tmp_path):
     (out / "config.json").write_text(json.dumps(config | {"format_version": 1}))
     with pytest.raises(TrainingError, match=r"older scangan .* over with --force"):
         train(prepared.path, out, TrainOptions(**TINY))
-    assert Run(out).load_generator()[0].size == 32  # it can be exported
+    assert load_generator(Run(out))[0].size == 32  # it can be exported
 
 
 def test_patience_ends_a_run_which_then_is_left_alone(prepared, tmp_path):
@@ -483,18 +489,18 @@ def test_patience_ends_a_run_which_then_is_left_alone(prepared, tmp_path):
     run = train(prepared.path, tmp_path / "run", options, report=said.append)
     assert any("stopped early: nothing improved for" in line for line in said)
     lines, before = run.read_metrics(), (run.path / "last.pt").read_bytes()
-    assert lines[-1]["kimg"] < 1
+    assert lines[-1].kimg < 1
     train(prepared.path, run.path, options, report=said.append)
     assert said[-1].startswith("stopped early")
     assert (run.path / "last.pt").read_bytes() == before
     # With more patience the same run goes on.
     patient = dataclasses.replace(options, patience=0.2)
     train(prepared.path, run.path, patient)
-    assert run.read_metrics()[-1]["kimg"] > lines[-1]["kimg"]
+    assert run.read_metrics()[-1].kimg > lines[-1].kimg
 
 
 def test_far_worse_scores_one_after_the_other_end_a_run():
-    progress = Progress()
+    progress = EarlyStopping()
     assert progress.note(0.3, 20.0) and progress.why_stop(20.0, 0) is None
     for kimg in (40.0, 60.0):
         assert not progress.note(2.0, kimg) and progress.why_stop(kimg, 0) is None
@@ -519,9 +525,9 @@ def test_losses_that_are_no_numbers_stop_the_run_and_say_what_to_lower(
     with pytest.raises(TrainingError, match=r"became NaN .* lower .*lr_g=0\.0002 .*--force"):
         train(prepared.path, tmp_path / "run", TrainOptions(**TINY))
     run = Run(tmp_path / "run")
-    assert [line["step"] for line in run.read_metrics()] == [10, 20]
-    assert run.load_best().kimg <= 0.32  # kept
-    assert run.load_state(torch.device("cpu"))["step"] == 20
+    assert [line.step for line in run.read_metrics()] == [10, 20]
+    assert load_best(run).kimg <= 0.32  # kept
+    assert load_checkpoint(run, torch.device("cpu")).step == 20
 
 
 @pytest.mark.slow
@@ -542,13 +548,13 @@ def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path):
     run = train(some_scans, tmp_path / "run", options, report=said.append)
     assert "class 2 of 2: meningioma_tumor" in said
     assert run.classes == ("glioma_tumor", "meningioma_tumor")
-    model, best = run.load_generator()
+    model, best = load_generator(run)
     for number in range(2):
-        part, _ = Run(run.path / f"classes/{number}").load_generator()
+        part, _ = load_generator(Run(run.path / f"classes/{number}"))
         z = torch.randn(3, 100)
         want = part(z)
         assert torch.equal(model(z, torch.full((3,), number)), want)
-    assert set(best.scores["agreement"]) == set(run.classes)
+    assert set(best.scores.agreement) == set(run.classes)
     assert cv2.imread(str(run.report)).shape[1] == WIDTH
     before = (run.path / "best.safetensors").read_bytes()
     train(some_scans, run.path, options)
@@ -558,7 +564,7 @@ def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path):
         report.unlink()  # as if it had been killed while it drew that
     train(some_scans, run.path, options)
     assert all(report.exists() for report in reports)
-    assert run.load_best().scores == best.scores
+    assert load_best(run).scores == best.scores
 
 
 def test_ticks_of_several_generators_are_joined():
@@ -567,16 +573,16 @@ def test_ticks_of_several_generators_are_joined():
         scores |= {"precision": {name: 0.5}, "recall": {name: 0.25}, "mean_class_kid": kid}
         scores |= {"mean_precision": 0.5, "mean_recall": None}
         losses = {"loss_d": kid, "loss_g": 1.0, "loss_class": 0.0}
-        return {"kimg": kimg, **losses, "raw": scores, "ema": scores}
+        return tick({"kimg": kimg, **losses, "raw": scores, "ema": scores})
 
     early = [line("a", 1, 4.0), line("a", 2, 2.0)]
     joined = joined_lines([early, [line("b", k, 6.0 - k) for k in (1, 2, 3)]])
-    assert [each["kimg"] for each in joined] == [1, 2, 3]
-    assert [each["ema"]["mean_class_kid"] for each in joined] == [4.5, 3.0, 2.5]
-    last = joined[-1]["raw"]
-    assert last["class_kid"] == {"a": 2.0, "b": 3.0} and last["variety"] == {"a": 1.0, "b": 1.5}
-    assert last["mean_precision"] == 0.5 and last["mean_recall"] is None
-    assert joined[-1]["loss_d"] == 2.5
+    assert [each.kimg for each in joined] == [1, 2, 3]
+    assert [each.ema.mean_class_kid for each in joined] == [4.5, 3.0, 2.5]
+    last = joined[-1].raw
+    assert last.class_kid == {"a": 2.0, "b": 3.0} and last.variety == {"a": 1.0, "b": 1.5}
+    assert last.mean_precision == 0.5 and last.mean_recall is None
+    assert joined[-1].loss_d == 2.5
 
 
 def test_scans_smaller_than_the_size_are_told_of_once(some_scans, tmp_path):

@@ -11,9 +11,8 @@ import torch
 
 from scangan.training import TrainOptions, losses
 from scangan.training.data import TrainingScans
-from scangan.training.loop import make_networks
 from scangan.training.sampling import step_draws
-from scangan.training.step import LOSSES, class_share, learning_rate_factor
+from scangan.training.step import LOSSES, class_share, learning_rate_factor, make_step
 
 CPU = torch.device("cpu")
 SMALL = {"size": 16, "width": 4, "latent": 6, "batch": 8, "kimg": 0.08}  # 10 steps
@@ -35,7 +34,7 @@ FAMILIES = {
 def _networks(**given):
     images = np.random.default_rng(0).integers(0, 256, (24, 16, 16), dtype=np.uint8)
     scans = TrainingScans(images, np.arange(24) % 3, ("a", "b", "c"), np.zeros(24, bool))
-    return make_networks(TrainOptions(**SMALL | given), scans, 3, CPU)
+    return make_step(TrainOptions(**SMALL | given), scans, CPU)
 
 
 def _saved(networks):
@@ -270,8 +269,8 @@ def test_half_of_the_real_scans_are_mirrored_and_no_synthetic_one():
     networks = _networks(mirror=True, augment=(), batch=64)
     looked = []
     judge = networks._judge_both
-    networks._judge_both = lambda real, fake, label: (
-        looked.append((real, fake)) or judge(real, fake, label)
+    networks._judge_both = lambda real, fake, *rest: (
+        looked.append((real, fake)) or judge(real, fake, *rest)
     )
     made = []
     generate = networks._generate
@@ -288,11 +287,9 @@ def test_half_of_the_real_scans_are_mirrored_and_no_synthetic_one():
 def test_the_anchors_of_lecam_follow_what_the_discriminator_says():
     networks = _networks(lecam=0.3)
     real, fake = torch.full((8,), 3.0), torch.full((8,), -2.0)
-    networks._step = 0
-    networks._lecam(real, fake)
+    networks._lecam(real, fake, 0)
     assert networks.anchors.tolist() == [3.0, -2.0]  # at first, what was seen
-    networks._step = 1000
-    networks._lecam(real + 1, fake)
+    networks._lecam(real + 1, fake, 1000)
     assert networks.anchors.tolist() == pytest.approx([3.01, -2.0])
 
 
@@ -388,10 +385,10 @@ def test_real_and_synthetic_scans_go_through_batchnorm_apart():
         assert seen == sizes
 
 
-@pytest.mark.parametrize("classes", [0, 3])
-def test_an_unconditional_gan_has_no_loss_of_classes(classes):
+@pytest.mark.parametrize("arch", ["dcgan", "acgan"])
+def test_an_unconditional_gan_has_no_loss_of_classes(arch):
     images = np.random.default_rng(0).integers(0, 256, (24, 16, 16), dtype=np.uint8)
     scans = TrainingScans(images, np.arange(24) % 3, ("a", "b", "c"), np.zeros(24, bool))
-    networks = make_networks(TrainOptions(**SMALL, aux_on_fake=True), scans, classes, CPU)
+    networks = make_step(TrainOptions(**SMALL, arch=arch, aux_on_fake=True), scans, CPU)
     loss_class = float(networks(0)[LOSSES.index("loss_class")])
-    assert (loss_class > 0) is bool(classes)
+    assert (loss_class > 0) is (arch == "acgan")

@@ -7,8 +7,22 @@ from pathlib import Path
 import pytest
 import torch
 
+from scangan.artifacts.scores import KeptScores
 from scangan.training import Run, TrainingError
-from scangan.training.run import Best
+from scangan.training.checkpoints import (
+    Best,
+    Checkpoint,
+    load_best,
+    load_checkpoint,
+    save_best,
+    save_checkpoint,
+)
+from scangan.training.early_stopping import EarlyStopping
+
+SCORES = KeptScores(
+    n=8, kid=0.25, class_kid={"a": 0.25}, agreement={}, variety={"a": 0.9}, mean_class_kid=0.25,
+    mean_agreement=None, real_kid=0.01,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -16,15 +30,19 @@ def run(tmp_path):
     """A run's files, without a training."""
     run = Run(tmp_path / "run")
     run.path.mkdir()
-    run.save_best(Best({"a.weight": torch.arange(6.0).reshape(2, 3)}, "ema", 1.5, {"kid": 0.25}))
-    run.save_state({"format_version": 3, "step": 5})
+    save_best(run, Best({"a.weight": torch.arange(6.0).reshape(2, 3)}, "ema", 1.5, SCORES))
+    networks, sums = {"a": torch.ones(2)}, torch.zeros(3)
+    stopping = EarlyStopping(0.25, 1.0)
+    save_checkpoint(
+        run, Checkpoint(step=5, networks=networks, progress=stopping, sums=sums, summed=2)
+    )
     return run
 
 
 def test_the_kept_generator_comes_back_as_it_was(run):
-    best = run.load_best()
+    best = load_best(run)
     assert torch.equal(best.state["a.weight"], torch.arange(6.0).reshape(2, 3))
-    assert (best.kind, best.kimg, best.scores) == ("ema", 1.5, {"kid": 0.25})
+    assert (best.kind, best.kimg, best.scores) == ("ema", 1.5, SCORES)
 
 
 @pytest.mark.parametrize("size", [0, 4, 8, 40, -1])
@@ -33,7 +51,14 @@ def test_a_kept_generator_that_is_cut_short_is_damaged(run, size):
     data = file.read_bytes()
     file.write_bytes(data[:size])
     with pytest.raises(TrainingError, match="is damaged"):
-        run.load_best()
+        load_best(run)
+
+
+def test_a_checkpoint_comes_back_as_it_was(run):
+    saved = load_checkpoint(run, torch.device("cpu"))
+    assert (saved.format_version, saved.step, saved.summed) == (3, 5, 2)
+    assert saved.progress == EarlyStopping(0.25, 1.0)
+    assert torch.equal(saved.networks["a"], torch.ones(2)) and not saved.sums.any()
 
 
 @pytest.mark.parametrize("file", ["last.pt", "best.safetensors", "metrics.jsonl", "config.json"])
@@ -47,8 +72,8 @@ def test_a_disk_that_fails_is_named_and_no_run_is_to_be_deleted(run, monkeypatch
     monkeypatch.setattr(Path, "read_bytes", fails)
     monkeypatch.setattr(Path, "read_text", fails)
     read = {
-        "last.pt": lambda: run.load_state(torch.device("cpu")),
-        "best.safetensors": run.load_best,
+        "last.pt": lambda: load_checkpoint(run, torch.device("cpu")),
+        "best.safetensors": lambda: load_best(run),
         "metrics.jsonl": run.read_metrics,
         "config.json": lambda: run.config,
     }[file]

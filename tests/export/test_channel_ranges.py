@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from scangan.export.equalize import equalize
+from scangan.export.channel_ranges import match_ranges
 from scangan.export.network import ShippedGenerator
 from scangan.export.precision import build, latent_batches, make_images, psnr
 from scangan.training.networks import Generator
@@ -45,7 +45,7 @@ def _images(network):
 def test_what_it_computes_stays():
     generator = _generator()
     want = _images(ShippedGenerator(generator))
-    network = equalize(ShippedGenerator(generator), BATCHES)
+    network = match_ranges(ShippedGenerator(generator), BATCHES)
     assert network.cut == set(range(1, network.layers))
     got = _images(network)
     assert want.std() > 10 and np.abs(got - want).max() <= 1 and (got != want).mean() < 1e-3
@@ -54,7 +54,7 @@ def test_what_it_computes_stays():
 
 @torch.no_grad()
 def test_every_channel_has_the_same_range_and_none_of_it_is_cut_off_later():
-    network = equalize(ShippedGenerator(_generator()), BATCHES)
+    network = match_ranges(ShippedGenerator(_generator()), BATCHES)
     z, label = (
         torch.from_numpy(np.concatenate([b[name] for b in BATCHES])) for name in ("z", "label")
     )
@@ -79,7 +79,7 @@ def test_others_are_left_alone(options):
     generator = _generator(**options)
     before = ShippedGenerator(generator)
     batches = BATCHES if generator.classes else [{"z": batch["z"]} for batch in BATCHES]
-    after = equalize(ShippedGenerator(generator), batches)
+    after = match_ranges(ShippedGenerator(generator), batches)
     assert after.cut == set()
     for name, tensor in before.named_buffers():
         assert torch.equal(after.get_buffer(name), tensor)
@@ -97,5 +97,5 @@ def test_eight_bits_lose_less_with_it(monkeypatch):
         return psnr(make_images(built.model, BATCHES), want).mean()
 
     equalized = quality()
-    monkeypatch.setattr("scangan.export.precision.equalize", lambda network, batches: network)
+    monkeypatch.setattr("scangan.export.precision.match_ranges", lambda network, batches: network)
     assert equalized > quality() + 1.5

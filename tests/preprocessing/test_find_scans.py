@@ -8,7 +8,7 @@ from conftest import BRAIN, CLASSES
 
 from scangan.core.errors import PreprocessingError
 from scangan.core.folders import LINKS_BACK
-from scangan.preprocessing.sources import Source, SourceOptions, find_scans
+from scangan.preprocessing.find_scans import SourceFile, SourceOptions, find_scans
 
 
 def make(root, *files):
@@ -27,17 +27,17 @@ def files_of(found):
 
 
 def reasons_of(found):
-    return {reject["file"]: reject["reason"] for reject in found.rejects}
+    return {reject.file: reject.reason for reject in found.rejects}
 
 
 def test_folders_are_classes_and_are_searched_to_the_bottom(tmp_path):
     found = found_in(make(tmp_path, "b/2.png", "a/deep/er/1.dcm", "a/IM0001", "b/notes.txt"))
     assert found.classes == ["a", "b"]
     assert found.scans == [
-        Source("a/IM0001", "a"),
-        Source("a/deep/er/1.dcm", "a"),
-        Source("b/2.png", "b"),
-        Source("b/notes.txt", "b"),
+        SourceFile("a/IM0001", "a"),
+        SourceFile("a/deep/er/1.dcm", "a"),
+        SourceFile("b/2.png", "b"),
+        SourceFile("b/notes.txt", "b"),
     ]
     assert found.rejects == []
 
@@ -65,8 +65,8 @@ def test_a_scan_beside_the_class_folders_is_named_and_a_document_is_not(tmp_path
     make(tmp_path, "a/1.png", "stray.JPG", "volume.nii.gz", "README.md", "LICENSE", "labels.csv")
     rejects = found_in(tmp_path).rejects
     assert rejects == [
-        {"file": "stray.JPG", "class": None, "reason": "in no class folder"},
-        {"file": "volume.nii.gz", "class": None, "reason": "in no class folder"},
+        ("stray.JPG", None, "in no class folder"),
+        ("volume.nii.gz", None, "in no class folder"),
     ]
 
 
@@ -74,7 +74,7 @@ def test_a_folder_without_class_folders_is_one_class(tmp_path, monkeypatch):
     source = make(tmp_path / "Röntgen 2", "1.dcm", "IM2", "README", "SOURCE.md", ".hidden/1.dcm")
     found = found_in(source)
     assert found.classes == ["Röntgen 2"]
-    assert found.scans == [Source("1.dcm", "Röntgen 2"), Source("IM2", "Röntgen 2")]
+    assert found.scans == [SourceFile("1.dcm", "Röntgen 2"), SourceFile("IM2", "Röntgen 2")]
     monkeypatch.chdir(source)
     assert found_in(source.__class__(".")) == found
 
@@ -163,9 +163,7 @@ def test_an_unreadable_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refusing)
     found = found_in(make(tmp_path, "a/1.png", "a/locked/2.png", "b/3.png"))
     assert files_of(found) == ["a/1.png", "b/3.png"]
-    assert found.rejects == [
-        {"file": "a/locked", "class": "a", "reason": "cannot be read: permission denied"}
-    ]
+    assert found.rejects == [("a/locked", "a", "cannot be read: permission denied")]
     with pytest.raises(PreprocessingError, match="cannot be read: permission denied"):
         found_in(make(tmp_path / "locked", "a/1.png"))
 

@@ -1,10 +1,23 @@
 """What is said of a run while it trains."""
 
 import pytest
+from ticks import real_scores, ticks
 
-from scangan.training.words import best_so_far, describe, variety_warning
+from scangan.training import progress_text
 
 REAL = {"mean_real_class_kid": 0.0013, "probe_accuracy": 0.82}
+
+
+def best_so_far(lines):
+    return progress_text.best_so_far(ticks(lines))
+
+
+def describe(lines, real):
+    return progress_text.describe(ticks(lines), real_scores(real))
+
+
+def variety_warning(lines, warned):
+    return progress_text.variety_warning(ticks(lines), warned)
 
 
 def _scores(kid, agreement=0.6, variety=0.9):
@@ -95,21 +108,20 @@ def test_one_class_has_no_right_class():
     assert "class" not in line and line.endswith("(real 1.3)   variety 0.90")
 
 
-def test_what_is_missing_does_not_matter():
+def test_without_a_best_one_real_scans_are_compared_with():
     lines = _run(3.0, 1.0)
     for line in lines:
-        del line["raw"]
         line["best"] = None
     assert best_so_far(lines) is None
-    assert "KID x1000 1000  " in describe(lines, {})
-    assert "(real" not in describe(lines, {})
+    said = describe(lines, {})
+    assert "no best one yet" in said and "KID x1000 1000 (real 0.0)" in said
 
 
 def test_the_kept_generator_is_the_last_that_was_best():
     lines = _run(3.0, 1.0, 2.0)
     lines[0]["best"] = "raw"
-    assert best_so_far(lines) == (lines[1], "ema")
-    assert best_so_far(lines[:1]) == (lines[0], "raw")
+    assert best_so_far(lines) == (ticks(lines)[1], ticks(lines)[1].ema)
+    assert best_so_far(lines[:1]) == (ticks(lines)[0], ticks(lines)[0].raw)
     assert best_so_far([]) is None
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scangan.core.errors import USAGE, TrainingError
@@ -151,13 +152,13 @@ class TrainOptions:
         ticks = min(ticks, self.steps)
         return step * ticks // self.steps > (step - 1) * ticks // self.steps
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The options as JSON values."""
         values = dataclasses.asdict(self)
         return values | {"augment": list(self.augment)}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "TrainOptions":
+    def from_dict(cls, values: Mapping[str, object]) -> "TrainOptions":
         """Options from JSON or TOML values; what is left out has its default.
 
         Raises
@@ -172,7 +173,7 @@ class TrainOptions:
         return cls(**{key: _typed(known[key], value) for key, value in values.items()})
 
 
-def nearest(name: str, known: Any) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean ...?`, or nothing where no known name is near."""
     close = difflib.get_close_matches(name, list(known), 1)
     return f"; did you mean {close[0]}?" if close else ""
@@ -193,7 +194,7 @@ def describe_options() -> list[str]:
     return lines
 
 
-def parse_assignment(text: str) -> tuple[str, Any]:
+def parse_assignment(text: str) -> tuple[str, object]:
     """Turn ``key=value`` into an option and its value, in the option's own type.
 
     Raises

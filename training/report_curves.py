@@ -1,7 +1,8 @@
 """The curves of ``report.png``: losses, and scores against those of real scans."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,13 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
+from scangan.artifacts.run import Tick
+from scangan.artifacts.scores import LOW_VARIETY, RealScores
 from scangan.core.counted import counted
-from scangan.evaluation.metrics import LOW_VARIETY
-from scangan.training.words import best_so_far
+from scangan.training.progress_text import best_so_far
 
 Curve = npt.NDArray[np.float64]  # [lines]; NaN where a line lacks the value
-Lines = Sequence[Mapping[str, Any]]
-RealScores = Mapping[str, float | None]
+Lines = Sequence[Tick]
 Plot = Callable[[Axes, Lines, RealScores], None]
 
 # Okabe and Ito 2008, Color Universal Design: told apart by colour-blind readers too. Without yellow,
@@ -57,12 +58,12 @@ def plots(lines: Lines) -> list[Plot]:
     """Choose what can be drawn of `lines`, what matters most first.
 
     Each takes the axes to draw in, lines of ``metrics.jsonl`` (at least one) and the scores of real
-    scans, any of which may be missing or None.
+    scans.
     """
     chosen: list[Plot] = [_kid, _losses, _variety]
-    if np.isfinite(_curve(lines, "ema", "mean_agreement")).any():
+    if np.isfinite(_curve(lines, "ema.mean_agreement")).any():
         chosen.append(_agreement)
-    if np.isfinite(_curve(lines, "ema", "mean_precision")).any():
+    if np.isfinite(_curve(lines, "ema.mean_precision")).any():
         chosen.append(_precision)
     return chosen
 
@@ -73,19 +74,19 @@ def _kid(ax: Axes, lines: Lines, real: RealScores) -> None:
         ("raw", ORANGE, "generator as it is (raw)"),
         ("ema", BLUE, "its moving average (EMA)"),
     ):
-        curve = np.maximum(1000 * _curve(lines, kind, "mean_class_kid"), LOWEST_KID)
+        curve = np.maximum(1000 * _curve(lines, f"{kind}.mean_class_kid"), LOWEST_KID)
         if np.isfinite(curve).any():
             _plot(ax, lines, curve, colour, label)
     found = best_so_far(lines)
     if found:
-        kid, kimg = 1000 * found[0][found[1]]["mean_class_kid"], found[0]["kimg"]
+        kid, kimg = 1000 * found[1].mean_class_kid, found[0].kimg
         star: dict[str, Any] = {"markersize": 10, "markeredgecolor": "white", "linestyle": ""}
         ax.plot(
             [kimg], [max(kid, LOWEST_KID)], "*", color=VERMILION, clip_on=False, zorder=5,
             label=f"kept generator: {kid:.0f} at {kimg:.4g} kimg", **star,
         )  # fmt: skip
     ax.set_yscale("log")
-    real_kid = 1000 * (real.get("mean_real_class_kid") or 0.0)
+    real_kid = 1000 * real.mean_real_class_kid
     if real_kid > 0:
         _reference(ax, real_kid, f"real scans against real scans: {real_kid:.2g}")
     low, high = ax.get_ylim()
@@ -101,7 +102,7 @@ def _losses(ax: Axes, lines: Lines, real: RealScores) -> None:
     ax.set_title("Losses (level is good, running away is not)")
     _plot(ax, lines, _curve(lines, "loss_d"), BLUE, "discriminator")
     _plot(ax, lines, _curve(lines, "loss_g"), ORANGE, "generator")
-    if lines[-1]["ema"]["agreement"]:
+    if lines[-1].ema.agreement:
         _plot(ax, lines, _curve(lines, "loss_class"), GREEN, "class")
     low, high = ax.get_ylim()
     low = min(low, 0)
@@ -125,9 +126,9 @@ def _variety(ax: Axes, lines: Lines, real: RealScores) -> None:
 def _agreement(ax: Axes, lines: Lines, real: RealScores) -> None:
     ax.set_title("In the right class (for a classifier of real scans)")
     _plot_classes(ax, lines, "agreement")
-    if len(lines[-1]["ema"]["agreement"]) <= len(PALETTE):
-        _plot(ax, lines, _curve(lines, "ema", "mean_agreement"), INK, "mean", linewidth=2.2)
-    probe = real.get("probe_accuracy")
+    if len(lines[-1].ema.agreement) <= len(PALETTE):
+        _plot(ax, lines, _curve(lines, "ema.mean_agreement"), INK, "mean", linewidth=2.2)
+    probe = real.probe_accuracy
     if probe is not None:
         _reference(ax, probe, f"real scans: {probe:.0%}")
     ax.set_ylim(0, 1.04)
@@ -141,11 +142,11 @@ def _precision(ax: Axes, lines: Lines, real: RealScores) -> None:
         ("precision", BLUE, "precision: they look real"),
         ("recall", ORANGE, "recall: all kinds of real scans occur"),
     ):
-        value = real.get(f"real_{name}")
+        value = getattr(real, f"real_{name}")
         if value is not None:
             ax.axhline(value, color=colour, linewidth=1.0, linestyle=DASHES)
             meaning += f" (real: {value:.2f})"
-        _plot(ax, lines, _curve(lines, "ema", f"mean_{name}"), colour, meaning)
+        _plot(ax, lines, _curve(lines, f"ema.mean_{name}"), colour, meaning)
     ax.set_ylim(0, 1.35)  # room for the legend
     ax.set_yticks(np.arange(0, 1.1, 0.2))
     ax.legend(loc="upper left")
@@ -153,8 +154,8 @@ def _precision(ax: Axes, lines: Lines, real: RealScores) -> None:
 
 def _plot_classes(ax: Axes, lines: Lines, score: str) -> None:
     """A curve for each class; where they are too many, a bundle with its mean and its lowest."""
-    names = list(lines[-1]["ema"][score])
-    curves = [_curve(lines, "ema", score, name) for name in names]
+    names = list(getattr(lines[-1].ema, score))
+    curves = [_curve(lines, f"ema.{score}", name) for name in names]
     if len(names) <= len(PALETTE):
         for curve, colour in zip(curves, PALETTE, strict=False):
             _plot(ax, lines, curve, colour, "_")
@@ -177,14 +178,11 @@ def _reference(ax: Axes, value: float, label: str) -> None:
     ax.axhline(value, color=QUIET, linewidth=1.0, linestyle=DASHES, label=label)
 
 
-def _curve(lines: Lines, *keys: str) -> Curve:
-    values: list[float] = []
-    for line in lines:
-        value: Any = line
-        for key in keys:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        values.append(np.nan if value is None else value)
-    return np.array(values, np.float64)
+def _curve(lines: Lines, field: str, name: str | None = None) -> Curve:
+    """A number of every tick; of the class `name`, where there is one for each class."""
+    values = map(attrgetter(field), lines)
+    found = [value if name is None else value.get(name) for value in values]
+    return np.array([np.nan if value is None else value for value in found], np.float64)
 
 
 def readable(name: str, most: int) -> str:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import torch
 
+from scangan.artifacts.train_options import NARROWEST, TrainOptions
 from scangan.core.errors import TrainingError
+from scangan.training.context import Context
 from scangan.training.data import TrainingScans
-from scangan.training.loop import make_networks
-from scangan.training.options import NARROWEST, TrainOptions
+from scangan.training.step import make_step
 
 # What torch's allocators and oneDNN say.
 SIGNS = ("not enough memory", "can't allocate memory", "out of memory", "could not create a")
@@ -39,12 +40,7 @@ def peak_memory() -> str | None:
 
 
 def explaining_memory(
-    work: Callable[[], None],
-    options: TrainOptions,
-    scans: TrainingScans,
-    classes: int,
-    device: torch.device,
-    processes: int = 1,
+    work: Callable[[Context, TrainingScans], object], context: Context, scans: TrainingScans
 ) -> None:
     """Call `work`; where it runs out of memory, say which batch would fit.
 
@@ -54,7 +50,7 @@ def explaining_memory(
         Memory ran out.
     """
     try:
-        work()
+        work(context, scans)
         return
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -62,7 +58,8 @@ def explaining_memory(
         # Its frames hold networks, beside which there is no room for others.
         error.__traceback__ = None
     gc.collect()
-    fits = batch_that_fits(options, scans, classes, device, processes)
+    options = context.options
+    fits = batch_that_fits(options, scans, context.device, context.rank.world)
     if fits:
         advice = f"--batch {fits} fits; start over with --force"
     elif options.width > NARROWEST:
@@ -75,7 +72,6 @@ def explaining_memory(
 def batch_that_fits(
     options: TrainOptions,
     scans: TrainingScans,
-    classes: int,
     device: torch.device,
     processes: int = 1,
 ) -> int | None:
@@ -85,7 +81,7 @@ def batch_that_fits(
     while batch >= fours:
         try:
             smaller = dataclasses.replace(options, batch=batch // processes)
-            make_networks(smaller, scans, classes, device)(0)
+            make_step(smaller, scans, device)(0)
             return batch
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

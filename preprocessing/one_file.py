@@ -10,20 +10,20 @@ from typing import IO
 
 import numpy as np
 
+from scangan.artifacts.dataset_records import Window
 from scangan.core.errors import PreprocessingError, Rejected, Unreadable
 from scangan.core.folders import why_no_scan
 from scangan.core.reading import read_file
 from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.duplicates import perceptual_hash
-from scangan.preprocessing.geometry import is_square, placement
+from scangan.preprocessing.geometry import is_square, place_of
 from scangan.preprocessing.intensity import (
-    Shade,
     Survey,
-    Window,
     choose_window,
     nearly_blank,
     thinned,
 )
+from scangan.preprocessing.journal import FrameLine
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.depth import may_be_deep
 from scangan.preprocessing.reading.reader import read_scans
@@ -35,25 +35,6 @@ SPACINGS = 1e-4, 1e4  # millimetres; beyond, it is no spacing of a scan
 MOST_VALUE = 1e30  # of float32, with room to compute
 LEAST_SLOPE = 1e-20
 IN_MEMORY = 1 << 20  # bytes of prepared scans of a file
-
-
-class WindowNeeded(Exception):
-    """A scan needs the window over all scans, and that is not known yet."""
-
-
-@dataclasses.dataclass
-class Frame:
-    """One prepared scan of a file; what `Scan` says too, as there."""
-
-    number: int
-    perceptual_hash: str  # 48 hexadecimal digits
-    window: Window | None
-    identifiers: tuple[str | None, ...]
-    enlarged: bool  # it is smaller than it was prepared
-    aspect: float  # by which its pixels were made square
-    blank: Shade  # what it came out as in its window, all but
-    synthetic: bool
-    notes: tuple[str, ...]
 
 
 def _spool() -> IO[bytes]:
@@ -77,30 +58,33 @@ def _naming_temporary() -> Iterator[None]:
 class FileResult:
     """What came of one file: its hash, its scans, and for what is refused (frame or None, reason).
 
+    Where a scan needs the window over all scans, and that is not known yet, nothing came of it but
+    `needs_window`.
+
     The pixels of all frames lie one behind the other in `images`, on disk if they are many: the
     slices of a few volumes that wait to be written would else fill the memory.
     """
 
     sha256: str | None = None
-    frames: list[Frame] = dataclasses.field(default_factory=list)
+    frames: list[FrameLine] = dataclasses.field(default_factory=list)
     images: IO[bytes] = dataclasses.field(default_factory=_spool)
     refused: list[tuple[int | None, str]] = dataclasses.field(default_factory=list)
+    needs_window: bool = False
 
     def add(self, number: int, scan: Scan, options: PrepOptions, window: Window | None) -> None:
         """Prepare a scan, shown in `window` if it is deep, and add it."""
-        image = prepare_scan(scan, options, window)
+        place = place_of(scan, options)
+        image = prepare_scan(scan, place, options, window)
         digits = perceptual_hash(image).astype(">u8").tobytes().hex()
         with _naming_temporary():
             self.images.write(image.data)
-        height, width = scan.pixels.shape
-        place = placement(height, width, options, scan.spacing, scan.aspect)
         squared = options.needs_spacing == "square" and not is_square(scan.aspect)
         self.frames.append(
-            Frame(
-                number=number,
-                perceptual_hash=digits,
-                window=window,
+            FrameLine(
+                frame=number,
                 identifiers=scan.identifiers,
+                window=window,
+                perceptual_hash=digits,
                 enlarged=place.enlarges,
                 aspect=round(scan.aspect, 4) if squared else 1.0,
                 blank=nearly_blank(image) if window else "",
@@ -124,8 +108,6 @@ def prepare_file(
 
     Raises
     ------
-    WindowNeeded
-        A scan needs `window`, and it is None.
     OSError
         The disk is full where temporary files lie, or too many are open: no fault of the file.
     PreprocessingError
@@ -133,7 +115,7 @@ def prepare_file(
     ModuleNotFoundError
         What reads such files is not installed.
     """
-    result, lacking = FileResult(), False
+    result = FileResult()
     try:
         data = read_file(path)
         result.sha256 = hashlib.sha256(data).hexdigest()
@@ -144,11 +126,11 @@ def prepare_file(
             if reason is None and isinstance(scan, Scan) and scan.deep:
                 own = choose_window(scan, options, window)
                 # Read to its end all the same: damage further on refuses the whole file.
-                lacking = lacking or own is None
+                result.needs_window |= own is None
                 reason = why_blank(scan, own) if own else None
             if reason is not None:
                 result.refused.append((number, str(reason)))
-            elif isinstance(scan, Scan) and not lacking:
+            elif isinstance(scan, Scan) and not result.needs_window:
                 result.add(number, scan, options, own)
     except OSError:
         raise
@@ -161,8 +143,6 @@ def prepare_file(
             raise
         fault = "could not be prepared, by a fault of scangan's: please report it with the file"
         return FileResult(result.sha256, refused=[(None, fault)])
-    if lacking:
-        raise WindowNeeded
     return result
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
+from msgspec.structs import asdict
 
 from scangan.artifacts.dataset import (
     PreparedDataset,
@@ -17,9 +17,12 @@ from scangan.artifacts.dataset import (
     is_split,
     load_dataset,
 )
+from scangan.artifacts.run import FORMAT_VERSION, Run, RunConfig, RunItem, TrainedDataset
+from scangan.artifacts.train_options import TrainOptions
 from scangan.core.errors import TrainingError
 from scangan.core.files import only_writer
-from scangan.preprocessing.sources import SourceOptions, find_scans
+from scangan.preprocessing.find_scans import SourceOptions, find_scans
+from scangan.training.context import Context
 from scangan.training.data import (
     TrainingScans,
     check_counts,
@@ -30,13 +33,11 @@ from scangan.training.data import (
     synthetic_warning,
 )
 from scangan.training.loop import train_session
-from scangan.training.memory import explaining_memory
-from scangan.training.options import TrainOptions
-from scangan.training.parallel import Shard, join_processes, one_voice
+from scangan.training.memory_use import explaining_memory
+from scangan.training.parallel import Rank, join_processes, raise_first_failure
 from scangan.training.per_class import train_each_class
-from scangan.training.run import FORMAT_VERSION, Run
+from scangan.training.progress_text import LEGEND
 from scangan.training.step import fast_precision
-from scangan.training.words import LEGEND
 
 Report = Callable[[str], None]
 
@@ -91,26 +92,24 @@ def train(
     Stopped
         It was stopped by a signal, and saved.
     """
-    options, run, shard = options or TrainOptions(), Run(Path(out)), join_processes()
-    report = report if shard.first else lambda line: None
-    lock = _only_writer(Path(source), run.path) if shard.first else nullcontext()
-    with one_voice(shard), lock:
-        place = choose_device(device)
-        _check_shares(options, shard)
-        if shard.first:
+    source, run, rank = Path(source), Run(Path(out)), join_processes()
+    options = options or TrainOptions()
+    say = report if rank.first else lambda line: None
+    lock = _only_writer(source, run.path) if rank.first else nullcontext()
+    with raise_first_failure(rank), lock:
+        context = Context(run, options, training_device(device), rank, say, quiet)
+        _check_shares(options, rank)
+        if rank.first:
             new = force or not run.started
-            scans = _begin(
-                Path(source), run, options, force, (command, recipe), place, report, quiet
-            )
+            scans = _begin(context, source, force, (command, recipe))
             if new:
-                report(LEGEND)
-        shard.agree(None)  # the others wait for that
-        if not shard.first:
-            prepared = is_prepared(Path(source))
-            dataset = load_dataset(source if prepared else run.path / "dataset")
+                say(LEGEND)
+        rank.agree(None)  # the others wait for that
+        if not rank.first:
+            dataset = load_dataset(source if is_prepared(source) else run.path / "dataset")
             scans = training_scans(dataset.in_memory(), options, run)
-        _train(scans, run, options, place, shard, report, quiet)
-        shard.agree(None)  # and for the last that is written
+        explaining_memory(train_each_class if options.per_class else train_session, context, scans)
+        rank.agree(None)  # and for the last that is written
     return run
 
 
@@ -122,15 +121,15 @@ def _only_writer(source: Path, out: Path) -> Iterator[None]:
         yield
 
 
-def _check_shares(options: TrainOptions, shard: Shard) -> None:
-    if options.batch % (4 * shard.world):
+def _check_shares(options: TrainOptions, rank: Rank) -> None:
+    if options.batch % (4 * rank.world):
         raise TrainingError(
-            f"--batch {options.batch} cannot be shared by {shard.world} processes in fours; "
-            f"try {-(-options.batch // (4 * shard.world)) * 4 * shard.world}"
+            f"--batch {options.batch} cannot be shared by {rank.world} processes in fours; "
+            f"try {-(-options.batch // (4 * rank.world)) * 4 * rank.world}"
         )
 
 
-def choose_device(name: str) -> torch.device:
+def training_device(name: str) -> torch.device:
     """Turn ``auto``, ``cpu`` or ``cuda`` into a device that works; of several GPUs, the process's own."""
     if name == "cuda" and not torch.cuda.is_available():
         raise TrainingError("--device cuda: this torch finds no GPU; use --device cpu, or auto")
@@ -144,31 +143,23 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _begin(
-    source: Path,
-    run: Run,
-    options: TrainOptions,
-    force: bool,
-    typed: tuple[str, str],
-    device: torch.device,
-    report: Report,
-    quiet: bool,
-) -> TrainingScans:
+def _begin(context: Context, source: Path, force: bool, typed: tuple[str, str]) -> TrainingScans:
     """Open the scans and write the run's configuration, or check it against the one there.
 
     `typed` are the command and the recipe's name.
     """
+    run, options, say = context.run, context.options, context.say
     run.check_free()
     if force:
         _check_source(source, options)
     with run.beginning(anew=force):
-        dataset = open_source(source, run.path / "dataset", options, report, quiet)
+        dataset = open_source(source, run.path / "dataset", options, say, context.quiet)
         check_counts(dataset, options)
         for warning in (enlarged_warning(dataset), synthetic_warning(dataset)):
             if warning and not run.started:
-                report(f"warning: {warning}")
+                say(f"warning: {warning}")
         dataset = dataset.in_memory()
-        config = run_config(dataset, options, typed, device)
+        config = run_config(dataset, options, typed, context.device)
         if run.started:
             run.go_on(config)
         else:
@@ -195,10 +186,11 @@ def _check_source(source: Path, options: TrainOptions) -> None:
         find_scans(source, SourceOptions())
 
 
-def run_items(dataset: PreparedDataset, options: TrainOptions) -> list[dict[str, Any]]:
+def run_items(dataset: PreparedDataset, options: TrainOptions) -> list[RunItem]:
     """The items of a new run: those of the dataset, with what is held back."""
     held_back = hold_back(dataset, options.held_back, options.by_class).tolist()
-    return [item | {"held_back": held} for item, held in zip(dataset.items, held_back, strict=True)]
+    pairs = zip(dataset.items, held_back, strict=True)
+    return [RunItem(**asdict(item), held_back=held) for item, held in pairs]
 
 
 def training_scans(dataset: PreparedDataset, options: TrainOptions, run: Run) -> TrainingScans:
@@ -210,47 +202,28 @@ def training_scans(dataset: PreparedDataset, options: TrainOptions, run: Run) ->
     return scans if options.by_class else scans.whatever_class()
 
 
-def _train(
-    scans: TrainingScans,
-    run: Run,
-    options: TrainOptions,
-    device: torch.device,
-    shard: Shard,
-    report: Report,
-    quiet: bool,
-) -> None:
-    classes = len(scans.classes) if options.arch == "acgan" else 0
-
-    def work() -> None:
-        if options.per_class:
-            train_each_class(run, options, scans, device, shard, report, quiet)
-        else:
-            train_session(run, options, scans, classes, device, report, shard, quiet)
-
-    explaining_memory(work, options, scans, classes, device, shard.world)
-
-
 def run_config(
     dataset: PreparedDataset, options: TrainOptions, typed: tuple[str, str], device: torch.device
-) -> dict[str, Any]:
-    return {
-        "format_version": FORMAT_VERSION,
-        "options": options.to_dict(),
-        "command": typed[0],
-        "recipe": typed[1],
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "dataset": {
-            "classes": list(dataset.classes),
-            "counts": dataset.counts,
-            "fingerprint": dataset.fingerprint,
-            "path": str(dataset.path.resolve()),
-            "preprocessing": dataset.info["options"],
-        },
-        "versions": {
+) -> RunConfig:
+    """The configuration of a new run; `typed` are the command and the recipe's name."""
+    return RunConfig(
+        format_version=FORMAT_VERSION,
+        options=options,
+        command=typed[0],
+        recipe=typed[1],
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        dataset=TrainedDataset(
+            classes=dataset.classes,
+            counts=dataset.counts,
+            fingerprint=dataset.fingerprint,
+            path=str(dataset.path.resolve()),
+            preprocessing=dataset.info.options,
+        ),
+        versions={
             "scangan": version("scangan"),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "python": platform.python_version(),
             "device": device.type,
             "arithmetic": "bf16" if fast_precision(device) else "fp32",
         },
-    }
+    )

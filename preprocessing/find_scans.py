@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from scangan.core.class_folders import below_class, find_class_files, read_top, reject
+from scangan.artifacts.dataset_records import Settings
+from scangan.core.class_folders import Refused, below_class, find_class_files, read_top
 from scangan.core.class_names import check_case, normal, why_no_name
 from scangan.core.counted import counted
 from scangan.core.errors import USAGE, FolderError, PreprocessingError
@@ -81,7 +82,7 @@ class SourceOptions:
         """The headings of file, class and perhaps subject."""
         return tuple(name.strip() for name in next(csv.reader([self.columns]), []))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Settings:
         """The options as JSON values; of the CSV its name, since it may lie elsewhere tomorrow."""
 
         # Names need not be UTF-8, JSON must be.
@@ -109,7 +110,7 @@ def _check_pattern(pattern: str) -> None:
         ) from error
 
 
-class Source(NamedTuple):
+class SourceFile(NamedTuple):
     """A file of scans: relative to the source folder with ``/``, its class, its subject if known."""
 
     file: str
@@ -126,8 +127,8 @@ class Found(NamedTuple):
     """The classes in order (also those without a scan), the files in order, and what is refused."""
 
     classes: list[str]
-    scans: list[Source]
-    rejects: list[dict[str, Any]]  # file, class, reason
+    scans: list[SourceFile]
+    rejects: list[Refused]
     wrapper: str = ""  # the path of lone folders around the class folders
     left_out: int = 0  # files, by --include and --exclude
 
@@ -148,13 +149,13 @@ def find_scans(source: Path, options: SourceOptions) -> Found:
             found = _labelled(source, options.labels, options)
         else:
             listed = find_class_files(source, options.class_level)
-            scans = [Source(file, name) for file, name in listed.files]
+            scans = [SourceFile(file, name) for file, name in listed.files]
             found = Found(listed.classes, scans, listed.rejects, listed.wrapper)
     except FolderError as error:
         raise PreprocessingError(str(error)) from error
     found = _chosen(found, options)
     scans = _with_subjects(found.scans, options.subjects) if options.subjects else found.scans
-    rejects = sorted(found.rejects, key=lambda line: str(line["file"]))
+    rejects = sorted(found.rejects, key=lambda refused: refused.file)
     return found._replace(classes=sorted(found.classes), scans=sorted(scans), rejects=rejects)
 
 
@@ -169,25 +170,25 @@ def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
     listed = below(source, "")
     files = [file for file in listed.files if not is_document(file)]
     of_file, refused = assign(rows, files, labels.name)
-    rejects = refused + [reject(folder, None, reason) for folder, reason in listed.refused]
+    rejects = refused + [Refused(folder, None, reason) for folder, reason in listed.refused]
     scans = []
     for file, its_rows in of_file.items():
         name, subject, reason = class_of(its_rows, options.multi_label, labels.name)
         reason = reason or why_no_name(name or "")
         if name is None or reason:
-            rejects.append(reject(file, None, reason))
+            rejects.append(Refused(file, None, reason))
         else:
-            scans.append(Source(file, name, subject))
+            scans.append(SourceFile(file, name, subject))
     if not scans:
-        first = f"; {rejects[0]['file']!r}: {rejects[0]['reason']}" if rejects else ""
+        first = f"; {rejects[0].file!r}: {rejects[0].reason}" if rejects else ""
         raise PreprocessingError(
             f"{labels} has {counted(len(rows), 'line')}, and none gives a file in {source} its class{first}"
         )
     rejects += [
-        reject(file, None, f"not in {labels.name}") for file in files if file not in of_file
+        Refused(file, None, f"not in {labels.name}") for file in files if file not in of_file
     ]
-    told = {scan.class_name for scan in scans} | {each["class"] for each in refused}
-    classes = sorted(told - {None})
+    told = {scan.class_name for scan in scans} | {each.class_name for each in refused}
+    classes = sorted(filter(None, told))
     check_case(classes, labels)
     return Found(classes, scans, rejects)
 
@@ -217,7 +218,7 @@ def _chosen(found: Found, options: SourceOptions) -> Found:
             f"{found.scans[0].file!r}",
             exit_code=USAGE,
         )
-    rejects = [each for each in found.rejects if wanted(str(each["file"]))]
+    rejects = [each for each in found.rejects if wanted(each.file)]
     left_out = len(found.scans) - len(scans)
     return found._replace(scans=scans, rejects=rejects, left_out=left_out)
 
@@ -227,7 +228,7 @@ def _matches(file: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, normal(pattern)) for pattern in patterns for name in names)
 
 
-def _with_subjects(scans: list[Source], pattern: str) -> list[Source]:
+def _with_subjects(scans: list[SourceFile], pattern: str) -> list[SourceFile]:
     search = re.compile(normal(pattern))
     found = [scan._replace(subject=_subject(search.search(normal(scan.file)))) for scan in scans]
     if all(scan.subject is None for scan in found):

@@ -13,7 +13,7 @@ LEAST = 1e-6  # range of a channel that is nearly constant, as a share of the la
 
 
 @torch.no_grad()
-def equalize(
+def match_ranges(
     network: ShippedGenerator, batches: Iterable[dict[str, NDArray[np.generic]]]
 ) -> ShippedGenerator:
     """Rescale the products of a network with conditional BatchNorm; what it computes stays.

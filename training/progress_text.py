@@ -1,9 +1,9 @@
 """How a run is going, in plain words."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from scangan.evaluation.metrics import LOW_VARIETY
+from scangan.artifacts.run import Tick
+from scangan.artifacts.scores import LOW_VARIETY, RealScores, Scores
 
 MUCH_WORSE = 2.0  # times the best KID; a healthy run's ticks stay within 1.3 times
 TELLABLE = 0.01  # KID; differences below it are chance with a hundred scans a class
@@ -17,27 +17,26 @@ LEGEND = (
 )
 
 
-def best_so_far(lines: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], str] | None:
+def best_so_far(lines: Sequence[Tick]) -> tuple[Tick, Scores] | None:
     """Find the tick whose generator is the kept one.
 
     Parameters
     ----------
-    lines : sequence of dict
+    lines : sequence of Tick
         Lines of ``metrics.jsonl``, in order.
 
     Returns
     -------
-    (dict, str) or None
-        Its line, and which of ``"ema"`` and ``"raw"`` is kept; None as long as there is none.
+    (Tick, Scores) or None
+        Its line, and the scores of the kept generator; None as long as there is none.
     """
     for line in reversed(lines):
-        kind = line.get("best")
-        if kind and kind in line:
-            return line, kind
+        if line.kept is not None:
+            return line, line.kept
     return None
 
 
-def describe(lines: Sequence[Mapping[str, Any]], real_scores: Mapping[str, float | None]) -> str:
+def describe(lines: Sequence[Tick], real_scores: RealScores) -> str:
     """Say how the last tick went, in columns that line up from tick to tick.
 
     The numbers are those of the better of the tick's two generators, as that is the one which may
@@ -45,10 +44,10 @@ def describe(lines: Sequence[Mapping[str, Any]], real_scores: Mapping[str, float
 
     Parameters
     ----------
-    lines : sequence of dict
+    lines : sequence of Tick
         Lines of ``metrics.jsonl`` from the start of the run; at least one.
-    real_scores : dict
-        ``mean_real_class_kid`` and ``probe_accuracy`` of `RealReference`; either may be missing or None.
+    real_scores : RealScores
+        What real scans score.
 
     Returns
     -------
@@ -56,44 +55,43 @@ def describe(lines: Sequence[Mapping[str, Any]], real_scores: Mapping[str, float
         One line of about 110 characters, without class names.
     """
     line = lines[-1]
-    scores = _better(line)
-    kid, found = scores["mean_class_kid"], best_so_far(lines)
+    scores, found = line.better, best_so_far(lines)
     if found is None or found[0] is line:
         # Unbiased, so it may come out below zero, which would only puzzle here.
-        real_kid = real_scores.get("mean_real_class_kid")
-        against = _number("real", None if real_kid is None else max(real_kid, 0.0))
+        against = f"(real {_thousandfold(max(real_scores.mean_real_class_kid, 0.0))})"
     else:
-        against = _number("best", found[0][found[1]]["mean_class_kid"])
+        against = f"(best {_thousandfold(found[1].mean_class_kid)})"
+    kid = scores.mean_class_kid
     parts = [
-        f"{line['kimg']:7.1f} kimg",
-        f"{_verdict(lines, kid, real_scores.get('mean_real_class_kid') or 0.0):<23}",
+        f"{line.kimg:7.1f} kimg",
+        f"{_verdict(lines, kid, real_scores.mean_real_class_kid):<23}",
         f"KID x1000 {_thousandfold(kid):>4} {against:<11}",
     ]
-    if scores["mean_agreement"] is not None:
-        probe = real_scores.get("probe_accuracy")
+    if scores.mean_agreement is not None:
+        probe = real_scores.probe_accuracy
         real = "" if probe is None else f" (real {probe:.0%})"
-        parts.append(f"{scores['mean_agreement']:4.0%} in right class{real}")
-    parts.append(f"variety {min(scores['variety'].values()):.2f}")
+        parts.append(f"{scores.mean_agreement:4.0%} in right class{real}")
+    parts.append(f"variety {min(scores.variety.values()):.2f}")
     return "  ".join(parts)
 
 
-def _verdict(lines: Sequence[Mapping[str, Any]], kid: float, real_kid: float) -> str:
+def _verdict(lines: Sequence[Tick], kid: float, real_kid: float) -> str:
     if len(lines) == 1:
         return "first scores"
     found = best_so_far(lines)
     if found is None:  # no score was a number
         return "no best one yet"
-    line, kind = found
+    line, kept = found
     if line is lines[-1]:
-        rough = kid > ROUGH * _better(lines[0])["mean_class_kid"]
+        rough = kid > ROUGH * lines[0].better.mean_class_kid
         return "best, but still rough" if rough else "best so far"
-    if kid > MUCH_WORSE * max(line[kind]["mean_class_kid"], real_kid, TELLABLE):
+    if kid > MUCH_WORSE * max(kept.mean_class_kid, real_kid, TELLABLE):
         return "much worse: diverging?"
-    since = lines[-1]["kimg"] - line["kimg"]
+    since = lines[-1].kimg - line.kimg
     return f"no better for {since:.{0 if since >= 1 else 1}f} kimg"
 
 
-def variety_warning(lines: Sequence[Mapping[str, Any]], classes_warned: set[str]) -> list[str]:
+def variety_warning(lines: Sequence[Tick], classes_warned: set[str]) -> list[str]:
     """Warn of classes whose synthetic scans have become too much alike.
 
     A class is warned of when the variety of its EMA scans falls below half of the real ones', once
@@ -103,7 +101,7 @@ def variety_warning(lines: Sequence[Mapping[str, Any]], classes_warned: set[str]
 
     Parameters
     ----------
-    lines : sequence of dict
+    lines : sequence of Tick
         Lines of ``metrics.jsonl`` from the start of the run; the last one is judged.
     classes_warned : set of str
         Classes that were warned of; changed in place, so pass the same set at each tick.
@@ -116,12 +114,12 @@ def variety_warning(lines: Sequence[Mapping[str, Any]], classes_warned: set[str]
     if best_so_far(lines[:-1]) is None:
         return []
     warnings = []
-    for name, variety in lines[-1]["ema"]["variety"].items():
+    for name, variety in lines[-1].ema.variety.items():
         if variety >= RECOVERED:
             classes_warned.discard(name)
         if variety >= LOW_VARIETY or name in classes_warned:
             continue
-        had = any(line["ema"]["variety"].get(name, 0) >= LOW_VARIETY for line in lines[1:-1])
+        had = any(line.ema.variety.get(name, 0) >= LOW_VARIETY for line in lines[1:-1])
         if had or len(lines) > LEARNT_BY:
             classes_warned.add(name)
             warnings.append(
@@ -130,15 +128,6 @@ def variety_warning(lines: Sequence[Mapping[str, Any]], classes_warned: set[str]
                 f"this class, or a stronger --set augment=..., help"
             )
     return warnings
-
-
-def _better(line: Mapping[str, Any]) -> Mapping[str, Any]:
-    measured: list[Mapping[str, Any]] = [line[kind] for kind in ("ema", "raw") if line.get(kind)]
-    return min(measured, key=lambda scores: scores["mean_class_kid"])
-
-
-def _number(what: str, kid: float | None) -> str:
-    return "" if kid is None else f"({what} {_thousandfold(kid)})"
 
 
 def _thousandfold(kid: float) -> str:

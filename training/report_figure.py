@@ -12,16 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
+from scangan.artifacts.scores import RealScores
 from scangan.core.sheet import NOTICE
 from scangan.preprocessing.transforms import resize
-from scangan.training.curves import (
+from scangan.training.report_curves import (
     INK,
     PALETTE,
     QUIET,
     STYLE,
     VERMILION,
     Lines,
-    RealScores,
     plots,
     readable,
 )
@@ -51,14 +51,13 @@ def draw_report(
 
     Parameters
     ----------
-    lines : sequence of dict
+    lines : sequence of Tick
         Lines of ``metrics.jsonl``, at least one. What they lack is not drawn.
     real, synthetic : sequence of (str, ndarray)
         The same classes in the same order, each with up to 8 scans, uint8 [N, H, W]. Of more than
         12 classes, those with the highest KID in the last line are shown.
-    real_scores : dict
-        What real scans score: ``mean_real_class_kid``, ``probe_accuracy``, ``real_precision`` and
-        ``real_recall``; any may be missing or None.
+    real_scores : RealScores
+        What real scans score.
     title : str
         A line above all.
 
@@ -68,7 +67,7 @@ def draw_report(
         A PNG file, 2236 pixels wide. The same arguments give the same bytes.
     """
     rows = [(real[k], synthetic[k]) for k in _furthest(lines, [name for name, _ in real])]
-    legend = _legend(list(lines[-1]["ema"]["variety"]))
+    legend = _legend(list(lines[-1].ema.variety))
     scans = HEADING + len(rows) * (LABEL + CELL + GAP) + MARGIN
     height = TITLE + PLOTS + len(legend) * LEGEND_ROW + scans
     with style.context(["default", STYLE]):
@@ -89,7 +88,7 @@ def draw_report(
 
 
 def _furthest(lines: Lines, classes: list[str]) -> list[int]:
-    kid = lines[-1]["ema"]["class_kid"]
+    kid = lines[-1].ema.class_kid
     order = sorted(range(len(classes)), key=lambda k: -kid.get(classes[k], 0.0))
     return sorted(order[:MOST_ROWS])
 
@@ -111,7 +110,7 @@ def _draw_curves(figure: Figure, lines: Lines, real_scores: RealScores, height: 
     places = [grid[0, :wide], *(grid[cell] for cell in cells)]
     for draw, place in zip(chosen, places, strict=True):
         ax = figure.add_subplot(place)
-        ax.set_xlim(0, lines[-1]["kimg"] * 1.01)
+        ax.set_xlim(0, lines[-1].kimg * 1.01)
         draw(ax, lines, real_scores)
         ax.xaxis.set_major_locator(MaxNLocator(6))
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -1,0 +1,366 @@
+"""The run on disk: ``config.json``, ``metrics.jsonl``, ``items.jsonl``, and what else a run writes."""
+
+import functools
+import json
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from msgspec.structs import replace
+
+from scangan.artifacts.dataset_records import Item, Settings, Shade
+from scangan.artifacts.records import (
+    Record,
+    parse_records,
+    to_record,
+    to_told,
+    write_record,
+    write_records,
+)
+from scangan.artifacts.scores import Scores
+from scangan.artifacts.train_options import TrainOptions
+from scangan.core.class_names import with_normal_names
+from scangan.core.errors import TrainingError
+from scangan.core.files import read_bytes, read_text
+from scangan.core.versions import why_newer
+
+FORMAT_VERSION = 3
+MAY_GROW = {"kimg"}  # a run may be continued for longer, at constant rates
+MAY_CHANGE = {"patience"}
+WRITTEN = (
+    "config.json", "last.pt", "best.safetensors", "metrics.jsonl", "items.jsonl", "report.png",
+    "samples", "classes", "dataset", "events.out.tfevents.*",
+)  # fmt: skip
+SHAPE = {"format_version": int, "options": dict, "dataset": dict, "versions": dict}
+
+
+class TrainedDataset(Record, frozen=True, kw_only=True):
+    """The prepared dataset of a run, as ``config.json`` names it."""
+
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+    fingerprint: str
+    path: str = ""
+    preprocessing: Settings
+
+
+class RunConfig(Record, frozen=True, kw_only=True):
+    """The content of ``config.json``.
+
+    Parameters
+    ----------
+    format_version : int
+        Of the run.
+    options : TrainOptions
+        What it was started with.
+    command, recipe : str
+        What was typed, and the name of the recipe that the options began with.
+    started : str
+        When, ISO 8601.
+    dataset : TrainedDataset
+        What it is trained on.
+    versions : dict
+        Of the tools, and on which device and in which arithmetic it was trained.
+    """
+
+    format_version: int
+    options: TrainOptions
+    command: str = ""
+    recipe: str = ""
+    started: str
+    dataset: TrainedDataset
+    versions: dict[str, str]
+
+
+class RunItem(Item, frozen=True, kw_only=True):
+    """A line of a run's ``items.jsonl``: an item of its dataset, and whether it is held back.
+
+    Runs of older datasets lack what has a default.
+    """
+
+    aspect: float = 1.0
+    blank: Shade = ""
+    synthetic: bool = False
+    notes: tuple[str, ...] = ()
+    group: int | None = None
+    held_back: bool
+
+
+class Tick(Record, frozen=True, kw_only=True):
+    """A line of ``metrics.jsonl``: what was measured after `step` steps.
+
+    Parameters
+    ----------
+    step : int
+        Steps so far.
+    kimg : float
+        Thousands of real scans shown so far.
+    loss_d, loss_g, loss_class : float
+        Means since the last tick.
+    augment_p : float
+        Probability of each augmentation.
+    images_per_second : float
+        Real scans shown in a second.
+    raw, ema : Scores
+        Of the generator as it is, and of its moving average.
+    best : {"raw", "ema"} or None
+        Which of them became the kept one; None: neither.
+    """
+
+    step: int
+    kimg: float
+    loss_d: float
+    loss_g: float
+    loss_class: float
+    augment_p: float
+    images_per_second: float
+    raw: Scores
+    ema: Scores
+    best: Literal["raw", "ema"] | None = None
+
+    @property
+    def kept(self) -> Scores | None:
+        """Scores of the generator that became the kept one; None: neither did."""
+        return None if self.best is None else self.raw if self.best == "raw" else self.ema
+
+    @property
+    def better(self) -> Scores:
+        """Scores of the better one of the two."""
+        return min(self.ema, self.raw, key=lambda scores: scores.mean_class_kid)
+
+
+class Run:
+    """A run folder.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is, or will be.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @functools.cached_property
+    def config(self) -> RunConfig:
+        """The content of ``config.json``, read once.
+
+        Raises
+        ------
+        TrainingError
+            `path` is no run, or one of a newer format.
+        """
+        told, file = self._read_config(), self.path / "config.json"
+        if newer := why_newer(self.path, told["format_version"], FORMAT_VERSION):
+            raise TrainingError(newer)
+        try:
+            options = TrainOptions.from_dict(told["options"])
+            return to_record(RunConfig, told | {"options": options})
+        except (TrainingError, ValueError) as error:
+            raise TrainingError(f"{file}: {error}") from error
+
+    def _read_config(self) -> dict[str, Any]:
+        file = self.path / "config.json"
+        if not file.is_file():
+            if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+                raise TrainingError(f"{self.path} is not a run; give the --out of train-gan")
+            raise TrainingError(
+                f"{self.path} is not a run; make one: "
+                f"train-gan SOURCE --out {shlex.quote(str(self.path))}"
+            )
+        try:
+            told: dict[str, Any] = json.loads(read_text(file), object_pairs_hook=with_normal_names)
+        except ValueError as error:
+            raise TrainingError(f"{file} is damaged: {error}") from error
+        if not isinstance(told, dict) or any(
+            not isinstance(told.get(key), kind) for key, kind in SHAPE.items()
+        ):
+            raise TrainingError(f"{file} is damaged, or no run's: it lacks what a run's config has")
+        return told
+
+    @property
+    def options(self) -> TrainOptions:
+        """The options it was started with."""
+        return self.config.options
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes that the generator is conditional on; empty for an unconditional one."""
+        return self.config.dataset.classes if self.options.by_class else ()
+
+    @property
+    def report(self) -> Path:
+        """The picture of how it went, which is made when all else is done."""
+        return self.path / "report.png"
+
+    @property
+    def started(self) -> bool:
+        """Whether it has a configuration: all before that is preparation."""
+        return (self.path / "config.json").exists()
+
+    def check_free(self) -> None:
+        """Refuse a folder that holds something else than a run.
+
+        Raises
+        ------
+        TrainingError
+            It does.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise TrainingError(f"{self.path} is a file; choose another --out")
+        if self.started:
+            try:
+                self._read_config()
+            except TrainingError as error:
+                raise TrainingError(f"{error}; choose another --out") from error
+        elif self.path.exists() and not self._mark.exists():
+            names = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
+            if names:
+                raise TrainingError(
+                    f"{self.path} is not empty and no run (it has {min(names)}); choose another --out"
+                )
+
+    @contextmanager
+    def beginning(self, anew: bool) -> Iterator[None]:
+        """Prepare a run inside: where that fails, nothing of it stays.
+
+        A hidden mark says, after a kill, that what lies there is a run's and may be deleted.
+
+        Parameters
+        ----------
+        anew : bool
+            Delete the run that is there.
+        """
+        if anew or not self.started:
+            self._mark.touch()
+            self._clear()
+        try:
+            yield
+        finally:
+            if not self.started:
+                self._clear()
+            self._mark.unlink(missing_ok=True)
+
+    @property
+    def _mark(self) -> Path:
+        return self.path / ".unstarted"
+
+    def _clear(self) -> None:
+        """Delete what a run writes, and nothing else."""
+        for pattern in WRITTEN:
+            for path in self.path.glob(pattern):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+    def start(self, config: RunConfig, items: list[RunItem]) -> None:
+        """Write the configuration, and the scans with what is held back of them."""
+        (self.path / "samples").mkdir(parents=True, exist_ok=True)
+        write_records(self.path / "items.jsonl", items)
+        self._write_config(config)
+
+    def _write_config(self, config: RunConfig) -> None:
+        write_record(self.path / "config.json", config)
+        self.config = config
+
+    def go_on(self, config: RunConfig) -> None:
+        """Check the configuration against that of the run that is there.
+
+        Raises
+        ------
+        TrainingError
+            They differ in more than the length.
+        """
+        before = self.config
+        if before.format_version < FORMAT_VERSION:
+            raise TrainingError(
+                f"{self.path} was made by an older scangan and cannot go on; start over with --force"
+            )
+        differing = _differing(before.options.to_dict(), config.options.to_dict())
+        if before.dataset.fingerprint != config.dataset.fingerprint:
+            differing.append("the scans")
+        if differing:
+            raise TrainingError(
+                f"{self.path} holds a run with another configuration ({', '.join(differing)}); "
+                f"choose another --out, or start over with --force"
+            )
+        if config.options != before.options:
+            self.report.unlink(missing_ok=True)  # it is of the run as it was
+            self._write_config(replace(config, started=before.started))
+
+    def read_items(self) -> list[RunItem]:
+        """Read the scans, those held back among them.
+
+        Raises
+        ------
+        TrainingError
+            Their list is missing or damaged.
+        """
+        file = self.path / "items.jsonl"
+        try:
+            return list(parse_records(RunItem, read_bytes(file)))
+        except (FileNotFoundError, ValueError) as error:
+            raise TrainingError(f"{file} is missing or damaged; start over with --force") from error
+
+    def held_back(self, count: int) -> npt.NDArray[np.bool_]:
+        """Which of its `count` scans it does not train on: bool [N]; errors as of `read_items`."""
+        held = np.array([item.held_back for item in self.read_items()], bool)
+        if len(held) != count:
+            raise TrainingError(
+                f"{self.path / 'items.jsonl'} is missing or damaged; start over with --force"
+            )
+        return held
+
+    def append_metrics(self, tick: Tick) -> None:
+        """Add a line to ``metrics.jsonl``."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(to_told(tick)) + "\n")
+
+    def read_metrics(self) -> list[Tick]:
+        """Read the lines of ``metrics.jsonl``; none where there is no such file yet.
+
+        Raises
+        ------
+        TrainingError
+            It is damaged; the text says in which line.
+        """
+        file = self.path / "metrics.jsonl"
+        if not file.exists():
+            return []
+        data = read_bytes(file)
+        whole = data[: data.rfind(b"\n") + 1]  # a kill may have cut the last line
+        try:
+            return list(parse_records(Tick, whole))
+        except ValueError as error:
+            raise TrainingError(f"{file} is damaged ({error}); start over with --force") from error
+
+    def cut_metrics(self, step: int) -> None:
+        """Drop what was measured after `step`: a killed run is about to measure it again."""
+        lines = [tick for tick in self.read_metrics() if tick.step <= step]
+        file = self.path / "metrics.jsonl"
+        if file.exists():
+            write_records(file, lines)
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Which options of a run that is there may not be what they are now."""
+    found = []
+    for key, value in now.items():
+        old = before[key]
+        if old == value or key in MAY_CHANGE:
+            continue
+        if key in MAY_GROW and value > old:
+            schedule = before["lr_schedule"]
+            if schedule == "constant":
+                continue
+            # Over a longer run they would be higher from here on than they were a step before.
+            found.append(f"{key} {old:g} -> {value:g}, over which {schedule} learning rates decay")
+        else:
+            found.append(f"{key} {old} -> {value}")
+    return found

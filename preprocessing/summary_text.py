@@ -1,0 +1,134 @@
+"""What is said at the end of a preparation."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from scangan.artifacts.dataset_records import Part, SplitInfo, Summary
+from scangan.core.counted import counted
+
+MANY = 0.1  # of a class's scans
+
+
+def summary_lines(summary: Summary, out: Path) -> Iterator[str]:
+    """Say what was made, line by line: a table of the classes, what to look at, and where it is.
+
+    Parameters
+    ----------
+    summary : DatasetInfo or SplitInfo
+        The content of ``dataset.json`` or ``split.json``.
+    out : Path
+        The folder of the dataset.
+    """
+    parts = _parts(summary)
+    of = f"of {counted(summary.count, 'scan')} "
+    yield from _table(summary)
+    yield from looked_through(summary)
+    yield from _windows(summary)
+    if summary.squared:
+        yield (
+            f"{counted(summary.squared, 'scan')} had pixels that are not square, now made "
+            f"square (--ignore-spacing leaves them as they are)"
+        )
+    if summary.synthetic:
+        kept = "" if not parts else ", and are all in train"
+        kept = ", and may be in any part" if summary.allow_synthetic else kept
+        yield (
+            f"{counted(summary.synthetic, of + 'says that it is', of + 'say that they are')} "
+            f"synthetic, made by a generative model{kept}"
+        )
+    if summary.noted:
+        yield (
+            f"something odd was found in {counted(summary.noted, 'scan')} and taken as noted in "
+            f"items.jsonl"
+        )
+    if summary.left_out:
+        yield f"{counted(summary.left_out, 'file')} left out by --include and --exclude"
+    if summary.near_duplicates:
+        pairs = counted(summary.near_duplicates, "pair of scans shows", "pairs of scans show")
+        yield (
+            f"{pairs} the same and may leak between classes or subjects: "
+            f"{out / 'near_duplicates.jsonl'}"
+        )
+    if summary.candidates_not_compared:
+        yield (
+            f"so many scans are alike that "
+            f"{counted(summary.candidates_not_compared, 'likely copy was', 'likely copies were')} "
+            f"not compared; --duplicates drop leaves fewer"
+        )
+    for name, part in parts.items():
+        if part.lacks:
+            yield f"{name} has no scan of {', '.join(part.lacks)}: too few subjects"
+    if parts and summary.without_subject:
+        yield (
+            f"{counted(summary.without_subject, of + 'has', of + 'have')} no known subject, hence "
+            f"divided file by file: if a patient has several, say whose they are (--subjects)"
+        )
+    if summary.rejected:
+        yield f"why files were refused: {out / 'rejects.jsonl'}"
+    yield (
+        f"{one_line(summary)}: {out} (look at preview.png; it shows real patients, do not pass it on)"
+    )
+
+
+def _windows(summary: Summary) -> Iterator[str]:
+    """Say which window was measured, and where a window shows next to nothing."""
+    window = summary.window
+    if window:
+        low, high = window.window
+        yield f"window {low:g} to {high:g}, measured over {counted(window.scans, 'scan')}"
+    outliers = window.outliers if window else ()
+    if outliers:
+        others = f" and {len(outliers) - 1} more" if len(outliers) > 1 else ""
+        yield (
+            f"not counted for the window, since its values lie far beyond the others': "
+            f"{outliers[0]}{others}"
+        )
+    many = {
+        name: counts
+        for name, counts in summary.blank.items()
+        if sum(counts.values()) > MANY * summary.files[name].kept
+    }
+    if many:
+        total: Counter[str] = Counter()
+        for counts in many.values():
+            total.update(counts)
+        told = " and ".join(f"{n} nearly {shade}" for shade, n in sorted(total.items()))
+        yield (
+            f"{told} in their window, of {', '.join(many)}: look at preview.png, and try "
+            f"--window image, or --window LO,HI"
+        )
+
+
+def looked_through(summary: Summary) -> Iterator[str]:
+    """Say where the classes were found, if that is not in the source folder itself."""
+    if summary.wrapper:
+        yield f"the classes are the folders in {summary.wrapper}, the only folder with scans"
+
+
+def one_line(summary: Summary) -> str:
+    """Say in one line what was kept and what was refused, and which class came out empty."""
+    told = [f"{counted(summary.count, 'scan')} prepared at {summary.size}x{summary.size}"]
+    if parts := _parts(summary):
+        told.append(" + ".join(f"{part.count} {name}" for name, part in parts.items()))
+    if summary.duplicates:
+        told.append(f"{counted(summary.duplicates, 'of them a copy', 'of them copies')} of another")
+    told.append(f"{summary.rejected} refused" if summary.rejected else "none refused")
+    if summary.empty_classes:
+        told.append(f"NO usable scan in {', '.join(summary.empty_classes)}")
+    return ", ".join(told)
+
+
+def _parts(summary: Summary) -> dict[str, Part]:
+    return summary.parts if isinstance(summary, SplitInfo) else {}
+
+
+def _table(summary: Summary) -> Iterator[str]:
+    parts = _parts(summary)
+    headings = ["files", "kept", "refused", *parts]
+    width = max([5, *map(len, summary.files)])
+    yield f"  {'class':<{width}}" + "".join(f"{heading:>9}" for heading in headings)
+    for name, row in summary.files.items():
+        numbers = [row.files, row.kept, row.refused]
+        numbers += [part.counts.get(name, 0) for part in parts.values()]
+        yield f"  {name:<{width}}" + "".join(f"{number:>9}" for number in numbers)

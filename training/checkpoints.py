@@ -1,0 +1,157 @@
+"""The tensors of a run on disk: ``last.pt`` to resume from, ``best.safetensors`` to export."""
+
+import dataclasses
+import io
+import json
+import pickle
+from collections.abc import Mapping
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialize
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from scangan.artifacts.records import parse_record, to_told
+from scangan.artifacts.run import FORMAT_VERSION, Run
+from scangan.artifacts.scores import KeptScores
+from scangan.core.errors import TrainingError
+from scangan.core.files import read_bytes, written_whole
+from scangan.core.versions import why_newer
+from scangan.training.early_stopping import EarlyStopping
+from scangan.training.networks import Generator, GeneratorBank, make_generator
+
+
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The kept generator of a run.
+
+    Parameters
+    ----------
+    state : dict
+        Its tensors, by name.
+    kind : {"raw", "ema", "per class"}
+        As trained; its moving average, with BatchNorm statistics of its own; or the best of every class.
+    kimg : float
+        When it was measured.
+    scores : KeptScores or None
+        What was measured; None: nothing.
+    """
+
+    state: dict[str, Tensor]
+    kind: str
+    kimg: float
+    scores: KeptScores | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """All that resuming needs.
+
+    Parameters
+    ----------
+    format_version : int
+        Of the run.
+    step : int
+        Steps so far.
+    networks : dict
+        `TrainingStep.state_dict`.
+    progress : EarlyStopping
+        The best score so far, and when it was.
+    sums, summed : Tensor, int
+        Sums of the losses since the last tick, float [3], and of how many steps.
+    """
+
+    format_version: int = FORMAT_VERSION
+    step: int
+    networks: Mapping[str, object]
+    progress: EarlyStopping
+    sums: Tensor
+    summed: int
+
+
+def save_checkpoint(run: Run, checkpoint: Checkpoint) -> None:
+    """Save all that resuming needs as ``last.pt``."""
+    data = io.BytesIO()  # torch's own writer does not say that a disk is full
+    torch.save(vars(checkpoint) | {"progress": dataclasses.asdict(checkpoint.progress)}, data)
+    with written_whole(run.path / "last.pt") as beside:
+        beside.write_bytes(data.getbuffer())
+
+
+def load_checkpoint(run: Run, device: torch.device) -> Checkpoint | None:
+    """Load ``last.pt`` without unpickling any code; None where the run has not got that far."""
+    file = run.path / "last.pt"
+    if not file.exists():
+        return None
+    data = io.BytesIO(read_bytes(file))  # torch's own reader calls a bad sector a damaged file
+    try:
+        told = torch.load(data, map_location=device, weights_only=True)
+        newer = why_newer(file, told["format_version"], FORMAT_VERSION)
+        if not newer:
+            return Checkpoint(**told | {"progress": EarlyStopping(**told["progress"])})
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        LookupError,
+        TypeError,
+    ) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TrainingError(f"{file} cannot be read ({reason}); start over with --force") from error
+    raise TrainingError(newer)
+
+
+def save_best(run: Run, best: Best) -> None:
+    """Save the best measured generator as ``best.safetensors``."""
+    metadata = {
+        "format_version": str(FORMAT_VERSION),
+        "kind": best.kind,
+        "kimg": f"{best.kimg:.3f}",
+        "scores": json.dumps(to_told(best.scores) if best.scores else {}),
+    }
+    data = serialize({k: v.contiguous() for k, v in best.state.items()}, metadata)
+    with written_whole(run.path / "best.safetensors") as beside:
+        beside.write_bytes(data)
+
+
+def load_best(run: Run) -> Best:
+    """Load the best measured generator.
+
+    Raises
+    ------
+    TrainingError
+        There is none yet, or the file is damaged.
+    """
+    file = run.path / "best.safetensors"
+    if not file.exists():
+        _ = run.config  # no run at all is the likelier mistake
+        raise TrainingError(f"{run.path} has no checkpoint yet; let train-gan reach its first tick")
+    try:
+        # Read whole: of a memory map that is cut short meanwhile the process would die.
+        data = read_bytes(file)
+        state = deserialize(data)
+        header = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + header])["__metadata__"]
+        told = metadata["scores"]
+        scores = None if told == "{}" else parse_record(KeptScores, told)
+        return Best(state, metadata["kind"], float(metadata["kimg"]), scores)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{file} is damaged ({error}); start over with --force") from error
+
+
+def load_generator(run: Run) -> tuple[Generator | GeneratorBank, Best]:
+    """Load the best generator in evaluation mode, on the CPU."""
+    options, best = run.options, load_best(run)
+    model: Generator | GeneratorBank
+    if options.per_class:
+        model = GeneratorBank([make_generator(options, 0) for _ in run.classes])
+    else:
+        model = make_generator(options, len(run.classes))
+    try:
+        model.load_state_dict(best.state)
+    except RuntimeError as error:
+        raise TrainingError(f"{run.path}/best.safetensors does not fit its config") from error
+    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
+        raise TrainingError(f"{run.path}/best.safetensors is damaged: it has infinite weights")
+    return model.eval(), best
