@@ -1,18 +1,14 @@
 """Count how many scans each class of a dataset is short of."""
 
-import json
 import shlex
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from scangan.artifacts.dataset import is_prepared, is_split, load_dataset
 from scangan.artifacts.latents import LARGEST_INDEX
 from scangan.core.class_folders import count_scans
-from scangan.core.class_names import with_normal_names
 from scangan.core.counted import counted
 from scangan.core.errors import USAGE, FolderError, GenerationError
-from scangan.core.files import read_jsonl
-from scangan.core.versions import DATASET, why_newer
 
 Note = Callable[[str], None]
 
@@ -38,28 +34,15 @@ def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int
     Raises
     ------
     GenerationError
-        `dataset` is neither, is damaged, or has a class folder that cannot be read.
+        `dataset` is neither, or has a class folder that cannot be read.
+    PreprocessingError
+        It is a damaged or divided prepared dataset.
     """
-    about = dataset / "dataset.json"
-    if about.is_file():
-        try:
-            told = json.loads(
-                about.read_text(encoding="utf-8"), object_pairs_hook=with_normal_names
-            )
-            if newer := why_newer(dataset, told["format_version"], DATASET):
-                raise GenerationError(newer)
-            classes = [*told["classes"], *told.get("empty_classes", ())]
-            per_class = Counter(item["class"] for item in read_jsonl(dataset / "items.jsonl"))
-            return {str(name): per_class[name] for name in classes}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            whole = dataset.parent if (dataset.parent / "split.json").is_file() else dataset
-            raise GenerationError(
-                f"{dataset} is damaged ({error}); delete {whole} and prepare it again"
-            ) from error
+    if is_prepared(dataset) or is_split(dataset):
+        prepared = load_dataset(dataset)
+        return prepared.counts | dict.fromkeys(prepared.info.empty_classes, 0)
     if not dataset.is_dir():
         raise GenerationError(f"{dataset} is not a folder; give --balance the folder of a dataset")
-    if (dataset / "train" / "dataset.json").is_file():
-        raise GenerationError(f"{dataset} was split; give its training part: {dataset / 'train'}")
     try:
         count = count_scans(dataset)
     except FolderError as error:
@@ -114,7 +97,7 @@ def missing(
         The class names of dataset and model differ, `target` is out of range, or nothing is missing.
     """
     counts = class_counts(dataset, note)
-    prepared = (dataset / "dataset.json").is_file()
+    prepared = is_prepared(dataset)
     # A folder without scans may hold documents; it is a class only if the model has that class.
     counts = {name: count for name, count in counts.items() if count or name in classes}
     wanted = [classes[number] for number in asked] if asked else list(classes)

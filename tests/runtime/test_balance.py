@@ -5,7 +5,7 @@ import os
 import pytest
 from conftest import CLASSES
 
-from scangan.runtime import GenerationError
+from scangan.runtime import GenerationError, ScanganError
 from scangan.runtime.balance import class_counts, missing
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)  # counted by content, and not decoded
@@ -61,7 +61,7 @@ def test_no_dataset(tmp_path):
     (tmp_path / "dataset.json").write_text("{")
     for folder, says in ((tmp_path / "no", "is not a folder"), (tmp_path / "empty", "no class folders"),
                          (tmp_path, "damaged")):  # fmt: skip
-        with pytest.raises(GenerationError, match=says):
+        with pytest.raises(ScanganError, match=says):
             class_counts(folder)
 
 
@@ -111,8 +111,8 @@ def test_a_folder_without_scans_is_a_class_only_if_the_model_has_it(scans):
 
 def test_a_split_dataset_names_its_part(tmp_path):
     (tmp_path / "train").mkdir()
-    (tmp_path / "train/dataset.json").write_text("{}")
-    with pytest.raises(GenerationError, match=r"its training part: .*train"):
+    (tmp_path / "split.json").write_text("{}")
+    with pytest.raises(ScanganError, match=r"split into parts; give one of them: .*train"):
         class_counts(tmp_path)
 
 
