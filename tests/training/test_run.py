@@ -182,7 +182,7 @@ def test_a_run_whose_rates_decay_is_not_made_longer(schedule, prepared, tmp_path
     run = train(prepared.path, out, TrainOptions(**short))
     before = _tensors(out), (out / "config.json").read_text()
     longer = TrainOptions(**short | {"kimg": 0.032})
-    says = rf"kimg 0\.016 -> 0\.032, over which {schedule} learning rates decay\); choose another"
+    says = rf"kimg 0\.016 -> 0\.032, .*{schedule} learning rates.*\); choose another"
     with pytest.raises(TrainingError, match=says):
         train(prepared.path, out, longer)
     assert _same(_tensors(out), before[0]) and (out / "config.json").read_text() == before[1]
@@ -601,7 +601,7 @@ def test_scans_smaller_than_the_size_are_told_of_once(some_scans, tmp_path):
         (["--set", "withd=1"], "did you mean width?"),
         (["--set", "width"], "is not key=value"),
         (["--set", "width=wide"], "width 'wide' is not a whole number"),
-        (["--per-class"], "give it --arch dcgan too"),
+        (["--per-class"], "--arch dcgan"),
     ],
 )
 def test_what_is_wrong_with_a_recipe_or_an_option(tmp_path, argv, says, warm):
