@@ -18,9 +18,9 @@ class Item(Record, frozen=True, rename={"class_name": "class"}):
         Path of the file relative to the source folder, with ``/``.
     sha256 : str
         SHA-256 of the file, in hexadecimal.
-        class_name : str
+    class_name : str
         Its class.
-        subject : str or None
+    subject : str or None
         The subject or patient; None if unknown.
     frame : int
         Number of the frame, page or slice in the file, from 0.

@@ -56,15 +56,15 @@ class RunConfig(Record, frozen=True, kw_only=True):
     ----------
     format_version : int
         Format of the run folder.
-        options : TrainOptions
+    options : TrainOptions
         The options of the run.
-        command, recipe : str
+    command, recipe : str
         The command as typed, and the name of the recipe that the options started from.
-        started : str
+    started : str
         When the run started, ISO 8601.
-        dataset : TrainedDataset
+    dataset : TrainedDataset
         The dataset it trains on.
-        versions : dict
+    versions : dict
         Versions of the tools, and the device and arithmetic used for training.
     """
 

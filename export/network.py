@@ -51,7 +51,7 @@ class ShippedGenerator(nn.Module):
         self.register_buffer("last_bias", generator.last.get_parameter("bias").detach())
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z float32 [N, latent] and label int64 [N] to images uint8 [N, 1, H, W]."""
+        """Map z float32 [N, latent] and label int64 [N] to images uint8 [N, 1, H, W]."""
         x = self.entry(z, label)
         for i in range(self.layers):
             x = self.activation(i, self.product(i, x), label)
