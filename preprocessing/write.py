@@ -1,4 +1,4 @@
-"""Write what a preparation made: a dataset, or the parts of a split."""
+"""Write the outcome of a preparation: a dataset, or the parts of a split."""
 
 import hashlib
 import os
@@ -26,7 +26,7 @@ from scangan.preprocessing.outcome import Outcome
 
 
 def write_dataset(folder: Path, made: Outcome, size: int, told: Preparation) -> None:
-    """Write all of a prepared dataset but ``images.npy``, which is there; ``dataset.json`` last."""
+    """Write a prepared dataset except ``images.npy``, which exists already; ``dataset.json`` last."""
     write_info(folder, DatasetInfo(**asdict(told), **_write_items(folder, made, size)))
 
 
@@ -86,7 +86,7 @@ def _write_part(
 
 
 def _write_items(folder: Path, made: Outcome, size: int) -> dict[str, Any]:
-    """Write the items and what was refused; give the fields of ``dataset.json`` that say what they are."""
+    """Write items and rejects; return the fields of ``dataset.json`` that describe them."""
     write_records(folder / "items.jsonl", made.items)
     write_records(folder / "rejects.jsonl", made.rejects)
     return {
@@ -110,7 +110,7 @@ def _copy_images(source: Path, target: Path, chosen: npt.NDArray[np.int64], size
 
 
 def _renumbered(items: list[Item]) -> list[Item]:
-    """Items of a part, with duplicate groups that are indices into this part."""
+    """Return the items of a part, with duplicate groups as indices into this part."""
     first: dict[int, int] = {}
     return [
         replace(item, duplicate_group=first.setdefault(item.duplicate_group, n))

@@ -110,7 +110,7 @@ def test_names_that_a_terminal_would_obey_or_cannot_show_are_escaped(prep, tmp_p
 def test_an_out_that_is_a_link_in_a_circle_or_damaged_is_named(prep, tmp_path, some_scans):
     (tmp_path / "loop").symlink_to("loop")
     done, _ = prep(some_scans, out="loop")
-    assert done.returncode == 1 and "link in a circle" in done.stderr
+    assert done.returncode == 1 and "circular link" in done.stderr
     _, out = prep(some_scans)
     (out / "dataset.json").write_text("{")
     done, _ = prep(some_scans)
@@ -213,9 +213,9 @@ def test_a_part_of_a_split_is_no_place_for_it(prep, some_scans):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["--clip", "3"], "--clip has an effect only with --equalize clahe"),
-        (["--equalize", "global", "--tiles", "4"], "--tiles has an effect only with"),
-        (["--pixel-spacing", "1", "--fit", "crop"], "--fit has an effect only without"),
+        (["--clip", "3"], "--clip only has an effect with --equalize clahe"),
+        (["--equalize", "global", "--tiles", "4"], "--tiles only has an effect with"),
+        (["--pixel-spacing", "1", "--fit", "crop"], "--fit only has an effect without"),
     ],
 )
 def test_options_without_an_effect_are_refused(prep, some_scans, argv, says):

@@ -180,5 +180,5 @@ def test_it_is_part_of_what_a_dataset_is(tmp_path, some_scans):
 
 @pytest.mark.parametrize("options", [{"pixel_spacing": 1.0}, {"fit": "stretch"}])
 def test_options_that_say_the_same_twice_are_refused(options):
-    with pytest.raises(PreprocessingError, match="--ignore-spacing has an effect only without"):
+    with pytest.raises(PreprocessingError, match="--ignore-spacing only has an effect without"):
         PrepOptions(ignore_spacing=True, **options)
