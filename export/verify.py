@@ -13,6 +13,7 @@ from scangan.training.checkpoints import load_generator
 
 COUNT = 256  # scans to compare for an int8 file
 OTHER_PROCESSOR = 1.0  # dB that rounding on another processor may cost
+# Versions depend on the machine; licence and citation are given to the exporter.
 FACTS = (
     "architecture", "latent", "classes", "size", "preprocessing", "dataset_fingerprint",
     "dataset_counts", "recipe", "scores", "date",

@@ -33,10 +33,9 @@ def write_dataset(folder: Path, made: Outcome, size: int, told: Preparation) -> 
 def write_split(
     folder: Path, made: Outcome, size: int, fractions: tuple[float, ...], told: Preparation
 ) -> None:
-    """Write a prepared dataset for each part, in a folder of its name; ``split.json`` last.
+    """Write a prepared dataset for each part, in a folder with its name; ``split.json`` last.
 
-    A group stays in one part.
-    Synthetic scans go to train, and so does what belongs with them, unless they are allowed.
+    Each group stays in one part. Synthetic scans and their groups go to train unless allowed elsewhere.
     """
     items = made.items
     groups = np.array([item.group for item in items], np.int64)

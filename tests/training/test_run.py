@@ -216,7 +216,7 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(prepared, tmp_p
 
 def test_a_folder_of_something_else_is_refused(prepared, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(TrainingError, match=r"no run \(it has thesis.tex\)"):
+    with pytest.raises(TrainingError, match=r"not a run \(it has thesis.tex\)"):
         train(prepared.path, tmp_path, TrainOptions(**TINY))
 
 
@@ -346,7 +346,7 @@ def test_somebody_elses_files_are_never_deleted(some_scans, prepared, tmp_path):
         (project / name).parent.mkdir(parents=True)
         (project / name).write_text('{"name": "mine"}')
         for force in (False, True):
-            with pytest.raises(TrainingError, match=r"no run.*choose another --out"):
+            with pytest.raises(TrainingError, match=r"not a run.*choose another --out"):
                 train(prepared.path, project, options, force=force)
             with pytest.raises(TrainingError, match="nowhere does not exist"):
                 train(nowhere, project, options, force=force)
