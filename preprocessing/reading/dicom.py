@@ -218,7 +218,7 @@ def _check_integers(elements: Elements, bits: int) -> None:
     stored, sign = elements.whole("BitsStored") or 0, elements.whole("PixelRepresentation") or 0
     high = elements.whole("HighBit")
     if bits not in (1, 8, 16, 32):
-        raise Rejected(f"BitsAllocated {bits} is not read")
+        raise Rejected(f"BitsAllocated {bits} is not supported")
     if not 1 <= stored <= bits:
         raise Rejected(f"BitsStored {stored} of BitsAllocated {bits}")
     if sign not in (0, 1):

@@ -84,6 +84,6 @@ def _pair(elements: Elements, keyword: str, numbers: tuple[float, ...], advice: 
     if len(numbers) != 2:
         raise UnreadableElement(f"{named(keyword)} is {told!r}, not two numbers", advice)
     if min(numbers) <= 0 or not all(map(math.isfinite, numbers)):
-        elements.note(f"{named(keyword)} is {told}: taken for unknown")
+        elements.note(f"{named(keyword)} is {told}; ignored")
         return None
     return numbers[0], numbers[1]

@@ -63,7 +63,7 @@ def scan_of(
             # Y is already the luma of ITU-R BT.601 (C.7.6.3.1.2).
             grey = np.ascontiguousarray(stored[..., 0])
             return _full_range(grey, 2 ** properties["bits_stored"] - 1)
-    raise Rejected(f"PhotometricInterpretation {interpretation} is not read")
+    raise Rejected(f"PhotometricInterpretation {interpretation} is not supported")
 
 
 def without_unused_bits(dataset: "Dataset", stored: Array, properties: dict[str, Any]) -> Array:
@@ -177,9 +177,7 @@ def _shown(elements: Elements, voi: "Dataset | None", scan: Scan, show: bool) ->
     elif center is None or width is None:
         return scan
     elif width <= 0 or (width < 1 and function == "LINEAR"):  # C.11.2.1.2.1
-        elements.note(
-            f"{named('WindowWidth')} is {width:g}, which shows nothing: taken for unknown"
-        )
+        elements.note(f"{named('WindowWidth')} is {width:g}, which shows nothing; ignored")
     elif function == "SIGMOID":
         if show:
             # C.11.2.1.3.1
@@ -267,7 +265,7 @@ def _padding(elements: Elements, raw: Array, stored: Array) -> npt.NDArray[np.bo
     if not padding.any() or padding.all():
         return None
     if beyond:
-        elements.note(f"{named('PixelPaddingValue')} lies outside of the {bits} stored bits")
+        elements.note(f"{named('PixelPaddingValue')} does not fit in the {bits} stored bits")
     return padding
 
 

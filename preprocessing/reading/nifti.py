@@ -140,7 +140,7 @@ def _header(stream: BinaryIO) -> "Nifti1Header":
     if not len(header.binaryblock) <= header["vox_offset"] <= LARGEST_OFFSET:
         raise Rejected(f"damaged NIfTI: its voxels start at byte {header['vox_offset']}")
     if 3000 <= header["intent_code"] < 3100:
-        raise Rejected("CIFTI: connectivity, no scan")
+        raise Rejected("CIFTI: connectivity data, not a scan")
     return header
 
 
@@ -158,7 +158,7 @@ def _volume(stream: BinaryIO, header: "Nifti1Header", options: PrepOptions) -> A
     code = int(header["datatype"])
     dtype = header.get_data_dtype() if code in data_type_codes.code else np.dtype(np.void)
     if not dtype.itemsize:
-        raise Rejected(f"NIfTI data type {code} is not read")
+        raise Rejected(f"NIfTI data type {code} is not supported")
     if dtype.kind == "c":
         raise Rejected("complex values")
     size = math.prod(spatial) * dtype.itemsize
@@ -183,7 +183,7 @@ def _upright(
         try:
             orientation = io_orientation(affine)
         except np.linalg.LinAlgError as error:
-            raise Rejected("damaged NIfTI: its affine turns nowhere; correct it") from error
+            raise Rejected("damaged NIfTI: its affine has no valid rotation; correct it") from error
     # Axes without extent, such as the third one of a 2-D file, take the remaining places.
     left = iter(sorted({0, 1, 2} - set(orientation[:, 0])))
     for row in orientation:

@@ -54,7 +54,7 @@ def _affine(header: "Nifti1Header") -> tuple[Affine, tuple[str, ...]]:
         solid = abs(np.linalg.det(rows[:, :3])) > 0
         if solid or header["qform_code"] <= 0:
             return np.vstack([rows, [0, 0, 0, 1]]), ()
-        notes.append("sform has no extent: the qform is taken")
+        notes.append("sform has no extent; using the qform")
     if header["qform_code"] > 0:
         return _of_quaternion(header, notes), tuple(notes)
     _finite(header, "pixdim")
@@ -67,7 +67,7 @@ def _of_quaternion(header: "Nifti1Header", notes: list[str]) -> Affine:
     length = b * b + c * c + d * d
     if 1 - length < NEARLY_HALF_A_TURN:
         if length > (1 + OFF) ** 2:
-            notes.append(f"quatern_b, _c, _d are {length**0.5:.4g} long, not 1: made so")
+            notes.append(f"quatern_b, _c, _d are {length**0.5:.4g} long, not 1; normalised")
         a, scale = 0.0, length**-0.5
         b, c, d = b * scale, c * scale, d * scale
     else:

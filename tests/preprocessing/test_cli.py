@@ -304,7 +304,7 @@ def test_bad_files_beside_scans_that_need_the_window_over_all(prep, tmp_path):
 def test_a_split_dataset_is_not_mistaken_for_scans_or_for_one_dataset(prep, command, some_scans):
     _, out = prep(some_scans, "--split", "0.7,0.3")
     done, _ = prep(out, out="again")
-    assert done.returncode == 1 and "prepared already" in done.stderr
+    assert done.returncode == 1 and "already prepared" in done.stderr
     done = command("train", out, "--out", out.parent / "run")
     assert done.returncode == 1 and str(out / "train") in done.stderr
 
