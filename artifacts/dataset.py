@@ -30,17 +30,17 @@ from scangan.core.versions import DATASET, why_newer
 Info = TypeVar("Info", DatasetInfo, PartInfo, SplitInfo)
 
 FIRST = ("format_version", "classes", "size", "count", "rejected")
-NPY_HEADER = 128  # bytes; numpy leaves room in it for any count
+NPY_HEADER = 128  # bytes; numpy pads the header so that it fits any count
 
 
 @dataclasses.dataclass(frozen=True)
 class PreparedDataset:
-    """Scans of one size with their classes.
+    """A prepared dataset: square scans of one size, with their classes.
 
     Parameters
     ----------
     path : Path
-        Its folder.
+        The folder.
     images : ndarray
         uint8 [N, H, W], memory-mapped, read-only.
     labels : ndarray
@@ -48,11 +48,11 @@ class PreparedDataset:
     classes : tuple of str
         Class names in order.
     items : list of Item
-        A record per image.
+        One record per image.
     info : DatasetInfo or PartInfo
         The content of ``dataset.json``.
     written_classes : tuple of str
-        Class names as they were written, which may be in another form than ours.
+        Class names as stored, which may use another Unicode form than `classes`.
     """
 
     path: Path
@@ -65,36 +65,36 @@ class PreparedDataset:
 
     @property
     def size(self) -> int:
-        """Side of the images in pixels."""
+        """Width and height of the images in pixels."""
         return int(self.images.shape[1])
 
     @property
     def synthetic(self) -> npt.NDArray[np.bool_]:
-        """Which scans say that a generative model made them: bool [N]."""
+        """Whether each scan is marked as made by a generative model: bool [N]."""
         return np.array([item.synthetic for item in self.items], bool)
 
     @property
     def groups(self) -> npt.NDArray[np.int64]:
-        """The number of each scan's group, int64 [N]: what a split never tears apart.
+        """The group number of each scan, int64 [N]. A split keeps each group in one part.
 
-        Scans of one subject or file, copies, and scans that show the same are of one group.
+        Scans of one subject, scans from one file, copies and near-duplicates share a group.
 
         Raises
         ------
         PreprocessingError
-            An older version prepared the dataset, and wrote no groups.
+            An older version prepared the dataset and wrote no groups.
         """
         groups = [item.group for item in self.items]
         if None in groups:
             raise PreprocessingError(
-                f"{self.path} was prepared by an older scangan, which did not say which scans belong "
-                f"together; delete it and prepare it again"
+                f"{self.path} was prepared by an older scangan, which did not record the groups of "
+                f"scans that belong together; delete it and prepare it again"
             )
         return np.array(groups, np.int64)
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over images, labels and class names, hexadecimal."""
+        """SHA-256 of images, labels and class names, in hexadecimal."""
         return self.info.fingerprint
 
     @property
@@ -104,17 +104,17 @@ class PreparedDataset:
         return {name: int(count) for name, count in zip(self.classes, tally, strict=True)}
 
     def in_memory(self) -> "PreparedDataset":
-        """The same dataset with its images read whole, and compared with its fingerprint.
+        """Read all images into memory and check them against the fingerprint.
 
-        A process dies when it looks at a memory map of a file that another one has cut short, or on
-        a disk that has a bad sector; a plain file says so.
+        Reading a memory map kills the process if the file was truncated meanwhile or the disk has a
+        bad sector. Reading a plain file raises an error instead.
 
         Raises
         ------
         PreprocessingError
-            The images are not those that were prepared, or change while they are read.
+            The images are not those that were prepared, or changed while being read.
         OSError
-            They cannot be read.
+            The images cannot be read.
         """
         file_name = self.path / "images.npy"
         images = np.empty(self.images.shape, np.uint8)
@@ -134,12 +134,12 @@ class PreparedDataset:
 
 
 def is_split(path: Path) -> bool:
-    """Whether `path` holds the parts of a split dataset, in a folder each."""
+    """Whether `path` is a split dataset, with one folder per part."""
     return (path / "split.json").is_file()
 
 
 def is_prepared(path: Path) -> bool:
-    """Whether `path` is a prepared dataset (and not a folder of scans)."""
+    """Whether `path` is a prepared dataset, not a folder of scans."""
     return (path / "dataset.json").is_file()
 
 
@@ -149,7 +149,7 @@ def load_dataset(path: str | Path) -> PreparedDataset:
     Raises
     ------
     PreprocessingError
-        `path` is no prepared dataset, is damaged, or has a newer format.
+        `path` is not a prepared dataset, is damaged, or has a newer format.
     """
     path = Path(path)
     if is_split(path):
@@ -157,11 +157,11 @@ def load_dataset(path: str | Path) -> PreparedDataset:
             str(path / name) for name in ("train", "val", "test") if (path / name).is_dir()
         )
         raise PreprocessingError(f"{path} is split into parts; give one of them: {parts}")
-    whole = path.parent if is_split(path.parent) else path  # a part is not prepared alone
+    whole = path.parent if is_split(path.parent) else path  # parts are prepared together
     again = f"delete {whole} and prepare it again"
     if not is_prepared(path):
         if whole is not path:
-            raise PreprocessingError(f"{path} is not there as it should be; {again}")
+            raise PreprocessingError(f"{path} is missing or damaged; {again}")
         here = shlex.quote(str(path))
         there = path.is_dir() and any(path.iterdir())
         advice = (
@@ -180,7 +180,7 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         )
         data = read_bytes(path / "items.jsonl")
         if info.items_sha256 not in (None, hashlib.sha256(data).hexdigest()):
-            raise ValueError("items.jsonl is not as it was written")
+            raise ValueError("items.jsonl was changed")
         if info.format_version < DATASET:
             items = [of_older(Item, told, OLDER_ITEM) for told in parse_jsonl(data)]
         else:
@@ -188,24 +188,24 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         with naming(path / "images.npy"):
             images = np.load(path / "images.npy", mmap_mode="r")
         if len(set(info.classes)) < len(info.classes):
-            raise ValueError("a class has two names that are one")
+            raise ValueError("two classes have the same name")
         number = {name: n for n, name in enumerate(info.classes)}
         labels = np.array([number[item.class_name] for item in items], np.int64)
     except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
         raise PreprocessingError(f"{path} is damaged ({error}); {again}") from error
     if len(images) != len(labels) or images.dtype != np.uint8 or images.ndim != 3:
-        raise PreprocessingError(f"{path} is damaged: images and items differ; {again}")
+        raise PreprocessingError(f"{path} is damaged: images and items do not match; {again}")
     written = tuple(json.loads(text)["classes"])
     return PreparedDataset(path, images, labels, info.classes, items, info, written)
 
 
 def read_summary(path: Path) -> Summary:
-    """Read what a whole preparation says of itself: its ``dataset.json``, or its ``split.json``.
+    """Read the summary of a preparation: ``dataset.json``, or ``split.json`` if it was split.
 
     Raises
     ------
     PreprocessingError
-        It is damaged, has a newer format, or is only a part of a split.
+        The file is damaged or has a newer format, or `path` is only a part of a split.
     """
     split = is_split(path)
     file = path / ("split.json" if split else "dataset.json")
@@ -215,7 +215,7 @@ def read_summary(path: Path) -> Summary:
             raise PreprocessingError(newer)
         if "part" in told:
             raise PreprocessingError(
-                f"{path} is the part {told['part']!r} of a split; choose another OUT"
+                f"{path} is the {told['part']!r} part of a split; choose another OUT"
             )
         return _to_info(SplitInfo, told) if split else _to_info(DatasetInfo, told)
     except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
@@ -230,21 +230,21 @@ def _to_info(kind: type[Info], told: dict[str, Any]) -> Info:
 
 
 def write_info(folder: Path, info: DatasetInfo | PartInfo) -> None:
-    """Write ``dataset.json``, with what one looks for first at its beginning."""
+    """Write ``dataset.json``, the most important fields first."""
     told = to_told(info)
     write_json(folder / "dataset.json", {name: told[name] for name in FIRST} | told)
 
 
 def npy_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    """Write the header of a uint8 ``.npy`` file: `NPY_HEADER` bytes, whatever the shape."""
+    """Write the header of a uint8 ``.npy`` file: `NPY_HEADER` bytes for any shape."""
     header = {"descr": "|u1", "fortran_order": False, "shape": tuple(map(int, shape))}
     np.lib.format.write_array_header_1_0(file, header)
 
 
 def fingerprint(images_file: Path, labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> str:
-    """sha256 over the shape, the pixels, the labels (little-endian int64) and the class names.
+    """Compute the SHA-256 of shape, class names, pixels and labels (little-endian int64).
 
-    Reads ``images.npy`` as a plain file: the pages of a memory map would count as ours.
+    Reads ``images.npy`` as a plain file, as the pages of a memory map count as memory of this process.
     """
     with naming(images_file), images_file.open("rb") as file:
         shape = _read_header(file)

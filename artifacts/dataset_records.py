@@ -1,10 +1,10 @@
-"""The lines and files of a prepared dataset, as records."""
+"""Records for the files of a prepared dataset and their lines."""
 
 from typing import Literal, TypeAlias
 
 from scangan.artifacts.records import Record
 
-Window: TypeAlias = tuple[float, float]  # physical values shown black and white
+Window: TypeAlias = tuple[float, float]  # the physical values that become black and white
 Shade: TypeAlias = Literal["black", "white", ""]
 Settings: TypeAlias = dict[str, str | int | float | bool | list[str] | None]  # options by name
 
@@ -15,32 +15,33 @@ class Item(Record, frozen=True, rename={"class_name": "class"}):
     Parameters
     ----------
     file : str
-        Relative to the source folder, with ``/``.
+        Path of the file relative to the source folder, with ``/``.
     sha256 : str
-        Of the file's bytes.
+        SHA-256 of the file, in hexadecimal.
     class_name : str
+        Its class.
     subject : str or None
-        Who it is of; None where nothing says so.
+        The subject or patient; None if unknown.
     frame : int
         Number of the frame, page or slice in the file, from 0.
     duplicate_group : int
-        The index of the first item with these bytes.
+        Index of the first item whose file has the same bytes.
     window : (float, float) or None
-        Physical values that are black and white; None for 8 bits as they came.
+        The physical values that became black and white; None if 8-bit values were kept as they were.
     perceptual_hash : str
         48 hexadecimal digits.
     enlarged : bool
-        Whether the scan is smaller than it was prepared.
+        Whether the scan was smaller than the prepared size.
     aspect : float
-        Height over width of the pixels that were made square.
+        Height over width of the original pixels, before they were made square.
     blank : {"black", "white", ""}
-        What next to nothing is to be seen in.
+        Set if the image is almost entirely black or white.
     synthetic : bool
         Whether a generative model made it.
     notes : tuple of str
-        What was odd in the file.
+        What is unusual about the file.
     group : int or None
-        Number of what a split never tears apart; None in datasets of formats 1 and 2.
+        Number of its group, which a split keeps in one part; None in datasets of formats 1 and 2.
     """
 
     file: str
@@ -60,7 +61,7 @@ class Item(Record, frozen=True, rename={"class_name": "class"}):
 
 
 class Reject(Record, frozen=True, rename={"class_name": "class"}, omit_defaults=True):
-    """A line of ``rejects.jsonl``: a file that is refused, or one frame of it, and why."""
+    """A line of ``rejects.jsonl``: a rejected file, or one rejected frame of it, and why."""
 
     file: str
     class_name: str | None
@@ -69,7 +70,7 @@ class Reject(Record, frozen=True, rename={"class_name": "class"}, omit_defaults=
 
 
 class NearDuplicate(Record, frozen=True):
-    """A line of ``near_duplicates.jsonl``: two scans that show the same and may leak, and where to."""
+    """A line of ``near_duplicates.jsonl``: two scans that show the same, across classes or subjects."""
 
     files: tuple[str, str]
     frames: tuple[int, int]
@@ -80,7 +81,7 @@ class NearDuplicate(Record, frozen=True):
 
 
 class MeasuredWindow(Record, frozen=True):
-    """The window over all scans: of how many it is, and the files that were too far off to count."""
+    """The window measured over all scans, the number of scans, and the outliers left out of it."""
 
     window: Window
     scans: int
@@ -88,7 +89,7 @@ class MeasuredWindow(Record, frozen=True):
 
 
 class ClassTally(Record, frozen=True):
-    """What became of the files of a class; a file may hold several scans that are kept."""
+    """How many files of a class were kept and refused; a file may hold several scans."""
 
     files: int
     kept: int
@@ -96,7 +97,7 @@ class ClassTally(Record, frozen=True):
 
 
 class Part(Record, frozen=True):
-    """What one part of a split holds, and the classes that it has no scan of."""
+    """What one part of a split holds, and the classes that have no scan in it."""
 
     count: int
     counts: dict[str, int]
@@ -104,24 +105,24 @@ class Part(Record, frozen=True):
 
 
 class Preparation(Record, frozen=True):
-    """What was asked of one preparation, and what it found."""
+    """The options of one preparation, and what it found."""
 
     format_version: int
     options: Settings
     sources: Settings
     split: tuple[float, ...] | None
-    readers: dict[str, bool]  # which optional ones were installed
-    wrapper: str  # the path of lone folders around the class folders
+    readers: dict[str, bool]  # which optional readers were installed
+    wrapper: str  # the path of single folders around the class folders
     files: dict[str, ClassTally]
     allow_synthetic: bool
     synthetic: int
-    left_out: int  # files, by --include and --exclude
+    left_out: int  # files left out by --include and --exclude
     squared: int  # scans whose pixels were made square
     noted: int  # scans with notes
     blank: dict[str, dict[Shade, int]]  # by class
     without_subject: int
     empty_classes: tuple[str, ...]
-    window: MeasuredWindow | None  # None where no scan needed it
+    window: MeasuredWindow | None  # None if no scan needed one
     duplicates: int
     near_duplicates: int
     candidates_not_compared: int
@@ -129,18 +130,18 @@ class Preparation(Record, frozen=True):
 
 
 class DatasetInfo(Preparation, frozen=True):
-    """The content of ``dataset.json``, of a dataset that was not split."""
+    """The content of ``dataset.json`` for a dataset that was not split."""
 
     classes: tuple[str, ...]
     size: int
     count: int
     rejected: int
-    fingerprint: str  # sha256 over images, labels and class names
-    items_sha256: str | None  # None in datasets of older versions
+    fingerprint: str  # SHA-256 of images, labels and class names
+    items_sha256: str | None  # None in datasets from older versions
 
 
 class PartInfo(Record, frozen=True):
-    """The content of ``dataset.json``, of a part of a split."""
+    """The content of ``dataset.json`` for a part of a split."""
 
     format_version: int
     classes: tuple[str, ...]
@@ -169,9 +170,9 @@ class SplitInfo(Preparation, frozen=True):
     parts: dict[str, Part]
 
 
-Summary: TypeAlias = DatasetInfo | SplitInfo  # of a whole preparation
+Summary: TypeAlias = DatasetInfo | SplitInfo  # for a whole preparation
 
-# What datasets of formats 1 and 2 do not say, and what they may say in another form.
+# Fields that datasets of formats 1 and 2 lack, or may have in another form.
 OLDER_ITEM: dict[str, object] = {
     "enlarged": False, "aspect": 1.0, "blank": "", "synthetic": False, "notes": (), "group": None,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The run on disk: ``config.json``, ``metrics.jsonl``, ``items.jsonl``, and what else a run writes."""
+"""The run folder: ``config.json``, ``metrics.jsonl``, ``items.jsonl`` and the other files of a run."""
 
 import functools
 import json
@@ -30,7 +30,7 @@ from scangan.core.files import read_bytes, read_text
 from scangan.core.versions import why_newer
 
 FORMAT_VERSION = 3
-MAY_GROW = {"kimg"}  # a run may be continued for longer, at constant rates
+MAY_GROW = {"kimg"}  # you may extend a run if its learning rates are constant
 MAY_CHANGE = {"patience"}
 WRITTEN = (
     "config.json", "last.pt", "best.safetensors", "metrics.jsonl", "items.jsonl", "report.png",
@@ -40,7 +40,7 @@ SHAPE = {"format_version": int, "options": dict, "dataset": dict, "versions": di
 
 
 class TrainedDataset(Record, frozen=True, kw_only=True):
-    """The prepared dataset of a run, as ``config.json`` names it."""
+    """The prepared dataset of a run, as stored in ``config.json``."""
 
     classes: tuple[str, ...]
     counts: dict[str, int]
@@ -55,17 +55,17 @@ class RunConfig(Record, frozen=True, kw_only=True):
     Parameters
     ----------
     format_version : int
-        Of the run.
+        Format of the run folder.
     options : TrainOptions
-        What it was started with.
+        The options of the run.
     command, recipe : str
-        What was typed, and the name of the recipe that the options began with.
+        The command as typed, and the name of the recipe that the options started from.
     started : str
-        When, ISO 8601.
+        When the run started, ISO 8601.
     dataset : TrainedDataset
-        What it is trained on.
+        The dataset it trains on.
     versions : dict
-        Of the tools, and on which device and in which arithmetic it was trained.
+        Versions of the tools, and the device and arithmetic used for training.
     """
 
     format_version: int
@@ -78,9 +78,9 @@ class RunConfig(Record, frozen=True, kw_only=True):
 
 
 class RunItem(Item, frozen=True, kw_only=True):
-    """A line of a run's ``items.jsonl``: an item of its dataset, and whether it is held back.
+    """A line of a run's ``items.jsonl``: a dataset item, and whether it is held back.
 
-    Runs of older datasets lack what has a default.
+    Runs on older datasets lack the fields that have a default.
     """
 
     aspect: float = 1.0
@@ -97,7 +97,7 @@ class Tick(Record, frozen=True, kw_only=True):
     Parameters
     ----------
     step : int
-        Steps so far.
+        Number of steps so far.
     kimg : float
         Thousands of real scans shown so far.
     loss_d, loss_g, loss_class : float
@@ -105,11 +105,11 @@ class Tick(Record, frozen=True, kw_only=True):
     augment_p : float
         Probability of each augmentation.
     images_per_second : float
-        Real scans shown in a second.
+        Real scans shown per second.
     raw, ema : Scores
-        Of the generator as it is, and of its moving average.
+        Scores of the generator as trained, and of its moving average.
     best : {"raw", "ema"} or None
-        Which of them became the kept one; None: neither.
+        Which of the two was kept as the best so far; None if neither.
     """
 
     step: int
@@ -125,12 +125,12 @@ class Tick(Record, frozen=True, kw_only=True):
 
     @property
     def kept(self) -> Scores | None:
-        """Scores of the generator that became the kept one; None: neither did."""
+        """Scores of the generator that was kept at this tick; None if neither was."""
         return None if self.best is None else self.raw if self.best == "raw" else self.ema
 
     @property
     def better(self) -> Scores:
-        """Scores of the better one of the two."""
+        """Scores of the better of the two generators."""
         return min(self.ema, self.raw, key=lambda scores: scores.mean_class_kid)
 
 
@@ -140,7 +140,7 @@ class Run:
     Parameters
     ----------
     path : Path
-        Where it is, or will be.
+        Its path; it does not have to exist yet.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -153,7 +153,7 @@ class Run:
         Raises
         ------
         TrainingError
-            `path` is no run, or one of a newer format.
+            `path` is not a run, is damaged, or has a newer format.
         """
         told, file = self._read_config(), self.path / "config.json"
         if newer := why_newer(self.path, told["format_version"], FORMAT_VERSION):
@@ -180,36 +180,38 @@ class Run:
         if not isinstance(told, dict) or any(
             not isinstance(told.get(key), kind) for key, kind in SHAPE.items()
         ):
-            raise TrainingError(f"{file} is damaged, or no run's: it lacks what a run's config has")
+            raise TrainingError(
+                f"{file} is damaged, or not from a run: it lacks fields of a run's config"
+            )
         return told
 
     @property
     def options(self) -> TrainOptions:
-        """The options it was started with."""
+        """The options of the run."""
         return self.config.options
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Classes that the generator is conditional on; empty for an unconditional one."""
+        """Class names of a conditional generator; empty for an unconditional one."""
         return self.config.dataset.classes if self.options.by_class else ()
 
     @property
     def report(self) -> Path:
-        """The picture of how it went, which is made when all else is done."""
+        """The path of ``report.png``, which is written last."""
         return self.path / "report.png"
 
     @property
     def started(self) -> bool:
-        """Whether it has a configuration: all before that is preparation."""
+        """Whether ``config.json`` exists; everything before that is preparation."""
         return (self.path / "config.json").exists()
 
     def check_free(self) -> None:
-        """Refuse a folder that holds something else than a run.
+        """Refuse a folder that holds anything other than a run.
 
         Raises
         ------
         TrainingError
-            It does.
+            The folder holds other files, or `path` is a file.
         """
         if self.path.exists() and not self.path.is_dir():
             raise TrainingError(f"{self.path} is a file; choose another --out")
@@ -222,19 +224,19 @@ class Run:
             names = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
             if names:
                 raise TrainingError(
-                    f"{self.path} is not empty and no run (it has {min(names)}); choose another --out"
+                    f"{self.path} is not empty and not a run (it has {min(names)}); choose another --out"
                 )
 
     @contextmanager
     def beginning(self, anew: bool) -> Iterator[None]:
-        """Prepare a run inside: where that fails, nothing of it stays.
+        """Set up a new run inside this context; delete everything if that fails.
 
-        A hidden mark says, after a kill, that what lies there is a run's and may be deleted.
+        A hidden file marks the folder as a run's, so that it can be deleted after a kill.
 
         Parameters
         ----------
         anew : bool
-            Delete the run that is there.
+            Delete an existing run first.
         """
         if anew or not self.started:
             self._mark.touch()
@@ -251,7 +253,7 @@ class Run:
         return self.path / ".unstarted"
 
     def _clear(self) -> None:
-        """Delete what a run writes, and nothing else."""
+        """Delete the files that a run writes, and nothing else."""
         for pattern in WRITTEN:
             for path in self.path.glob(pattern):
                 if path.is_dir() and not path.is_symlink():
@@ -260,7 +262,7 @@ class Run:
                     path.unlink()
 
     def start(self, config: RunConfig, items: list[RunItem]) -> None:
-        """Write the configuration, and the scans with what is held back of them."""
+        """Write the configuration, and the list of scans with those held back."""
         (self.path / "samples").mkdir(parents=True, exist_ok=True)
         write_records(self.path / "items.jsonl", items)
         self._write_config(config)
@@ -270,17 +272,17 @@ class Run:
         self.config = config
 
     def go_on(self, config: RunConfig) -> None:
-        """Check the configuration against that of the run that is there.
+        """Check the configuration against that of the existing run.
 
         Raises
         ------
         TrainingError
-            They differ in more than the length.
+            They differ in more than the length of the run.
         """
         before = self.config
         if before.format_version < FORMAT_VERSION:
             raise TrainingError(
-                f"{self.path} was made by an older scangan and cannot go on; start over with --force"
+                f"{self.path} was made by an older scangan and cannot be resumed; start over with --force"
             )
         differing = _differing(before.options.to_dict(), config.options.to_dict())
         if before.dataset.fingerprint != config.dataset.fingerprint:
@@ -291,16 +293,16 @@ class Run:
                 f"choose another --out, or start over with --force"
             )
         if config.options != before.options:
-            self.report.unlink(missing_ok=True)  # it is of the run as it was
+            self.report.unlink(missing_ok=True)  # it shows the shorter run
             self._write_config(replace(config, started=before.started))
 
     def read_items(self) -> list[RunItem]:
-        """Read the scans, those held back among them.
+        """Read the list of scans, including those held back.
 
         Raises
         ------
         TrainingError
-            Their list is missing or damaged.
+            ``items.jsonl`` is missing or damaged.
         """
         file = self.path / "items.jsonl"
         try:
@@ -309,7 +311,7 @@ class Run:
             raise TrainingError(f"{file} is missing or damaged; start over with --force") from error
 
     def held_back(self, count: int) -> npt.NDArray[np.bool_]:
-        """Which of its `count` scans it does not train on: bool [N]; errors as of `read_items`."""
+        """Return which of the `count` scans are held back: bool [N]; raises as `read_items` does."""
         held = np.array([item.held_back for item in self.read_items()], bool)
         if len(held) != count:
             raise TrainingError(
@@ -318,17 +320,17 @@ class Run:
         return held
 
     def append_metrics(self, tick: Tick) -> None:
-        """Add a line to ``metrics.jsonl``."""
+        """Append a line to ``metrics.jsonl``."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(to_told(tick)) + "\n")
 
     def read_metrics(self) -> list[Tick]:
-        """Read the lines of ``metrics.jsonl``; none where there is no such file yet.
+        """Read the lines of ``metrics.jsonl``; none if there is no such file yet.
 
         Raises
         ------
         TrainingError
-            It is damaged; the text says in which line.
+            The file is damaged; the message names the line.
         """
         file = self.path / "metrics.jsonl"
         if not file.exists():
@@ -341,7 +343,7 @@ class Run:
             raise TrainingError(f"{file} is damaged ({error}); start over with --force") from error
 
     def cut_metrics(self, step: int) -> None:
-        """Drop what was measured after `step`: a killed run is about to measure it again."""
+        """Drop the ticks after `step`, which a killed run is about to measure again."""
         lines = [tick for tick in self.read_metrics() if tick.step <= step]
         file = self.path / "metrics.jsonl"
         if file.exists():
@@ -349,7 +351,7 @@ class Run:
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Which options of a run that is there may not be what they are now."""
+    """List the options that differ from those of the existing run and may not."""
     found = []
     for key, value in now.items():
         old = before[key]
@@ -359,8 +361,10 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
             schedule = before["lr_schedule"]
             if schedule == "constant":
                 continue
-            # Over a longer run they would be higher from here on than they were a step before.
-            found.append(f"{key} {old:g} -> {value:g}, over which {schedule} learning rates decay")
+            # In a longer run, the rates would jump up at this step.
+            found.append(
+                f"{key} {old:g} -> {value:g}, which sets how {schedule} learning rates decay"
+            )
         else:
             found.append(f"{key} {old} -> {value}")
     return found

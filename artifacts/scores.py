@@ -1,4 +1,4 @@
-"""Scores of synthetic scans against real ones, as runs and model cards keep them."""
+"""Scores of synthetic scans against real ones, as stored in runs and model cards."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 
 from scangan.artifacts.records import Record
 
-LOW_VARIETY = 0.5  # of the real class's: below it, a class has begun to collapse
+LOW_VARIETY = 0.5  # times the variety of the real class; below it, a class is collapsing
 
 
 class Scores(Record, frozen=True, kw_only=True):
@@ -19,23 +19,23 @@ class Scores(Record, frozen=True, kw_only=True):
     n : int
         Number of synthetic scans scored.
     kid : float
-        Kernel inception distance, every class weighing the same; lower is better, 0 at best.
+        Kernel inception distance, every class with the same weight; lower is better, 0 is best.
     class_kid : dict
-        KID inside each class.
+        KID within each class.
     agreement : dict
-        Share of each class's synthetic scans that the probe gives to that class, 0 to 1; empty for
-        one class.
+        Share of each class's synthetic scans that the probe assigns to that class, 0 to 1; empty
+        if there is only one class.
     variety : dict
-        Mean pairwise feature distance inside each class, as a share of the real class's.
+        Mean pairwise feature distance within each class, relative to that of the real class.
     precision, recall : dict
-        Share of each class's synthetic scans that look like a real one, and of its real scans that
-        the synthetic ones come near to, 0 to 1 (`manifold.precision_recall`). Real scans do not
-        reach 1 either: `RealScores` says what they reach. Older runs have neither.
+        For each class, the share of synthetic scans that resemble a real one, and the share of real
+        scans that a synthetic one resembles, 0 to 1 (`manifold.precision_recall`). Even real scans
+        do not reach 1; `RealScores` has what they reach. Older runs have neither.
     mean_class_kid : float
-        Mean KID inside the classes: sees pretty pictures of the wrong class, as plain KID does not.
-        The kernel twin of the intra-FID of Miyato and Koyama 2018. It picks the checkpoint.
+        Mean KID within the classes. Unlike plain KID, it notices good scans of the wrong class. It
+        is the KID version of the intra-FID of Miyato and Koyama 2018, and picks the checkpoint.
     mean_agreement, mean_precision, mean_recall : float or None
-        Means over the classes; None where there is nothing to take one of.
+        Means over the classes; None if no class has a value.
     """
 
     n: int
@@ -52,12 +52,12 @@ class Scores(Record, frozen=True, kw_only=True):
 
     @property
     def lacking_variety(self) -> tuple[str, ...]:
-        """Classes whose variety is below half of the real one's."""
+        """Classes with less than half the variety of the real scans."""
         return tuple(name for name, share in self.variety.items() if share < LOW_VARIETY)
 
 
 class RealScores(Record, frozen=True, kw_only=True):
-    """What real scans score, to compare with (`evaluation.metrics.RealReference`)."""
+    """Scores of real scans, for comparison (`evaluation.metrics.RealReference`)."""
 
     real_kid: float
     mean_real_class_kid: float
@@ -67,7 +67,7 @@ class RealScores(Record, frozen=True, kw_only=True):
 
 
 class KeptScores(Scores, frozen=True, kw_only=True):
-    """Scores of the kept generator of a run, and beside them those of real scans (`RealScores`)."""
+    """Scores of the kept generator of a run, next to those of real scans (`RealScores`)."""
 
     real_kid: float | None = None
     mean_real_class_kid: float | None = None
@@ -77,11 +77,11 @@ class KeptScores(Scores, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, scores: Scores, real: RealScores) -> "KeptScores":
-        """Put both side by side."""
+        """Combine both into one record."""
         return cls(**asdict(scores), **asdict(real))
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """The mean of what is there; None of nothing."""
+    """Return the mean of the values that are not None; None if there are none."""
     found = [value for value in values if value is not None]
     return float(np.mean(found)) if found else None

@@ -1,4 +1,4 @@
-"""Divide a dataset into train, val and test: by subject, and with every class in proportion."""
+"""Split a dataset into train, val and test: by subject, and stratified by class."""
 
 import hashlib
 import math
@@ -14,12 +14,12 @@ PART_NAMES = {2: ("train", "test"), 3: ("train", "val", "test")}
 
 
 def parse_split(text: str) -> tuple[float, ...]:
-    """Read the fractions of ``--split``: two (train, test) or three (train, val, test).
+    """Parse the fractions of ``--split``: two (train, test) or three (train, val, test).
 
     Raises
     ------
     PreprocessingError
-        They are no two or three positive numbers that add up to 1.
+        They are not two or three positive numbers that add up to 1.
     """
     try:
         fractions = tuple(float(part) for part in text.split(","))
@@ -47,20 +47,20 @@ def check_fractions(fractions: tuple[float, ...], given: str) -> None:
 def together(
     *keys: Sequence[Hashable | None], pairs: Iterable[tuple[int, int]] = ()
 ) -> npt.NDArray[np.int64]:
-    """Number the groups of items that must not be torn apart, by union-find.
+    """Number the groups of items that must stay in one part, by union-find.
 
     Parameters
     ----------
     *keys : sequence
-        One or more, each with a value per item: the subjects, the files, the hashes of the bytes.
-        Two items that share a value of one sequence belong together; None is shared with nobody.
+        Each has one value per item, such as the subject, the file, or the hash of its bytes. Two
+        items with the same value belong together; None never matches.
     pairs : iterable of (int, int)
-        Indices of two items that belong together, too.
+        Indices of two more items that belong together.
 
     Returns
     -------
     ndarray
-        int64 [N], the group of each item; groups are numbered from 0 in the order of their first
+        int64 [N], the group of each item. Groups are numbered from 0 in the order of their first
         item.
     """
     parents = list(range(len(keys[0])))
@@ -95,36 +95,36 @@ def split_indices(
     seed: int = 0,
     in_train: npt.NDArray[np.bool_] | None = None,
 ) -> list[npt.NDArray[np.int64]]:
-    """Divide items into parts, whole groups at a time, each class in proportion.
+    """Split items into parts, whole groups at a time, stratified by class.
 
-    Whole groups, the largest first, go where they raise the chi-square distance between the class
-    counts and the wanted ones least: the greedy way of scikit-learn's ``StratifiedGroupKFold``, with
-    the criterion of Sainte-Laguë's apportionment, so that parts of any size are filled at one pace.
-    A class with few groups comes into train first.
+    Each group, largest first, goes to the part where it raises the chi-square distance between the
+    class counts and the wanted ones least. This is the greedy method of scikit-learn's
+    ``StratifiedGroupKFold`` with the criterion of Sainte-Laguë apportionment, so that parts of any
+    size fill up at the same rate. The first group of a rare class goes to train.
 
     Parameters
     ----------
     groups : sequence
-        What each of the N items belongs to (`together`).
+        The group of each of the N items (from `together`).
     classes : ndarray
-        int64 [N].
+        int64 [N], the class of each item.
     fractions : tuple of float
-        Of each part, all positive, their sum 1.
+        The share of each part; all positive, adding up to 1.
     seed : int
-        Shuffles groups of one size, by a hash: the order of the files shall not decide.
+        Shuffles groups of the same size by a hash, so that the order of the files does not matter.
     in_train : ndarray, optional
-        bool [N]: items, whole groups of them, that go to the first part; the others are divided as
-        if these were not there.
+        bool [N]: items that go to the first part; whole groups only. The others are split as if
+        these were absent.
 
     Returns
     -------
     list of ndarray
-        int64, ascending; the indices of the items of each part. The same on every machine.
+        The indices of the items of each part, int64, ascending. The same on every machine.
 
     Raises
     ------
     PreprocessingError
-        There are so few groups that a part would be empty.
+        There are too few groups to fill every part.
     """
     members: defaultdict[Hashable, list[int]] = defaultdict(list)
     fixed = np.zeros(len(classes), bool) if in_train is None else in_train
@@ -139,7 +139,7 @@ def split_indices(
     parts: list[list[int]] = [[] for _ in fractions]
     for items in order:
         counts = Counter(classes[items].tolist())
-        # sum((have - wanted)^2 / wanted) over the classes, by how much it grows.
+        # How much sum((have - wanted)^2 / wanted) over the classes grows.
         growth = [
             sum((2 * got[name] + n) * n / totals[name] for name, n in counts.items()) / fraction
             for got, fraction in zip(have, fractions, strict=True)
@@ -163,7 +163,7 @@ def _hash(seed: int, item: int) -> bytes:
 def lacking(
     parts: Sequence[npt.NDArray[np.int64]], classes: npt.NDArray[np.int64]
 ) -> dict[int, list[int]]:
-    """Say which classes (keys) have no item in which parts; for a warning."""
+    """Return the classes that have no item in some part, each with those parts."""
     present = [set(classes[part].tolist()) for part in parts]
     absent = {
         name: [at for at, names in enumerate(present) if name not in names]

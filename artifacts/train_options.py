@@ -1,4 +1,4 @@
-"""What `train-gan` can be told. A recipe is a set of values for these options."""
+"""The options of `train-gan`. A recipe is a set of values for them."""
 
 import dataclasses
 import difflib
@@ -10,9 +10,9 @@ from scangan.core.errors import USAGE, TrainingError
 SIZES = (16, 32, 64, 128, 256, 512)
 HEADS = ("auxiliary", "auxiliary-normalized", "projection", "projection+auxiliary-normalized")
 OPERATIONS = ("brightness", "contrast", "translation", "cutout", "flip")
-FEWEST_TICKS = 4  # a run is scored and saved at least so often
+FEWEST_TICKS = 4  # a run is scored and saved at least this often
 TICK = 20.0  # kimg
-NARROWEST, LOWEST_RATE = 4, 1e-9  # which advice must not leave
+NARROWEST, LOWEST_RATE = 4, 1e-9  # limits that error messages respect in their advice
 
 
 def option(
@@ -22,42 +22,40 @@ def option(
     high: float | None = None,
     choices: tuple[Any, ...] | None = None,
 ) -> Any:
-    """A field with its help and what it takes: numbers from `low` to `high`, or `choices`."""
+    """Make a field with its help and its valid values: numbers from `low` to `high`, or `choices`."""
     metadata = {"help": help, "low": low, "high": high, "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """Options of a run; stored in its ``config.json``. The defaults are the recipe ``stable``.
+    """The options of a run, stored in its ``config.json``. The defaults are the recipe ``stable``.
 
-    Each field's metadata holds one line of help and the values that it takes; those of another kind
-    or out of range raise `TrainingError`.
+    Each field's metadata holds one line of help and the valid values. A value of the wrong type or
+    out of range raises `TrainingError`.
     """
 
-    # What is trained, and for how long
+    # What to train, and for how long
     arch: str = option(
         "acgan",
-        "dcgan ignores the class; acgan makes scans of the class you ask for",
+        "dcgan ignores the class; acgan generates scans of the class you ask for",
         choices=("dcgan", "acgan"),
     )
-    per_class: bool = option(False, "train one DCGAN for each class; the export joins them")
+    per_class: bool = option(False, "train one DCGAN per class; the export joins them")
     size: int = option(64, "width and height of the scans in pixels", choices=SIZES)
-    kimg: float = option(400.0, "length of the run, in thousands of real scans shown", 0.001, 1e9)
-    batch: int = option(16, "scans in each step, a multiple of 4", 4, 4096)
-    seed: int = option(0, "seed of everything that is random", 0, 2**32 - 1)
-    tick: float | None = option(None, "score and save after this many kimg", 0.001, 1e9)
-    patience: float = option(
-        200.0, "stop if nothing has improved for this many kimg; 0: never", 0, 1e9
-    )
-    held_back: float = option(0.15, "share of the scans kept for scoring, not trained on", 0, 0.5)
+    kimg: float = option(400.0, "length of the run in thousands of real scans shown", 0.001, 1e9)
+    batch: int = option(16, "scans per step, a multiple of 4", 4, 4096)
+    seed: int = option(0, "random seed", 0, 2**32 - 1)
+    tick: float | None = option(None, "score and save every so many kimg", 0.001, 1e9)
+    patience: float = option(200.0, "stop if nothing improves for this many kimg; 0: never", 0, 1e9)
+    held_back: float = option(0.15, "share of the scans held back for scoring", 0, 0.5)
 
     # Networks
-    width: int = option(32, "channels of the feature maps next to the image", NARROWEST, 512)
+    width: int = option(32, "channels of the feature maps closest to the image", NARROWEST, 512)
     latent: int = option(100, "length of the latent z", 1, 4096)
     first_map: int = option(4, "side of the generator's first feature map", choices=(4, 8))
     conditioning: str = option(
-        "norm", "how the generator learns the class: by its BatchNorms, or by embedding times z",
+        "norm", "how the generator gets the class: through BatchNorm, or as an embedding times z",
         choices=("norm", "product"),
     )  # fmt: skip
     leak: float = option(0.0, "slope of the generator's LeakyReLU; 0: ReLU", 0, 0.9)
@@ -66,27 +64,27 @@ class TrainOptions:
     batch_norm: bool = option(False, "BatchNorm in the discriminator")
     dropout: float = option(0.0, "dropout in the discriminator", 0, 0.9)
     pool: str = option(
-        "sum", "the discriminator's last 4x4 map: summed, or taken place by place",
+        "sum", "the discriminator's last 4x4 map: summed over positions, or flattened",
         choices=("sum", "flatten"),
     )  # fmt: skip
     residual: bool = option(
-        False, "residual blocks in the discriminator, instead of one layer a map"
+        False, "residual blocks in the discriminator, instead of one layer per map"
     )
     head: str = option(
-        "projection+auxiliary-normalized", "how the discriminator learns the class", choices=HEADS
+        "projection+auxiliary-normalized", "how the discriminator uses the class", choices=HEADS
     )
 
     # Objective
-    loss: str = option("hinge", "the adversarial loss", choices=("bce", "hinge", "relativistic"))
-    label_smoothing: float = option(0.0, "bce: real is 1 less this", 0, 0.5)
-    label_flip: float = option(0.0, "bce: share of the scans shown to D as the other kind", 0, 0.5)
-    instance_noise: float = option(0.0, "deviation of noise on what D sees, at the start", 0, 2)
-    noise_kimg: float = option(100.0, "instance noise has gone after so many kimg", 0.001, 1e9)
-    g_steps: int = option(1, "generator updates for each of the discriminator", 1, 16)
+    loss: str = option("hinge", "adversarial loss", choices=("bce", "hinge", "relativistic"))
+    label_smoothing: float = option(0.0, "bce: the target of real scans is 1 minus this", 0, 0.5)
+    label_flip: float = option(0.0, "bce: share of scans with flipped labels", 0, 0.5)
+    instance_noise: float = option(0.0, "initial standard deviation of noise on D's input", 0, 2)
+    noise_kimg: float = option(100.0, "kimg in which instance noise fades to 0", 0.001, 1e9)
+    g_steps: int = option(1, "generator updates per discriminator update", 1, 16)
     r1: float = option(0.0, "weight of the gradient penalty on real scans", 0, 1e6)
     r2: float = option(0.0, "weight of the gradient penalty on synthetic scans", 0, 1e6)
-    penalty_every: int = option(16, "gradient penalties every so many steps", 1, 1000)
-    lecam: float = option(0.0, "weight of the LeCam penalty, for the hinge loss", 0, 1e6)
+    penalty_every: int = option(16, "steps between gradient penalties", 1, 1000)
+    lecam: float = option(0.0, "weight of the LeCam penalty; needs the hinge loss", 0, 1e6)
     aux_weight: float = option(0.5, "weight of the auxiliary classifier's loss", 0, 1e6)
     aux_on_fake: bool = option(False, "train D's classifier on synthetic scans too")
 
@@ -95,76 +93,80 @@ class TrainOptions:
     lr_d: float = option(4e-4, "learning rate of the discriminator", LOWEST_RATE, 1.0)
     lr_schedule: str = option(
         "constant",
-        "learning rates over the run; kimg stays as it is if they decay",
+        "learning rate schedule; you cannot change kimg of a started run if rates decay",
         choices=("constant", "linear", "cosine"),
     )
-    lr_hold: float = option(0.0, "share of the run before the learning rates decay", 0, 0.99)
-    beta1: float = option(0.5, "Adam's decay of the mean", 0, 0.9999)
-    beta2: float = option(0.999, "Adam's decay of the square", 0, 0.999999)
+    lr_hold: float = option(0.0, "share of the run before learning rates decay", 0, 0.99)
+    beta1: float = option(0.5, "Adam's beta1", 0, 0.9999)
+    beta2: float = option(0.999, "Adam's beta2", 0, 0.999999)
 
-    # What keeps a small set from collapsing
-    mirror: bool = option(False, "show half of the real scans mirrored, left for right")
+    # Against collapse on small datasets
+    mirror: bool = option(False, "mirror half of the real scans left to right")
     augment: tuple[str, ...] = option(
         ("brightness", "contrast", "translation"),
-        "DiffAugment: what is changed",
+        "DiffAugment: operations to apply",
         choices=OPERATIONS,
     )
-    augment_p: float = option(1.0, "probability of each change; the most, if adaptive", 0, 1)
-    augment_target: float = option(0.0, "adaptive: sign of D on real scans to hold; 0: off", 0, 1)
+    augment_p: float = option(1.0, "probability of each operation; if adaptive, its maximum", 0, 1)
+    augment_target: float = option(
+        0.0, "adaptive: target for the mean sign of D on real scans; 0: off", 0, 1
+    )
     augment_kimg: float = option(
-        100.0, "adaptive: kimg in which the probability goes 0 to 1", 1, 1e9
+        100.0, "adaptive: kimg in which the probability can go from 0 to 1", 1, 1e9
     )
     ema_kimg: float = option(10.0, "half-life of the generator's moving average, in kimg", 0, 1e9)
-    ema_warmup: float = option(0.05, "half-life at most this share of what was seen", 0.001, 1)
+    ema_warmup: float = option(
+        0.05, "limit the half-life to this share of the scans seen", 0.001, 1
+    )
     balanced: bool = option(True, "acgan: show every class equally often")
-    ramp_start: float = option(0.0, "kimg from which the class begins to count", 0, 1e9)
-    ramp_end: float = option(0.0, "kimg from which the class counts in full", 0, 1e9)
+    ramp_start: float = option(0.0, "kimg at which conditioning on the class starts", 0, 1e9)
+    ramp_end: float = option(0.0, "kimg at which conditioning on the class is complete", 0, 1e9)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
         if self.batch % 4:
-            # The minibatch standard deviation is taken over groups of four.
+            # Minibatch standard deviation works on groups of four.
             raise _refusal(
                 f"--batch {self.batch} is not a multiple of 4; try {-(-self.batch // 4) * 4}"
             )
         if self.ramp_end < self.ramp_start:
             raise _refusal(
-                f"ramp_end {self.ramp_end:g} comes before ramp_start {self.ramp_start:g}; raise it"
+                f"ramp_end {self.ramp_end:g} is below ramp_start {self.ramp_start:g}; raise it"
             )
         if self.per_class and self.arch != "dcgan":
-            raise _refusal("--per-class trains unconditional GANs; give it --arch dcgan too")
+            raise _refusal("--per-class trains unconditional GANs; add --arch dcgan")
 
     @property
     def steps(self) -> int:
-        """Length of the run in optimiser steps of the discriminator."""
+        """Length of the run in discriminator updates."""
         return max(1, round(self.kimg * 1000 / self.batch))
 
     @property
     def by_class(self) -> bool:
-        """Whether scans are made, and scored, by class."""
+        """Whether scans are generated and scored by class."""
         return self.arch == "acgan" or self.per_class
 
     def is_tick(self, step: int) -> bool:
-        """Whether the run is scored and saved after `step` steps: evenly, the last step among them."""
+        """Whether to score and save after `step` steps. Ticks are evenly spaced; the last step is one."""
         wanted = (TICK if self.tick is None else self.tick) * 1000 / self.batch
         ticks = max(round(self.steps / wanted), min(FEWEST_TICKS, self.steps))
         ticks = min(ticks, self.steps)
         return step * ticks // self.steps > (step - 1) * ticks // self.steps
 
     def to_dict(self) -> dict[str, object]:
-        """The options as JSON values."""
+        """Return the options as JSON values."""
         values = dataclasses.asdict(self)
         return values | {"augment": list(self.augment)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> "TrainOptions":
-        """Options from JSON or TOML values; what is left out has its default.
+        """Make options from JSON or TOML values; missing ones get their default.
 
         Raises
         ------
         TrainingError
-            A key does not exist (the nearest one is named), or a value does not fit.
+            A key does not exist (the message suggests the nearest one), or a value is invalid.
         """
         known = {field.name: field for field in dataclasses.fields(cls)}
         for key in values:
@@ -174,13 +176,13 @@ class TrainOptions:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?`, or nothing where no known name is near."""
+    """Return ``; did you mean ...?``, or an empty text if no known name is close."""
     close = difflib.get_close_matches(name, list(known), 1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def describe_options() -> list[str]:
-    """One line for each option: its name, its default, what it takes and what it is."""
+    """Return one line for each option: name, default, help and valid values."""
     lines = []
     for field in dataclasses.fields(TrainOptions):
         low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
@@ -195,12 +197,12 @@ def describe_options() -> list[str]:
 
 
 def parse_assignment(text: str) -> tuple[str, object]:
-    """Turn ``key=value`` into an option and its value, in the option's own type.
+    """Parse ``key=value`` into an option's name and its value, in the option's type.
 
     Raises
     ------
     TrainingError
-        There is no such option, or the value is of another kind.
+        There is no such option, or the value has the wrong type.
     """
     key, equals, value = text.partition("=")
     key = key.strip().replace("-", "_")
@@ -213,7 +215,7 @@ def parse_assignment(text: str) -> tuple[str, object]:
 
 
 def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
-    """`value` (of a JSON or TOML file, or the text of a command line) in the field's type."""
+    """Convert `value`, from a JSON or TOML file or from command line text, to the field's type."""
     if value is None and field.default is None:
         return None
     kind = _kind(field)
@@ -260,7 +262,7 @@ def _refusal(message: str) -> TrainingError:
     return TrainingError(message, exit_code=USAGE)
 
 
-# Options with a flag of their own; the others are reached by --set.
+# Options with a flag of their own; the others are set with --set.
 COMMAND_LINE = (
     "arch", "per_class", "size", "kimg", "batch", "width", "latent", "seed", "tick", "patience",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Real and synthetic scans to scores."""
+"""Score synthetic scans against real ones."""
 
 from scangan.core.errors import EvaluationError as EvaluationError
 

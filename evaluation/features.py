@@ -1,7 +1,7 @@
 """Features of scans from pretrained networks in ONNX: no torch, no network.
 
-The bundled network picks the checkpoint in training. To judge by a network that had no part in it,
-use one of the others.
+Training uses the bundled network to pick the best checkpoint. For an independent judgement, use one
+of the other networks.
 """
 
 import dataclasses
@@ -31,28 +31,28 @@ CAFFE_MEAN = (104.0, 117.0, 123.0)  # of BGR in 0 to 255
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network that maps images to features, and how it wants to be fed.
+    """A network that maps images to features, and the input it expects.
 
     Parameters
     ----------
     name : str
-        As you ask for it.
+        Name of the extractor.
     package : str
-        The package whose folder holds the file; the extra ``judge`` installs it.
+        The package that holds the file; the extra ``judge`` installs it.
     file : str
-        The ONNX file, relative to that folder.
+        The ONNX file, relative to the package's folder.
     side : int
         Width and height of its input in pixels.
     tensor : str
         Name of the tensor to read.
     inner : bool
-        Whether it is inside the network, and not one of its outputs.
+        Whether the tensor is inside the network, not one of its outputs.
     prepare : callable
         Turns uint8 [N, side, side] into the network's input.
     pool : callable
         Turns the tensor into float32 [N, D].
     source : str
-        Who made it, for reports.
+        Architecture and origin, for reports.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Network:
 
     @property
     def path(self) -> Path:
-        """Where its file is.
+        """Path of the network's file.
 
         Raises
         ------
@@ -77,20 +77,20 @@ class Network:
         found = find_spec(self.package)
         if found is None or not found.submodule_search_locations:
             raise EvaluationError(
-                f"the extractor {self.name} is not installed; type: pip install 'scangan[judge]'"
+                f"the extractor {self.name} is not installed; run: pip install 'scangan[judge]'"
             )
         return Path(found.submodule_search_locations[0]) / self.file
 
 
 def _imagenet(images: Images) -> npt.NDArray[np.float32]:
-    """Grey to normalised RGB, float32 [N, 3, H, W]."""
+    """Convert grey to normalised RGB, float32 [N, 3, H, W]."""
     mean, std = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_STD, np.float32)
     grey = images[:, None].astype(np.float32) / 255
     return np.asarray((grey - mean[:, None, None]) / std[:, None, None], np.float32)
 
 
 def _caffe(images: Images) -> npt.NDArray[np.float32]:
-    """Grey to centred BGR, float32 [N, H, W, 3]."""
+    """Convert grey to centred BGR, float32 [N, H, W, 3]."""
     return np.asarray(images[..., None] - np.array(CAFFE_MEAN, np.float32), np.float32)
 
 
@@ -127,23 +127,23 @@ NETWORKS = {
 
 
 class FeatureExtractor:
-    """Extracts features.
+    """Extracts features of images with a pretrained network.
 
     Parameters
     ----------
     name : str
         One of `NETWORKS`, or an ONNX file with one image input and one output, or
-        ``FILE.onnx:TENSOR`` to read another of its tensors. Such a file is fed grey values in 0 to 1
-        if its input has one channel, and RGB normalised like ImageNet's if it has three; uint8
-        inputs are fed the grey levels themselves. All but the channels of what it returns is
-        averaged.
+        ``FILE.onnx:TENSOR`` to read another of its tensors. A file with a one-channel input gets
+        grey values from 0 to 1; one with a three-channel input gets RGB normalised as for ImageNet;
+        uint8 inputs get the grey levels themselves. The output is averaged over all axes except
+        samples and channels.
     threads : int, optional
-        Threads of onnxruntime; by default all that the process may use.
+        Number of threads for onnxruntime; by default, all that the process may use.
 
     Raises
     ------
     EvaluationError
-        There is no such network, its package is not installed, or the file is not one.
+        There is no such network, its package is not installed, or the file is not a network.
 
     Examples
     --------
@@ -167,7 +167,7 @@ class FeatureExtractor:
 
     @cached_property
     def sha256(self) -> str:
-        """sha256 of the file, hexadecimal."""
+        """SHA-256 of the file, in hexadecimal."""
         return hashlib.sha256(self._data).hexdigest()
 
     def __call__(self, images: Images) -> Features:
@@ -176,8 +176,8 @@ class FeatureExtractor:
         Parameters
         ----------
         images : ndarray
-            uint8 [N, H, W], any size; resized to the network's (area-averaged when shrinking,
-            bicubic when enlarging).
+            uint8 [N, H, W], of any size; they are resized to the network's input (area averaging to
+            shrink, bicubic to enlarge).
 
         Returns
         -------
@@ -202,12 +202,14 @@ def _resized(images: Images, side: int) -> Images:
 
 
 def _own_network(name: str) -> tuple[Network, bytes]:
-    """A network of the user's own: an ONNX file, and how its input looks."""
+    """Read the user's own ONNX file and find out which input it expects."""
     file, _, tensor = name.partition(".onnx:")
     path = Path(f"{file}.onnx" if tensor else name)
     if path.suffix != ".onnx" or not path.is_file():
         known = ", ".join(NETWORKS)
-        raise EvaluationError(f"there is no extractor {name}; there are: {known}, or FILE.onnx")
+        raise EvaluationError(
+            f"there is no extractor {name}; choose from {known}, or give FILE.onnx"
+        )
     data = read_bytes(path)
     try:
         session = open_session(data, threads=1, name=str(path))
@@ -218,8 +220,8 @@ def _own_network(name: str) -> tuple[Network, bytes]:
     kind = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}.get(fed[0].type)
     if len(shape) != 4 or kind is None or shape[1] not in (1, 3):
         raise EvaluationError(
-            f"{path} is not an extractor: it takes one input of images, [N, 1 or 3, H, W] in float32 "
-            f"or uint8, not {[(each.name, each.type, each.shape) for each in fed]}"
+            f"{path} is not an extractor: it needs one input of images, [N, 1 or 3, H, W] in float32 "
+            f"or uint8, but has {[(each.name, each.type, each.shape) for each in fed]}"
         )
     side = shape[2] if isinstance(shape[2], int) else 224
     channels = int(shape[1])
@@ -245,7 +247,7 @@ def _own_network(name: str) -> tuple[Network, bytes]:
 def _with_output(data: bytes, tensor: str) -> bytes:
     """Make a tensor inside an ONNX model one of its outputs.
 
-    Protobuf merges messages that follow one another: ``graph { output { name } }`` is appended.
+    Protobuf merges consecutive messages, so it is enough to append ``graph { output { name } }``.
     """
     name = _message(1, tensor.encode())
     return data + _message(7, _message(12, name))

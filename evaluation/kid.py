@@ -1,4 +1,4 @@
-"""Kernel inception distance (Binkowski et al. 2018), over classes and inside each."""
+"""Kernel inception distance (Binkowski et al. 2018), over all classes and within each."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,11 +7,11 @@ Features = npt.NDArray[np.floating]  # [N, D]
 
 
 def polynomial_kernel(a: Features, b: Features) -> npt.NDArray[np.float64]:
-    """The kernel of KID, (a·b / D + 1)^3, for all pairs: float64 [len(a), len(b)]."""
+    """Compute the kernel of KID, (a·b / D + 1)^3, for all pairs: float64 [len(a), len(b)]."""
     base = a.astype(np.float64, copy=False) @ b.astype(np.float64, copy=False).T
     base /= a.shape[1]
     base += 1.0
-    return np.asarray(base * base * base)  # ** 3 calls pow for every pair, many times slower
+    return np.asarray(base * base * base)  # ** 3 calls pow for every pair and is many times slower
 
 
 def kernel_distances(
@@ -19,22 +19,21 @@ def kernel_distances(
     synthetic: list[Features],
     real_kernels: npt.NDArray[np.float64] | None = None,
 ) -> tuple[float, npt.NDArray[np.float64]]:
-    """KID over all classes, and inside each.
+    """Compute KID over all classes and within each.
 
     Parameters
     ----------
     real, synthetic : list of ndarray
-        Features of each class, [N_k, D], at least two a class; float64 ones are not copied.
+        Features of each class, [N_k, D], at least two rows per class; float64 ones are not copied.
     real_kernels : ndarray, optional
-        ``mean_kernels(real)``, where it is known already.
+        ``mean_kernels(real)``, if already known.
 
     Returns
     -------
     kid : float
-        Unbiased squared MMD between the mixtures in which every class weighs the same, whatever
-        its count.
+        Unbiased squared MMD between mixtures in which every class has the same weight.
     class_kid : ndarray
-        float64 [K]: unbiased squared MMD inside each class. Either may come out below zero.
+        float64 [K]: unbiased squared MMD within each class. Both can be negative.
     """
     rr = mean_kernels(real) if real_kernels is None else real_kernels
     ss = mean_kernels(synthetic)
@@ -44,7 +43,7 @@ def kernel_distances(
 
 
 def mean_kernels(groups: list[Features]) -> npt.NDArray[np.float64]:
-    """Mean kernel between every two groups; a sample is never paired with itself."""
+    """Compute the mean kernel between every two groups; no sample is paired with itself."""
     means = np.empty((len(groups), len(groups)))
     for i, a in enumerate(groups):
         for j, b in enumerate(groups[: i + 1]):

@@ -1,15 +1,15 @@
-"""The scans of a class as a manifold in feature space: its spread, and what it covers."""
+"""The manifold of a class's scans in feature space: its spread, and precision and recall."""
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics.pairwise import euclidean_distances
 
-NEAREST = 3  # k of Kynkäänniemi et al. 2019
-FEWEST = NEAREST + 1  # scans: each needs a k-th neighbour
+NEAREST = 3  # k in Kynkäänniemi et al. 2019
+FEWEST = NEAREST + 1  # scans, as each needs a k-th neighbour
 
 
 class Manifold:
-    """The estimate of Kynkäänniemi et al. 2019: a ball around each scan, out to its k-th neighbour.
+    """The manifold of Kynkäänniemi et al. 2019: a ball around each scan, out to its k-th neighbour.
 
     Parameters
     ----------
@@ -21,9 +21,9 @@ class Manifold:
     features : ndarray
         float64 [N, D].
     spread : float
-        Mean Euclidean distance over all pairs of different rows.
+        Mean Euclidean distance over all pairs of distinct rows.
     radii : ndarray
-        float64 [N]: the distance of each row to its k-th nearest other.
+        float64 [N]: the distance from each row to its k-th nearest other row.
     """
 
     def __init__(self, features: npt.NDArray[np.floating]) -> None:
@@ -31,27 +31,27 @@ class Manifold:
         distances = euclidean_distances(self.features)
         n = len(distances)
         self.spread = float(distances.sum() / (n * (n - 1)))
-        # Each row holds its own distance, 0, as well: the k-th other is at index k.
+        # Each row includes the distance to itself, 0, so the k-th neighbour is at index k.
         self.radii = np.partition(distances, NEAREST, axis=1)[:, NEAREST]
 
 
 def precision_recall(real: Manifold, synthetic: Manifold) -> tuple[float, float]:
-    """Improved precision and recall (Kynkäänniemi et al. 2019, eq. 1 and 2).
+    """Compute improved precision and recall (Kynkäänniemi et al. 2019, eq. 1 and 2).
 
-    All scans of both sides are used: the larger one is not cut to the size of the smaller, as there
-    is no bias to mend. Brain MRI against other brain MRI of the class scores 0.84 to 0.93 on either
-    number, whatever the counts (8 to 300 real, 30 to 400 others; standard deviation 0.06 with 30
-    real). And fewer balls are wider: cut from 100 to 30, ten scans repeated to a hundred have a
-    recall of 0.47 instead of 0.01.
+    Both sides use all their scans. The larger side is not reduced to the size of the smaller, as
+    there is no bias to correct: brain MRI against other brain MRI of the same class scores 0.84 to
+    0.93 on both numbers for any counts (8 to 300 real, 30 to 400 others; standard deviation 0.06
+    with 30 real). Fewer balls would also be wider: ten scans repeated to a hundred have a recall of
+    0.01, but 0.47 if reduced to 30.
 
     Returns
     -------
     precision : float
-        Share of the synthetic scans that lie in the ball of some real scan. More real scans
-        draw a tighter manifold: one generator has 0.81 against 30, 0.54 against 300.
+        Share of the synthetic scans that lie in the ball of some real scan. More real scans give a
+        tighter manifold: one generator has 0.81 against 30 scans and 0.54 against 300.
     recall : float
-        Share of the real scans that lie in the ball of some synthetic scan. It changes with the
-        number of synthetic scans: compare only scores of as many.
+        Share of the real scans that lie in the ball of some synthetic scan. It depends on the
+        number of synthetic scans, so only compare scores with the same number.
     """
     between = euclidean_distances(real.features, synthetic.features)
     precision = (between <= real.radii[:, None]).any(axis=0).mean()

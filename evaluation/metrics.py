@@ -1,4 +1,4 @@
-"""How good synthetic scans are, class by class. One code for training and reports."""
+"""Score synthetic scans class by class, in training and in reports alike."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -19,20 +19,20 @@ from scangan.evaluation.probe import named_right, train_probe
 Features = npt.NDArray[np.float32]  # [N, D]
 Labels = npt.NDArray[np.int64]  # [N]
 
-FEWEST = 8  # real scans of a class; fewer say nothing about a distribution
-MOST = 700  # real scans of a class that are used: precision and recall depend on it, so it is fixed
-HELD_BACK = 0.2  # share of the real scans on which the probe is measured where none are held back
-# Scans of a class that training synthesises for a score; so many real ones anchor it. A model
-# without classes makes more, for which its recall comes out lower than the anchor's would.
+FEWEST = 8  # real scans per class; fewer say nothing about a distribution
+MOST = 700  # real scans to use per class; fixed, as precision and recall depend on it
+HELD_BACK = 0.2  # share of real scans for testing the probe if none are held back
+# Synthetic scans per class for a score in training. Scores of real scans use as many. A model without
+# classes makes more, so its recall is not quite comparable with that of real scans.
 PER_TICK = 100
 
 
 class RealReference:
-    """Real scans, ready to score synthetic ones against.
+    """Real scans to score synthetic ones against.
 
-    Synthetic scans are scored against the scans of their class that training held back: a generator
-    gains nothing by copying the others. A class that has fewer than 8 scans on either side of that
-    cut is scored against all its scans. At most 700 scans of a class are used on each side.
+    Synthetic scans are scored against the held-back scans of their class, so a generator gains
+    nothing by copying the training scans. A class with fewer than 8 scans on either side is scored
+    against all its scans. At most 700 scans per class are used on each side.
 
     Parameters
     ----------
@@ -43,25 +43,27 @@ class RealReference:
     classes : sequence of str
         Class names.
     extractor : FeatureExtractor, optional
-        By default one on all threads.
+        By default, the bundled network on all threads.
     held_back : ndarray, optional
-        bool [N]: which scans training does not see. By default it sees all.
+        bool [N]: the scans that training does not see. By default, it sees all.
 
     Attributes
     ----------
     not_held_back : tuple of str
-        Classes that are scored against all their scans.
+        Classes scored against all their scans.
     real_kid : float
-        KID of the scans that training sees against those held back, classes alike: what a perfect
-        generator would score, about. Of a class not held back, one half against the other.
+        KID of the training scans against those held back, with equal class weights: about what a
+        perfect generator would score. For a class without held-back scans, one half against the
+        other.
     mean_real_class_kid : float
-        The same inside the classes, their mean.
+        Mean of the same within each class.
     real_precision, real_recall : float
-        Means over the classes of the same two sides, at most 100 scans of a class standing in for
-        the synthetic ones.
+        Means over the classes for the same two sides, with at most 100 scans per class in place of
+        synthetic ones.
     probe_accuracy : float or None
-        Mean over classes of the share of held-back scans that a probe trained on the others names
-        right. Of a class not held back, a fifth is kept from the probe. None for one class.
+        Share of held-back scans that a probe trained on the others classifies correctly; mean over
+        classes. For a class without held-back scans, a fifth is kept from the probe. None if there
+        is only one class.
 
     Raises
     ------
@@ -98,8 +100,8 @@ class RealReference:
         for name, count in zip(self.classes, counts, strict=True):
             if count < FEWEST:
                 raise EvaluationError(
-                    f"class {name!r} has {counted(count, 'scan')}; scoring needs at least {FEWEST}: "
-                    f"add scans, merge classes or leave it out"
+                    f"class {name!r} has {counted(count, 'scan')}; scoring needs at least {FEWEST}; "
+                    f"add scans, merge classes or leave this class out"
                 )
 
     def _two_sides(
@@ -127,7 +129,7 @@ class RealReference:
         pairs = [side.for_probe() for side in sides]
         probe = train_probe([learnt for _, learnt in pairs])
         accuracy = _mean(named_right(probe, [asked for asked, _ in pairs]))
-        if self.not_held_back:  # measured; now it may learn from what it was asked about
+        if self.not_held_back:  # its accuracy is known; now it may also learn from the test scans
             probe = train_probe([s.reference if s.seen is None else s.seen for s in sides])
         return probe, accuracy
 
@@ -139,7 +141,7 @@ class RealReference:
         images : ndarray
             uint8 [N, H, W].
         labels : ndarray
-            int64 [N], the classes that were asked for; at least four scans of every class.
+            int64 [N], the classes they were generated for; at least four scans of every class.
         """
         features = self._extract(images)
         groups = [features[labels == k] for k in range(len(self.classes))]
@@ -175,20 +177,20 @@ class RealReference:
 
 
 class _Sides(NamedTuple):
-    """Features of the real scans of a class, in random order."""
+    """Features of the real scans of one class, in random order."""
 
     reference: Features  # what synthetic scans are scored against
-    seen: Features | None  # by training; None: no scan of the class counts as held back
+    seen: Features | None  # those training sees; None if the class has no held-back scans
 
     def for_anchors(self) -> tuple[Features, Features]:
-        """Real scans, and others in the place of synthetic ones."""
+        """Return real scans, and others that take the place of synthetic ones."""
         if self.seen is not None:
             return self.reference, self.seen
         half = len(self.reference) // 2
         return self.reference[:half], self.reference[half:]
 
     def for_probe(self) -> tuple[Features, Features]:
-        """Scans to measure a probe on, and others to train it on."""
+        """Return scans to test a probe on, and others to train it on."""
         if self.seen is not None:
             return self.reference, self.seen
         cut = max(1, round(len(self.reference) * HELD_BACK))

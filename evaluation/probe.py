@@ -1,4 +1,4 @@
-"""The linear probe of class agreement: names the class of a scan by its features."""
+"""The linear probe for class agreement: classifies scans by their features."""
 
 import warnings
 
@@ -19,13 +19,13 @@ def train_probe(groups: list[Features]) -> Pipeline:
     probe = make_pipeline(
         StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=300)
     )
-    # One thread: the products of a step are too small to share. Two took four times as long.
+    # One thread: the products of a step are too small to share, and two threads took four times as long.
     with threadpool_limits(1, "blas"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # near the optimum is near enough
+        warnings.simplefilter("ignore", ConvergenceWarning)  # close to the optimum is good enough
         probe.fit(np.concatenate(groups), labels)
     return probe
 
 
 def named_right(probe: Pipeline, groups: list[Features]) -> list[float]:
-    """Share of each class's scans that the probe gives to that class, 0 to 1."""
+    """Return the share of each class's scans that the probe assigns to that class, 0 to 1."""
     return [float((probe.predict(f) == k).mean()) for k, f in enumerate(groups)]

@@ -1,4 +1,4 @@
-"""Runs to model files."""
+"""Export runs to model files."""
 
 from typing import TYPE_CHECKING
 

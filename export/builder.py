@@ -9,12 +9,12 @@ from onnx import NodeProto, helper, numpy_helper
 
 
 class GraphBuilder:
-    """A new graph with the inputs and outputs of an old one, whose weights are at hand.
+    """Builds a new graph with the inputs and outputs of an old one, and reads its weights.
 
     Parameters
     ----------
     old : GraphProto
-        Where inputs, outputs and weights come from; it is not changed.
+        Source of inputs, outputs and weights; it is not changed.
     """
 
     def __init__(self, old: onnx.GraphProto) -> None:
@@ -25,34 +25,34 @@ class GraphBuilder:
         self._nodes: list[NodeProto] = []
 
     def weight(self, name: str) -> NDArray[Any] | None:
-        """The array of that name, None if it is computed or an input (or left out: "")."""
+        """Return the weight of that name; None if it is computed, an input, or omitted ("")."""
         tensor = self._weights.get(name)
         return None if tensor is None else numpy_helper.to_array(tensor)
 
     def constant(self, array: NDArray[Any] | np.generic, near: str) -> str:
-        """Add an array under a name that begins with `near`; the name."""
+        """Add an array under a name that starts with `near`; return the name."""
         name = self._free(near)
         self._weights[name] = numpy_helper.from_array(np.asarray(array), name)
         return name
 
     def shape(self, *sizes: int) -> str:
-        """Add a shape to reshape to, -1 for the rest; its name."""
+        """Add a shape for Reshape, with -1 for the rest; return its name."""
         return self.constant(np.array(sizes, np.int64), "shape")
 
     def add(
         self, op: str, *inputs: str, output: str = "", near: str = "", **attributes: Any
     ) -> str:
-        """Add a node with one output, called `output` or like `near`; the name of its output."""
+        """Add a node with one output, named `output` or after `near`; return that name."""
         name = output or self._free(near or op.lower())
         self._nodes.append(helper.make_node(op, inputs, [name], **attributes))
         return name
 
     def keep(self, node: NodeProto) -> None:
-        """Add a node as it is."""
+        """Add a node unchanged."""
         self._nodes.append(node)
 
     def finish(self) -> onnx.GraphProto:
-        """The new graph, without nodes and weights that nothing uses any more."""
+        """Return the new graph without unused nodes and weights."""
         used = {value.name for value in self.old.output}
         nodes: list[NodeProto] = []
         for node in reversed(self._nodes):
@@ -73,12 +73,12 @@ class GraphBuilder:
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:
-    """A node's attributes by name."""
+    """Return a node's attributes by name."""
     return {each.name: helper.get_attribute_value(each) for each in node.attribute}
 
 
 def consumers(graph: onnx.GraphProto) -> dict[str, list[NodeProto]]:
-    """The nodes that read each value."""
+    """Return the nodes that read each value."""
     found: dict[str, list[NodeProto]] = {}
     for node in graph.node:
         for name in node.input:

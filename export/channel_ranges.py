@@ -1,4 +1,4 @@
-"""Channels of one range, so that eight bits serve them all alike."""
+"""Give all channels the same range, so that eight bits suit them equally well."""
 
 from collections.abc import Iterable
 
@@ -9,28 +9,29 @@ from torch import Tensor
 
 from scangan.export.network import ShippedGenerator
 
-LEAST = 1e-6  # range of a channel that is nearly constant, as a share of the largest
+LEAST = 1e-6  # range of a nearly constant channel, relative to the largest
 
 
 @torch.no_grad()
 def match_ranges(
     network: ShippedGenerator, batches: Iterable[dict[str, NDArray[np.generic]]]
 ) -> ShippedGenerator:
-    """Rescale the products of a network with conditional BatchNorm; what it computes stays.
+    """Rescale the channels of a network with conditional BatchNorm without changing its output.
 
-    The products ``x`` of such a layer are rounded before ``relu(x * scale + shift)``, with one step
-    for all channels, and a channel of small values and a large scale comes out coarse. So each is
-    brought to the same range, which its weights and the tables of the classes take up (as in Nagel
-    et al. 2019, "Data-free quantization through weight equalization and bias correction"). What
-    the ReLU cuts off in every class is cut off before: that is about half of the range, and no step
-    is spent on it.
+    The products ``x`` of such a layer are quantized before ``relu(x * scale + shift)``, with one
+    step size for all channels. A channel with small values and a large scale becomes coarse. So each
+    channel is brought to the same range, and its weights and the class tables compensate (as in
+    Nagel et al. 2019, "Data-free quantization through weight equalization and bias correction").
+    Values that the ReLU cuts off in every class are cut off beforehand. They take about half of the
+    range, and so need no steps.
 
     Parameters
     ----------
     network : ShippedGenerator
-        Changed in place. One without conditional BatchNorm stays: a ReLU alone follows its products.
+        Changed in place. Without conditional BatchNorm it stays as it is, as only a ReLU follows
+        its products.
     batches : iterable
-        Inputs that show the range of each channel.
+        Inputs for measuring the range of each channel.
     """
     if network.by_norm and not network.leak:
         for i, (low, high) in _ranges(network, batches).items():
@@ -41,9 +42,9 @@ def match_ranges(
 def _ranges(
     network: ShippedGenerator, batches: Iterable[dict[str, NDArray[np.generic]]]
 ) -> dict[int, tuple[Tensor, Tensor]]:
-    """Least and largest value of each channel [C], for each layer but the dense one.
+    """Return the minimum and maximum of each channel [C], for each layer except the dense one.
 
-    That one's products are not rounded: they stay integers of 32 bits until they are floats.
+    The products of the dense layer are not rounded: they are 32-bit integers until they are floats.
     """
     found: dict[int, tuple[Tensor, Tensor]] = {}
     for batch in batches:
@@ -63,10 +64,10 @@ def _rescale(network: ShippedGenerator, i: int, low: Tensor, high: Tensor) -> No
     weight, scale, shift = (
         network.get_buffer(f"{name}{i}") for name in ("weight", "scale", "shift")
     )
-    # A channel that all classes take the other way round is turned over.
+    # If all classes scale a channel by a negative factor, negate it.
     sign = torch.where((scale < 0).all(0), -1.0, 1.0)
     low, high = torch.where(sign > 0, low, -high), torch.where(sign > 0, high, -low)
-    # Below it, no class lets anything through; there is none where signs differ.
+    # The ReLU of every class cuts off values below the threshold. Channels with mixed signs have none.
     scale *= sign
     threshold = torch.where((scale > 0).all(0), (-shift / scale).amin(0), low)
     threshold = torch.maximum(threshold, low)

@@ -1,4 +1,4 @@
-"""A run to a model file: export, check against torch, write the card last."""
+"""Export a run to a model file: convert, compare with torch, and write the card last."""
 
 import dataclasses
 import shlex
@@ -27,8 +27,8 @@ from scangan.training.checkpoints import load_best, load_generator
 from scangan.training.networks import Generator, GeneratorBank
 from scangan.training.scoring import to_grey
 
-PARITY_SEED, PARITY_COUNT = 0, 64  # latents of each class that are compared
-PARITY_BATCHES = (1, 2, 7, 54)  # one after the other: a graph that fits some batch only is found
+PARITY_SEED, PARITY_COUNT = 0, 64  # latents per class to compare
+PARITY_BATCHES = (1, 2, 7, 54)  # several sizes, to find a graph that works for some only
 MOST_GREY_LEVELS = 1
 
 Report = Callable[[str], None]
@@ -55,34 +55,36 @@ def export_run(
     out : path
         The ``.onnx`` file to write; its folder must exist.
     precision : {"fp32", "fp16", "int8"}
-        int8 is several times as fast on a processor and a quarter of the size; fp16 is for GPUs.
+        int8 is several times as fast on a CPU and a quarter of the size; fp16 is for GPUs.
     opset : int
-        Version of the operators.
+        ONNX operator set version.
     real : path, optional
-        Prepared scans that an int8 model is scored against; by default those of the run.
+        Prepared scans to score an int8 model against; by default, those of the run.
     accept_loss : bool
-        Write an int8 model that differs more from float32 than it should; the card says how much.
+        Write an int8 model even if it differs too much from float32; the card says how much.
     license, citation : str
-        Of the training scans, for the card.
+        Licence and citation of the training scans, for the card.
     report : callable
-        Is told each step of the work in a line.
+        Called with a line of text for each step of the work.
 
     Returns
     -------
     ModelCard
-        The card that was written; its `parity` was measured on 64 latents of each class.
+        The card as written; its `parity` was measured on 64 latents per class.
 
     Raises
     ------
     ExportError
-        `precision` or `opset` is unknown; `out` cannot be; the exported graph differs from the
-        generator by over 1 grey level; an int8 one lost more than `Fidelity` allows. Nothing is left
-        at `out` then.
+        `precision` or `opset` is unknown; `out` cannot be written; the exported graph differs from
+        the generator by more than 1 grey level; or an int8 graph loses more than `Fidelity` allows.
+        Nothing is written to `out` then.
     """
     if precision not in PRECISIONS:
-        raise ExportError(f"precision {precision!r} is unknown; it is {', '.join(PRECISIONS)}")
+        raise ExportError(
+            f"precision {precision!r} is unknown; choose from {', '.join(PRECISIONS)}"
+        )
     if opset not in OPSETS:
-        raise ExportError(f"opset {opset} is not written; it is {OPSETS[0]} to {OPSETS[-1]}")
+        raise ExportError(f"opset {opset} is not supported; choose {OPSETS[0]} to {OPSETS[-1]}")
     trained, out = open_run(run), Path(out)
     _check_target(out)
     (generator, _), latent = load_generator(trained), trained.options.latent
@@ -100,7 +102,7 @@ def export_run(
         if precision != "int8" and parity > MOST_GREY_LEVELS:
             raise ExportError(
                 f"the exported graph differs from the trained generator by {parity} grey levels "
-                f"(allowed: {MOST_GREY_LEVELS}); nothing was written: please report it"
+                f"(allowed: {MOST_GREY_LEVELS}); nothing was written; please report this"
             )
         return parity
 
@@ -126,7 +128,7 @@ def _build_int8(
     accept_loss: bool,
     report: Report,
 ) -> tuple[Built, Fidelity]:
-    """An int8 model with as few layers in float as pass the comparison with float32."""
+    """Build an int8 model with as few float layers as the comparison with float32 allows."""
     latent = run.options.latent
     plain = to_onnx(generator, latent, opset)
     comparison = Comparison(plain, latent, len(run.classes), real)
@@ -140,18 +142,18 @@ def _build_int8(
             return built, fidelity
         least_float, most_float = built.fewest_float + 1, built.most_float
     raise ExportError(
-        f"int8 loses too much: {'; '.join(fidelity.losses)}; nothing was written: "
+        f"int8 loses too much: {'; '.join(fidelity.losses)}; nothing was written; "
         f"use --precision fp32 (without --real), or --accept-loss"
     )
 
 
 def open_run(path: str | Path) -> Run:
-    """Open a run, named by its folder or by its kept checkpoint.
+    """Open a run by its folder or its best checkpoint.
 
     Raises
     ------
     ExportError
-        The file is no checkpoint of a run. It is not opened: a pickle would run what it holds.
+        The file is not a checkpoint of a run. It is not opened, as a pickle could run code.
     """
     path = Path(path)
     if not path.is_file():
@@ -160,17 +162,17 @@ def open_run(path: str | Path) -> Run:
         return Run(path.parent)
     if path.suffix == ".safetensors":
         raise ExportError(
-            f"{path} is not a checkpoint of a run (best.safetensors beside its config.json); "
+            f"{path} is not a checkpoint of a run (best.safetensors next to config.json); "
             f"give the run's folder"
         )
-    raise ExportError(f"{path} is not opened: a file like this may hold code; give a run's folder")
+    raise ExportError(f"{path} was not opened, as it may contain code; give a run's folder")
 
 
 def run_card(run: Run) -> ModelCard:
-    """What a card says of a run, whatever the file.
+    """Make the part of a card that describes the run, without the fields of a model file.
 
-    A model file is handed on: nothing that names the machine or its user belongs here, so not the
-    command that was typed, which has paths in it. The options say what it did.
+    Model files get shared, so nothing here may name the machine or its user. That includes the typed
+    command, which has paths in it; the options say what it did.
     """
     best, config, options = load_best(run), run.config, run.options
     return ModelCard(
@@ -200,8 +202,8 @@ def _check_target(out: Path) -> None:
             f"{out} is a folder; name a file: -o {shlex.quote(str(out / 'model.onnx'))}"
         )
     if out.suffix != ".onnx" or (out.exists() and not out.is_file()):
-        # Anything else might be a scan, a checkpoint or a device, which the rename would replace.
-        raise ExportError(f"{out} is not a name for a model file; it must end in .onnx")
+        # Any other name might be a scan, a checkpoint or a device, which writing would replace.
+        raise ExportError(f"{out} is not a valid name for a model file; it must end in .onnx")
     if not out.absolute().parent.is_dir():
         raise ExportError(
             f"{out.parent} does not exist; make it first: mkdir -p {shlex.quote(str(out.parent))}"
@@ -209,13 +211,13 @@ def _check_target(out: Path) -> None:
 
 
 def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> PreparedDataset | None:
-    """The scans to score against: those given, or those of the run, if they are where they were."""
+    """Return the scans to score against: the given ones, or those of the run if still in place."""
     told = run.config.dataset
     if real is not None:
         dataset = load_dataset(real)
         if dataset.size != run.options.size:
             raise ExportError(
-                f"{real} is prepared at {dataset.size} pixels, the run at {run.options.size}; "
+                f"{real} was prepared at {dataset.size} pixels, the run at {run.options.size}; "
                 f"prepare its scans into another folder with --size {run.options.size}"
             )
         if run.classes and dataset.classes != run.classes:
@@ -225,8 +227,8 @@ def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> Prepare
             )
         if synthetic := int(dataset.synthetic.sum()):
             raise ExportError(
-                f"{real} holds {counted(synthetic, 'synthetic scan')}; int8 is scored against real "
-                f"ones: give a dataset without synthetic ones"
+                f"{real} holds {counted(synthetic, 'synthetic scan')}, but int8 is scored against real "
+                f"ones; give a dataset without synthetic scans"
             )
         return dataset
     for path in (run.path / "dataset", Path(told.path or run.path / "dataset")):
@@ -237,8 +239,8 @@ def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> Prepare
     if accept_loss:
         return None
     raise ExportError(
-        f"the scans that {run.path} was trained on are not where they were; int8 is scored against "
-        f"real scans: --real DATASET, or --accept-loss to go without"
+        f"the training scans of {run.path} were moved or changed, and int8 is scored against real "
+        f"scans; give --real DATASET, or --accept-loss to go without"
     )
 
 
@@ -246,7 +248,7 @@ def _tell(built: Built, report: Report) -> None:
     for step in built.steps:
         report(_step_line(step))
     if built.float_layers:
-        report(f"in float, for rounding them costs most: {', '.join(built.float_layers)}")
+        report(f"kept in float, as rounding them costs most: {', '.join(built.float_layers)}")
 
 
 def _step_line(step: Step) -> str:
@@ -255,8 +257,8 @@ def _step_line(step: Step) -> str:
 
 def _fidelity_line(fidelity: Fidelity) -> str:
     text = (
-        f"against float32, {counted(fidelity.n, 'scan')}: PSNR {fidelity.mean_psnr:.1f} dB on average, "
-        f"{fidelity.worst_psnr:.1f} at worst"
+        f"compared with float32, {counted(fidelity.n, 'scan')}: PSNR {fidelity.mean_psnr:.1f} dB on "
+        f"average, {fidelity.worst_psnr:.1f} at worst"
     )
     if fidelity.kid is not None:
         text += f"; KID x1000 {fidelity.kid[0] * 1000:.1f} -> {fidelity.kid[1] * 1000:.1f}"
@@ -267,9 +269,9 @@ def _fidelity_line(fidelity: Fidelity) -> str:
 
 @torch.no_grad()
 def measure_parity(model: bytes, generator: Generator | GeneratorBank, latent: int) -> int:
-    """Compare a serialised model with the generator it came from: largest difference in grey levels.
+    """Return the largest difference in grey levels between a serialised model and its generator.
 
-    The classes take turns within every batch, so that a scan of a wrong class would be seen too.
+    Classes alternate within every batch, so that a scan of the wrong class would be noticed.
     """
     session = open_session(model, threads=1)
     numbers = range(generator.classes) if generator.classes else [UNCONDITIONAL]
@@ -293,7 +295,7 @@ def write_model(
     out: Path,
     check: Callable[[bytes], object] = lambda data: None,
 ) -> None:
-    """Write a model with its card; read it back as the runtime will and `check` it before it gets its name."""
+    """Write a model with its card. Before it gets its name, read it back like the runtime and `check` it."""
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, card.to_json()
     with written_whole(out) as beside:

@@ -1,4 +1,4 @@
-"""Whether an int8 model still makes the scans of the float32 one: picture by picture, and as a set."""
+"""Check that an int8 model makes the same scans as the float32 one, scan by scan and as a set."""
 
 import dataclasses
 
@@ -10,24 +10,27 @@ from scangan.artifacts.scores import Scores
 from scangan.evaluation.metrics import RealReference
 from scangan.export.precision import latent_batches, make_images, psnr
 
-SEED, COUNT = 2, 1000  # latents that chose nothing
+SEED, COUNT = 2, 1000  # latents not used to choose scales or layers
 LEAST_MEAN, LEAST_WORST = 35.0, 30.0  # PSNR in dB
-MOST_CHANGE, MOST_CHANGE_OF_SMALL = 0.05, 0.0005  # of a score: of its value, or absolute
+MOST_CHANGE, MOST_CHANGE_OF_SMALL = (
+    0.05,
+    0.0005,
+)  # of a score: relative, or absolute if that is more
 
 
 @dataclasses.dataclass(frozen=True)
 class Fidelity:
-    """What was measured on `n` latents that neither chose scales nor layers.
+    """Measurements on `n` latents that were not used to choose scales or layers.
 
     Parameters
     ----------
     n : int
         Number of scans.
     mean_psnr, worst_psnr : float
-        Of the int8 scans against those of float32, in dB.
+        PSNR of int8 scans compared with float32 ones, in dB.
     kid, agreement : tuple of float, or None
-        KID and class agreement against real scans, of float32 and of int8; None without real scans,
-        and agreement for a model without classes.
+        KID and class agreement against real scans, for float32 and int8. None without real scans;
+        agreement is also None for a model without classes.
     """
 
     n: int
@@ -38,7 +41,7 @@ class Fidelity:
 
     @property
     def losses(self) -> list[str]:
-        """What is beyond the limits, in words; empty for a model to be accepted."""
+        """What exceeds the limits, as text; empty if the model is acceptable."""
         found = []
         if self.mean_psnr < LEAST_MEAN or self.worst_psnr < LEAST_WORST:
             found.append(
@@ -53,7 +56,7 @@ class Fidelity:
         return found
 
     def to_dict(self) -> dict[str, object]:
-        """For the card: what was measured."""
+        """Return the measurements for the card."""
         measured = {k: v for k, v in vars(self).items() if v is not None}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in measured.items()}
 
@@ -63,17 +66,17 @@ def _allowed(value: float) -> float:
 
 
 class Comparison:
-    """Compares int8 models with the float32 one that they came from.
+    """Compares int8 models with the float32 model they were made from.
 
     Parameters
     ----------
     want : ModelProto
-        Of float32, with the signature of a model file, as those of int8 have.
+        The float32 model, with the signature of a model file, as the int8 models have.
     latent, classes : int
         Length of `z`; number of classes, 0 for an unconditional model.
     real : PreparedDataset, optional
-        Scans of the same size, with the classes of the model in their order. Without them the
-        pictures alone are compared.
+        Scans of the same size, with the model's classes in the same order. Without them, there is
+        no KID and no agreement.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Comparison:
         self._labels = np.arange(COUNT) % max(classes, 1)
         self._reference: RealReference | None = None
         if real is not None:
-            chosen = ~real.synthetic  # a run's own scans may hold some that are not real
+            chosen = ~real.synthetic  # a run's own scans may include synthetic ones
             labels = real.labels[chosen] if classes else np.zeros(int(chosen.sum()), np.int64)
             self._reference = RealReference(
                 real.images[chosen], labels, real.classes if classes else ("all",)
@@ -92,7 +95,7 @@ class Comparison:
             self._before = self._reference.score(self._want, self._labels)
 
     def of(self, model: onnx.ModelProto) -> Fidelity:
-        """Compare a model of int8."""
+        """Compare an int8 model."""
         images = make_images(model, self._batches)
         ratios = psnr(images, self._want)
         mean, worst = float(ratios.mean()), float(ratios.min())

@@ -1,4 +1,4 @@
-"""A generator to an ONNX graph with the signature of docs/model-format.md."""
+"""Convert a generator to an ONNX graph with the signature of docs/model-format.md."""
 
 import contextlib
 import io
@@ -17,13 +17,13 @@ from scangan.training.networks import Generator, GeneratorBank
 
 OPSET, IR_VERSION = 18, 10  # read by onnxruntime 1.18 and later
 OPSETS = range(18, 22)
-AS_MANY = "as_many_labels_as_latents"  # a node's name, which onnxruntime's message holds
+AS_MANY = "as_many_labels_as_latents"  # a node's name, which appears in onnxruntime's error
 
 
 def to_onnx(
     generator: Generator | GeneratorBank, latent: int, opset: int = OPSET
 ) -> onnx.ModelProto:
-    """Turn a generator, or one for each class, into an ONNX model of float32, as torch writes it.
+    """Convert a generator, or one per class, to a float32 ONNX model as torch writes it.
 
     Parameters
     ----------
@@ -32,12 +32,12 @@ def to_onnx(
     latent : int
         Length of `z`.
     opset : int
-        Version of the operators.
+        ONNX operator set version.
 
     Returns
     -------
     ModelProto
-        Without a card.
+        The model, without a card.
     """
     return to_model(join_parts(to_graphs(generator, latent, opset), generator), opset)
 
@@ -48,7 +48,7 @@ def to_graphs(
     opset: int = OPSET,
     change: Callable[[ShippedGenerator], ShippedGenerator] = lambda network: network,
 ) -> list[onnx.GraphProto]:
-    """The graph of a generator, or one graph for each class; BatchNorm is folded, then comes `change`."""
+    """Return the graph of a generator, or one per class. Folds BatchNorm, then applies `change`."""
     parts = generator.generators if isinstance(generator, GeneratorBank) else [generator]
     networks = [ShippedGenerator(part).eval() for part in parts]  # type: ignore[arg-type]
     return [_export(change(network), latent, opset) for network in networks]
@@ -57,13 +57,13 @@ def to_graphs(
 def join_parts(
     graphs: list[onnx.GraphProto], generator: Generator | GeneratorBank
 ) -> onnx.GraphProto:
-    """One graph of what `to_graphs` gave; it refuses labels that are not classes."""
+    """Join the graphs from `to_graphs` into one that refuses labels that are not classes."""
     joined = join_classes(graphs) if isinstance(generator, GeneratorBank) else graphs[0]
     return refuse_other_labels(joined, generator.classes) if generator.classes else joined
 
 
 def _export(network: ShippedGenerator, latent: int, opset: int) -> onnx.GraphProto:
-    # Two samples: torch.export would take a batch of one for a constant.
+    # Two samples, as torch.export would treat a batch of one as a constant.
     examples: dict[str, torch.Tensor] = {"z": torch.zeros(2, latent)}
     if network.classes:
         examples["label"] = torch.zeros(2, dtype=torch.int64)
@@ -86,14 +86,14 @@ def _export(network: ShippedGenerator, latent: int, opset: int) -> onnx.GraphPro
 
 
 def join_classes(graphs: list[onnx.GraphProto]) -> onnx.GraphProto:
-    """Join unconditional graphs, one for each class, into a conditional one.
+    """Join unconditional graphs, one per class, into a conditional one.
 
-    The latents are sorted by class and split; every graph makes the scans of its class, none where
-    the batch has none, and these are put back where their labels were. So a scan costs one
-    evaluation, however many classes there are.
+    The latents are sorted by class and split. Every graph makes the scans of its class, if any, and
+    these are put back in the order of the labels. So a scan costs one evaluation, however many
+    classes there are.
 
-    A Split into one part, as long as there are labels, fails where there are more latents or fewer:
-    else those that no label orders would be left out in silence.
+    A Split into one part with the length of the labels fails if there are more or fewer latents.
+    Otherwise, surplus latents would be ignored silently.
     """
     numbers = range(len(graphs))
     classes = helper.make_tensor("classes", TensorProto.INT64, [len(graphs)], list(numbers))
@@ -101,21 +101,21 @@ def join_classes(graphs: list[onnx.GraphProto]) -> onnx.GraphProto:
     parts, images = [f"{k}/z" for k in numbers], [f"{k}/image" for k in numbers]
     named = [onnx.compose.add_prefix_graph(graph, f"{k}/") for k, graph in enumerate(graphs)]
     nodes = [
-        # Place of each latent in the batch, class by class
+        # Positions of the latents in the batch, class by class
         helper.make_node("Shape", ["label"], ["n"]),
         helper.make_node("TopK", ["label", "n"], ["sorted", "order"], largest=0),
-        # Scans of each class
+        # Number of scans per class
         helper.make_node("Unsqueeze", ["label", "axis1"], ["column"]),
         helper.make_node("Equal", ["column", "classes"], ["of_class"]),
         helper.make_node("Cast", ["of_class"], ["ones"], to=TensorProto.INT64),
         helper.make_node("ReduceSum", ["ones", "axis0"], ["counts"], keepdims=0),
-        # Every class by its own generator
+        # Run each class through its own generator
         helper.make_node("Split", ["z", "n"], ["all_z"], name=AS_MANY),
         helper.make_node("Gather", ["all_z", "order"], ["by_class"]),
         helper.make_node("Split", ["by_class", "counts"], parts),
         *(node for graph in named for node in graph.node),
         helper.make_node("Concat", images, ["images"], axis=0),
-        # The inverse of a permutation is what sorts it
+        # The inverse of a permutation sorts it
         helper.make_node("TopK", ["order", "n"], ["places", "back"], largest=0),
         helper.make_node("Gather", ["images", "back"], ["image"]),
     ]
@@ -131,7 +131,7 @@ def join_classes(graphs: list[onnx.GraphProto]) -> onnx.GraphProto:
 
 
 def to_model(graph: onnx.GraphProto, opset: int = OPSET) -> onnx.ModelProto:
-    """Pin versions and drop what the exporter notes for itself (source lines, local paths)."""
+    """Pin versions, and drop the exporter's notes (source lines, local paths)."""
     graph.name = "generator"
     graph.ClearField("value_info")
     graph.ClearField("metadata_props")
@@ -151,7 +151,7 @@ def to_model(graph: onnx.GraphProto, opset: int = OPSET) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep torch's exporter from talking about itself (missing torchvision, its own steps)."""
+    """Silence the messages of torch's exporter (missing torchvision, its own steps)."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     before = [logger.level for logger in loggers]
     for logger in loggers:

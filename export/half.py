@@ -1,4 +1,4 @@
-"""A generator's graph in float16: half the size, and fast where a GPU has it in hardware."""
+"""Convert a generator's graph to float16: half the size, and fast on GPUs that support it."""
 
 import numpy as np
 import onnx
@@ -8,10 +8,10 @@ from scangan.export.builder import GraphBuilder
 from scangan.export.graph import OPSET
 
 
-def to_float16(graph: onnx.GraphProto, opset: int = OPSET) -> onnx.GraphProto:
+def to_float16(graph: onnx.GraphProto, _opset: int = OPSET) -> onnx.GraphProto:
     """Compute in float16 from `z` on; inputs and outputs keep their types.
 
-    A processor without float16 (nearly all) computes in float32, with the rounded weights.
+    A CPU without float16 (nearly all) computes in float32 with the rounded weights.
     """
     rounded = onnx.GraphProto()
     rounded.CopyFrom(graph)

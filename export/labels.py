@@ -1,4 +1,4 @@
-"""Let a graph refuse labels that are not classes, in whatever runs it."""
+"""Make a graph refuse labels that are not classes, in any runtime."""
 
 import numpy as np
 import onnx
@@ -9,24 +9,24 @@ LABEL = "label"
 
 
 def refuse_other_labels(graph: onnx.GraphProto, classes: int) -> onnx.GraphProto:
-    """Make a run fail where a label is not a class number, 0 to `classes` - 1.
+    """Make a run fail if a label is not a class number, 0 to `classes` - 1.
 
-    ONNX's Gather counts negative indices from the end, and on some devices nothing checks the
-    others. So `label` is split into one part, as long as there are class numbers in it. Where one
-    is not, that is too short, and the run fails: lengths are checked on every device. onnxruntime's
-    message has the node's name.
+    ONNX's Gather counts negative indices from the end, and some devices do not check the others. So
+    `label` is split into one part whose length is the count of valid labels. With an invalid label,
+    that is too short and the run fails, as every device checks lengths. The node's name appears in
+    onnxruntime's error.
 
     Parameters
     ----------
     graph : GraphProto
-        A conditional generator, with an input `label` int64 [N]; it is not changed.
+        A conditional generator with an input `label` int64 [N]; it is not changed.
     classes : int
         Number of classes.
 
     Returns
     -------
     GraphProto
-        The same images for the same inputs.
+        A graph that gives the same images for valid labels.
     """
     builder = GraphBuilder(graph)
     numbers = builder.constant(np.arange(classes, dtype=np.int64), "class_numbers")
@@ -35,7 +35,7 @@ def refuse_other_labels(graph: onnx.GraphProto, classes: int) -> onnx.GraphProto
     ones = builder.add("Cast", of_class, near="label_ones", to=onnx.TensorProto.INT64)
     counts = builder.add("ReduceSum", ones, builder.shape(0), near="label_counts", keepdims=0)
     size = builder.add("ReduceSum", counts, builder.shape(0), near="label_size", keepdims=1)
-    # Split, not Reshape: OpenVINO leaves out a reshape from one dimension to one.
+    # Split, not Reshape: OpenVINO optimises away a Reshape from one dimension to one.
     checked = builder.add("Split", LABEL, size, near="label_checked", name=_name(classes))
     for node in graph.node:
         kept = onnx.NodeProto()
@@ -46,7 +46,7 @@ def refuse_other_labels(graph: onnx.GraphProto, classes: int) -> onnx.GraphProto
 
 
 def refuses_other_labels(graph: onnx.GraphProto, classes: int) -> bool:
-    """Whether a graph went through `refuse_other_labels`."""
+    """Whether a graph has the check of `refuse_other_labels`."""
     return any(node.name == _name(classes) for node in graph.node)
 
 

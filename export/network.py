@@ -1,4 +1,4 @@
-"""The generator as it is shipped: BatchNorm folded, the class in full or in part, uint8 out."""
+"""The generator as exported: BatchNorm folded, conditioning strength applied, uint8 output."""
 
 import torch
 from torch import Tensor, nn
@@ -8,16 +8,16 @@ from scangan.training.networks import ConditionalBatchNorm, Generator, blend
 
 
 class ShippedGenerator(nn.Module):
-    """A generator in evaluation mode with its normalisation folded away, exactly.
+    """A generator in evaluation mode with its BatchNorm folded exactly.
 
-    A plain BatchNorm goes into the weights before it. A conditional one becomes a scale and a shift
-    looked up by class: ``x * scale[label] + shift[label]``. The tables of the classes are blended
-    once, by the `share` that the generator has.
+    Plain BatchNorm is folded into the weights before it. Conditional BatchNorm becomes a scale and a
+    shift looked up by class: ``x * scale[label] + shift[label]``. The class tables are blended once,
+    with the generator's `share`.
 
     Parameters
     ----------
     generator : Generator
-        Trained, with float32 weights.
+        A trained generator with float32 weights.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -28,16 +28,16 @@ class ShippedGenerator(nn.Module):
         share = generator.share if generator.ramped else None
         weights = [up.get_parameter("weight") for up in (generator.dense, *generator.ups)]
         self.layers = len(weights)
-        self.cut: set[int] = set()  # layers whose product is cut off at zero; see `match_ranges`
+        self.cut: set[int] = set()  # layers whose product is clipped at zero; see `match_ranges`
         for i, (weight, norm) in enumerate(zip(weights, generator.norms, strict=True)):
             folded = weight.detach().double()
             scale, shift = _affine(norm, share)
             if not self.by_norm:
                 if i == 0:
-                    # The dense layer's rows are [channel, y, x]: a channel owns a whole first map.
+                    # The rows of the dense layer are [channel, y, x], so each channel is one whole map.
                     places = self.first_map**2
                     scale, shift = (t.repeat_interleave(places) for t in (scale, shift))
-                # A transposed convolution's weights are [in, out, y, x].
+                # The weights of a transposed convolution are [in, out, y, x].
                 folded = folded * (scale[:, None] if i == 0 else scale[:, None, None])
             self.register_buffer(f"weight{i}", folded.float())
             self.register_buffer(f"bias{i}", None if self.by_norm else shift.float())
@@ -51,7 +51,7 @@ class ShippedGenerator(nn.Module):
         self.register_buffer("last_bias", generator.last.get_parameter("bias").detach())
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z float32 [N, latent] and label int64 [N] to images uint8 [N, 1, H, W]."""
+        """Map z float32 [N, latent] and label int64 [N] to images uint8 [N, 1, H, W]."""
         x = self.entry(z, label)
         for i in range(self.layers):
             x = self.activation(i, self.product(i, x), label)
@@ -60,14 +60,14 @@ class ShippedGenerator(nn.Module):
         return ((image + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
     def entry(self, z: Tensor, label: Tensor | None) -> Tensor:
-        """What the dense layer takes: float32 [N, latent]."""
+        """Return the input of the dense layer: float32 [N, latent]."""
         if not self.by_product:
             return z
-        assert label is not None  # a conditional generator is exported with labels
+        assert label is not None  # the export always gives labels here
         return z * F.embedding(label, self.get_buffer("embedding"))
 
     def product(self, i: int, x: Tensor) -> Tensor:
-        """Layer i's input times its weights: float32 [N, C, H, W]."""
+        """Multiply the input of layer i by its weights: float32 [N, C, H, W]."""
         weight, bias = self.get_buffer(f"weight{i}"), self.get_buffer(f"bias{i}")
         if i == 0:
             maps: Tensor = F.linear(x, weight, bias).unflatten(
@@ -77,7 +77,7 @@ class ShippedGenerator(nn.Module):
         return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
 
     def activation(self, i: int, x: Tensor, label: Tensor | None) -> Tensor:
-        """What follows layer i's product."""
+        """Apply what follows the product of layer i."""
         if self.by_norm:
             assert label is not None
             if i in self.cut:
@@ -91,7 +91,7 @@ class ShippedGenerator(nn.Module):
 
 
 def _affine(norm: nn.Module, share: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Scale and shift that a BatchNorm applies in evaluation: float64 [C], or [K, C] by class."""
+    """Return a BatchNorm's scale and shift in evaluation: float64 [C], or [K, C] by class."""
     inner = norm.norm if isinstance(norm, ConditionalBatchNorm) else norm
     assert isinstance(inner, nn.BatchNorm2d)
     assert inner.running_mean is not None and inner.running_var is not None

@@ -1,9 +1,9 @@
-"""Passes over a generator's graph that change how it computes, and nothing that it computes.
+"""Passes over a generator's graph that change how it computes, but not the result.
 
-Each takes a graph and the version of its operators, and returns another graph with the same inputs,
-outputs and values (but for rounding).
-Activations that are worked on channels last stand between a pair of Transposes, which onnxruntime
-cancels against those of the neighbours and of its own integer convolutions.
+Each takes a graph and its operator set version, and returns another graph with the same inputs,
+outputs and values (except for rounding).
+Channels-last operations stand between a pair of Transposes. onnxruntime cancels these against the
+Transposes of neighbours and of its own integer convolutions.
 """
 
 import itertools
@@ -17,18 +17,18 @@ from scangan.export.builder import GraphBuilder, attributes, consumers
 from scangan.export.graph import OPSET
 
 CHANNELS_LAST, CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]  # Transpose's perm
-# Rows (or columns) of a 4x4 kernel that reach the even, and the odd pixels of the doubled image:
+# Rows (or columns) of a 4x4 kernel that reach the even and the odd pixels of the doubled image:
 # pixel 2i sums in[i-1] * k[3] and in[i] * k[1], pixel 2i+1 in[i] * k[2] and in[i+1] * k[0].
 TAPS = ([3, 1], [2, 0])
 
 
-def dense_channels_last(graph: onnx.GraphProto, opset: int = OPSET) -> onnx.GraphProto:
-    """Let the dense layer write its map channels last: its columns are sorted, nothing is moved.
+def dense_channels_last(graph: onnx.GraphProto, _opset: int = OPSET) -> onnx.GraphProto:
+    """Make the dense layer write its map channels last, at no cost, by sorting its columns.
 
     Matches a Gemm with constant weights whose output is reshaped to [-1, C, H, W].
     """
     builder, readers = GraphBuilder(graph), consumers(graph)
-    maps: dict[str, tuple[int, ...]] = {}  # of each Gemm's output: C, H, W
+    maps: dict[str, tuple[int, ...]] = {}  # C, H, W of each Gemm's output
     for node in graph.node:
         weight = builder.weight(node.input[1]) if node.op_type == "Gemm" else None
         if weight is not None:
@@ -67,13 +67,13 @@ def _sorted_gemm(
     ]
     if len(node.input) > 2:
         bias = builder.weight(node.input[2])
-        assert bias is not None  # a bias that is computed would have to be sorted as well
+        assert bias is not None  # a computed bias would need sorting too
         inputs.append(builder.constant(bias[order], "dense_bias"))
     builder.add("Gemm", *inputs, output=node.output[0], **given)
 
 
 def _doubles(node: onnx.NodeProto) -> bool:
-    """Whether a node is a transposed convolution that doubles a map: 4x4, stride 2, padding 1."""
+    """Whether a node is a transposed convolution that doubles a map (4x4, stride 2, padding 1)."""
     given = attributes(node) if node.op_type == "ConvTranspose" else {}
     return (
         given.get("strides") == [2, 2]
@@ -87,15 +87,15 @@ def _doubles(node: onnx.NodeProto) -> bool:
 
 
 def transposed_conv_to_conv(graph: onnx.GraphProto, opset: int = OPSET) -> onnx.GraphProto:
-    """Turn each ConvTranspose(4x4, stride 2, padding 1) into four 2x2 convolutions, interleaved.
+    """Replace each ConvTranspose(4x4, stride 2, padding 1) with four interleaved 2x2 convolutions.
 
-    Every output pixel sums 2x2 input pixels; which weights it takes depends on whether its row and
-    its column are even or odd. So each of the four phases is a convolution with a quarter of the
-    weights. Channels last, two neighbours in a row are a Concat over channels, and two rows are a
-    Concat over rows of pixels: no element is moved alone.
+    Every output pixel sums 2x2 input pixels, with weights that depend on whether its row and column
+    are even or odd. So each of the four phases is a convolution with a quarter of the weights.
+    Channels last, pixels are interleaved within a row by a Concat over channels, and rows by a
+    Concat over rows. No element moves alone.
 
-    One to a single channel is left alone: that is no faster, in floats, and too coarse in integers.
-    The height and the width must be known where the graph is written; see `map_sizes`.
+    A layer with a single output channel stays as it is: four convolutions are not faster in floats,
+    and too coarse in integers. Height and width must be known in advance; see `map_sizes`.
     """
     builder, sizes = GraphBuilder(graph), map_sizes(graph, opset)
     for node in graph.node:
@@ -128,9 +128,9 @@ def _phase(
 
 
 def map_sizes(graph: onnx.GraphProto, opset: int) -> dict[str, tuple[int, int]]:
-    """Height and width of every value whose shape inference finds [N, C, H, W].
+    """Return the height and width of every value with an inferred shape [N, C, H, W].
 
-    What an operator does to shapes, and which attributes it may have, is a matter of its version.
+    Shape inference needs `opset`, as operators and their attributes differ between versions.
     """
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     inferred = onnx.shape_inference.infer_shapes(model).graph

@@ -1,4 +1,4 @@
-"""Which passes a precision takes, in which order."""
+"""The passes for each precision, and building a model with them."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -17,24 +17,24 @@ from scangan.export.quantize import calibrate, layers, quantize, to_calibrate
 from scangan.training.networks import Generator, GeneratorBank
 
 PRECISIONS = ("fp32", "fp16", "int8")
-CALIBRATION_SEED, CALIBRATION_COUNT = 1, 1024  # latents that choose scales
-COMPARED = 256  # of them, which choose layers
+CALIBRATION_SEED, CALIBRATION_COUNT = 1, 1024  # latents for choosing scales
+COMPARED = 256  # of these latents, for choosing layers
 BATCH = 32
-WANTED_MEAN, WANTED_WORST = 37.0, 32.0  # PSNR in dB; what is asked for at the end is 2 dB less
-MOST_PSNR = 99.0  # of equal images
+WANTED_MEAN, WANTED_WORST = 37.0, 32.0  # PSNR in dB, 2 dB above the final requirement
+MOST_PSNR = 99.0  # for equal images
 
 Batches = list[dict[str, NDArray[np.generic]]]
-Pass = Callable[[onnx.GraphProto, int], onnx.GraphProto]  # with the version of the operators
+Pass = Callable[[onnx.GraphProto, int], onnx.GraphProto]  # the int is the opset
 PASSES: dict[str, tuple[Pass, ...]] = {
     "fp32": (transposed_conv_to_conv,),
-    "fp16": (to_float16,),  # for GPUs, which have transposed convolutions of their own
+    "fp16": (to_float16,),  # for GPUs, which have their own transposed convolutions
     "int8": (dense_channels_last, transposed_conv_to_conv),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """What a step of the work left behind: the graph's nodes and its size in bytes."""
+    """The size of the graph after a step: number of nodes, and bytes."""
 
     name: str
     nodes: int
@@ -43,17 +43,17 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """A model without a card, how it came about, and which layers of an int8 one stay in float."""
+    """A model without a card, the steps that made it, and the layers of an int8 model left in float."""
 
     model: onnx.ModelProto
     steps: tuple[Step, ...]
     float_layers: tuple[str, ...] = ()
-    fewest_float: int = 0  # of a generator; a model of several may name more
-    most_float: int = 0  # that a generator may have
+    fewest_float: int = 0  # per generator; a model of several generators may have more
+    most_float: int = 0  # the most that a generator may have
 
     @property
     def quantized(self) -> bool:
-        """Whether it computes in integers."""
+        """Whether the model computes in integers."""
         return self.steps[-1].name == "quantize"
 
 
@@ -64,7 +64,7 @@ def build(
     opset: int = OPSET,
     least_float: int = 0,
 ) -> Built:
-    """Make the model of a generator.
+    """Make the ONNX model of a generator.
 
     Parameters
     ----------
@@ -73,12 +73,12 @@ def build(
     latent : int
         Length of `z`.
     precision : {"fp32", "fp16", "int8"}
-        What it computes in.
+        Precision of the model.
     opset : int
-        Version of the operators.
+        ONNX operator set version.
     least_float : int
-        Number of layers of an int8 model that stay in float in any case: those that hurt most, at
-        most half of them. The last one, to a single channel, always does and is not counted.
+        Minimum number of layers of an int8 model to leave in float: those that lose most, at most
+        half of all. The last layer, with one output channel, is always in float and not counted.
     """
     by_class = isinstance(generator, GeneratorBank)
     batches: Batches = []
@@ -116,7 +116,7 @@ def _step(name: str, graphs: list[onnx.GraphProto]) -> Step:
 def _quantized(
     graph: onnx.GraphProto, batches: Batches, opset: int, least_float: int
 ) -> tuple[onnx.GraphProto, list[str]]:
-    """The integer graph, and the names of the layers that had to stay in float."""
+    """Return the integer graph, and the names of the layers that had to stay in float."""
     model = to_model(graph, opset)
     scales = calibrate(model, to_calibrate(graph), batches)
     compared = batches[: COMPARED // BATCH]
@@ -138,7 +138,7 @@ def _quantized(
         return reached
 
     reached = mean_and_worst()
-    # With more than half of them in float it would be no integer model.
+    # With more than half of the layers in float, it would not be an integer model.
     while len(kept) < len(found) // 2 and (
         len(kept) < least_float or reached[0] < WANTED_MEAN or reached[1] < WANTED_WORST
     ):
@@ -151,7 +151,7 @@ def _quantized(
 def latent_batches(
     seed: int, count: int, latent: int, classes: int, batch: int = BATCH
 ) -> Iterator[dict[str, NDArray[np.generic]]]:
-    """Inputs of a model: `count` latents in all, the classes in turn."""
+    """Yield inputs for a model: `count` latents in total, with alternating classes."""
     numbers = np.arange(count) % max(classes, 1)
     each = -(-count // max(classes, 1))
     drawn = [draw_latents(seed, k, range(each), latent) for k in range(classes)] or [
@@ -166,13 +166,13 @@ def latent_batches(
 
 
 def make_images(model: onnx.ModelProto | bytes, batches: Batches) -> NDArray[np.uint8]:
-    """Run a model: uint8 [N, H, W]."""
+    """Run a model; return images uint8 [N, H, W]."""
     session = open_session(model if isinstance(model, bytes) else model.SerializeToString())
     return np.concatenate([session.run(["image"], batch)[0][:, 0] for batch in batches])
 
 
 def psnr(got: NDArray[np.uint8], want: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Peak signal-to-noise ratio of each image [N, H, W] in dB: 20 log10(255 / root mean square error)."""
+    """Compute the peak signal-to-noise ratio of each image [N, H, W] in dB: 20 log10(255 / RMSE)."""
     error = np.square(got.astype(np.float64) - want).mean((1, 2))
     ratios: NDArray[np.float64] = 10 * np.log10(255**2 / np.maximum(error, 1e-12))
     return ratios.clip(max=MOST_PSNR)

@@ -1,4 +1,4 @@
-"""A generator's graph in integers: uint8 activations, int8 weights, for convolutions and dense layers."""
+"""Quantize a generator's convolutions and dense layers: uint8 activations and int8 weights."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -12,26 +12,26 @@ from scangan.core.errors import ExportError
 from scangan.core.session import open_session
 from scangan.export.builder import GraphBuilder, attributes, consumers
 
-# Seven bits: without VNNI, processors add two products of 8 bits each in 16 bits, which overflow
-# when weights have eight. With seven the same file is right everywhere, and as fast.
+# Seven bits: CPUs without VNNI add two 8-bit products in 16 bits, which overflows with 8-bit weights.
+# With seven bits, the same file is correct on every CPU, and just as fast.
 MOST_WEIGHT = 63
-MOST_BIAS = 2**30  # steps: half of what 32 bits hold, for the sum that it is added to
+MOST_BIAS = 2**30  # in steps; half the range of 32 bits, as the sum needs room too
 LEVELS = 255
-MOVES = {"Transpose", "Reshape", "Concat"}  # carry integers as well as floats
-HEADROOM = 1.1  # a scale reaches so much further than the values that were seen
+MOVES = {"Transpose", "Reshape", "Concat"}  # work on integers as well as floats
+HEADROOM = 1.1  # range of a scale, relative to the range of calibration values
 LARGEST = 1e18  # value whose square is still a float32
 
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """How a uint8 stands for a float: ``(q - zero) * step``."""
+    """The meaning of a uint8 ``q`` as a float: ``(q - zero) * step``."""
 
     step: float
     zero: int
 
 
 def layers(graph: onnx.GraphProto) -> dict[str, list[str]]:
-    """The layers that `quantize` can turn: their names, with the outputs of their convolutions."""
+    """Return the layers that `quantize` can convert: names, with the outputs of their convolutions."""
     weights = {tensor.name for tensor in graph.initializer}
     found: dict[str, list[str]] = {}
     for node in graph.node:
@@ -48,27 +48,27 @@ def _outputs(graph: onnx.GraphProto) -> list[str]:
 def quantize(
     graph: onnx.GraphProto, scales: Mapping[str, Scale], keep: Iterable[str] = ()
 ) -> onnx.GraphProto:
-    """Compute layers in integers.
+    """Convert layers to integers.
 
     Parameters
     ----------
     graph : GraphProto
-        Float, with Conv and Gemm.
+        A float graph with Conv and Gemm.
     scales : mapping
-        Of each value that `to_calibrate` names.
+        The scale of each value that `to_calibrate` lists.
     keep : names
-        Outputs, of those that `layers` lists, of what stays in float.
+        Outputs of convolutions to leave in float, as listed by `layers`.
 
     Returns
     -------
     GraphProto
-        Same inputs and outputs.
+        A graph with the same inputs and outputs.
     """
     return _Lowering(graph, scales, frozenset(keep)).graph()
 
 
 def to_calibrate(graph: onnx.GraphProto) -> list[str]:
-    """The values whose scales `quantize` needs."""
+    """Return the names of the values whose scales `quantize` needs."""
     ends, turned = _Ends(graph), set(_outputs(graph))
     nodes = [node for node in graph.node if node.output[0] in turned]
     return list(dict.fromkeys(ends.of(name) for n in nodes for name in (n.input[0], n.output[0])))
@@ -77,12 +77,12 @@ def to_calibrate(graph: onnx.GraphProto) -> list[str]:
 def calibrate(
     model: onnx.ModelProto, names: list[str], batches: Iterable[dict[str, NDArray[np.generic]]]
 ) -> dict[str, Scale]:
-    """Choose scales by what the values of a float model are for `batches` of its inputs.
+    """Choose scales from the values of a float model for `batches` of its inputs.
 
     Raises
     ------
     ExportError
-        Values overflow; no scale fits them.
+        Values overflow, so no scale fits.
     """
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
@@ -95,30 +95,30 @@ def calibrate(
     for batch in batches:
         values = dict(zip(computed, session.run(computed, batch), strict=True)) | batch
         for name in names:
-            # numpy's least and largest are NaN where a value is; Python's would pass it over
+            # numpy's min and max propagate NaN; Python's would skip it
             low[name] = float(np.minimum(low[name], values[name].min()))
             high[name] = float(np.maximum(high[name], values[name].max()))
     for name in names:
-        if not max(-low[name], high[name]) <= LARGEST:  # or one is NaN
+        if not max(-low[name], high[name]) <= LARGEST:  # also true for NaN
             raise ExportError(
                 f"calibration failed: values of {name} overflow, so the generator has diverged; "
-                f"train another, or use --precision fp32"
+                f"train another one, or use --precision fp32"
             )
     return {name: choose_scale(low[name], high[name]) for name in names}
 
 
 def choose_scale(low: float, high: float) -> Scale:
-    """The scale of values that were seen from `low` (0 or less) to `high` (0 or more).
+    """Return the scale for values from `low` (0 or less) to `high` (0 or more).
 
-    It reaches further: the rare scan with larger values must not be cut off, which costs it 2 to
-    7 dB of PSNR where a step a tenth larger costs all scans half a dB.
+    It reaches a tenth further. Clipping would cost a rare scan with larger values 2 to 7 dB of PSNR,
+    while the larger step costs all scans half a dB.
     """
     step = float(np.float32((high - low) * HEADROOM / LEVELS)) or 1.0
     return Scale(step, round(-low * HEADROOM / step))
 
 
 class _Ends:
-    """Where a value ends up when it is only moved, and cut off at zero."""
+    """Follows values through nodes that only move them or clip them at zero."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self._readers = consumers(graph)
@@ -133,7 +133,7 @@ class _Ends:
 
 
 class _Lowering:
-    """Walks a float graph and writes the integer one; knows each value as float, integer or both."""
+    """Converts a float graph to an integer one; keeps each value as float, integer or both."""
 
     def __init__(
         self, graph: onnx.GraphProto, scales: Mapping[str, Scale], keep: frozenset[str]
@@ -155,7 +155,7 @@ class _Lowering:
         if name in self._turned:
             (self._conv if node.op_type == "Conv" else self._dense)(node)
         elif node.op_type == "Relu" and moved and self._integers[moved[0]][1].zero == 0:
-            self._now(name, *self._integers[moved[0]])  # a uint8 is not negative
+            self._now(name, *self._integers[moved[0]])  # a uint8 is never negative
         elif node.op_type in MOVES and moved:
             self._move(node)
         else:
@@ -192,7 +192,7 @@ class _Lowering:
     def _integer(self, name: str) -> tuple[str, Scale]:
         if name not in self._integers:
             scale = self._scales[self._ends.of(name)]
-            # Where zero is the least, cutting off below it is what rounding to uint8 does anyway.
+            # If the lowest value is zero, rounding to uint8 clips below it anyway.
             source = self._before_relu.get(name, name) if scale.zero == 0 else name
             quantized = self._builder.add(
                 "QuantizeLinear", self._float(source), *self._numbers(scale), near=f"{name}_q"
@@ -213,8 +213,8 @@ class _Lowering:
         weight = builder.weight(node.input[1])
         bias = builder.weight(node.input[2]) if len(node.input) > 2 else None
         assert weight is not None
-        # A bias is counted in steps, in 32 bits: those of a channel that is nearly dead are larger
-        # than its weights need.
+        # The bias is a 32-bit count of steps, so a nearly dead channel gets larger steps than its
+        # weights need.
         least = np.zeros(len(weight)) if bias is None else np.abs(bias) / (scale.step * MOST_BIAS)
         weight, steps = quantize_weight(weight, 0, least)
         inputs = [
@@ -230,7 +230,7 @@ class _Lowering:
         self._now(node.output[0], result, out)
 
     def _dense(self, node: NodeProto) -> None:
-        """Products in integers; scaling and bias in float, for the scales differ by column."""
+        """Multiply in integers; apply scale and bias in float, as scales differ between columns."""
         builder, given = self._builder, attributes(node)
         x, scale = self._integer(node.input[0])
         weight = builder.weight(node.input[1])
@@ -257,9 +257,9 @@ class _Lowering:
 def quantize_weight(
     weight: NDArray[np.float32], axis: int, least: NDArray[np.float64] | float = 0.0
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Round weights to 7 bits, symmetric, with a step for each index of `axis` (output channel).
+    """Round weights to 7 bits, symmetric, with one step per index of `axis` (output channel).
 
-    No step is below `least`, of all or of each channel.
+    Steps are at least `least`, which is one value or one per channel.
     """
     others = tuple(i for i in range(weight.ndim) if i != axis)
     steps = np.abs(weight).max(axis=others, keepdims=True) / MOST_WEIGHT

@@ -1,4 +1,4 @@
-"""Verify a model file against the run that it says it came from."""
+"""Verify that a model file was exported from a run."""
 
 import dataclasses
 from pathlib import Path
@@ -11,9 +11,9 @@ from scangan.export.graph import to_onnx
 from scangan.export.precision import latent_batches, make_images, psnr
 from scangan.training.checkpoints import load_generator
 
-COUNT = 256  # scans of an int8 file that are compared
-OTHER_PROCESSOR = 1.0  # dB that another processor's rounding may cost
-# Versions change with the machine, licence and citation are told to the exporter.
+COUNT = 256  # scans to compare for an int8 file
+OTHER_PROCESSOR = 1.0  # dB that rounding on another processor may cost
+# Versions depend on the machine; licence and citation are given to the exporter.
 FACTS = (
     "architecture", "latent", "classes", "size", "preprocessing", "dataset_fingerprint",
     "dataset_counts", "recipe", "scores", "date",
@@ -21,39 +21,39 @@ FACTS = (
 
 
 def verify(file: str | Path, run: str | Path) -> str:
-    """Check that a model file is whole, and makes what the run's generator makes.
+    """Check that a model file is intact and makes the same scans as the run's generator.
 
     Returns
     -------
     str
-        What was found, in a line.
+        The result in one line.
 
     Raises
     ------
     ExportError
-        The card or the scans are not those of the run, or the card has no seal.
+        The card or the scans differ from those of the run, or the card has no seal.
     GenerationError
-        The file was changed, or is no model file.
+        The file was changed, or is not a model file.
     """
     path, trained = Path(file), open_run(run)
     model = read_model_file(path)
     if model.card.to_json().encode() not in model.data:
-        raise ExportError(f"{path}: its card is not as it was written; export it again")
+        raise ExportError(f"{path}: its card was changed; export it again")
     told, expected = model.card, run_card(trained)
-    # Cards of the first releases also hold the command that was typed.
+    # Cards of the first releases also hold the command as typed.
     recipe = {key: value for key, value in told.recipe.items() if key != "command"}
     told = dataclasses.replace(told, recipe=recipe)
     differing = [name for name in FACTS if getattr(told, name) != getattr(expected, name)]
     if differing:
         raise ExportError(
-            f"{path} is not of the run {trained.path}: its card differs in {', '.join(differing)}"
+            f"{path} is not from the run {trained.path}: its card differs in {', '.join(differing)}"
         )
     generator, _ = load_generator(trained)
     if told.precision != "int8":
         parity = measure_parity(model.data, generator, told.latent)
         if parity > MOST_GREY_LEVELS:
             raise ExportError(
-                f"{path} makes other scans than {trained.path}: up to {parity} grey levels apart"
+                f"{path} makes different scans than {trained.path}: up to {parity} grey levels apart"
             )
         return (
             f"{path} is the generator of {trained.path}: at most {parity} of 255 grey levels apart"
@@ -65,7 +65,7 @@ def verify(file: str | Path, run: str | Path) -> str:
     least = told.fidelity.get("mean_psnr", LEAST_MEAN), told.fidelity.get("worst_psnr", LEAST_WORST)
     if mean < least[0] - OTHER_PROCESSOR or worst < least[1] - OTHER_PROCESSOR:
         raise ExportError(
-            f"{path} makes other scans than {trained.path}: PSNR {mean:.1f} dB on average, "
+            f"{path} makes different scans than {trained.path}: PSNR {mean:.1f} dB on average, "
             f"{worst:.1f} at worst; its card says {least[0]:.1f} and {least[1]:.1f}"
         )
     return (

@@ -1,4 +1,4 @@
-"""Folders of scans to prepared datasets."""
+"""Prepare folders of scans as datasets."""
 
 from typing import TYPE_CHECKING
 

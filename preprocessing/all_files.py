@@ -1,4 +1,4 @@
-"""Prepare every file of a source, going on where a killed run was."""
+"""Prepare every file of a source, continuing where a killed run stopped."""
 
 import contextlib
 import hashlib
@@ -23,10 +23,10 @@ from scangan.preprocessing.one_file import (
 )
 from scangan.preprocessing.options import PrepOptions
 
-CHUNK = 8  # files a thread takes at once: small files cost less than handing them over
+CHUNK = 8  # files per task of a thread; small files cost less than handing over a task
 CHUNK_BYTES = 1 << 18
-# Bytes a file, in the mean of some: decoding so few takes 20 µs, and handing the GIL over as long;
-# two threads take twice the time of none.
+# Mean bytes per file. Decoding so few takes 20 µs, and handing over the GIL takes as long, so two
+# threads take twice the time of one.
 TINY, SAMPLED = 1 << 13, 64
 
 
@@ -36,12 +36,13 @@ class Preparer:
     Parameters
     ----------
     source : Path
-        The folder that the scans' names are relative to.
+        The source folder.
     options : PrepOptions
+        How to prepare the scans.
     workers : int
-        Threads.
+        Number of threads.
     included : bool
-        The files were asked for by --include: masks and the like are taken too.
+        Whether --include chose the files, so that masks and the like are used too.
     """
 
     def __init__(
@@ -52,9 +53,9 @@ class Preparer:
         self._unread: dict[str, Unreadable] = {}
 
     def prepare_all(self, scans: list[SourceFile], journal: Journal, bar: Progress) -> None:
-        """Prepare what the journal does not hold yet.
+        """Prepare the files that the journal lacks.
 
-        Until a scan needs the window over all scans, none is measured: most sets need none.
+        The window over all scans is only measured when a scan needs it; most datasets do not.
         """
         keep, window = self._still_true(journal.read(), scans)
         task = bar.add_task("preparing", total=len(scans), note="")
@@ -73,13 +74,13 @@ class Preparer:
         bar: Progress,
         task: TaskID,
     ) -> None:
-        """Prepare those that the journal lacks, up to the first that needs a window and has none."""
+        """Prepare the files that the journal lacks, up to the first that needs a missing window."""
         done = len(journal.files)
         bar.update(task, completed=done)
         for scan, result in self._results(scans[done:], window):
             if result.needs_window:
                 return
-            self._drop_copy(scan, result, journal)
+            self._drop_copy(result, journal)
             journal.append(_line(scan, result), result.images if result.frames else None)
             done += 1
             if done % CHUNK == 0 or done == len(scans):
@@ -91,10 +92,10 @@ class Preparer:
         over = self._state(scans)
         survey = self._survey(scans, bar)
         if self._unread:
-            over += " without some"  # it is measured again when they can be read
+            over += " without some"  # so it is measured again when they can be read
         if not survey.scans:
             raise PreprocessingError(
-                f"{self.source} changes while it is read; run the same command again"
+                f"{self.source} changed while being read; run the same command again"
             )
         line = WindowLine(
             window=survey.window(),
@@ -106,7 +107,7 @@ class Preparer:
         return line.window
 
     def hashes(self, scans: list[SourceFile]) -> Iterator[tuple[SourceFile, str | None]]:
-        """The sha256 of every file; None for one that can't be read."""
+        """Yield the SHA-256 of every file; None if it cannot be read."""
         return in_order(self._sha256, scans, self.workers)
 
     def _results(
@@ -125,13 +126,13 @@ class Preparer:
             yield from zip(chunk, results, strict=False)
 
     def _prepared(self, scan: SourceFile, window: Window | None) -> FileResult:
-        if scan.file in self._unread:  # of which the window knows nothing
+        if scan.file in self._unread:  # not part of the window
             return FileResult(refused=[(None, str(self._unread[scan.file]))])
         path, name = f"{self.source}/{scan.file}", scan.below_class
         return prepare_file(path, self.options, window, name=name, included=self.included)
 
     def _are_tiny(self, scans: list[SourceFile]) -> bool:
-        """Whether threads would wait for each other longer than they work, judged by some files."""
+        """Whether threads would wait longer than they work, judged by a sample of files."""
         sizes = []
         for scan in scans[:: max(1, -(-len(scans) // SAMPLED))]:
             with contextlib.suppress(OSError):
@@ -139,11 +140,11 @@ class Preparer:
         return sum(sizes) < TINY * len(sizes)
 
     def _chunks(self, scans: list[SourceFile]) -> Iterator[list[SourceFile]]:
-        """Small files together; a volume, whose slices all wait to be written, by itself."""
+        """Group small files; a volume is on its own, as all its slices wait to be written."""
         chunk: list[SourceFile] = []
         held = 0
         for scan in scans:
-            with contextlib.suppress(OSError):  # named when it is read
+            with contextlib.suppress(OSError):  # reported when the file is read
                 held += os.stat(f"{self.source}/{scan.file}").st_size  # noqa: PTH116
             chunk.append(scan)
             if len(chunk) == CHUNK or held > CHUNK_BYTES:
@@ -153,7 +154,7 @@ class Preparer:
             yield chunk
 
     def _survey(self, scans: list[SourceFile], bar: Progress) -> Survey:
-        """Look at all scans that need the window over all."""
+        """Survey all scans that need the window over all scans."""
         survey = Survey()
         task = bar.add_task("measuring intensities", total=len(scans), note="")
 
@@ -174,7 +175,7 @@ class Preparer:
     def _still_true(
         self, lines: list[Line], scans: list[SourceFile]
     ) -> tuple[list[Line], Window | None]:
-        """The first lines whose files are still there as they were, and the window among them."""
+        """Return the leading lines whose files have not changed, including the window."""
         keep: list[Line] = []
         window: Window | None = None
         expected = iter(scans)
@@ -188,13 +189,13 @@ class Preparer:
             else:
                 done = sum(isinstance(kept, FileLine) for kept in keep)
                 if line.over != self._state(scans[done:]):
-                    break  # the window was measured over scans that are others now
+                    break  # the window was measured over other scans
                 window = line.window
             keep.append(line)
         return keep, window
 
     def _state(self, scans: list[SourceFile]) -> str:
-        """A hash of which files there are and when they changed, without reading them."""
+        """Hash the list of files and their modification times, without reading them."""
         digest = hashlib.sha256()
         for scan in scans:
             with contextlib.suppress(OSError):
@@ -202,7 +203,7 @@ class Preparer:
                 digest.update(json.dumps([*scan, told.st_size, told.st_mtime_ns]).encode())
         return digest.hexdigest()
 
-    def _drop_copy(self, scan: SourceFile, result: FileResult, journal: Journal) -> None:
+    def _drop_copy(self, result: FileResult, journal: Journal) -> None:
         if self.options.duplicates == "drop" and result.frames:
             first = journal.first_with.get(result.sha256)
             if first is not None:
@@ -217,7 +218,7 @@ class Preparer:
 
 
 def _line(scan: SourceFile, result: FileResult) -> FileLine:
-    """The journal's line for a file."""
+    """Make the journal's line for a file."""
     return FileLine(
         file=scan.file,
         class_name=scan.class_name,

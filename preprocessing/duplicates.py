@@ -1,4 +1,4 @@
-"""Near-duplicates: scans that show the same picture, re-encoded, resized, shifted or windowed anew."""
+"""Near-duplicates: scans of the same image after re-encoding, resizing, shifting or windowing."""
 
 import functools
 import mmap
@@ -9,42 +9,42 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-# Thresholds, measured on scans prepared at 64 pixels: of the 12.6 million pairs of 5,028 chest
-# radiographs none is above 0.81; the 73 pairs of 2,466 brain slices above 0.9 were, to the eye, all
-# copies or neighbours in one head. Copies that were re-encoded (JPEG quality 25), resized, windowed
-# anew or turned by a degree score above 0.9, and 10 differing bits lose few of them.
+# Thresholds were measured on scans prepared at 64 pixels. Of the 12.6 million pairs of 5,028 chest
+# radiographs, none is above 0.81. The 73 pairs of 2,466 brain slices above 0.9 all looked like copies
+# or neighbours in one head. Copies that were re-encoded (JPEG quality 25), resized, windowed again or
+# rotated by a degree score above 0.9, and a limit of 10 differing bits loses few of them.
 DISTANCE = 10  # of the 64 coarse bits
-# Layouts that are alike (one chest is like another) differ in the next finer frequencies: 128 more
-# bits leave a ninth of those candidates, and every pair of real scans above 0.9 (at most 29 differ).
+# Similar layouts (such as two chests) differ in the next higher frequencies. 128 more bits leave a
+# ninth of those candidates, but every pair of real scans above 0.9 (at most 29 bits differ).
 FINE_DISTANCE = 38
 CORRELATION = 0.9
 PARTNERS = 10
-COMPARED = 200  # candidates of one scan: of layouts that are all alike there may be thousands
+COMPARED = 200  # candidates per scan; if all layouts are similar, there may be thousands
 
-SIDE = 64  # pixels: scans are compared at most at this size
-FLAT = 0.5  # grey levels: a scan whose detail is weaker shows nothing that could be compared
-READ_AT_ONCE = 1 << 25  # bytes of a memory-mapped dataset that may lie in memory
-AROUND = 1 << 21  # bytes that Linux may map along with a page that is touched
+SIDE = 64  # pixels; scans are compared at this size at most
+FLAT = 0.5  # grey levels; a scan with weaker detail shows nothing to compare
+READ_AT_ONCE = 1 << 25  # bytes of a memory-mapped dataset to keep in memory
+AROUND = 1 << 21  # bytes that Linux may map around a touched page
 
 
 class Pair(NamedTuple):
-    """Two scans that show the same: their indices, `first` below `second`, and how alike they are."""
+    """Two scans that show the same: their indices, `first` below `second`, and their similarity."""
 
     first: int
     second: int
-    distance: int  # differing bits of the perceptual hashes
-    correlation: float  # of their detail, at most 1
+    distance: int  # differing bits of their perceptual hashes
+    correlation: float  # correlation of their detail, at most 1
 
 
 class NearDuplicates(NamedTuple):
-    """What was found, and how many candidates were not compared because one scan had too many."""
+    """The pairs found, and the number of candidates not compared because a scan had too many."""
 
     pairs: list[Pair]
     left_off: int
 
 
 class Leak(NamedTuple):
-    """A near-duplicate that would make a later figure look better than it is, and why."""
+    """A near-duplicate that can leak between training and test data, and why."""
 
     pair: Pair
     across: Literal["classes", "subjects", "unknown subjects"]
@@ -52,9 +52,9 @@ class Leak(NamedTuple):
 
 @functools.cache
 def _cosines() -> npt.NDArray[np.float64]:
-    """Rows 1 to 16 of the DCT-II of 32 values, as whole numbers.
+    """Return rows 1 to 16 of the DCT-II of 32 values, as whole numbers.
 
-    Sums of whole numbers below 2**53 are exact, so that every processor computes the same bits.
+    Sums of whole numbers below 2**53 are exact, so every processor computes the same bits.
     """
     rows, columns = np.arange(1, 17)[:, None], np.arange(32)
     return np.asarray(np.rint(1024 * np.cos(np.pi * rows * (2 * columns + 1) / 64)), np.float64)
@@ -62,19 +62,19 @@ def _cosines() -> npt.NDArray[np.float64]:
 
 @functools.cache
 def _order() -> npt.NDArray[np.int64]:
-    """Where the bits of the hash stand among the 16 x 16 frequencies."""
+    """Return the positions of the hash bits among the 16 x 16 frequencies."""
     at = np.arange(256).reshape(16, 16)
     blocks = at[:8, :8], at[:8, 8:], at[8:, :8]
     return np.concatenate([block.ravel() for block in blocks])
 
 
 def perceptual_hash(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
-    """Hash a scan to 192 bits that change little where the picture changes little.
+    """Hash a scan to 192 bits, so that similar images have similar hashes.
 
-    The lowest frequencies but the constant of the discrete cosine transform of the scan at 32 x 32
-    pixels (Zauner 2010, "Implementation and benchmarking of perceptual image hash functions",
-    section 3.2.1), a bit each: whether the coefficient is positive. Zauner compares with their
-    median instead; the sign finds as many copies among a third fewer candidates.
+    Each bit says whether a coefficient of the discrete cosine transform of the scan at 32 x 32
+    pixels is positive, for the lowest frequencies except the constant (Zauner 2010, "Implementation
+    and benchmarking of perceptual image hash functions", section 3.2.1). Zauner compares with the
+    median instead; the sign finds as many copies with a third fewer candidates.
 
     Parameters
     ----------
@@ -102,11 +102,11 @@ def near_duplicates(
     correlation: float = CORRELATION,
     partners: int = PARTNERS,
 ) -> NearDuplicates:
-    """Find the scans that show the same picture.
+    """Find the scans that show the same image.
 
-    Candidates are all pairs whose hashes differ in few bits. They are compared by the correlation
-    of what a blur takes away (a plain correlation calls any two heads on black alike), the best
-    over shifts of up to 1/32 of the side.
+    Candidates are all pairs whose hashes differ in few bits. They are compared by the correlation of
+    the detail that a blur removes, at the best shift of up to 1/32 of the side. (Plain correlation
+    is high for any two heads on black.)
 
     Parameters
     ----------
@@ -115,28 +115,28 @@ def near_duplicates(
     hashes : ndarray
         uint64 [N, 3], the `perceptual_hash` of each.
     natural : ndarray, optional
-        int64 [N]: scans of one number are alike by nature (slices of one volume) and not compared
-        with each other; those with a negative number are compared with all.
+        int64 [N]: scans with the same number are similar by nature (such as slices of one volume)
+        and are not compared with each other. Those with a negative number are compared with all.
     distance : int
-        Most differing bits among the coarse 64 of a candidate, 0 to 64.
+        Maximum number of differing bits among a candidate's coarse 64, 0 to 64.
     correlation : float
-        Least correlation of a near-duplicate, 0 to 1.
+        Minimum correlation of near-duplicates, 0 to 1.
     partners : int
-        Most near-duplicates that are kept of one scan with those after it, the nearest first: of
-        20,000 equal scans the 2e8 pairs are never listed, yet a chain of pairs holds them together.
+        Maximum number of near-duplicates to keep for one scan among those after it, nearest first.
+        So 20,000 equal scans do not give 2e8 pairs, but a chain of pairs still connects them.
 
     Returns
     -------
     NearDuplicates
-        The pairs in order of their indices, and the number of candidates left off.
+        The pairs in the order of their indices, and the number of candidates not compared.
 
     Notes
     -----
-    At 16 pixels too little detail is left: scans of two patients may come out as one.
+    At 16 pixels, too little detail is left: scans of two patients may match.
 
     Time grows with the square of N (3 s for 100,000 scans) and with the number of candidates
-    (70 µs each, the 200 nearest of a scan at most). Memory is that of the pairs and some 10 bytes a
-    scan; of a read-only memory map little stays in memory.
+    (70 µs each, at most the nearest 200 per scan). Memory is needed for the pairs and about 10
+    bytes per scan; little of a read-only memory map stays in memory.
     """
     compare = _Comparison(images)
     pairs: list[Pair] = []
@@ -165,7 +165,7 @@ def near_duplicates(
 
 
 class _Comparison:
-    """Correlate the detail of two of the `images`, keeping that of the first for the next call."""
+    """Correlates the detail of two of the `images`; keeps that of the first for the next call."""
 
     def __init__(self, images: npt.NDArray[np.uint8]) -> None:
         self.images = images
@@ -187,7 +187,7 @@ class _Comparison:
         return float(cv2.matchTemplate(other, self.template, cv2.TM_CCOEFF_NORMED).max())
 
     def _detail(self, index: int) -> npt.NDArray[np.float32] | None:
-        """Scan `index` at most `SIDE` wide less its blurred self; None where nothing is left."""
+        """Return a scan, at most `SIDE` wide, minus its blurred version; None if nothing is left."""
         image = self.images[index]
         self._let_go(image.nbytes)
         side = min(SIDE, *image.shape)
@@ -198,7 +198,7 @@ class _Comparison:
         return None if cv2.norm(detail) < FLAT * side else detail
 
     def _let_go(self, size: int) -> None:
-        """Give pages that were read back to the system, which else count as ours for ever."""
+        """Release the pages read so far, which would otherwise count as memory of this process."""
         self.read += size + AROUND
         pages: object = self.images.base
         if self.read < READ_AT_ONCE or not isinstance(pages, mmap.mmap):
@@ -213,13 +213,13 @@ def leaks(
     classes: Sequence[Hashable] | npt.NDArray[Any],
     subjects: Sequence[str | None],
 ) -> list[Leak]:
-    """Say which near-duplicates are no neighbours in one subject's scans of one class.
+    """Find the near-duplicates that are not of the same class and subject.
 
     Parameters
     ----------
     pairs : iterable of Pair
     classes, subjects : sequence
-        Of each scan; the subject is None where it is not known.
+        The class and subject of each scan; the subject is None if unknown.
     """
     found = []
     for pair in pairs:

@@ -1,4 +1,4 @@
-"""Which files are scans, of which class and of which subject."""
+"""Find the scans in a source folder, with their classes and subjects."""
 
 import csv
 import dataclasses
@@ -21,28 +21,27 @@ DEEPEST_CLASS = 9
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceOptions:
-    """What says the class and the subject of a scan; stored in ``dataset.json``.
+    """How to find the class and the subject of each scan; stored in ``dataset.json``.
 
     Parameters
     ----------
     labels : Path, optional
-        A CSV that names the files and their classes. By default the folder that a file lies in is
-        its class.
+        A CSV file with the class of each file. By default, the folder of a file is its class.
     columns : str
-        The headings of the CSV's columns: file, class and, if there is one, subject.
+        Headings of the CSV's columns: file, class and optionally subject.
     multi_label : {"error", "first", "join"}
-        What several labels of a file in the CSV (joined by ``|``, or on several lines) become: a
-        refusal, the first of them, or one class ``A+B``.
+        What to do if a file has several labels in the CSV (joined by ``|``, or on several lines):
+        reject it, use the first label, or make one class ``A+B``.
     class_level : int, optional
-        How many levels below the source the class folders lie; 0: all is one class. By default they
-        are found.
+        How many levels below the source the class folders are; 0: everything is one class. By
+        default, they are detected.
     subjects : str, optional
-        A regular expression that is searched in each file's path: its group named ``subject``, else
-        its first group, else the whole match is the subject.
+        A regular expression to search for in each file's path. The subject is its group named
+        ``subject``, else its first group, else the whole match.
     include, exclude : tuple of str
-        Patterns of files, as shells have them (``*``, ``?``, ``[a-c]``; ``*`` goes through folders),
-        of a file's name or its path in the source folder. With `include` only files that match one
-        are taken, masks and the like too; those that match one of `exclude` never are.
+        Shell patterns (``*``, ``?``, ``[a-c]``; ``*`` also matches ``/``) for a file's name or its
+        path in the source folder. With `include`, only matching files are used, even masks and the
+        like. Files that match `exclude` are never used.
     """
 
     labels: Path | None = None
@@ -57,7 +56,7 @@ class SourceOptions:
         names = self.column_names
         if len(names) not in (2, 3) or not all(names) or len(set(names)) < len(names):
             raise _usage(
-                f"--columns {self.columns!r} is wrong; it takes FILE,CLASS or FILE,CLASS,SUBJECT"
+                f"--columns {self.columns!r} is invalid; it takes FILE,CLASS or FILE,CLASS,SUBJECT"
             )
         if self.multi_label not in get_args(MultiLabel):
             known = ", ".join(get_args(MultiLabel))
@@ -69,23 +68,23 @@ class SourceOptions:
                 f"--class-level {self.class_level} is out of range; it takes 0 to {DEEPEST_CLASS}"
             )
         if self.class_level is not None and self.labels is not None:
-            raise _usage("--class-level and --labels both say the classes; drop one")
+            raise _usage("--class-level and --labels both set the classes; drop one")
         if self.subjects is not None:
             _check_pattern(self.subjects)
             if names != COLUMNS and len(names) == 3:
                 raise _usage(
-                    f"--subjects and the column {names[2]!r} both say the subject; drop one"
+                    f"--subjects and the column {names[2]!r} both set the subject; drop one"
                 )
 
     @property
     def column_names(self) -> tuple[str, ...]:
-        """The headings of file, class and perhaps subject."""
+        """Headings of the columns for file, class and, if given, subject."""
         return tuple(name.strip() for name in next(csv.reader([self.columns]), []))
 
     def to_dict(self) -> Settings:
-        """The options as JSON values; of the CSV its name, since it may lie elsewhere tomorrow."""
+        """Return the options as JSON values; only the name of the CSV, as it may move."""
 
-        # Names need not be UTF-8, JSON must be.
+        # Names may not be UTF-8, but JSON must be.
         def plain(value: Any) -> Any:
             if isinstance(value, tuple):
                 return [plain(each) for each in value]
@@ -111,7 +110,7 @@ def _check_pattern(pattern: str) -> None:
 
 
 class SourceFile(NamedTuple):
-    """A file of scans: relative to the source folder with ``/``, its class, its subject if known."""
+    """A file: its path relative to the source folder with ``/``, its class, and its subject if known."""
 
     file: str
     class_name: str
@@ -119,30 +118,30 @@ class SourceFile(NamedTuple):
 
     @property
     def below_class(self) -> str:
-        """Its path below the folder of its class; the whole path where a table says the class."""
+        """Its path below its class folder; the whole path if a table gives the class."""
         return below_class(self.file, self.class_name)
 
 
 class Found(NamedTuple):
-    """The classes in order (also those without a scan), the files in order, and what is refused."""
+    """The classes in order (including empty ones), the files in order, and the rejects."""
 
     classes: list[str]
     scans: list[SourceFile]
     rejects: list[Refused]
-    wrapper: str = ""  # the path of lone folders around the class folders
-    left_out: int = 0  # files, by --include and --exclude
+    wrapper: str = ""  # the path of single folders around the class folders
+    left_out: int = 0  # files left out by --include and --exclude
 
 
 def find_scans(source: Path, options: SourceOptions) -> Found:
-    """Find the files of every class, and say which others are refused.
+    """Find the files of every class, and the rejected ones.
 
-    See `find_class_files` for which folders are classes. With ``options.labels`` a CSV says the
-    classes, wherever the files lie.
+    `find_class_files` decides which folders are classes. With ``options.labels``, a CSV gives the
+    classes, wherever the files are.
 
     Raises
     ------
     PreprocessingError
-        There is no scan, a class cannot be named so, or the CSV cannot be used.
+        There are no scans, a class name is not allowed, or the CSV cannot be used.
     """
     try:
         if options.labels:
@@ -194,7 +193,7 @@ def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
 
 
 def _chosen(found: Found, options: SourceOptions) -> Found:
-    """What `include` and `exclude` leave."""
+    """Apply `include` and `exclude`."""
     if not options.include and not options.exclude:
         return found
     for option, patterns in (("--include", options.include), ("--exclude", options.exclude)):
@@ -244,5 +243,5 @@ def _subject(match: re.Match[str] | None) -> str | None:
         return None
     if "subject" in match.re.groupindex:
         return match["subject"] or None
-    # Of alternatives, (person[0-9]+)|(IM-[0-9]+), one group takes part.
+    # In alternatives such as (person[0-9]+)|(IM-[0-9]+), only one group matches.
     return next(filter(None, match.groups()), None) if match.re.groups else match[0] or None

@@ -1,4 +1,4 @@
-"""Where the pixels of a scan come to lie in the prepared square."""
+"""Place a scan in the prepared square."""
 
 from typing import NamedTuple
 
@@ -9,24 +9,24 @@ SQUARE = 0.005
 
 
 class Placement(NamedTuple):
-    """How a scan becomes a square of `size` pixels: cut, resize, paste onto black.
+    """How a scan becomes a square: crop it, resize it, paste it onto black.
 
-    Rows and columns ``source`` of the scan are resized to `shape` and pasted at `corner`.
+    The rows and columns `source` of the scan are resized to `shape` and pasted at `corner`.
     """
 
-    source: tuple[slice, slice]  # rows and columns of the scan that are used
-    shape: tuple[int, int]  # rows and columns after resizing, at most the square
-    corner: tuple[int, int]  # where their first row and column go
+    source: tuple[slice, slice]  # rows and columns of the scan to use
+    shape: tuple[int, int]  # rows and columns after resizing, at most those of the square
+    corner: tuple[int, int]  # where the first row and column go
 
     @property
     def enlarges(self) -> bool:
-        """Whether the scan has fewer rows or columns than it is given."""
+        """Whether the scan has fewer rows or columns than after resizing."""
         used = (part.stop - part.start for part in self.source)
         return any(pixels < given for pixels, given in zip(used, self.shape, strict=True))
 
 
 def is_square(aspect: float) -> bool:
-    """Whether a pixel of this height over width is as good as square: to less than rounding shows."""
+    """Whether a pixel with this height over width counts as square: the difference is below rounding."""
     return abs(aspect - 1) < SQUARE
 
 
@@ -37,7 +37,7 @@ def placement(
     spacing: tuple[float, float] | None = None,
     aspect: float = 1.0,
 ) -> Placement:
-    """Say how a scan of `height` x `width` pixels fills the square.
+    """Return how a scan of `height` x `width` pixels fills the square.
 
     Parameters
     ----------
@@ -46,10 +46,10 @@ def placement(
     options : PrepOptions
         Its `size`, `fit`, `pixel_spacing` and `ignore_spacing` are used.
     spacing : tuple of float, optional
-        (row, column) spacing of the scan in millimetres; needed where `options` asks for one.
+        (row, column) spacing of the scan in millimetres; required if `options` sets a pixel spacing.
     aspect : float
-        Height of a pixel over its width; where it is not 1, rows and columns are resized by
-        different factors, so that a circle stays a circle.
+        Height of a pixel over its width. If it is not 1, rows and columns are resized by different
+        factors, so that circles stay circles.
     """
     size = options.size
     if options.pixel_spacing is not None and spacing is not None:
@@ -58,7 +58,7 @@ def placement(
         scales = size / height, size / width
     else:
         tall = 1.0 if options.ignore_spacing or is_square(aspect) else aspect
-        sides = (height * tall, float(width))  # in widths of a pixel
+        sides = (height * tall, float(width))  # in pixel widths
         scale = size / (max(sides) if options.fit == "pad" else min(sides))
         scales = tall * scale, scale
     rows, columns = (
@@ -68,13 +68,13 @@ def placement(
 
 
 def place_of(scan: Scan, options: PrepOptions) -> Placement:
-    """Say how a scan fills the square."""
+    """Return how a scan fills the square."""
     height, width = scan.pixels.shape
     return placement(height, width, options, scan.spacing, scan.aspect)
 
 
 def _along(length: int, size: int, scale: float) -> tuple[slice, int, int]:
-    """Along one side: what is used of the scan, to how many pixels it is resized, where it goes."""
+    """Return, for one side, the pixels to use, their number after resizing, and where they go."""
     if round(length * scale) > size:
         used = max(1, round(size / scale))
         start = (length - used) // 2

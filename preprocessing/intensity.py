@@ -1,4 +1,4 @@
-"""From the values of a file to grey: which window, and how it is applied."""
+"""Map the values of a file to grey: choose the window and apply it."""
 
 import dataclasses
 import math
@@ -15,23 +15,23 @@ from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.scan import Scan
 
 DARK = 16  # grey levels
-BLANK = 0.99  # share of the pixels at one end, of a scan that shows next to nothing
-TAILS = 0.001  # share of the pixels beyond each end of a robust window
-SAMPLED = 1 << 16  # pixels of a scan that are looked at
-FAR = 6  # half octaves: 6 to 8 times the values of the middle scan, at least
-FEW = 0.05  # of all scans; more are no outliers
-FARTHEST = 1e9  # values; beyond, nothing fits 16 bits
-LEAST = 1e-30  # of a value; what is less counts as 0
-ROUNDABLE = 1024  # values; of a wider window the ends may be rounded to whole values
+BLANK = 0.99  # share of pixels at one end from which a scan counts as nearly blank
+TAILS = 0.001  # share of pixels beyond each end of a robust window
+SAMPLED = 1 << 16  # pixels of a scan to sample
+FAR = 6  # half octaves; at least 6 to 8 times the values of the median scan
+FEW = 0.05  # share of all scans; more of them are not outliers
+FARTHEST = 1e9  # larger values do not fit 16 bits
+LEAST = 1e-30  # smaller values count as 0
+ROUNDABLE = 1024  # the ends of a wider window may be rounded to whole values
 
 
 class Survey:
-    """Histograms of physical values over many scans, in which every scan weighs the same.
+    """Histograms of physical values over many scans, every scan with the same weight.
 
-    A value is counted by the upper 20 bits of its float32: sign, exponent and 11 bits, in order of
-    size. So any range of values is held to 0.05 % in 8 MiB, and the order of adding does not matter.
-    Files of one magnitude share a histogram; one whose values lie far beyond all others' (a dose
-    grid, an undeclared padding value) is left out, since it alone would set the window.
+    The bin of a value is the upper 20 bits of its float32: sign, exponent and 11 bits, in order of
+    size. So 8 MiB hold any range of values to 0.05 %, and the order of adding does not matter. Files
+    of similar magnitude share a histogram. Files with values far beyond all others (a dose grid, an
+    undeclared padding value) are left out, as they alone would set the window.
     Safe to share between threads.
     """
 
@@ -49,7 +49,7 @@ class Survey:
             return
         magnitude = max(map(_magnitude, samples))
         with self._lock:
-            if magnitude not in self._weights:  # of which the system hands out what is used
+            if magnitude not in self._weights:  # the system only allocates the pages in use
                 self._weights[magnitude] = np.zeros(1 << 20, np.int64)
             for sample in samples:
                 np.add.at(
@@ -60,16 +60,16 @@ class Survey:
 
     @property
     def scans(self) -> int:
-        """How many scans the window is measured over."""
+        """Number of scans the window is measured over."""
         return sum(self._scans.values()) - sum(self._scans[each] for each in self._outlying())
 
     @property
     def outliers(self) -> list[str]:
-        """The files that are left out, in order of their names."""
+        """The files left out, sorted by name."""
         return sorted(file for each in self._outlying() for file in self._files[each])
 
     def _outlying(self) -> list[int]:
-        """Magnitudes far above that of the middle scan which few files have."""
+        """Return rare magnitudes that are far above that of the median scan."""
         ordered = sorted(self._scans)
         total, below = sum(self._scans.values()), 0
         middle = ordered[-1]
@@ -84,14 +84,14 @@ class Survey:
         return far if few else []
 
     def is_new(self, sha256: bytes) -> bool:
-        """Whether a file of these bytes comes for the first time."""
+        """Whether no file with this hash came before."""
         with self._lock:
             before = len(self._seen)
             self._seen.add(sha256)
             return len(self._seen) > before
 
     def window(self) -> Window:
-        """Robust percentiles (0.1 and 99.9 %) over all scans that were added and are not left out."""
+        """Compute robust percentiles (0.1 and 99.9 %) over all scans added and not left out."""
         outlying = set(self._outlying())
         weights = np.zeros(1 << 20, np.int64)
         for magnitude, counted in self._weights.items():
@@ -104,33 +104,33 @@ class Survey:
 
 
 def thinned(scan: Scan) -> Scan:
-    """The scan with no more pixels than a survey looks at."""
+    """Return the scan with no more pixels than a survey samples."""
     flat = scan.pixels.reshape(1, -1)
     return dataclasses.replace(scan, pixels=flat[:, :: -(-flat.size // SAMPLED)].copy())
 
 
 def own_window(scan: Scan) -> Window:
-    """Robust percentiles (0.1 and 99.9 %) of one scan."""
+    """Compute robust percentiles (0.1 and 99.9 %) of one scan."""
     low, high = np.quantile(_sample(scan), [TAILS, 1 - TAILS])
     return _widened(float(low), float(high))
 
 
 def choose_window(scan: Scan, options: PrepOptions, dataset: Window | None) -> Window | None:
-    """Say which physical values of a deep scan are black and white.
+    """Choose the physical values of a deep scan that become black and white.
 
     Parameters
     ----------
     scan : Scan
-        With more than 8 bits, or with a window of its own.
+        A scan with more than 8 bits, or with its own window.
     options : PrepOptions
         Its `window` decides.
     dataset : (float, float), optional
-        The window over all scans, where it is known.
+        The window over all scans, if known.
 
     Returns
     -------
     (float, float) or None
-        None: it is the window over all scans, and that is not known yet.
+        The window; None if it is the one over all scans, which is not known yet.
     """
     if options.window_range is not None:
         return options.window_range
@@ -142,7 +142,7 @@ def choose_window(scan: Scan, options: PrepOptions, dataset: Window | None) -> W
 
 
 def nearly_blank(image: npt.NDArray[np.uint8]) -> Shade:
-    """Say whether a prepared scan came out all but black, or white; empty if neither.
+    """Return whether a prepared scan is nearly all black or white; empty if neither.
 
     Parameters
     ----------
@@ -156,14 +156,14 @@ def nearly_blank(image: npt.NDArray[np.uint8]) -> Shade:
 
 
 def to_uint16(scan: Scan, window: Window) -> tuple[npt.NDArray[np.uint16], tuple[int, int]]:
-    """Bring a scan to 16 bits without losing any of its values in the window.
+    """Convert a scan to 16 bits without losing any values in the window.
 
     Returns
     -------
     pixels : ndarray
         uint16 [H, W].
     ends : (int, int)
-        The pixels that are black and white; black is above white where the scan is inverted.
+        The pixel values of black and white; black is above white if the scan is inverted.
     """
     black, white = ((value - scan.intercept) / scan.slope for value in window)
     if scan.inverted:
@@ -179,7 +179,7 @@ def to_uint16(scan: Scan, window: Window) -> tuple[npt.NDArray[np.uint16], tuple
 
 
 def grey_of(pixels: npt.NDArray[Any], black: float, white: float) -> npt.NDArray[np.float64]:
-    """Grey from 0 (`black` and beyond) to 1 (`white` and beyond)."""
+    """Map pixels to grey from 0 (`black` and beyond) to 1 (`white` and beyond)."""
     return ((pixels.astype(np.float64) - black) / (white - black)).clip(0, 1)
 
 
@@ -190,20 +190,20 @@ def _sample(scan: Scan) -> npt.NDArray[np.float32]:
 
 
 def _magnitude(sample: npt.NDArray[np.float32]) -> int:
-    """How large the values of a scan are, but for a few: in half octaves."""
+    """Return the magnitude of a scan's values, ignoring a few, in half octaves."""
     ends = np.quantile(sample, [TAILS, 1 - TAILS])
     return math.floor(2 * math.log2(max(float(np.abs(ends).max()), LEAST)))
 
 
 def _ordered_keys(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
-    """Upper 20 bits of each float32, arranged so that greater values have greater keys."""
+    """Return the upper 20 bits of each float32, so arranged that larger values have larger keys."""
     bits = values.view(np.uint32)
     negative = bits >> 31 == 1
     return np.where(negative, ~bits, bits | np.uint32(0x80000000)) >> np.uint32(12)
 
 
 def _value(key: int) -> float:
-    """The middle of the values that have this key."""
+    """Return the middle of the values with this key."""
     ordered = np.uint32((key << 12) + (1 << 11))
     bits = ordered & np.uint32(0x7FFFFFFF) if ordered >> 31 else ~ordered
     value = float(np.uint32(bits).view(np.float32))
@@ -211,5 +211,5 @@ def _value(key: int) -> float:
 
 
 def _widened(low: float, high: float) -> Window:
-    """A window that is not empty."""
+    """Widen an empty window."""
     return (low, high) if low < high else (low, low + max(1e-6 * abs(low), 1e-6))

@@ -1,4 +1,4 @@
-"""What is done so far: prepared scans and a line per file, so that a killed run goes on."""
+"""The journal of a preparation: scans and a line per file, so that a killed run can be resumed."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ FLUSHED = 16  # files
 
 
 class Asked(Record, frozen=True):
-    """The first line: what is prepared, and with what. A journal that says otherwise is begun anew."""
+    """The first line: source and options. If they differ, the journal starts over."""
 
     options: Settings
     sources: Settings
@@ -24,7 +24,7 @@ class Asked(Record, frozen=True):
 
 
 class FrameLine(Record, frozen=True):
-    """One prepared scan of a file; what `Scan` and `Item` say too, as there."""
+    """One prepared scan of a file; fields as in `Scan` and `Item`."""
 
     frame: int
     identifiers: tuple[str | None, ...]
@@ -38,30 +38,30 @@ class FrameLine(Record, frozen=True):
 
 
 class FileLine(Record, frozen=True, rename={"class_name": "class"}):
-    """What came of one file: its scans, and what is refused of it (frame or None, reason)."""
+    """The result for one file: its scans, and its rejects as (frame or None, reason)."""
 
     file: str
     class_name: str
-    given: str | None  # the subject, where a table or a pattern says it
+    given: str | None  # the subject, if a table or a pattern gives it
     sha256: str | None
     frames: tuple[FrameLine, ...]
     refused: tuple[tuple[int | None, str], ...]
 
 
 class WindowLine(MeasuredWindow, frozen=True):
-    """The window over all scans, which stands before the first file that needs it."""
+    """The window over all scans; the line comes before the first file that needs it."""
 
-    over: str  # which files there were, and when they changed
+    over: str  # hash of the list of files and their modification times
 
 
 Line = FileLine | WindowLine
 
 
 class Journal:
-    """``images.npy`` and ``journal.jsonl`` in a folder of their own, written in the order of the files.
+    """``images.npy`` and ``journal.jsonl`` in their own folder, written in the order of the files.
 
-    A line is written after the images that it speaks of, so that whatever a killed process leaves,
-    the whole lines are true.
+    Each line is written after its images, so complete lines are true whatever a killed process
+    leaves.
     """
 
     def __init__(self, folder: Path, size: int, asked: Asked) -> None:
@@ -69,23 +69,23 @@ class Journal:
         self.files: list[FileLine] = []
         self.window: WindowLine | None = None
         self.count, self.refused = 0, 0
-        self.first_with: dict[str | None, str] = {}  # sha256 to the first file that gave a scan
+        self.first_with: dict[str | None, str] = {}  # SHA-256 to the first file with a scan
         self._waiting: list[str] = []
         self._images: BinaryIO
         self._text: TextIO
 
     @property
     def images_file(self) -> Path:
-        """The prepared scans."""
+        """Path of the prepared scans."""
         return self.folder / "images.npy"
 
     @property
     def text_file(self) -> Path:
-        """What was asked, then a line per file."""
+        """Path of the lines: what was asked, then one per file."""
         return self.folder / "journal.jsonl"
 
     def read(self) -> list[Line]:
-        """The lines that an earlier run left of which the same was asked; none where there is no such run."""
+        """Return the lines of an earlier run with the same source and options; none if there is none."""
         try:
             first, *others = self.text_file.read_bytes().split(b"\n")[:-1]
             if parse_record(Asked, first) != self.asked:
@@ -103,7 +103,7 @@ class Journal:
 
     @contextlib.contextmanager
     def writing(self, keep: list[Line]) -> Iterator[None]:
-        """Open for appending, with the first lines of an earlier run kept."""
+        """Open for appending; keep the first lines of an earlier run."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for line in keep:
             self._note(line)
@@ -111,7 +111,7 @@ class Journal:
             self.images_file.open("r+b" if keep else "wb") as self._images,
             self.text_file.open("w", encoding="utf-8") as self._text,
         ):
-            # A plain file, not a memory map: on a full disk that would be a crash.
+            # A plain file, as a memory map would crash on a full disk.
             self._images.truncate(NPY_HEADER + self.count * self.size**2)
             self._images.seek(0, os.SEEK_END)
             self._text.writelines(map(line_of, (self.asked, *keep)))
@@ -120,10 +120,12 @@ class Journal:
             self._images.seek(0)
             npy_header(self._images, (self.count, self.size, self.size))
             self._images.flush()
-            os.fsync(self._images.fileno())  # dataset.json must not outlive it in a power cut
+            os.fsync(
+                self._images.fileno()
+            )  # a power cut must not leave dataset.json without images
 
     def append(self, line: Line, images: IO[bytes] | None = None) -> None:
-        """Add what came of one file and its images, if any; it is safe after the next `flush`."""
+        """Append the result for one file and its images, if any; it is safe after the next `flush`."""
         if images is not None:
             images.seek(0)
             shutil.copyfileobj(images, self._images)
@@ -144,7 +146,7 @@ class Journal:
             self.first_with.setdefault(line.sha256, line.file)
 
     def flush(self) -> None:
-        """Hand everything to the system: first the images, then the lines that speak of them."""
+        """Flush everything to the system: first the images, then their lines."""
         self._images.flush()
         self._text.write("".join(self._waiting))
         self._text.flush()

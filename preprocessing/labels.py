@@ -1,4 +1,4 @@
-"""Classes and subjects from a CSV: which file each line means, and what may name a class."""
+"""Read classes and subjects from a CSV: find the file of each line, and its class."""
 
 import csv
 import functools
@@ -13,12 +13,12 @@ from scangan.core.errors import PreprocessingError
 
 MultiLabel = Literal["error", "first", "join"]
 DELIMITERS = ",;\t"
-MOST_LISTED = 300  # letters of headings in an error
-COLUMNS = ("file", "class", "subject")  # by default; the last may then be missing
+MOST_LISTED = 300  # characters of headings in an error
+COLUMNS = ("file", "class", "subject")  # defaults; the last one is optional then
 
 
 class Row(NamedTuple):
-    """What a line of the CSV says."""
+    """One line of the CSV."""
 
     line: int
     file: str
@@ -32,13 +32,14 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[Row]:
     Parameters
     ----------
     path : Path
+        The CSV file.
     columns : tuple of str
-        Headings of the file, the class and, if there are three, the subject.
+        Headings of the columns for file, class and, if there are three, subject.
 
     Raises
     ------
     PreprocessingError
-        The file cannot be read, is no such CSV, or lacks a column.
+        The file cannot be read, is not such a CSV, or lacks a column.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -51,7 +52,7 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[Row]:
                 ),
             )
             at = _places(header, columns, path)
-            # A line that is too short lacks its last values.
+            # Short lines lack the last values.
             blank = [""] * len(header)
             reader = csv.reader(file, delimiter=delimiter)
             rows = [(reader.line_num + 1, line + blank) for line in reader if any(line)]
@@ -59,7 +60,7 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[Row]:
         reason = (error.strerror or str(error)).lower()
         raise PreprocessingError(f"--labels {path} cannot be read: {reason}") from error
     except UnicodeDecodeError as error:
-        raise PreprocessingError(f"{path} is no UTF-8 text; save it as 'CSV UTF-8'") from error
+        raise PreprocessingError(f"{path} is not UTF-8 text; save it as 'CSV UTF-8'") from error
     except csv.Error as error:
         raise PreprocessingError(f"{path} cannot be read as CSV: {error}") from error
     subject = at[2] if len(at) == 3 else None
@@ -79,7 +80,7 @@ def _cells(heading: str, delimiter: str) -> list[str]:
 
 
 def _places(header: list[str], columns: tuple[str, ...], path: Path) -> list[int]:
-    """Where in a line the wanted columns are."""
+    """Return the positions of the wanted columns."""
     if columns == COLUMNS and "subject" not in header:
         columns = columns[:2]
     columns, header = tuple(map(normal, columns)), list(map(normal, header))
@@ -93,7 +94,7 @@ def _places(header: list[str], columns: tuple[str, ...], path: Path) -> list[int
 
 
 def _listed(header: list[str]) -> str:
-    """The headings in one printable line, cut where a file is no table."""
+    """Return the headings in one printable line, shortened in case the file is not a table."""
     named = ", ".join(filter(None, header))
     plain = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in named)
     return plain if len(plain) <= MOST_LISTED else f"{plain[:MOST_LISTED]}..."
@@ -102,25 +103,25 @@ def _listed(header: list[str]) -> str:
 def assign(
     rows: list[Row], files: list[str], table: str
 ) -> tuple[dict[str, list[Row]], list[Refused]]:
-    """Find the file that each row means.
+    """Find the file of each row.
 
-    A row names a file by its path relative to the source folder, by the end of that path (so also
-    by its bare name), or by one of these without the ending.
+    A row gives the path of a file relative to the source folder, or the end of that path (such as
+    the name alone), with or without the suffix.
 
     Parameters
     ----------
     rows : list of Row
     files : list of str
-        Relative to the source folder, with ``/``.
+        Paths relative to the source folder, with ``/``.
     table : str
-        Name of the CSV, for the reasons.
+        Name of the CSV, for error texts.
 
     Returns
     -------
     of_file : dict
-        The rows of each file that has any.
+        The rows of each file that has rows.
     rejects : list of Refused
-        The rows that mean no file, or several.
+        The rows that match no file or several.
     """
     find = _finder(files)
     of_file: defaultdict[str, list[Row]] = defaultdict(list)
@@ -141,7 +142,7 @@ def assign(
 
 
 def _finder(files: list[str]) -> Callable[[str], list[str]]:
-    """Make the look-up of what a row calls a file: all the files that it may mean."""
+    """Make a function that returns all files that a row's text may mean."""
     by_path: defaultdict[str, list[str]] = defaultdict(list)
     for file in files:
         by_path[normal(file)].append(file)
@@ -166,7 +167,7 @@ def _finder(files: list[str]) -> Callable[[str], list[str]]:
 
     @functools.cache
     def tails(stem: bool, name: str) -> dict[str, list[str]]:
-        """The files with a name, or a name without its ending, by every end of their folder's path."""
+        """Map every tail of the folder path to the files with this name (or stem)."""
         ends: defaultdict[str, list[str]] = defaultdict(list)
         for place in (by_stem if stem else by_name).get(name, ()):
             above = place.split("/")[:-1]
@@ -180,25 +181,26 @@ def _finder(files: list[str]) -> Callable[[str], list[str]]:
 def class_of(
     rows: list[Row], multi_label: MultiLabel, table: str
 ) -> tuple[str | None, str | None, str]:
-    """Say of which class and subject a file is.
+    """Determine the class and subject of a file.
 
     Parameters
     ----------
     rows : list of Row
-        All that name the file.
+        All rows for the file.
     multi_label : {"error", "first", "join"}
-        What several labels (joined by ``|``, or on several lines) become: a refusal, the first of
-        them, or one class ``A+B``.
+        What to do with several labels (joined by ``|``, or on several lines): reject the file, use
+        the first label, or make one class ``A+B``.
     table : str
-        Name of the CSV, for the reason.
+        Name of the CSV, for error texts.
 
     Returns
     -------
     class_name : str or None
-        None if refused.
+        The class; None if the file is rejected.
     subject : str or None
+        The subject, if known.
     reason : str
-        Why it is refused, else empty.
+        Why the file is rejected; empty if it is not.
     """
     lines = {row.subject: row.line for row in reversed(rows) if row.subject is not None}
     if len(lines) > 1:

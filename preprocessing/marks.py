@@ -1,7 +1,7 @@
-"""Scans that gen-scans made, by the manifest that lies with them.
+"""Recognise scans from gen-scans by the manifest next to them.
 
-PNG and DICOM files say by themselves that they are synthetic, and their readers see it. Files that
-were saved anew have lost that, but the manifest still names them.
+PNG and DICOM files contain a mark that they are synthetic, which the readers see. Files that were
+saved again have lost it, but the manifest still lists them.
 """
 
 import json
@@ -12,14 +12,14 @@ MANIFESTS = ("manifest.jsonl", "manifest-*-of-*.jsonl")
 
 
 def named_synthetic(source: Path, files: Iterable[str]) -> frozenset[str]:
-    """Find the files that a manifest of gen-scans names, in whatever format they are now.
+    """Find the files that a manifest of gen-scans lists, in any format.
 
     Parameters
     ----------
     source : Path
         The folder that the files are relative to.
     files : iterable of str
-        With ``/``.
+        Paths with ``/``.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def named_synthetic(source: Path, files: Iterable[str]) -> frozenset[str]:
 
 
 def _stems(manifest: Path) -> Iterable[str]:
-    """The paths, without their endings, that a manifest names; none where it is somebody else's."""
+    """Return the paths in a manifest, without suffixes; none if gen-scans did not write it."""
     try:
         with manifest.open(encoding="utf-8") as lines:
             for line in lines:

@@ -30,11 +30,11 @@ from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import prepare_scan
 
-MOST_ASPECT = 50  # of a pixel; thick slices of fine pixels come to 20
-SPACINGS = 1e-4, 1e4  # millimetres; beyond, it is no spacing of a scan
-MOST_VALUE = 1e30  # of float32, with room to compute
+MOST_ASPECT = 50  # of a pixel; thick slices with fine pixels reach 20
+SPACINGS = 1e-4, 1e4  # millimetres; values outside this range are not credible
+MOST_VALUE = 1e30  # leaves room to compute in float32
 LEAST_SLOPE = 1e-20
-IN_MEMORY = 1 << 20  # bytes of prepared scans of a file
+IN_MEMORY = 1 << 20  # bytes of prepared scans per file; more go to disk
 
 
 def _spool() -> IO[bytes]:
@@ -43,7 +43,7 @@ def _spool() -> IO[bytes]:
 
 @contextlib.contextmanager
 def _naming_temporary() -> Iterator[None]:
-    """Name the folder of temporary files in an error that does not: it is not the output that is full."""
+    """Name the temporary folder in errors without a file name, as the full disk is not the output's."""
     try:
         yield
     except OSError as error:
@@ -56,13 +56,12 @@ def _naming_temporary() -> Iterator[None]:
 
 @dataclasses.dataclass
 class FileResult:
-    """What came of one file: its hash, its scans, and for what is refused (frame or None, reason).
+    """The result for one file: its hash, its scans, and the rejects as (frame or None, reason).
 
-    Where a scan needs the window over all scans, and that is not known yet, nothing came of it but
-    `needs_window`.
+    If a scan needs the window over all scans and that is not known yet, only `needs_window` is set.
 
-    The pixels of all frames lie one behind the other in `images`, on disk if they are many: the
-    slices of a few volumes that wait to be written would else fill the memory.
+    `images` holds the pixels of all frames one after another. It moves to disk if it gets large, as
+    the slices of a few volumes waiting to be written could fill the memory.
     """
 
     sha256: str | None = None
@@ -72,7 +71,7 @@ class FileResult:
     needs_window: bool = False
 
     def add(self, number: int, scan: Scan, options: PrepOptions, window: Window | None) -> None:
-        """Prepare a scan, shown in `window` if it is deep, and add it."""
+        """Prepare a scan and add it; `window` applies to deep scans."""
         place = place_of(scan, options)
         image = prepare_scan(scan, place, options, window)
         digits = perceptual_hash(image).astype(">u8").tobytes().hex()
@@ -102,18 +101,18 @@ def prepare_file(
     name: str = "",
     included: bool = False,
 ) -> FileResult:
-    """Read a file and prepare its scans; what can't be used is in `refused`, not raised.
+    """Read a file and prepare its scans; unusable ones end up in `refused` without an error.
 
     `name` and `included` are those of `read_scans`.
 
     Raises
     ------
     OSError
-        The disk is full where temporary files lie, or too many are open: no fault of the file.
+        The disk for temporary files is full, or too many files are open; not the file's fault.
     PreprocessingError
         Memory ran out.
     ModuleNotFoundError
-        What reads such files is not installed.
+        The package that reads such files is not installed.
     """
     result = FileResult()
     try:
@@ -125,7 +124,7 @@ def prepare_file(
             reason, own = scan if isinstance(scan, Rejected) else why_not(scan, options), None
             if reason is None and isinstance(scan, Scan) and scan.deep:
                 own = choose_window(scan, options, window)
-                # Read to its end all the same: damage further on refuses the whole file.
+                # Read to the end anyway, as later damage rejects the whole file.
                 result.needs_window |= own is None
                 reason = why_blank(scan, own) if own else None
             if reason is not None:
@@ -138,26 +137,26 @@ def prepare_file(
         raise _too_large(path) from error
     except Rejected as reason:
         return FileResult(result.sha256, refused=[(None, str(reason))])
-    except Exception as error:  # one odd file must not end the preparing of all others
+    except Exception as error:  # one odd file must not stop the others
         if is_missing_package(error):
             raise
-        fault = "could not be prepared, by a fault of scangan's: please report it with the file"
+        fault = "could not be prepared because of a bug in scangan; please report it with the file"
         return FileResult(result.sha256, refused=[(None, fault)])
     return result
 
 
 def _too_large(path: str | Path) -> PreprocessingError:
     return PreprocessingError(
-        f"{path} needs more memory than there is; close other programs, take fewer --workers, or "
-        f"move it away"
+        f"{path} does not fit in memory; close other programs, use fewer --workers, or move the "
+        f"file away"
     )
 
 
 def why_not(scan: Scan, options: PrepOptions) -> Rejected | None:
-    """Say why a scan that could be decoded cannot be prepared."""
+    """Return why a decoded scan cannot be prepared, or None if it can."""
     if options.pixel_spacing is not None:
         if scan.spacing is None:
-            return Rejected("says no pixel spacing; --pixel-spacing needs one")
+            return Rejected("has no pixel spacing; --pixel-spacing needs one")
         if not all(SPACINGS[0] <= side <= SPACINGS[1] for side in scan.spacing):
             return Rejected(f"a pixel spacing of {scan.spacing[0]:g} x {scan.spacing[1]:g} mm")
     if options.needs_spacing == "square" and not 1 / MOST_ASPECT <= scan.aspect <= MOST_ASPECT:
@@ -170,12 +169,12 @@ def why_not(scan: Scan, options: PrepOptions) -> Rejected | None:
         if not abs(ends).max() < MOST_VALUE or not abs(scan.slope) > LEAST_SLOPE:
             return Rejected("its values or its window are beyond reason")
         if options.window == "dicom" and scan.window is None:
-            return Rejected("says no window; --window dicom needs one")
+            return Rejected("has no window; --window dicom needs one")
     return None
 
 
 def why_blank(scan: Scan, window: Window) -> Rejected | None:
-    """Refuse a scan of which a window shows nothing: all black, or all white."""
+    """Return why a window leaves a scan blank (all black or all white), or None if it does not."""
     low, high = _range(scan)
     if window[0] < high and low < window[1]:
         return None
@@ -202,16 +201,16 @@ def survey_file(
     name: str = "",
     included: bool = False,
 ) -> None:
-    """Add the scans of a file that need the window over all scans, unless the file is refused.
+    """Add the scans of a file that need the window over all scans, unless the file is rejected.
 
-    `file` is what the survey calls it; `name` and `included` are those of `read_scans`.
+    `file` is its name in the survey; `name` and `included` are those of `read_scans`.
 
     Raises
     ------
     Unreadable
-        The file cannot be read: whether it has such scans is not known.
+        The file cannot be read, so whether it has such scans is unknown.
     OSError, PreprocessingError
-        As of `prepare_file`.
+        As in `prepare_file`.
     """
     wanted: list[Scan] = []
     try:
@@ -231,7 +230,7 @@ def survey_file(
         raise _too_large(path) from error
     except Unreadable:
         raise
-    except Exception as error:  # named when it is prepared
+    except Exception as error:  # reported when the file is prepared
         if is_missing_package(error):
             raise
         return

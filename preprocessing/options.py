@@ -1,4 +1,4 @@
-"""What `prep-scans` can be told."""
+"""The options of `prep-scans`."""
 
 import dataclasses
 from typing import Literal, get_args
@@ -17,41 +17,40 @@ SMALLEST, LARGEST = 16, 1024
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PrepOptions:
-    """Options of a prepared dataset; stored in its ``dataset.json``.
+    """The options of a prepared dataset, stored in its ``dataset.json``.
 
     Parameters
     ----------
     size : int
-        Side of the prepared square in pixels, 16 to 1024.
+        Width and height of prepared scans in pixels, 16 to 1024.
     window : str
-        How scans of more than 8 bits come to 8: ``dataset`` (robust percentiles over all scans),
-        ``image`` (of each scan), ``dicom`` (the window that the file carries; scans of more than 8
-        bits without one are refused), ``LO,HI`` (values
-        shown black and white, in the file's units), or ``auto``: ``dicom`` where the file carries a
-        window, else ``dataset``.
+        How to map scans with more than 8 bits to 8: ``dataset`` (robust percentiles over all
+        scans), ``image`` (over each scan), ``dicom`` (the window in the file; deep scans without
+        one are rejected), ``LO,HI`` (the values to show black and white, in the file's units), or
+        ``auto`` (``dicom`` if the file has a window, else ``dataset``).
     equalize : {"none", "global", "clahe"}
-        Histogram equalisation before resizing: none, over the whole scan, or contrast-limited and
-        local (CLAHE).
+        Histogram equalisation before resizing: none, over the whole scan, or local and
+        contrast-limited (CLAHE).
     clip : float
-        CLAHE: how many times the mean a histogram bin may hold, at least 1.
+        CLAHE: maximum count of a histogram bin, relative to the mean; at least 1.
     tiles : int
-        CLAHE: tiles along each side, 1 to 64.
+        CLAHE: number of tiles along each side, 1 to 64.
     fit : {"pad", "crop", "stretch"}
-        How a scan that is not square becomes so: padded with black, cut to its middle, or squeezed.
+        How to make a scan square: pad with black, crop to the centre, or stretch.
     ignore_spacing : bool
-        Take every pixel for square, whatever the file says of its height and width.
+        Treat all pixels as square, whatever the file says.
     pixel_spacing : float, optional
-        Millimetres that a prepared pixel covers, for files that say their own spacing; the others
-        are refused. The scan is then cut or padded around its middle.
+        Resample to this many millimetres per pixel, then crop or pad around the centre. Files
+        without a pixel spacing are rejected.
     axis : {"axial", "coronal", "sagittal"}
-        Plane of the slices that are taken from a volume (NIfTI).
+        Plane of the slices to take from a volume (NIfTI).
     slices : str, optional
-        Slices of a volume: ``10:90`` (numbers, the end not included) or ``0.2:0.8`` (fractions of
-        the volume). All by default.
+        Slices to take from a volume: ``10:90`` (numbers, end excluded) or ``0.2:0.8`` (fractions).
+        By default, all.
     volume : int, optional
-        Which volume of a 4-D NIfTI file, from 0.
+        Volume to take from a 4-D NIfTI file, from 0.
     duplicates : {"keep", "drop"}
-        What becomes of files with the same bytes as an earlier one.
+        What to do with files that have the same bytes as an earlier one.
     """
 
     size: int = 64
@@ -96,12 +95,12 @@ class PrepOptions:
             if not goes and getattr(self, name) != getattr(PrepOptions, name):
                 option = name.replace("_", "-")
                 raise PreprocessingError(
-                    f"--{option} has an effect only {other}; leave it out", exit_code=USAGE
+                    f"--{option} only has an effect {other}; leave it out", exit_code=USAGE
                 )
 
     @property
     def needs_spacing(self) -> str | None:
-        """What a scan's pixel spacing is used for: an option, or ``square`` pixels; None: nothing."""
+        """What pixel spacing is needed for: an option, or ``square`` pixels; None if for nothing."""
         if self.pixel_spacing is not None:
             return "--pixel-spacing"
         return None if self.ignore_spacing or self.fit == "stretch" else "square"
@@ -114,11 +113,11 @@ class PrepOptions:
         except ValueError:
             return None
         widest = max(abs(low), abs(high))
-        # No wider than float32 can hold, no narrower than it can tell apart.
+        # Within the range of float32, and with ends that float32 can distinguish.
         return (low, high) if widest < 1e30 and high - low > max(1e-6 * widest, 1e-20) else None
 
     def slice_range(self, count: int) -> range:
-        """Which of `count` slices ``--slices`` takes; possibly none."""
+        """Return which of `count` slices ``--slices`` takes; possibly none."""
         if self.slices is None:
             return range(count)
         first, _, last = self.slices.partition(":")
@@ -141,7 +140,7 @@ class PrepOptions:
         return range(min(start, count), min(stop, count))
 
     def to_dict(self) -> Settings:
-        """The options as JSON values."""
+        """Return the options as JSON values."""
         return dataclasses.asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""What a preparation made of its files: items with their subjects and groups, and rejects."""
+"""The outcome of a preparation: items with their subjects and groups, and rejects."""
 
 import dataclasses
 from collections import Counter, defaultdict
@@ -25,22 +25,22 @@ Images = npt.NDArray[np.uint8]
 
 @dataclasses.dataclass
 class Outcome:
-    """What a run made and refused, in the order of its files."""
+    """The items and rejects of a preparation, in the order of its files."""
 
     items: list[Item]
     rejects: list[Reject]
-    classes: tuple[str, ...] = ()  # that have a scan, in order
+    classes: tuple[str, ...] = ()  # those with a scan, in order
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
-        """int64 [N], indices into `classes`."""
+        """Labels of the items: int64 [N], indices into `classes`."""
         number = {name: n for n, name in enumerate(self.classes)}
         return np.array([number[item.class_name] for item in self.items], np.int64)
 
     def group(self, pairs: Iterable[tuple[int, int]]) -> None:
-        """Write into each item its group: what a split never tears apart.
+        """Set the group of each item, which a split keeps in one part.
 
-        Scans of one subject or one file, copies, and the `pairs` of items that show the same.
+        Scans of one subject or file, copies, and the `pairs` of items that show the same share a group.
         """
         groups = together(
             [item.subject for item in self.items],
@@ -54,7 +54,7 @@ class Outcome:
 
     @property
     def copies(self) -> int:
-        """How many items have the same bytes as an earlier one."""
+        """Number of items whose file has the same bytes as an earlier one."""
         return sum(item.duplicate_group != n for n, item in enumerate(self.items))
 
 
@@ -65,8 +65,8 @@ def outcome_of(
 ) -> Outcome:
     """Turn the lines of a journal into items and rejects.
 
-    What is in `refused` was never tried. The files in `synthetic` are synthetic, whatever they say
-    themselves.
+    `refused` lists files that were rejected without being read. Files in `synthetic` count as
+    synthetic even if they are not marked so.
     """
     made = Outcome(
         [], [Reject(file=file, class_name=name, reason=why) for file, name, why in refused]
@@ -81,7 +81,7 @@ def outcome_of(
                 Reject(file=line.file, class_name=line.class_name, reason=reason, frame=number)
             )
         for frame in line.frames:
-            sha256 = str(line.sha256)  # None only where nothing could be read
+            sha256 = str(line.sha256)  # None only if nothing could be read
             made.items.append(
                 Item(
                     file=line.file,
@@ -105,23 +105,23 @@ def outcome_of(
 
 
 def name_subjects(told: Sequence[Sequence[str | None]]) -> list[str | None]:
-    """Say which subject each scan is of: the first of its identifiers, which are of falling weight.
+    """Determine the subject of each scan: its first identifier, as the first is the most reliable.
 
-    A scan that lacks the first takes the subject of those that share its second, or a later one,
-    unless these are several: all that are called "anonymous" are not one patient.
+    A scan without a first identifier takes the subject of those that share its second or a later
+    one, but only if these agree: not all scans named "anonymous" are of one patient.
 
     Parameters
     ----------
     told : sequence
-        Of each scan its `Scan.identifiers`.
+        The `Scan.identifiers` of each scan.
     """
     marks = [[(place, mark) for place, mark in enumerate(each) if mark] for each in told]
     subjects = [each[0][1] if each else None for each in marks]
-    for least in (1, 2):  # the place of the first identifier of the scans to be named
+    for least in (1, 2):  # index of the first identifier that the scans have
         owners = defaultdict[tuple[int, str], set[str | None]](set)
         named = [n for n, each in enumerate(marks) if each and each[0][0] < least]
         others = [n for n, each in enumerate(marks) if each and each[0][0] == least]
-        while named:  # those found name others in turn
+        while named:  # each subject found may determine others
             for n in named:
                 for mark in marks[n]:
                     owners[mark].add(subjects[n])
@@ -136,7 +136,7 @@ def name_subjects(told: Sequence[Sequence[str | None]]) -> list[str | None]:
 
 
 def tally(files: Counter[str], made: Outcome) -> dict[str, ClassTally]:
-    """Count for each class the files that were found, the scans kept, and what was refused."""
+    """Count the files found, the scans kept and the rejects of each class."""
     kept = Counter(item.class_name for item in made.items)
     refused = Counter(each.class_name for each in made.rejects if each.class_name is not None)
     return {
@@ -146,7 +146,7 @@ def tally(files: Counter[str], made: Outcome) -> dict[str, ClassTally]:
 
 
 def blank_by_class(items: list[Item]) -> dict[str, dict[Shade, int]]:
-    """Count of each class the scans that came out nearly black, or white, in their window."""
+    """Count the scans of each class that are nearly black or white in their window."""
     counts: defaultdict[str, Counter[Shade]] = defaultdict(Counter)
     for item in items:
         if item.blank:
@@ -157,8 +157,8 @@ def blank_by_class(items: list[Item]) -> dict[str, dict[Shade, int]]:
 def find_near_duplicates(
     images: Images, items: list[Item]
 ) -> tuple[list[tuple[int, int]], list[NearDuplicate], int]:
-    """Find scans that show the same: all pairs, those that may leak, and how many went unseen."""
-    # Scans of one class and subject, and slices of one file, are alike by nature.
+    """Find near-duplicates: all pairs, those that may leak, and the number not compared."""
+    # Scans of one class and subject, and slices of one file, are similar by nature.
     kind = [(item.class_name, item.subject or item.file) for item in items]
     number = {key: n for n, key in enumerate(dict.fromkeys(kind))}
     natural = np.array([number[key] for key in kind], np.int64)

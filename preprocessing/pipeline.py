@@ -1,4 +1,4 @@
-"""A folder of scans to a prepared dataset."""
+"""Prepare a folder of scans as a dataset."""
 
 import contextlib
 import hashlib
@@ -50,7 +50,7 @@ from scangan.preprocessing.outcome import (
 from scangan.preprocessing.preview import write_preview
 from scangan.preprocessing.write import write_dataset, write_split
 
-DONE = ("dataset.json", "split.json")  # either comes last
+DONE = ("dataset.json", "split.json")  # one of them is written last
 MADE = {
     *DONE, "journal.jsonl", "images.npy", "items.jsonl", "rejects.jsonl", "near_duplicates.jsonl",
     "preview.png", "train", "val", "test",
@@ -66,23 +66,24 @@ def prepare(
     workers: int | None = None,
     quiet: bool = True,
 ) -> PreparedDataset:
-    """Prepare a folder of scans; a file that can't be used is named, not fatal.
+    """Prepare a folder of scans. Unusable files are listed as rejects and do not stop it.
 
     Parameters
     ----------
     source : path
         Folder of scans: one folder per class, or flat with a table of labels.
     out : path
-        The prepared dataset to be: absent, empty, what a killed run left (it goes on), or the
-        result of an earlier run over the same scans with the same options (it is left alone).
+        The folder for the dataset. It may be absent or empty, or hold what a killed run left, which
+        is resumed, or a finished dataset from the same scans and options, which is left unchanged.
     options : PrepOptions, optional
-        What becomes of a scan.
+        How to prepare each scan.
     sources : SourceOptions, optional
-        Where its class and its subject come from.
+        How to find its class and subject.
     workers : int, optional
-        Files prepared at once; by default one for every usable processor. It changes no byte.
+        Number of files to prepare at once; by default, one per usable processor. The result does
+        not depend on it.
     quiet : bool
-        Show no progress bar.
+        Whether to hide the progress bar.
 
     Returns
     -------
@@ -92,7 +93,7 @@ def prepare(
     Raises
     ------
     PreprocessingError
-        No source, no usable scan, or `out` is taken by something else.
+        There is no source or no usable scan, or `out` holds something else.
     """
     run = _Run(source, out, options, sources, None, workers, quiet)
     run.run()
@@ -115,10 +116,11 @@ def prepare_split(
     Parameters
     ----------
     fractions : tuple of float
-        Of train and test, or of train, val and test; they add up to 1. Classes are in proportion;
-        a subject, a file, copies, and scans that show the same are never torn apart.
+        Shares of train and test, or of train, val and test; they add up to 1. The split is
+        stratified by class. Scans of one subject or file, copies and near-duplicates stay in one
+        part.
     allow_synthetic : bool
-        Divide synthetic scans like real ones; by default all of them go to train.
+        Split synthetic scans like real ones; by default, all of them go to train.
     source, out, options, sources, workers, quiet
         As for `prepare`.
 
@@ -133,7 +135,7 @@ def prepare_split(
 
 
 class _Run:
-    """One preparation; what is made lies in ``OUT/.part`` until all of it is whole."""
+    """One preparation. Its output stays in ``OUT/.part`` until it is complete."""
 
     def __init__(
         self,
@@ -162,17 +164,17 @@ class _Run:
         )
 
     def run(self) -> None:
-        """Prepare, or see that it is done."""
+        """Prepare the source, or check that it is already prepared."""
         if _is_done(self.source):
-            raise PreprocessingError(f"{self.source} is prepared already; give a folder of scans")
+            raise PreprocessingError(f"{self.source} is already prepared; give a folder of scans")
         found = find_scans(self.source, self.sources)
         self._check_place()
         if not self.partial.exists() and _is_done(self.out):
             self._drop_lock()
-            return self._check_same(found)  # which takes no right to write
+            return self._check_same(found)  # needs no permission to write
         with only_writer(self._lock), naming(self.out), _one_cv2_thread():
             if _is_done(self.partial):
-                self._publish()  # killed while it did
+                self._publish()  # the earlier run was killed while publishing
             if _is_done(self.out):
                 return self._check_same(found)
             with progress_bar("scans", quiet=self.quiet) as bar:
@@ -187,7 +189,7 @@ class _Run:
         return self.out / ".lock"
 
     def _drop_lock(self) -> None:
-        """Remove the lock of a run that was killed when all else was done."""
+        """Remove the lock of a run that was killed after finishing everything else."""
         if self._lock.exists():
             with contextlib.suppress(OSError, ScanganError), only_writer(self._lock):
                 pass
@@ -195,18 +197,18 @@ class _Run:
     def _check_place(self) -> None:
         if self.out.is_relative_to(self.source.resolve()):
             raise PreprocessingError(
-                f"{self.out} lies in {self.source}, or is it; choose an OUT outside of SOURCE"
+                f"{self.out} is {self.source} or inside it; choose an OUT outside of SOURCE"
             )
         if self.out.exists() and not self.out.is_dir():
             raise PreprocessingError(f"{self.out} is a file; choose another OUT")
         if self.source.resolve().is_relative_to(self.out):
             raise PreprocessingError(
-                f"{self.source} lies in {self.out}; choose an OUT that does not hold SOURCE"
+                f"{self.source} is inside {self.out}; choose an OUT that does not hold SOURCE"
             )
         if not self.out.is_dir() or _is_done(self.out):
             return
         others = [p.name for p in self.out.iterdir() if not is_litter(p.name)]
-        ours = MADE | {f".{name}.part" for name in MADE}  # killed while one of them was written
+        ours = MADE | {f".{name}.part" for name in MADE}  # a killed run may leave partial files
         if self.partial.is_dir() and {p.name for p in self.partial.iterdir()} - ours:
             others.append(".part")  # somebody else's
         if others and not _is_done(self.partial):
@@ -215,7 +217,7 @@ class _Run:
             )
 
     def _check_same(self, found: Found) -> None:
-        """An equal earlier result stays; an unequal one is neither overwritten nor taken for it."""
+        """Check that the existing dataset has the same scans and options; raise if not."""
         before = read_summary(self.out)
         differing = [
             f"{key} {then.get(key)} -> {value}"
@@ -242,7 +244,7 @@ class _Run:
             raise OtherDataset(self.out, f"from other scans ({before.count})")
 
     def _check_readable(self, hashes: list[tuple[SourceFile, str | None]], before: str) -> None:
-        """Say so if the scans are the same, but for those that could not be read before."""
+        """Raise if the scans are the same except for those that could not be read before."""
         file = self.out / "rejects.jsonl"
         rejects = parse_records(Reject, read_bytes(file)) if file.exists() else ()
         unread = {each.file for each in rejects if each.reason.startswith("cannot be read")}
@@ -254,7 +256,7 @@ class _Run:
             )
 
     def _finish(self, found: Found, journal: Journal, bar: Progress) -> None:
-        for path in self.partial.iterdir():  # what a killed run of another --split left
+        for path in self.partial.iterdir():  # left by a killed run with another --split
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.name not in ("images.npy", "journal.jsonl"):
@@ -279,7 +281,7 @@ class _Run:
     def _told(
         self, found: Found, journal: Journal, made: Outcome, leaks: int, unseen: int
     ) -> Preparation:
-        """What was asked, and what was found."""
+        """Return the record of the options and findings."""
         items, over = made.items, journal.window
         files = Counter(scan.class_name for scan in found.scans)
         return Preparation(
@@ -310,7 +312,7 @@ class _Run:
         )
 
     def _publish(self) -> None:
-        """Rename what is whole to its place; the file that says that all is there comes last."""
+        """Move the finished files to their place; the file that marks completion comes last."""
         (self.partial / "journal.jsonl").unlink(missing_ok=True)
         if is_split(self.partial):  # the parts have their own
             (self.partial / "images.npy").unlink(missing_ok=True)
@@ -321,7 +323,7 @@ class _Run:
 
 
 def _is_done(folder: Path) -> bool:
-    """Whether it holds one of the files that come last."""
+    """Whether the folder holds one of the files that are written last."""
     return is_prepared(folder) or is_split(folder)
 
 
@@ -329,7 +331,7 @@ def _resolved(out: Path) -> Path:
     try:
         return out.resolve()
     except (OSError, RuntimeError) as error:
-        raise PreprocessingError(f"{out} is a link in a circle; choose another OUT") from error
+        raise PreprocessingError(f"{out} is a circular link; choose another OUT") from error
 
 
 def _nothing_usable(source: Path, made: Outcome) -> str:
@@ -340,7 +342,7 @@ def _nothing_usable(source: Path, made: Outcome) -> str:
 
 
 def _digest(scans: Iterable[tuple[SourceFile, str | None]]) -> str:
-    """sha256 over which files there are, of which class and subject, and their bytes."""
+    """Compute the SHA-256 of the list of files, their classes, subjects and bytes."""
     digest = hashlib.sha256()
     for scan, sha256 in scans:
         digest.update(json.dumps([*scan, sha256]).encode())
@@ -348,7 +350,7 @@ def _digest(scans: Iterable[tuple[SourceFile, str | None]]) -> str:
 
 
 def _as_found(told: tuple[SourceFile, str | None]) -> tuple[SourceFile, str | None]:
-    """With the class as the folder is written on disk, which earlier versions took for its name."""
+    """Return the file with its class as the folder is spelt on disk, as older versions did."""
     scan, sha256 = told
     folders = scan.file.split("/")[:-1]
     name = next((each for each in folders if normal(each) == scan.class_name), scan.class_name)
@@ -357,7 +359,7 @@ def _as_found(told: tuple[SourceFile, str | None]) -> tuple[SourceFile, str | No
 
 @contextlib.contextmanager
 def _one_cv2_thread() -> Iterator[None]:
-    """Keep OpenCV to one thread an image: the images are spread over the cores already."""
+    """Limit OpenCV to one thread per image, as images already run in parallel."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

@@ -1,4 +1,4 @@
-"""The picture of a preparation: per class, scans as they came beside what became of them."""
+"""The preview picture of a preparation: scans of each class before and after."""
 
 import hashlib
 from collections.abc import Iterator
@@ -27,21 +27,21 @@ Grey = npt.NDArray[np.uint8]
 EXAMPLES, MOST_CLASSES = 4, 12
 SIDE, CHART, GAP = 128, 40, 6  # pixels
 PAPER, INK = 255, 90
-NOTICE = "Scans of real patients: do not pass on."
+NOTICE = "Scans of real patients: do not share."
 
 
 def write_preview(
     source: Path, images: Grey, made: Outcome, options: PrepOptions, path: Path
 ) -> None:
-    """Draw up to four scans of each class, evenly spread, and their histograms, to a PNG file.
+    """Draw up to four evenly spaced scans of each class, with histograms, to a PNG file.
 
-    A scan is shown as it came (stretched from its lowest to its highest value if it has more than
-    8 bits) beside its prepared self, and below each the histogram of its levels, in square roots.
+    The original scan (stretched from its lowest to its highest value if it has more than 8 bits) is
+    on the left, the prepared one on the right. Below each is its histogram, in square roots.
 
     Raises
     ------
     PreprocessingError
-        A file is not the one any more that was prepared.
+        A file has changed since it was prepared.
     """
     blocks = []
     for name in made.classes[:MOST_CLASSES]:
@@ -55,7 +55,7 @@ def write_preview(
     left_out = len(made.classes) - MOST_CLASSES
     others = counted(left_out, "more class is", "more classes are")
     more = f"  ({others} not shown)" if left_out > 0 else ""
-    title = draw_text(f"{NOTICE} Left as it came, right as prepared.{more}")
+    title = draw_text(f"{NOTICE} Left: original, right: prepared.{more}")
     picture = cv2.imencode(".png", _framed(_under(title, *blocks)))[1]
     with written_whole(path) as beside:
         beside.write_bytes(picture.tobytes())
@@ -72,7 +72,7 @@ def _cell(source: Path, item: Item, prepared: Grey, options: PrepOptions) -> Gre
 
 
 def _data(path: Path, sha256: str) -> bytes:
-    """Read a file a second time."""
+    """Read a file again, and check that it has not changed."""
     try:
         data = read_file(path)
     except Unreadable as reason:
@@ -109,7 +109,7 @@ def _in_square(image: Grey) -> Grey:
     scale = SIDE / max(image.shape)
     shape = max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
     if scale > 1:
-        # Pixels stay pixels, so that one sees what is there.
+        # Enlarge without smoothing, so that each original pixel stays visible.
         image = np.asarray(
             cv2.resize(image, shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8
         )

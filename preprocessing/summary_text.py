@@ -1,4 +1,4 @@
-"""What is said at the end of a preparation."""
+"""The summary at the end of a preparation."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ MANY = 0.1  # of a class's scans
 
 
 def summary_lines(summary: Summary, out: Path) -> Iterator[str]:
-    """Say what was made, line by line: a table of the classes, what to look at, and where it is.
+    """Yield the summary line by line: a table of classes, what to check, and where the dataset is.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def summary_lines(summary: Summary, out: Path) -> Iterator[str]:
     yield from _windows(summary)
     if summary.squared:
         yield (
-            f"{counted(summary.squared, 'scan')} had pixels that are not square, now made "
-            f"square (--ignore-spacing leaves them as they are)"
+            f"{counted(summary.squared, 'scan')} had pixels that are not square and were resampled "
+            f"(--ignore-spacing leaves them as they are)"
         )
     if summary.synthetic:
         kept = "" if not parts else ", and are all in train"
@@ -72,7 +72,7 @@ def summary_lines(summary: Summary, out: Path) -> Iterator[str]:
 
 
 def _windows(summary: Summary) -> Iterator[str]:
-    """Say which window was measured, and where a window shows next to nothing."""
+    """Yield the measured window, and the classes with many nearly blank scans."""
     window = summary.window
     if window:
         low, high = window.window
@@ -101,13 +101,13 @@ def _windows(summary: Summary) -> Iterator[str]:
 
 
 def looked_through(summary: Summary) -> Iterator[str]:
-    """Say where the classes were found, if that is not in the source folder itself."""
+    """Yield where the classes were found, unless it is the source folder itself."""
     if summary.wrapper:
         yield f"the classes are the folders in {summary.wrapper}, the only folder with scans"
 
 
 def one_line(summary: Summary) -> str:
-    """Say in one line what was kept and what was refused, and which class came out empty."""
+    """Return one line with the counts of kept and refused scans, and any empty classes."""
     told = [f"{counted(summary.count, 'scan')} prepared at {summary.size}x{summary.size}"]
     if parts := _parts(summary):
         told.append(" + ".join(f"{part.count} {name}" for name, part in parts.items()))

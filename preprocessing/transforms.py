@@ -1,4 +1,4 @@
-"""From a scan of any size and depth to a prepared square."""
+"""Turn a scan of any size and depth into a prepared square."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ from scangan.preprocessing.reading.scan import Scan
 
 Grey = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
-# 8 bits below this many pixels go through OpenCV: it is as fast there, gives the same within one
-# level, and a set of small scans need not wait for numba. Above, the kernels are 1.5 to 3.5 times
-# faster (benchmarks/results/preprocessing.md). Plain resizing of 8 bits is OpenCV's at every size:
-# decoding takes ten times longer.
+# 8-bit scans with fewer pixels go through OpenCV: it is as fast there, agrees within one level, and a
+# dataset of small scans need not wait for numba. Above, the kernels are 1.5 to 3.5 times faster
+# (benchmarks/results/preprocessing.md). Plain resizing of 8-bit scans always uses OpenCV, as decoding
+# takes ten times longer anyway.
 KERNELS_FROM = 1 << 15
 
 
@@ -30,19 +30,19 @@ def prepare_scan(
     Parameters
     ----------
     scan : Scan
-        Of any size and type.
+        A scan of any size and type.
     place : Placement
-        How it fills the square (`place_of`).
+        How the scan fills the square (from `place_of`).
     options : PrepOptions
         Its `size`, `equalize`, `clip` and `tiles` are used.
     window : (float, float), optional
-        Physical values that become black and white; needed for a deep scan (`Scan.deep`).
+        Physical values that become black and white; required for a deep scan (`Scan.deep`).
 
     Returns
     -------
     ndarray
-        uint8 [size, size]. Shrinking averages over areas, which does not alias; enlarging is
-        bicubic. Equalising sees the part of the scan that is used, at its own depth.
+        uint8 [size, size]. Shrinking averages over areas, which avoids aliasing; enlarging is
+        bicubic. Equalisation uses only the visible part of the scan, at its original depth.
     """
     if window is None:
         used = np.ascontiguousarray(scan.pixels[place.source])
@@ -91,10 +91,10 @@ def _shrinks(image: Grey, shape: tuple[int, int]) -> bool:
 
 
 def resize(image: Grey, shape: tuple[int, int]) -> Grey:
-    """Resize uint8 or uint16 [H, W] to `shape` (rows, columns), each side shrunk or enlarged.
+    """Resize uint8 or uint16 [H, W] to `shape` (rows, columns); each side may shrink or grow.
 
-    Shrinking comes first and averages over areas: bilinear or bicubic shrinking in OpenCV aliases,
-    and that alone moves FID by 6 (Parmar et al. 2022). Enlarging is bicubic.
+    Shrinking comes first and averages over areas, as bilinear or bicubic shrinking in OpenCV
+    aliases. That alone changes FID by 6 (Parmar et al. 2022). Enlarging is bicubic.
     """
     less = min(shape[0], image.shape[0]), min(shape[1], image.shape[1])
     done: Any = image

@@ -1,4 +1,4 @@
-"""Write what a preparation made: a dataset, or the parts of a split."""
+"""Write the outcome of a preparation: a dataset, or the parts of a split."""
 
 import hashlib
 import os
@@ -26,17 +26,16 @@ from scangan.preprocessing.outcome import Outcome
 
 
 def write_dataset(folder: Path, made: Outcome, size: int, told: Preparation) -> None:
-    """Write all of a prepared dataset but ``images.npy``, which is there; ``dataset.json`` last."""
+    """Write a prepared dataset except ``images.npy``, which exists already; ``dataset.json`` last."""
     write_info(folder, DatasetInfo(**asdict(told), **_write_items(folder, made, size)))
 
 
 def write_split(
     folder: Path, made: Outcome, size: int, fractions: tuple[float, ...], told: Preparation
 ) -> None:
-    """Write a prepared dataset for each part, in a folder of its name; ``split.json`` last.
+    """Write a prepared dataset for each part, in a folder with its name; ``split.json`` last.
 
-    A group stays in one part.
-    Synthetic scans go to train, and so does what belongs with them, unless they are allowed.
+    Each group stays in one part. Synthetic scans and their groups go to train unless allowed elsewhere.
     """
     items = made.items
     groups = np.array([item.group for item in items], np.int64)
@@ -86,7 +85,7 @@ def _write_part(
 
 
 def _write_items(folder: Path, made: Outcome, size: int) -> dict[str, Any]:
-    """Write the items and what was refused; give the fields of ``dataset.json`` that say what they are."""
+    """Write items and rejects; return the fields of ``dataset.json`` that describe them."""
     write_records(folder / "items.jsonl", made.items)
     write_records(folder / "rejects.jsonl", made.rejects)
     return {
@@ -110,7 +109,7 @@ def _copy_images(source: Path, target: Path, chosen: npt.NDArray[np.int64], size
 
 
 def _renumbered(items: list[Item]) -> list[Item]:
-    """Items of a part, with duplicate groups that are indices into this part."""
+    """Return the items of a part, with duplicate groups as indices into this part."""
     first: dict[int, int] = {}
     return [
         replace(item, duplicate_group=first.setdefault(item.duplicate_group, n))

@@ -1,4 +1,4 @@
-"""Prepared datasets to runs."""
+"""Train GANs on prepared datasets."""
 
 from typing import TYPE_CHECKING
 

@@ -1,6 +1,6 @@
-"""DiffAugment (Zhao et al. 2020): the same differentiable changes for real and for fake scans.
+"""DiffAugment (Zhao et al. 2020): the same differentiable augmentations for real and fake scans.
 
-No flips unless asked for: laterality means something in chest and cardiac scans.
+Flips are off by default, as left and right matter in chest and cardiac scans.
 """
 
 import torch
@@ -9,31 +9,31 @@ from torch.nn import functional as F
 
 from scangan.training.sampling import Draws
 
-SHIFT = 1 / 8  # largest translation, share of the side
-HOLE = 1 / 2  # side of a cutout, share of the image's
+SHIFT = 1 / 8  # largest translation, as a share of the side
+HOLE = 1 / 2  # side of a cutout, as a share of the image's side
 BLACK = -1.0
 
 
 def diff_augment(
     x: Tensor, draws: Draws, operations: tuple[str, ...], probability: Tensor | float = 1.0
 ) -> Tensor:
-    """Change each image by its own random amounts.
+    """Augment each image by its own random amounts.
 
     Parameters
     ----------
     x : Tensor
         float [N, 1, H, W] in [-1, 1].
     draws : Draws
-        Source of the amounts, on the device of `x`.
+        Source of randomness, on the device of `x`.
     operations : tuple of str
-        Which of `options.OPERATIONS`; they are applied in the order of that list.
+        A choice of `train_options.OPERATIONS`; they are applied in the order of that list.
     probability : Tensor or float
-        Probability of each change of each image, 0 to 1; a scalar.
+        Probability of each operation for each image, 0 to 1; a scalar.
 
     Returns
     -------
     Tensor
-        float [N, 1, H, W]; may leave [-1, 1]. What is uncovered or cut out is black.
+        float [N, 1, H, W]; values may leave [-1, 1]. Uncovered and cut-out areas are black.
     """
     for name, operation in _OPERATIONS.items():
         if name in operations:
@@ -43,19 +43,19 @@ def diff_augment(
 
 
 def brightness(x: Tensor, draws: Draws, chosen: Tensor) -> Tensor:
-    """Add -0.5 to 0.5 to the chosen images (bool [N, 1, 1, 1])."""
+    """Add -0.5 to 0.5 to the `chosen` images (bool [N, 1, 1, 1])."""
     return x + (draws.uniform(len(x), 1, 1, 1) - 0.5) * chosen
 
 
 def contrast(x: Tensor, draws: Draws, chosen: Tensor) -> Tensor:
-    """Multiply the chosen images' distance from their own mean by 0.5 to 1.5."""
+    """Scale the `chosen` images around their own mean by 0.5 to 1.5."""
     factor = 1.0 + (draws.uniform(len(x), 1, 1, 1) - 0.5) * chosen
     mean = x.mean((1, 2, 3), keepdim=True)
     return (x - mean) * factor + mean
 
 
 def translation(x: Tensor, draws: Draws, chosen: Tensor) -> Tensor:
-    """Shift the chosen images by up to an eighth of their side, both ways, in whole pixels."""
+    """Shift the `chosen` images by up to an eighth of their side on both axes, in whole pixels."""
     n, channels, height, width = x.shape
     reach = max(1, round(height * SHIFT))
     shift = draws.integers(-reach, reach + 1, n, 2, 1) * chosen[..., 0]
@@ -68,7 +68,7 @@ def translation(x: Tensor, draws: Draws, chosen: Tensor) -> Tensor:
 
 
 def cutout(x: Tensor, draws: Draws, chosen: Tensor) -> Tensor:
-    """Blacken a square of half the side, anywhere, in the chosen images."""
+    """Blacken a square with half the image's side, at a random place in the `chosen` images."""
     n, _, height, width = x.shape
     centre = draws.uniform(n, 2, 1)
     rows, columns = (
@@ -80,7 +80,7 @@ def cutout(x: Tensor, draws: Draws, chosen: Tensor) -> Tensor:
 
 
 def flip(x: Tensor, draws: Draws, chosen: Tensor | bool = True) -> Tensor:
-    """Mirror half of the chosen images, left for right."""
+    """Mirror half of the `chosen` images left to right."""
     mirrored = chosen & (draws.uniform(len(x), 1, 1, 1) < 0.5)
     return torch.where(mirrored, x.flip(3), x)
 

@@ -1,4 +1,4 @@
-"""The tensors of a run on disk: ``last.pt`` to resume from, ``best.safetensors`` to export."""
+"""Checkpoints of a run: ``last.pt`` to resume from, ``best.safetensors`` to export."""
 
 import dataclasses
 import io
@@ -24,18 +24,19 @@ from scangan.training.networks import Generator, GeneratorBank, make_generator
 
 @dataclasses.dataclass(frozen=True)
 class Best:
-    """The kept generator of a run.
+    """The best generator of a run.
 
     Parameters
     ----------
     state : dict
         Its tensors, by name.
     kind : {"raw", "ema", "per class"}
-        As trained; its moving average, with BatchNorm statistics of its own; or the best of every class.
+        The generator as trained; its moving average, with re-estimated BatchNorm statistics; or the
+        best generator of each class.
     kimg : float
-        When it was measured.
+        When it was scored.
     scores : KeptScores or None
-        What was measured; None: nothing.
+        Its scores; None if it was not scored.
     """
 
     state: dict[str, Tensor]
@@ -46,20 +47,20 @@ class Best:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """All that resuming needs.
+    """Everything needed to resume.
 
     Parameters
     ----------
     format_version : int
-        Of the run.
+        Format of the run folder.
     step : int
-        Steps so far.
+        Number of steps so far.
     networks : dict
         `TrainingStep.state_dict`.
     progress : EarlyStopping
-        The best score so far, and when it was.
+        The best score so far, and when it was reached.
     sums, summed : Tensor, int
-        Sums of the losses since the last tick, float [3], and of how many steps.
+        Sums of the losses since the last tick, float [3], and the number of steps summed.
     """
 
     format_version: int = FORMAT_VERSION
@@ -71,19 +72,19 @@ class Checkpoint:
 
 
 def save_checkpoint(run: Run, checkpoint: Checkpoint) -> None:
-    """Save all that resuming needs as ``last.pt``."""
-    data = io.BytesIO()  # torch's own writer does not say that a disk is full
+    """Save a checkpoint as ``last.pt``."""
+    data = io.BytesIO()  # torch's own writer does not report a full disk
     torch.save(vars(checkpoint) | {"progress": dataclasses.asdict(checkpoint.progress)}, data)
     with written_whole(run.path / "last.pt") as beside:
         beside.write_bytes(data.getbuffer())
 
 
 def load_checkpoint(run: Run, device: torch.device) -> Checkpoint | None:
-    """Load ``last.pt`` without unpickling any code; None where the run has not got that far."""
+    """Load ``last.pt`` without unpickling any code; None if it does not exist yet."""
     file = run.path / "last.pt"
     if not file.exists():
         return None
-    data = io.BytesIO(read_bytes(file))  # torch's own reader calls a bad sector a damaged file
+    data = io.BytesIO(read_bytes(file))  # torch's own reader reports a bad sector as a damaged file
     try:
         told = torch.load(data, map_location=device, weights_only=True)
         newer = why_newer(file, told["format_version"], FORMAT_VERSION)
@@ -103,7 +104,7 @@ def load_checkpoint(run: Run, device: torch.device) -> Checkpoint | None:
 
 
 def save_best(run: Run, best: Best) -> None:
-    """Save the best measured generator as ``best.safetensors``."""
+    """Save the best generator as ``best.safetensors``."""
     metadata = {
         "format_version": str(FORMAT_VERSION),
         "kind": best.kind,
@@ -116,7 +117,7 @@ def save_best(run: Run, best: Best) -> None:
 
 
 def load_best(run: Run) -> Best:
-    """Load the best measured generator.
+    """Load the best generator.
 
     Raises
     ------
@@ -125,10 +126,10 @@ def load_best(run: Run) -> Best:
     """
     file = run.path / "best.safetensors"
     if not file.exists():
-        _ = run.config  # no run at all is the likelier mistake
+        _ = run.config  # raises if this is not a run, which is the likelier mistake
         raise TrainingError(f"{run.path} has no checkpoint yet; let train-gan reach its first tick")
     try:
-        # Read whole: of a memory map that is cut short meanwhile the process would die.
+        # Not memory-mapped: the process would die if the file was truncated meanwhile.
         data = read_bytes(file)
         state = deserialize(data)
         header = int.from_bytes(data[:8], "little")
@@ -141,7 +142,7 @@ def load_best(run: Run) -> Best:
 
 
 def load_generator(run: Run) -> tuple[Generator | GeneratorBank, Best]:
-    """Load the best generator in evaluation mode, on the CPU."""
+    """Load the best generator in evaluation mode on the CPU."""
     options, best = run.options, load_best(run)
     model: Generator | GeneratorBank
     if options.per_class:
@@ -151,7 +152,7 @@ def load_generator(run: Run) -> tuple[Generator | GeneratorBank, Best]:
     try:
         model.load_state_dict(best.state)
     except RuntimeError as error:
-        raise TrainingError(f"{run.path}/best.safetensors does not fit its config") from error
+        raise TrainingError(f"{run.path}/best.safetensors does not match its config") from error
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise TrainingError(f"{run.path}/best.safetensors is damaged: it has infinite weights")
     return model.eval(), best

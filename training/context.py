@@ -1,4 +1,4 @@
-"""What all parts of a training run are told: where it is, how it trains, and who reads of it."""
+"""What all parts of training share: the run, its options, the device and where to report."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,22 +12,22 @@ from scangan.training.parallel import Rank
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """A run, as one process trains it.
+    """A run as seen by one training process.
 
     Parameters
     ----------
     run : Run
-        Where everything is written.
+        The run folder to write to.
     options : TrainOptions
-        Of the run.
+        The options of the run.
     device : torch.device
         Where to compute.
     rank : Rank
-        This process; the first one scores, says and saves.
+        This process; the first one scores, reports and saves.
     say : callable
-        Takes lines of text.
+        Called with each line of text to report.
     quiet : bool
-        Show no progress bar.
+        Whether to hide the progress bar.
     """
 
     run: Run

@@ -1,4 +1,4 @@
-"""The scans of a run: opened or prepared, checked, and some of them held back for scoring."""
+"""Open or prepare the scans of a run, check them, and hold some back for scoring."""
 
 import dataclasses
 from collections.abc import Callable
@@ -37,9 +37,9 @@ class TrainingScans:
     classes : tuple of str
         Class names; ``("all",)`` for an unconditional model.
     held_back : ndarray
-        bool [N]: not trained on.
+        bool [N]: used for scoring, not for training.
     synthetic : ndarray, optional
-        bool [N]: made by a generative model; never scored against. None by default.
+        bool [N]: made by a generative model, so never scored against. None by default.
     """
 
     images: npt.NDArray[np.uint8]
@@ -49,7 +49,7 @@ class TrainingScans:
     synthetic: npt.NDArray[np.bool_] | None = None
 
     def of_class(self, number: int) -> "TrainingScans":
-        """The scans of one class alone."""
+        """Return the scans of one class."""
         chosen = self.labels == number
         return TrainingScans(
             self.images[chosen],
@@ -60,7 +60,7 @@ class TrainingScans:
         )
 
     def real(self) -> "TrainingScans":
-        """Those that are not synthetic."""
+        """Return the scans that are not synthetic."""
         if self.synthetic is None or not self.synthetic.any():
             return self
         real = ~self.synthetic
@@ -69,7 +69,7 @@ class TrainingScans:
         )
 
     def whatever_class(self) -> "TrainingScans":
-        """The same scans as if of one class."""
+        """Return the same scans, all in one class."""
         return dataclasses.replace(self, labels=np.zeros_like(self.labels), classes=("all",))
 
 
@@ -85,9 +85,9 @@ def open_source(
     Raises
     ------
     TrainingError
-        It is prepared at another size.
+        The dataset was prepared at another size.
     PreprocessingError
-        It holds no usable scans.
+        There are no usable scans.
     """
     if is_prepared(source) or is_split(source):
         return open_prepared(source, options)
@@ -105,37 +105,37 @@ def open_source(
 
 
 def open_prepared(source: Path, options: TrainOptions) -> PreparedDataset:
-    """Open a prepared dataset; errors as of `open_source`."""
+    """Open a prepared dataset; raises as `open_source` does."""
     dataset = load_dataset(source)
     if dataset.size != options.size:
         use = f"use --size {dataset.size}, or " if dataset.size in SIZES else ""
         raise TrainingError(
-            f"{source} is prepared at {dataset.size} pixels, not {options.size}; {use}prepare the "
+            f"{source} was prepared at {dataset.size} pixels, not {options.size}; {use}prepare the "
             f"scans into another folder with --size {options.size}"
         )
     return dataset
 
 
 def enlarged_warning(dataset: PreparedDataset) -> str | None:
-    """A warning where scans are smaller than the size that is trained at; None where none is."""
+    """Return a warning if scans are smaller than the training size, else None."""
     enlarged = sum(item.enlarged for item in dataset.items)
     if not enlarged:
         return None
     of = f"of {counted(len(dataset.items), 'scan')} "
     return (
-        f"{counted(enlarged, of + 'is', of + 'are')} smaller than {dataset.size} pixels, and "
-        f"enlarged: the generator learns no finer detail than is there"
+        f"{counted(enlarged, of + 'is', of + 'are')} smaller than {dataset.size} pixels; "
+        f"enlarging adds no detail for the generator to learn"
     )
 
 
 def synthetic_warning(dataset: PreparedDataset) -> str | None:
-    """A warning where a generator would learn from another generator; None where it would not."""
+    """Return a warning if the generator would learn from synthetic scans, else None."""
     count = int(dataset.synthetic.sum())
     if not count:
         return None
     of = f"of {counted(len(dataset.items), 'scan')} "
     return (
-        f"{counted(count, of + 'is', of + 'are')} synthetic, made by a generative model: used for "
+        f"{counted(count, of + 'is', of + 'are')} synthetic (made by a generative model): used for "
         f"training, but never scored against"
     )
 
@@ -143,11 +143,11 @@ def synthetic_warning(dataset: PreparedDataset) -> str | None:
 def hold_back(
     dataset: PreparedDataset, share: float, by_class: bool = True
 ) -> npt.NDArray[np.bool_]:
-    """Choose scans that training shall not see: bool [N], of every class its share.
+    """Choose the scans to hold back from training: bool [N], the same share of every class.
 
-    A group stays on one side. What is scored by itself and too small to give up 8 scans (or of too
-    few groups) gives up none: each class, or all scans together where not `by_class`. Synthetic
-    scans are never held back, nor what belongs with them.
+    Groups are never divided. Scores are by class, or over all scans if not `by_class`. A class (or
+    all scans) with too few scans to hold back 8, or too few groups, holds back none. Synthetic
+    scans and their groups are never held back.
     """
     none = np.zeros(len(dataset.labels), bool)
     if share == 0:
@@ -163,28 +163,28 @@ def hold_back(
     scored = dataset.labels if by_class else np.zeros_like(dataset.labels)
     of_classes = [scored == number for number in np.unique(scored)]
     while small := [of_class for of_class in of_classes if _too_few(mask[of_class])]:
-        # A group may be of several classes: it goes back whole, and may leave another too few.
+        # A group may span classes. Returning it whole may leave another class with too few.
         mask &= ~np.isin(groups, groups[mask & small[0]])
     return mask
 
 
 def _too_few(held: npt.NDArray[np.bool_]) -> bool:
-    """Whether a class holds some scans back, but too few of them, or trains on too few."""
+    """Whether a class holds back some scans but too few, or has too few left to train on."""
     return bool(held.any()) and min(held.sum(), (~held).sum()) < FEWEST
 
 
 def check_counts(dataset: PreparedDataset, options: TrainOptions) -> None:
-    """Refuse classes that nothing can be learnt of.
+    """Refuse datasets that are too small to learn from.
 
     Raises
     ------
     TrainingError
-        There is one class for an ACGAN, or a class (of a DCGAN: all scans) has fewer than 8 scans
-        that are not synthetic.
+        An ACGAN has only one class, or a class (for a DCGAN, the whole dataset) has fewer than 8
+        scans that are not synthetic.
     """
     if options.arch == "acgan" and len(dataset.classes) < 2:
         raise TrainingError(
-            f"there is one class only ({dataset.classes[0]}); an ACGAN needs two or more: "
+            f"there is only one class ({dataset.classes[0]}); an ACGAN needs two or more: "
             f"use --arch dcgan"
         )
     real = np.bincount(dataset.labels[~dataset.synthetic], minlength=len(dataset.classes))
@@ -200,7 +200,7 @@ def check_counts(dataset: PreparedDataset, options: TrainOptions) -> None:
         else:
             without = "merge classes, or train without classes (--arch dcgan)"
         raise TrainingError(
-            f"too few {scans} of {named}: a class needs at least {FEWEST}; add scans, {without}"
+            f"too few {scans} of {named}: each class needs at least {FEWEST}; add scans, {without}"
         )
     if not options.by_class and real.sum() < FEWEST:
-        raise TrainingError(f"{real.sum()} {scans} are too few; training needs {FEWEST}; add some")
+        raise TrainingError(f"{real.sum()} {scans} are too few; training needs {FEWEST}; add more")

@@ -1,4 +1,4 @@
-"""The discriminators: strided convolutions, up to two heads. Images are float [N, 1, H, W]."""
+"""The discriminators: strided convolutions with up to two heads. Images are float [N, 1, H, W]."""
 
 import itertools
 import math
@@ -19,32 +19,32 @@ AUX_SCALE = 8.0  # inverse temperature of the normalised classifier
 
 
 class Discriminator(nn.Module):
-    """DCGAN's discriminator, classic (BatchNorm, dropout) or stable (spectral norm, deviation).
+    """DCGAN's discriminator, classic (BatchNorm, dropout) or stable (spectral norm, minibatch std).
 
     Spectral norm: Miyato et al. 2018. Minibatch standard deviation: Karras et al. 2018.
-    The class enters by its heads: projection (Miyato and Koyama 2018); an auxiliary classifier
+    It uses the class in its heads: projection (Miyato and Koyama 2018), and an auxiliary classifier
     (Odena et al. 2017), plain or on L2-normalised features and class weights (ReACGAN, Kang et al.
-    2021). With projection alone, glioma and meningioma come out alike for the same latent.
+    2021). With projection alone, glioma and meningioma look the same for the same latent.
 
     Parameters
     ----------
     size, width : int
-        As the generator's.
+        As in the generator.
     classes : int
-        0 for an unconditional discriminator, which has no head but realness.
+        0 for an unconditional discriminator, whose only output is realness.
     spectral, deviation, batch_norm : bool
-        Spectral norm on every layer but the classifier; minibatch standard deviation before one
-        more convolution; BatchNorm after every strided convolution but the first.
+        Spectral norm on every layer except the classifier; minibatch standard deviation, followed
+        by one more convolution; BatchNorm after every strided convolution except the first.
     dropout : float
-        Share of activations dropped after every strided convolution.
+        Share of activations to drop after every strided convolution.
     pool : {"sum", "flatten"}
-        What the heads see of the last map: its sum over places, or every place.
+        How the heads get the last map: summed over positions, or flattened.
     head : str
-        One of `options.HEADS`.
+        One of `train_options.HEADS`.
     residual : bool
-        A `ResidualDown` for each map, instead of one strided convolution.
+        Use a `ResidualDown` for each map instead of one strided convolution.
     ramped : bool
-        Whether the class may count in part: `share` says how much.
+        Whether conditioning can be partial; `share` is its strength.
     """
 
     share: Tensor
@@ -106,23 +106,23 @@ class Discriminator(nn.Module):
         x : Tensor
             float [N, 1, size, size].
         label : Tensor, optional
-            int64 [N]; of a conditional discriminator.
+            int64 [N]; required if conditional.
         rng : torch.Generator, optional
-            Source of what dropout drops, when training.
+            Source of randomness for dropout in training.
 
         Returns
         -------
         realness : Tensor
-            float32 [N]; larger is more real.
+            float32 [N]; larger means more real.
         logits : Tensor or None
-            Of the classes, float32 [N, K]; None without an auxiliary classifier.
+            Class logits, float32 [N, K]; None without an auxiliary classifier.
         """
         for down, norm in zip(self.downs, self.norms, strict=True):
             x = norm(down(x))
             if not self.residual:
                 x = F.leaky_relu(x, 0.2, inplace=True)
             if self.dropout and self.training:
-                # Not F.dropout: its numbers come from a state that a resumed run would have lost.
+                # Not F.dropout: a resumed run could not restore its random state.
                 kept = torch.rand(x.shape, generator=rng, device=x.device) >= self.dropout
                 x = x * kept / (1 - self.dropout)
         if self.residual:
@@ -130,7 +130,7 @@ class Discriminator(nn.Module):
         if self.mix is not None:
             x = self.mix(torch.cat([x, minibatch_deviation(x)], 1))
             x = F.leaky_relu(x, 0.2, inplace=True)
-        # A sum, as in SNGAN: under spectral norm a mean leaves D too weak to teach G anything.
+        # A sum, as in SNGAN: with spectral norm, a mean leaves D too weak to teach G anything.
         features = x.float().sum((2, 3)) if self.pool == "sum" else x.float().flatten(1)
         with torch.autocast(x.device.type, enabled=False):
             return self._judge(features, label)
@@ -149,14 +149,14 @@ class Discriminator(nn.Module):
 
 
 class ResidualDown(nn.Module):
-    """Halve a map by a residual block of SNGAN's discriminator (Miyato et al. 2018, figure 9).
+    """SNGAN's residual block, which halves a map (Miyato et al. 2018, figure 9).
 
     Parameters
     ----------
     before, after : int
-        Channels.
+        Number of channels.
     active : bool
-        LeakyReLU before the first convolution: not on an image.
+        Apply LeakyReLU before the first convolution; False if the input is an image.
     """
 
     def __init__(self, before: int, after: int, active: bool) -> None:
@@ -167,32 +167,32 @@ class ResidualDown(nn.Module):
         self.past = nn.Conv2d(before, after, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, before, H, W] to [N, after, H / 2, W / 2]."""
+        """Map [N, before, H, W] to [N, after, H / 2, W / 2]."""
         y = self.first(F.leaky_relu(x, 0.2) if self.active else x)
         y = F.avg_pool2d(self.second(F.leaky_relu(y, 0.2, inplace=True)), 2)
-        # The mean first: a 1x1 convolution commutes with it, and then it is a quarter of the work.
+        # A 1x1 convolution commutes with the mean; pooling first makes it four times cheaper.
         passed: Tensor = self.past(F.avg_pool2d(x, 2))
         return y + passed
 
 
 def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
-    """Mean standard deviation over groups of neighbours, as one more channel [N, 1, H, W].
+    """Compute the mean standard deviation over groups, as one more channel [N, 1, H, W].
 
-    Groups are neighbours in the batch, so that a batch of real scans followed by fake ones never
-    mixes the two (N and the number of real scans are multiples of `group`, or N is smaller).
+    Groups are neighbours in the batch, so a batch of real scans followed by fake ones never mixes
+    the two (N and the number of real scans are multiples of `group`, or N is smaller).
     """
     n, _, height, width = x.shape
     size = math.gcd(n, group)
     grouped = x.float().reshape(n // size, size, -1)
     centred = grouped - grouped.mean(1, keepdim=True)
-    # Not .var(): over a dimension of 4 it takes a tenth of the whole step on the CPU.
+    # Not .var(): over a dimension of 4, it takes a tenth of the whole step on the CPU.
     deviation = (centred.square().mean(1) + 1e-8).sqrt().mean(1)
     channel = deviation.repeat_interleave(size).to(x.dtype)
     return channel[:, None, None, None].expand(n, 1, height, width)
 
 
 def make_discriminator(options: "TrainOptions", classes: int) -> Discriminator:
-    """Make the discriminator that `options` describe, with random weights; `classes` 0: unconditional."""
+    """Make the discriminator for `options`, with random weights; `classes` 0: unconditional."""
     return Discriminator(
         size=options.size,
         width=options.width,

@@ -19,22 +19,22 @@ from scangan.training.data import TrainingScans
 from scangan.training.measure_tick import Measurer
 from scangan.training.step import LOSSES, make_step
 
-LOOK = 50  # steps between two looks at the losses: looking waits for the device
+LOOK = 50  # steps between two looks at the losses; each look waits for the device
 
 
 class Stopped(TrainingError):
-    """The run was asked to stop (Ctrl-C or SIGTERM), saved itself, and can be resumed."""
+    """The run was stopped by Ctrl-C or SIGTERM. It was saved and can be resumed."""
 
 
 def train_session(context: Context, scans: TrainingScans) -> bool:
-    """Train a run, or go on with it; whether there was anything left to do.
+    """Start or resume training; return whether there was anything left to do.
 
     Raises
     ------
     TrainingError
         The losses became NaN.
     Stopped
-        By a signal.
+        A signal stopped the run.
     """
     session = Session(context, scans)
     session.resume()
@@ -47,9 +47,9 @@ class Session:
     Parameters
     ----------
     context : Context
-        The run, and where it is trained.
+        The run, its options and the device.
     scans : TrainingScans
-        To train on, and to score against.
+        Scans to train on and to score against.
     """
 
     def __init__(self, context: Context, scans: TrainingScans) -> None:
@@ -62,7 +62,7 @@ class Session:
         self.summed = 0
 
     def resume(self) -> None:
-        """Go back to where ``last.pt`` was saved, if it was."""
+        """Restore the state from ``last.pt``, if it exists."""
         saved = load_checkpoint(self.run, self.context.device)
         if saved:
             self.take_step.load_state_dict(saved.networks)
@@ -79,13 +79,13 @@ class Session:
                     )
 
     def loop(self) -> bool:
-        """Train to the end, with a tick every so often; whether there was anything left to do."""
+        """Train to the end, tick by tick; return whether there was anything left to do."""
         options = self.options
         why = self._why_stop()
         if self.step >= options.steps or why:
             if why:
                 self.context.say(f"stopped early: {why}")
-            if not self.run.report.exists():  # it was killed while it drew that
+            if not self.run.report.exists():  # the run was killed while drawing it
                 self._draw_report()
             return False
         if self.measurer:
@@ -100,14 +100,14 @@ class Session:
             task = bar.add_task("training", total=total, completed=done, note="")
             started, first = time.monotonic(), self.step
             while self.step < options.steps:
-                # One optimiser update of D, and of G
+                # Update D, then G
                 self.sums += self.take_step(self.step)
                 self.step += 1
                 self.summed += 1
                 bar.advance(task, options.batch)
                 looking, ticking = self.step % LOOK == 0, options.is_tick(self.step)
 
-                # Show how it goes, and see that it goes at all
+                # Show the losses, and stop if they are NaN
                 if looking or ticking:
                     losses = self._losses()
                     bar.update(task, note=self._note(losses))
@@ -126,13 +126,13 @@ class Session:
                         break
                     started, first = time.monotonic(), self.step
 
-                # Save and leave when told to, all processes together
+                # Save and exit on a signal, all processes together
                 if self.rank.anyone(bool(stop)) and self.step < options.steps:
                     self._save()
-                    self.rank.agree(None)  # that it is saved: when one leaves, all are ended
+                    self.rank.agree(None)  # wait until it is saved: when one process exits, all end
                     raise Stopped(
                         f"stopped at {self._kimg():.1f} of {options.kimg:g} kimg and saved; "
-                        f"the same command again goes on"
+                        f"run the same command again to continue"
                     )
         self._draw_report()
         return True
@@ -194,16 +194,16 @@ class Session:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in a list instead of dying of them; a second Ctrl-C kills."""
+    """Collect Ctrl-C and SIGTERM in a list instead of exiting; a second Ctrl-C exits at once."""
     received: list[int] = []
 
-    def note(number: int, frame: Any) -> None:
+    def note(number: int, _frame: Any) -> None:
         received.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:
         before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: then nobody sends us signals either
+    except ValueError:  # not in the main thread, which alone gets signals
         yield received
         return
     try:

@@ -1,4 +1,4 @@
-"""What happens at a tick: score the generator, keep the best, write it down, draw samples."""
+"""What happens at a tick: score the generator, save the best, log the scores, draw samples."""
 
 from typing import Literal
 
@@ -27,18 +27,18 @@ from scangan.training.scoring import generate, score_generator
 from scangan.training.step import TrainingStep
 
 Kind = Literal["raw", "ema"]
-GRID = 8  # scans of a class in a sample sheet
+GRID = 8  # scans per class in a sample sheet
 
 
 class Measurer:
-    """Scores generators against held-back real scans; knows all earlier ticks of the run.
+    """Scores generators against held-back real scans and remembers the earlier ticks of the run.
 
     Parameters
     ----------
     context : Context
-        The run, and who reads of it.
+        The run, its options and where to report.
     scans : TrainingScans
-        Of the run; synthetic ones among them are not scored against.
+        The scans of the run; synthetic ones are not scored against.
     """
 
     def __init__(self, context: Context, scans: TrainingScans) -> None:
@@ -54,7 +54,7 @@ class Measurer:
 
     @property
     def real_scores(self) -> RealScores:
-        """What real scans score, to compare with."""
+        """Scores of real scans, for comparison."""
         reference = self.reference
         return RealScores(
             real_kid=reference.real_kid,
@@ -65,7 +65,7 @@ class Measurer:
         )
 
     def introduce(self) -> None:
-        """Say what is scored against what."""
+        """Report how many scans are trained on and scored against, and what real scans score."""
         held, all_of = int(self.scans.held_back.sum()), len(self.scans.images)
         probe = self.reference.probe_accuracy
         self.say(
@@ -77,12 +77,12 @@ class Measurer:
         if seen:
             why = "too few scans to hold any back" if self.options.held_back else "none held back"
             self.say(
-                f"{', '.join(seen)}: {why}; scored against those trained on, which cannot tell "
-                f"learning from copying"
+                f"{', '.join(seen)}: {why}; scores compare with the training scans, so they cannot "
+                f"tell learning from copying"
             )
 
     def resume(self) -> None:
-        """Read what was measured before."""
+        """Load the earlier ticks of the run."""
         self.lines = self.run.read_metrics()
         for n in range(1, len(self.lines) + 1):
             variety_warning(self.lines[:n], self._warned)
@@ -95,7 +95,7 @@ class Measurer:
         speed: float,
         board: SummaryWriter,
     ) -> None:
-        """Score the raw and the averaged generator; keep, record, draw."""
+        """Score the raw and the averaged generator, save the better one if it is the best, log it all."""
         kimg = step * self.options.batch / 1000
         candidates: dict[Kind, Generator] = {
             "raw": trained.generator.eval(),
@@ -130,7 +130,7 @@ class Measurer:
     def _keep_best(
         self, candidates: dict[Kind, Generator], scores: dict[Kind, Scores], kimg: float
     ) -> Kind | None:
-        """Save the better of the candidates if it is the best so far; which one that is."""
+        """Save the better candidate if it is the best so far; return its kind, or None."""
         kind = min(scores, key=lambda k: scores[k].mean_class_kid)
         if not self.stopping.note(scores[kind].mean_class_kid, kimg):
             return None
@@ -139,7 +139,7 @@ class Measurer:
         return kind
 
     def draw_report(self, title: str) -> None:
-        """Write ``report.png``: how the run went, and real beside the best synthetic scans."""
+        """Write ``report.png``: the curves of the run, and real next to the best synthetic scans."""
         model, _ = load_generator(self.run)
         draws = step_draws(self.options.seed, 0, "samples", torch.device("cpu"))
         images, labels = generate(model, GRID, self.options.latent, draws)
@@ -179,7 +179,7 @@ class Measurer:
 
 
 def _record(board: SummaryWriter, tick: Tick, sheet: npt.NDArray[np.uint8]) -> None:
-    """Show a tick in TensorBoard."""
+    """Log a tick to TensorBoard."""
     for name in ("loss_d", "loss_g", "loss_class", "augment_p", "images_per_second"):
         board.add_scalar(f"training/{name}", getattr(tick, name), tick.step)
     for kind, scores in (("raw", tick.raw), ("ema", tick.ema)):

@@ -1,4 +1,4 @@
-"""What to do when the memory does not suffice: say which batch would fit."""
+"""Out of memory: recognise it, and find the batch that would fit."""
 
 import contextlib
 import dataclasses
@@ -14,19 +14,19 @@ from scangan.training.context import Context
 from scangan.training.data import TrainingScans
 from scangan.training.step import make_step
 
-# What torch's allocators and oneDNN say.
+# Phrases in the errors of torch's allocators and oneDNN.
 SIGNS = ("not enough memory", "can't allocate memory", "out of memory", "could not create a")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch means that memory ran out; on a CPU it has no class of its own."""
+    """Whether an error from torch means that memory ran out; on CPUs it has no class of its own."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
 
 
 def peak_memory() -> str | None:
-    """The most memory that this process has held, in words; None where the system does not say."""
+    """Return the peak memory of this process as text; None if the system does not report it."""
     texts = []
     with contextlib.suppress(ImportError):  # Windows has none
         import resource
@@ -42,7 +42,7 @@ def peak_memory() -> str | None:
 def explaining_memory(
     work: Callable[[Context, TrainingScans], object], context: Context, scans: TrainingScans
 ) -> None:
-    """Call `work`; where it runs out of memory, say which batch would fit.
+    """Call `work`; if it runs out of memory, raise an error that says which batch would fit.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def explaining_memory(
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        # Its frames hold networks, beside which there is no room for others.
+        # The frames hold networks, and leave no room to try others.
         error.__traceback__ = None
     gc.collect()
     options = context.options
@@ -66,7 +66,7 @@ def explaining_memory(
         advice = f"no batch fits; try --width {max(options.width // 2, NARROWEST)} and start over with --force"
     else:
         advice = "no batch fits; train smaller scans: prepare them into another folder with a lower --size"
-    raise TrainingError(f"--batch {options.batch} needs more memory than there is: {advice}")
+    raise TrainingError(f"--batch {options.batch} does not fit in memory: {advice}")
 
 
 def batch_that_fits(
@@ -75,8 +75,8 @@ def batch_that_fits(
     device: torch.device,
     processes: int = 1,
 ) -> int | None:
-    """The largest batch of half, a quarter, ... of the wanted one with which a step works."""
-    fours = 4 * processes  # each takes its share, in fours
+    """Return the first of 1/2, 1/4, ... of the batch for which a step fits in memory."""
+    fours = 4 * processes  # the share of each process is a multiple of four
     batch = options.batch // 2 // fours * fours
     while batch >= fours:
         try:

@@ -1,4 +1,4 @@
-"""The generators: DCGAN's, with conditional twins. Images are float [N, 1, H, W] in [-1, 1]."""
+"""The generators: DCGAN's and conditional versions. Images are float [N, 1, H, W] in [-1, 1]."""
 
 import itertools
 import math
@@ -13,17 +13,17 @@ from scangan.training.parallel import BatchNorm
 if TYPE_CHECKING:
     from scangan.artifacts.train_options import TrainOptions
 
-MOST = 16  # widest feature map, in multiples of the width: 512 px would need 64 otherwise
+MOST = 16  # limits a map to so many times the width; 512 px would need 64 times
 
 
 def channels(size: int, width: int, first: int = 4) -> list[int]:
-    """Channels of the feature maps of side `first`, ..., size / 4, size / 2: the last has `width`."""
+    """Return the channels of the maps of side `first`, ..., size / 4, size / 2; the last has `width`."""
     count = int(math.log2(size // first))
     return [width * min(2**i, MOST) for i in reversed(range(count))]
 
 
 class ConditionalBatchNorm(nn.Module):
-    """BatchNorm whose scale and shift belong to the class (Dumoulin et al. 2017)."""
+    """BatchNorm with a scale and shift for each class (Dumoulin et al. 2017)."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -34,8 +34,9 @@ class ConditionalBatchNorm(nn.Module):
         nn.init.zeros_(self.shift.weight)
 
     def forward(self, x: Tensor, label: Tensor, share: Tensor | None = None) -> Tensor:
+        """Normalise x [N, C, H, W] for label int64 [N]; `share` is the strength of conditioning."""
         x = self.norm(x)
-        # In the precision of x: under autocast a float32 scale would double the bytes that follow.
+        # In the precision of x: under autocast, a float32 scale would make all that follows float32.
         scale, shift = (
             F.embedding(label, blend(t.weight, share)).to(x.dtype)[:, :, None, None]
             for t in (self.scale, self.shift)
@@ -44,9 +45,9 @@ class ConditionalBatchNorm(nn.Module):
 
 
 def blend(table: Tensor, share: Tensor | None) -> Tensor:
-    """A table [K, D] whose rows differ from their mean by `share` of what they did; None: 1.
+    """Shrink the rows of a table [K, D] towards their mean: `share` 0 gives the mean, 1 or None the rows.
 
-    With it a network goes from unconditional to conditional (Shahbazi et al. 2022).
+    This turns an unconditional network into a conditional one step by step (Shahbazi et al. 2022).
     """
     if share is None:
         return table
@@ -55,14 +56,14 @@ def blend(table: Tensor, share: Tensor | None) -> Tensor:
 
 
 class Generator(nn.Module):
-    """DCGAN's generator (Radford et al. 2016): a small map, doubled by transposed convolutions.
+    """DCGAN's generator (Radford et al. 2016): transposed convolutions double a small map.
 
     Parameters
     ----------
     size : int
         Side of the images in pixels, a power of two from 16.
     width : int
-        Channels before the last layer; each map of half the side has twice as many, up to 16 times.
+        Channels before the last layer. Each halving of the side doubles them, up to 16 times.
     latent : int
         Length of `z`.
     classes : int
@@ -70,12 +71,12 @@ class Generator(nn.Module):
     first_map : {4, 8}
         Side of the first map.
     conditioning : {"norm", "product"}
-        The class enters by the scales and shifts of every BatchNorm, or as an embedding that is
-        multiplied with `z` (as Keras's ACGAN does).
+        The class sets the scale and shift of every BatchNorm, or is an embedding that multiplies
+        `z` (as in Keras's ACGAN).
     leak : float
         Slope of LeakyReLU; 0 for ReLU.
     ramped : bool
-        Whether the class may count in part: `share` says how much.
+        Whether conditioning can be partial; `share` is its strength.
     """
 
     share: Tensor
@@ -113,7 +114,7 @@ class Generator(nn.Module):
             self.register_buffer("share", torch.ones(()))
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z [N, latent] and label int64 [N] to images [N, 1, size, size] in [-1, 1]."""
+        """Map z [N, latent] and label int64 [N] to images [N, 1, size, size] in [-1, 1]."""
         share = self.share if self.ramped else None
         if self.by_product:
             assert label is not None  # for the type checker; the loop always gives labels here
@@ -131,7 +132,7 @@ class Generator(nn.Module):
 
 
 class GeneratorBank(nn.Module):
-    """One unconditional generator for each class, as one conditional generator.
+    """One unconditional generator per class, combined into one conditional generator.
 
     Parameters
     ----------
@@ -145,15 +146,15 @@ class GeneratorBank(nn.Module):
         self.classes, self.size = len(generators), generators[0].size
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
-        """z [N, latent] and label int64 [N] to images [N, 1, size, size] in [-1, 1]."""
+        """Map z [N, latent] and label int64 [N] to images [N, 1, size, size] in [-1, 1]."""
         order = [(label == k).nonzero()[:, 0] for k in range(self.classes)]
         parts = [g(z[of_class]) for g, of_class in zip(self.generators, order, strict=True)]
-        # Scans are made class by class, then put back where their labels were.
+        # Generate class by class, then restore the order of the labels.
         return torch.cat(parts)[torch.argsort(torch.cat(order))]
 
 
 def dcgan_weights(module: nn.Module) -> None:
-    """Start weights as DCGAN does: N(0, 0.02), and N(1, 0.02) for the scales of BatchNorm."""
+    """Initialise weights as in DCGAN: N(0, 0.02), and N(1, 0.02) for the scales of BatchNorm."""
     if isinstance(module, nn.ConvTranspose2d | nn.Conv2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, BatchNorm) and module.affine:
@@ -161,7 +162,7 @@ def dcgan_weights(module: nn.Module) -> None:
 
 
 def make_generator(options: "TrainOptions", classes: int) -> Generator:
-    """Make the generator that `options` describe, with random weights; `classes` 0: unconditional."""
+    """Make the generator for `options`, with random weights; `classes` 0: unconditional."""
     return Generator(
         size=options.size,
         width=options.width,

@@ -1,7 +1,7 @@
-"""Several processes as one: shares of a batch, averaged gradients, shared BatchNorm statistics.
+"""Data-parallel training: shares of a batch, averaged gradients, shared BatchNorm statistics.
 
-Gradients are averaged by one all-reduce of all of them together: the networks are a few megabytes,
-and a discriminator that is used in both updates does not fit DistributedDataParallel's hooks.
+One all-reduce averages all gradients together: the networks are only a few megabytes, and
+DistributedDataParallel's hooks do not allow using the discriminator in both updates.
 """
 
 import atexit
@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 T = TypeVar("T")
 
-# The others wait while the first one prepares scans.
+# Long, as the other processes wait while the first one prepares scans.
 TIMEOUT = datetime.timedelta(hours=12)
 
 
 @dataclasses.dataclass(frozen=True)
 class Rank:
-    """One process of ``torchrun``: which of how many it is.
+    """One process of ``torchrun``: its number and how many there are.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Rank:
     world : int
         Number of processes.
     store : Store, optional
-        Where they count which of them failed.
+        Where the processes count failures.
     """
 
     number: int = 0
@@ -45,15 +45,15 @@ class Rank:
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that scores, reports and saves."""
+        """Whether this is the process that scores, reports and saves."""
         return self.number == 0
 
     def own(self, whole: Tensor) -> Tensor:
-        """This process's own share of a batch [N, ...]: N / world neighbours."""
+        """Return the share of this process in a batch [N, ...]: N / world neighbours."""
         return whole.tensor_split(self.world)[self.number] if self.world > 1 else whole
 
     def average_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Replace every gradient by its mean over the processes."""
+        """Replace every gradient with its mean over the processes."""
         if self.world == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -62,7 +62,7 @@ class Rank:
             g.copy_(mean.view_as(g))
 
     def mean(self, x: Tensor) -> Tensor:
-        """The mean of a tensor over the processes; the tensor itself where there is one."""
+        """Return the mean of a tensor over the processes; with one process, the tensor itself."""
         if self.world == 1:
             return x
         x = x.clone()
@@ -70,7 +70,7 @@ class Rank:
         return x / self.world
 
     def agree(self, value: T) -> T:
-        """What the first process says, in all of them."""
+        """Return the first process's value in all processes."""
         if self.world == 1:
             return value
         said = [value]
@@ -78,35 +78,35 @@ class Rank:
         return said[0]
 
     def anyone(self, value: bool) -> bool:
-        """Whether it holds in any process."""
+        """Whether `value` is true in any process."""
         if self.world == 1:
             return value
-        held = torch.tensor(int(value))  # on the CPU: no GPU has to be waited for
+        held = torch.tensor(int(value))  # on the CPU, to avoid waiting for the GPU
         dist.all_reduce(held, dist.ReduceOp.MAX)
         return bool(held)
 
     def fails_first(self) -> bool:
-        """Whether no other process has failed before; from now on, this one has."""
+        """Record that this process failed; return whether it is the first to fail."""
         if self.store is None:
             return True
         try:
             return bool(self.store.add("failed", 1) == 1)
-        except RuntimeError:  # it went with the process that kept it
+        except RuntimeError:  # the process that holds the store is gone
             return False
 
 
 ALONE = Rank()
 
 
-@functools.cache  # once: a second `train` in the same processes finds them joined
+@functools.cache  # a second `train` in the same processes must not join again
 def join_processes() -> Rank:
-    """Join the processes that ``torchrun`` started; `ALONE` where it started none.
+    """Join the processes that ``torchrun`` started; return `ALONE` if it started none.
 
-    All but the first one lose their standard output: what all of them print is to be read once.
+    All but the first lose their standard output, so that each line appears once.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ALONE
-    from torch.distributed.rendezvous import rendezvous  # which not every build of torch has
+    from torch.distributed.rendezvous import rendezvous  # some builds of torch lack it
 
     store, number, world = next(rendezvous("env://", timeout=TIMEOUT))
     on_gpus = torch.cuda.is_available() and dist.is_nccl_available()
@@ -119,14 +119,14 @@ def join_processes() -> Rank:
 
 
 def _leave() -> None:
-    """End gloo's threads while there is an interpreter: they hold tensors, and would abort after it."""
+    """End gloo's threads before the interpreter exits: they hold tensors and would abort it."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 @contextmanager
 def raise_first_failure(rank: Rank) -> Iterator[None]:
-    """Raise only what failed first; the other processes fail of the same, or of its end, and exit."""
+    """Raise only the first failure; processes that fail after it exit silently."""
     try:
         yield
     except BaseException as error:
@@ -136,28 +136,29 @@ def raise_first_failure(rank: Rank) -> Iterator[None]:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum of a tensor over the processes. Its gradient is the sum of theirs."""
+    """The sum of a tensor over the processes. Its gradient is the sum of their gradients."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
         total = x.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
+    def backward(_ctx: Any, gradient: Tensor) -> Any:
         return _Sum.apply(gradient)  # type: ignore[no-untyped-call]
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """BatchNorm2d whose statistics are those of the whole batch, however many processes share it.
+    """BatchNorm2d with the statistics of the whole batch, however many processes share it.
 
     torch's SyncBatchNorm needs a GPU.
     """
 
-    shared = False  # over all processes, where `share_statistics` says so
+    shared = False  # `share_statistics` sets it
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise x [N, C, H, W] over N, H and W; N counts the images of all processes."""
         if not (self.shared and self.training):
             return super().forward(x)
         x32 = x.float()
@@ -178,10 +179,10 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def _whole_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance [C] over all processes' [N, C, H, W]."""
+    """Return the mean and variance [C] of [N, C, H, W] over all processes."""
     variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
     own = torch.stack([mean, variance])
-    # Every process's own, not sums of squares: those lose digits where the mean is large.
+    # Combine variances, not sums of squares, which lose digits if the mean is large.
     gathered = own.new_zeros(dist.get_world_size(), *own.shape)
     gathered[dist.get_rank()] = own
     means, variances = _Sum.apply(gathered).unbind(1)  # type: ignore[no-untyped-call]
@@ -190,7 +191,7 @@ def _whole_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def share_statistics(network: nn.Module, rank: Rank) -> None:
-    """Let every BatchNorm of a network see the whole batch."""
+    """Make every BatchNorm of a network use the statistics of the whole batch."""
     for module in network.modules():
         if isinstance(module, BatchNorm):
             module.shared = rank.world > 1

@@ -1,4 +1,4 @@
-"""One unconditional GAN for each class, and all of them as one conditional generator."""
+"""Train one unconditional GAN per class, and join them into one conditional generator."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ from scangan.training.step import LOSSES
 
 
 def train_each_class(context: Context, scans: TrainingScans) -> None:
-    """Train a run in ``classes/`` for each class, one after the other, and join their best.
+    """Train a run per class in ``classes/``, one by one, and join their best generators.
 
-    The joined generator becomes the ``best.safetensors`` of the run, scored as any conditional one.
+    The joined generator is saved as the run's ``best.safetensors`` and scored like any other.
     """
     run, rank, trained = context.run, context.rank, False
     options = dataclasses.replace(context.options, per_class=False)
@@ -37,7 +37,7 @@ def train_each_class(context: Context, scans: TrainingScans) -> None:
         rank.agree(None)
         inner = dataclasses.replace(context, run=of_class, options=options)
         trained |= train_session(inner, scans.of_class(number))
-    if rank.first and (trained or not run.report.exists()):  # which is written last
+    if rank.first and (trained or not run.report.exists()):  # the report is written last
         _join(runs, Measurer(context, scans))
 
 
@@ -57,17 +57,17 @@ def _join(runs: list[Run], measurer: Measurer) -> None:
     kept = KeptScores.of(scores, measurer.real_scores)
     save_best(run, Best(bank.state_dict(), "per class", kimg, kept))
     measurer.lines = joined_lines([of_class.read_metrics() for of_class in runs])
-    measurer.draw_report(  # the curves are of each tick, and every class has a best tick of its own
-        f"{run.path.name}: {measurer.lines[-1].kimg:.4g} kimg a class; the best of each "
-        f"together: KID x1000 {scores.mean_class_kid * 1000:.0f}"
+    measurer.draw_report(  # no tick of the curves has this score: each class has its own best tick
+        f"{run.path.name}: {measurer.lines[-1].kimg:.4g} kimg per class; best of each class "
+        f"combined: KID x1000 {scores.mean_class_kid * 1000:.0f}"
     )
 
 
 def joined_lines(classes: Sequence[Sequence[Tick]]) -> list[Tick]:
-    """Join the ``metrics.jsonl`` of generators of one class each, tick by tick.
+    """Join the ``metrics.jsonl`` of single-class generators tick by tick.
 
-    Scores by class stand side by side, all other numbers are means. A class that stopped early stays
-    as it was.
+    Scores by class are listed together; all other numbers are means. A class that stopped early
+    keeps its last values.
     """
     ticks = max(len(lines) for lines in classes)
     return [_joined([lines[min(i, len(lines) - 1)] for lines in classes]) for i in range(ticks)]

@@ -1,4 +1,4 @@
-"""How a run is going, in plain words."""
+"""Describe the progress of a run in plain words."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,21 @@ from scangan.artifacts.run import Tick
 from scangan.artifacts.scores import LOW_VARIETY, RealScores, Scores
 
 MUCH_WORSE = 2.0  # times the best KID; a healthy run's ticks stay within 1.3 times
-TELLABLE = 0.01  # KID; differences below it are chance with a hundred scans a class
-ROUGH = 0.5  # times the KID of the first tick, which is close to noise
-RECOVERED = 0.6  # variety; above LOW_VARIETY, so that a class that wavers around it does not warn at every tick
-LEARNT_BY = 8  # ticks after which a class that never had variety is warned of, too
+TELLABLE = 0.01  # KID; smaller differences are noise with a hundred scans per class
+ROUGH = 0.5  # times the KID of the first tick, whose scans are close to noise
+RECOVERED = (
+    0.6  # variety; above LOW_VARIETY, so that a class close to that does not warn at every tick
+)
+LEARNT_BY = 8  # ticks after which to warn of a class that never had variety
 
 LEGEND = (
-    "KID: how far from real scans, lower is better; variety: of the least varied class, 1 is as "
+    "KID: distance from real scans, lower is better; variety: of the least varied class, 1 is as "
     "varied as real scans"
 )
 
 
 def best_so_far(lines: Sequence[Tick]) -> tuple[Tick, Scores] | None:
-    """Find the tick whose generator is the kept one.
+    """Find the tick of the best generator so far.
 
     Parameters
     ----------
@@ -28,7 +30,7 @@ def best_so_far(lines: Sequence[Tick]) -> tuple[Tick, Scores] | None:
     Returns
     -------
     (Tick, Scores) or None
-        Its line, and the scores of the kept generator; None as long as there is none.
+        The line of that tick, and the scores of its generator; None if there is none yet.
     """
     for line in reversed(lines):
         if line.kept is not None:
@@ -37,17 +39,17 @@ def best_so_far(lines: Sequence[Tick]) -> tuple[Tick, Scores] | None:
 
 
 def describe(lines: Sequence[Tick], real_scores: RealScores) -> str:
-    """Say how the last tick went, in columns that line up from tick to tick.
+    """Describe the last tick in columns that line up from tick to tick.
 
-    The numbers are those of the better of the tick's two generators, as that is the one which may
-    be kept: the mean KID inside the classes, the mean class agreement, and the lowest variety.
+    The numbers are the mean KID within classes, the mean class agreement and the lowest variety of
+    the better of the tick's two generators, which is the one that may be saved.
 
     Parameters
     ----------
     lines : sequence of Tick
         Lines of ``metrics.jsonl`` from the start of the run; at least one.
     real_scores : RealScores
-        What real scans score.
+        Scores of real scans.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def describe(lines: Sequence[Tick], real_scores: RealScores) -> str:
     line = lines[-1]
     scores, found = line.better, best_so_far(lines)
     if found is None or found[0] is line:
-        # Unbiased, so it may come out below zero, which would only puzzle here.
+        # The estimate is unbiased and can be negative, which would only confuse here.
         against = f"(real {_thousandfold(max(real_scores.mean_real_class_kid, 0.0))})"
     else:
         against = f"(best {_thousandfold(found[1].mean_class_kid)})"
@@ -79,8 +81,8 @@ def _verdict(lines: Sequence[Tick], kid: float, real_kid: float) -> str:
     if len(lines) == 1:
         return "first scores"
     found = best_so_far(lines)
-    if found is None:  # no score was a number
-        return "no best one yet"
+    if found is None:  # all scores were NaN
+        return "no best yet"
     line, kept = found
     if line is lines[-1]:
         rough = kid > ROUGH * lines[0].better.mean_class_kid
@@ -92,24 +94,24 @@ def _verdict(lines: Sequence[Tick], kid: float, real_kid: float) -> str:
 
 
 def variety_warning(lines: Sequence[Tick], classes_warned: set[str]) -> list[str]:
-    """Warn of classes whose synthetic scans have become too much alike.
+    """Warn of classes whose synthetic scans have become too similar.
 
-    A class is warned of when the variety of its EMA scans falls below half of the real ones', once
-    until it has recovered. It must have had that variety after the first tick, where pictures near
-    noise may seem varied, so the third tick is the first that can warn; a class that never had it
-    gets eight ticks to find it. Nothing is warned of before a generator was kept.
+    A class is reported when the variety of its EMA scans falls below half of that of real scans, and
+    not again until it has recovered. It must have had that variety at an earlier tick other than the
+    first, whose noise can look varied; so the third tick is the first that can warn. A class that
+    never had it is reported after eight ticks. There are no warnings before a first best generator.
 
     Parameters
     ----------
     lines : sequence of Tick
-        Lines of ``metrics.jsonl`` from the start of the run; the last one is judged.
+        Lines of ``metrics.jsonl`` from the start of the run; the last one is checked.
     classes_warned : set of str
-        Classes that were warned of; changed in place, so pass the same set at each tick.
+        Classes already reported; changed in place, so pass the same set at each tick.
 
     Returns
     -------
     list of str
-        One line for each class that is newly warned of.
+        One line for each newly reported class.
     """
     if best_so_far(lines[:-1]) is None:
         return []
@@ -123,9 +125,9 @@ def variety_warning(lines: Sequence[Tick], classes_warned: set[str]) -> list[str
         if had or len(lines) > LEARNT_BY:
             classes_warned.add(name)
             warnings.append(
-                f"class {name!r} {'loses' if had else 'lacks'} variety: its synthetic scans are "
-                f"only {variety:.2f} times as varied as real ones, many look alike; more scans of "
-                f"this class, or a stronger --set augment=..., help"
+                f"class {name!r} {'loses' if had else 'lacks'} variety: its synthetic scans are only "
+                f"{variety:.2f} times as varied as real ones and many look alike; add scans of this "
+                f"class, or try a stronger --set augment=..."
             )
     return warnings
 

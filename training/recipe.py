@@ -1,4 +1,4 @@
-"""Recipes: named sets of training options, in TOML files beside this one or the user's own."""
+"""Recipes: named sets of training options, in bundled TOML files or the user's own."""
 
 import tomllib
 from collections.abc import Mapping
@@ -12,28 +12,28 @@ DEFAULT = "stable"
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that come along, the default first."""
+    """Return the names of the bundled recipes, the default first."""
     names = sorted(file.stem for file in FOLDER.glob("*.toml"))
     return [DEFAULT, *(name for name in names if name != DEFAULT)]
 
 
 def bundled_name(name: str) -> str:
-    """A recipe's name as others know it: "" for a file of the user's own, whose name is a path."""
+    """Return a bundled recipe's name; for a file of the user's own, whose path is private, ""."""
     return name if name in recipe_names() else ""
 
 
 def read_recipe(name: str) -> dict[str, object]:
-    """Read a recipe's values, its `description` among them.
+    """Read a recipe's values, including its `description`.
 
     Parameters
     ----------
     name : str
-        Of a recipe that comes along, or the path of a ``.toml`` file.
+        Name of a bundled recipe, or the path of a ``.toml`` file.
 
     Raises
     ------
     TrainingError
-        There is none (the nearest name is said), or it is no TOML.
+        There is no such recipe (the message suggests the nearest name), or it is not valid TOML.
     """
     own = name.endswith(".toml")
     file = Path(name) if own else FOLDER / f"{name}.toml"
@@ -52,12 +52,12 @@ def read_recipe(name: str) -> dict[str, object]:
 
 
 def options_from(recipe: str, overrides: Mapping[str, object]) -> TrainOptions:
-    """The options of a recipe, some of them overridden.
+    """Read the options of a recipe and apply `overrides`.
 
     Raises
     ------
     TrainingError
-        As of `read_recipe`; a key or a value does not fit, or they do not go together.
+        The recipe cannot be read, a key or value is invalid, or they do not go together.
     """
     values = read_recipe(recipe)
     values.pop("description", None)
@@ -69,7 +69,7 @@ def options_from(recipe: str, overrides: Mapping[str, object]) -> TrainOptions:
 
 
 def describe_recipes() -> list[str]:
-    """One line for each recipe: its name and what it is."""
+    """Return one line for each recipe: name and description."""
     names = recipe_names()
     width = max(map(len, names))
     return [f"{name:<{width}}  {read_recipe(name)['description']}" for name in names]

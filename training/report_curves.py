@@ -1,4 +1,4 @@
-"""The curves of ``report.png``: losses, and scores against those of real scans."""
+"""The curves of ``report.png``: losses, and scores compared with those of real scans."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -26,8 +26,8 @@ Curve = npt.NDArray[np.float64]  # [lines]; NaN where a line lacks the value
 Lines = Sequence[Tick]
 Plot = Callable[[Axes, Lines, RealScores], None]
 
-# Okabe and Ito 2008, Color Universal Design: told apart by colour-blind readers too. Without yellow,
-# which is hard to see on white.
+# Okabe and Ito 2008, Color Universal Design: safe for colour-blind readers. Without yellow, which is
+# hard to see on white.
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = PALETTE = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00",
 )  # fmt: skip
@@ -50,15 +50,15 @@ STYLE = {
     "text.parse_math": False,  # a class may be called $x_1$
 }
 DASHES = (0, (4, 3))
-LOWEST_KID = 0.1  # x1000; the estimate is unbiased, so it may fall below zero
-MOST_MARKED = 40  # ticks that are marked by a dot each
+LOWEST_KID = 0.1  # x1000; the estimate is unbiased, so it can be negative
+MOST_MARKED = 40  # mark each tick with a dot if there are at most this many
 
 
 def plots(lines: Lines) -> list[Plot]:
-    """Choose what can be drawn of `lines`, what matters most first.
+    """Choose the plots that can be drawn from `lines`, most important first.
 
-    Each takes the axes to draw in, lines of ``metrics.jsonl`` (at least one) and the scores of real
-    scans.
+    Each is a function of the axes to draw in, the lines of ``metrics.jsonl`` (at least one) and the
+    scores of real scans.
     """
     chosen: list[Plot] = [_kid, _losses, _variety]
     if np.isfinite(_curve(lines, "ema.mean_agreement")).any():
@@ -71,7 +71,7 @@ def plots(lines: Lines) -> list[Plot]:
 def _kid(ax: Axes, lines: Lines, real: RealScores) -> None:
     ax.set_title("How far from real scans (KID x1000, lower is better)")
     for kind, colour, label in (
-        ("raw", ORANGE, "generator as it is (raw)"),
+        ("raw", ORANGE, "generator as trained (raw)"),
         ("ema", BLUE, "its moving average (EMA)"),
     ):
         curve = np.maximum(1000 * _curve(lines, f"{kind}.mean_class_kid"), LOWEST_KID)
@@ -83,7 +83,7 @@ def _kid(ax: Axes, lines: Lines, real: RealScores) -> None:
         star: dict[str, Any] = {"markersize": 10, "markeredgecolor": "white", "linestyle": ""}
         ax.plot(
             [kimg], [max(kid, LOWEST_KID)], "*", color=VERMILION, clip_on=False, zorder=5,
-            label=f"kept generator: {kid:.0f} at {kimg:.4g} kimg", **star,
+            label=f"best generator: {kid:.0f} at {kimg:.4g} kimg", **star,
         )  # fmt: skip
     ax.set_yscale("log")
     real_kid = 1000 * real.mean_real_class_kid
@@ -98,8 +98,8 @@ def _kid(ax: Axes, lines: Lines, real: RealScores) -> None:
     ax.legend(loc="best")
 
 
-def _losses(ax: Axes, lines: Lines, real: RealScores) -> None:
-    ax.set_title("Losses (level is good, running away is not)")
+def _losses(ax: Axes, lines: Lines, _real: RealScores) -> None:
+    ax.set_title("Losses (steady is good, drifting apart is not)")
     _plot(ax, lines, _curve(lines, "loss_d"), BLUE, "discriminator")
     _plot(ax, lines, _curve(lines, "loss_g"), ORANGE, "generator")
     if lines[-1].ema.agreement:
@@ -111,7 +111,7 @@ def _losses(ax: Axes, lines: Lines, real: RealScores) -> None:
     ax.legend(loc="upper right", ncols=3)
 
 
-def _variety(ax: Axes, lines: Lines, real: RealScores) -> None:
+def _variety(ax: Axes, lines: Lines, _real: RealScores) -> None:
     ax.set_title("Variety within each class (1 is as varied as real)")
     _plot_classes(ax, lines, "variety")
     _reference(ax, 1.0, "_")
@@ -124,7 +124,7 @@ def _variety(ax: Axes, lines: Lines, real: RealScores) -> None:
 
 
 def _agreement(ax: Axes, lines: Lines, real: RealScores) -> None:
-    ax.set_title("In the right class (for a classifier of real scans)")
+    ax.set_title("In the right class (by a classifier trained on real scans)")
     _plot_classes(ax, lines, "agreement")
     if len(lines[-1].ema.agreement) <= len(PALETTE):
         _plot(ax, lines, _curve(lines, "ema.mean_agreement"), INK, "mean", linewidth=2.2)
@@ -153,7 +153,7 @@ def _precision(ax: Axes, lines: Lines, real: RealScores) -> None:
 
 
 def _plot_classes(ax: Axes, lines: Lines, score: str) -> None:
-    """A curve for each class; where they are too many, a bundle with its mean and its lowest."""
+    """Plot a curve per class; if there are too many, pale ones with their mean and the lowest."""
     names = list(getattr(lines[-1].ema, score))
     curves = [_curve(lines, f"ema.{score}", name) for name in names]
     if len(names) <= len(PALETTE):
@@ -179,14 +179,14 @@ def _reference(ax: Axes, value: float, label: str) -> None:
 
 
 def _curve(lines: Lines, field: str, name: str | None = None) -> Curve:
-    """A number of every tick; of the class `name`, where there is one for each class."""
+    """Return a field of every tick, for the class `name` if the field has a value per class."""
     values = map(attrgetter(field), lines)
     found = [value if name is None else value.get(name) for value in values]
     return np.array([np.nan if value is None else value for value in found], np.float64)
 
 
 def readable(name: str, most: int) -> str:
-    """Escape what the font cannot show; of more than `most` characters, keep both ends."""
+    """Escape characters that the font lacks; shorten to `most` characters, keeping both ends."""
     shown = "".join(c if c.isprintable() and ord(c) in _glyphs() else ascii(c)[1:-1] for c in name)
     end = most // 2
     return shown if len(shown) <= most else f"{shown[: most - end - 1]}…{shown[-end:]}"

@@ -1,4 +1,4 @@
-"""``report.png``: how a run goes, in one figure."""
+"""Draw ``report.png``: the progress of a run in one figure."""
 
 import io
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ Grey = npt.NDArray[np.uint8]
 Row = tuple[str, Grey]  # a class and its scans
 
 DPI = 200
-# Pixels. Scans of 16, 32, 64 and 128 pixels fill a cell in whole steps.
+# Pixels. Scans of 16, 32, 64 and 128 pixels fill a cell exactly at a whole zoom.
 MARGIN, CELL, GAP, MIDDLE, PAD = 44, 128, 4, 44, 16
 TITLE, PLOTS, LEGEND_ROW, HEADING, LABEL = 90, 1050, 42, 96, 40
 MOST_ROWS, SCANS = 12, 8
@@ -47,19 +47,19 @@ def draw_report(
     real_scores: RealScores,
     title: str,
 ) -> bytes:
-    """Draw the curves of a run above real scans beside synthetic ones.
+    """Draw the curves of a run, and below them real and synthetic scans side by side.
 
     Parameters
     ----------
     lines : sequence of Tick
-        Lines of ``metrics.jsonl``, at least one. What they lack is not drawn.
+        Lines of ``metrics.jsonl``, at least one. Missing scores are not drawn.
     real, synthetic : sequence of (str, ndarray)
-        The same classes in the same order, each with up to 8 scans, uint8 [N, H, W]. Of more than
-        12 classes, those with the highest KID in the last line are shown.
+        The same classes in the same order, each with up to 8 scans, uint8 [N, H, W]. If there are
+        more than 12 classes, the 12 with the highest KID in the last line are shown.
     real_scores : RealScores
-        What real scans score.
+        Scores of real scans.
     title : str
-        A line above all.
+        A line at the top.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def _draw_curves(figure: Figure, lines: Lines, real_scores: RealScores, height: 
         2, columns, left=0.042, right=1 - MARGIN / WIDTH, top=top / height, bottom=bottom / height,
         wspace=0.16, hspace=0.33,
     )  # fmt: skip
-    wide = 1 + len(chosen) % 2  # what matters most takes the place that is left over
+    wide = 1 + len(chosen) % 2  # the first plot takes the free place in an odd grid
     cells = [divmod(i, columns) for i in range(wide, 2 * columns)]
     places = [grid[0, :wide], *(grid[cell] for cell in cells)]
     for draw, place in zip(chosen, places, strict=True):
@@ -120,7 +120,7 @@ def _draw_curves(figure: Figure, lines: Lines, real_scores: RealScores, height: 
 
 
 def _legend(classes: list[str]) -> list[list[str]]:
-    """Rows of class names; none where curves have no colour of their own."""
+    """Return rows of class names; none if the classes have no colours of their own."""
     if not 1 < len(classes) <= len(PALETTE):
         return []
     names = [readable(name, 28) for name in classes]
@@ -144,10 +144,10 @@ def _draw_headings(page: Axes, top: int, shown: int, classes: int) -> None:
     corner, size = (right - PAD, MARGIN - PAD), (PART + 2 * PAD, top - MARGIN)
     page.add_patch(Rectangle(corner, *size, facecolor=SYNTHETIC_PAPER, linewidth=0))
     y = top - PAD - 18
-    _write(page, MARGIN, y, "REAL scans of patients: do not pass on", 10)
+    _write(page, MARGIN, y, "REAL patient scans: do not share", 10)
     _write(page, right, y, "SYNTHETIC scans", 10, VERMILION)
     if shown < classes:
-        note = f"{shown} of {classes} classes, those furthest from real scans"
+        note = f"the {shown} of {classes} classes that are furthest from real scans"
         page.text(right + PART, y - 4, note, color=QUIET, ha="right", va="top")
 
 
@@ -158,13 +158,13 @@ def _draw_row(figure: Figure, page: Axes, pair: tuple[Row, Row], y: int, named: 
         page.text(x, y - LABEL / 2, label, color=QUIET, va="center_baseline")
         for i, scan in enumerate(scans[:SCANS]):
             place = x + i * (CELL + GAP), y - LABEL - CELL
-            # As colours: through a colour map, some levels come out one lower.
+            # RGB, as a colour map would make some levels one lower.
             colours = np.repeat(_in_cell(scan)[..., None], 3, axis=2)
             figure.figimage(colours, *place, origin="upper")
 
 
 def _in_cell(scan: Grey) -> Grey:
-    # Enlarged in whole steps: pixels stay pixels, so that one sees what is there.
+    # Enlarge by a whole factor without smoothing, so that each original pixel stays visible.
     rows, columns = scan.shape
     side = max(rows, columns)
     if side > CELL:

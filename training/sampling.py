@@ -1,4 +1,4 @@
-"""What a step draws at random. A function of (seed, step) alone, so that resuming is exact."""
+"""Random draws of a training step. They depend only on (seed, step), so resuming is exact."""
 
 from typing import Literal, get_args
 
@@ -20,41 +20,41 @@ Purpose = Literal[
     "dropout",
     "mirror",
 ]
-_STREAMS = get_args(Purpose)  # the place in this list is part of what a seed means: only append
+_STREAMS = get_args(Purpose)  # positions are part of the meaning of a seed: only append
 
 
 class Draws:
     """Random numbers for one purpose in one step.
 
-    Several processes draw the same numbers, for the whole batch, and each takes its own part: how
-    many they are changes no number.
+    Each process draws the numbers for the whole batch and takes its own share, so the numbers do not
+    depend on how many processes there are.
 
     Parameters
     ----------
     generator : torch.Generator
-        Their source, on the training device.
+        Source of randomness, on the training device.
     rank : Rank
-        The part to take.
+        Whose share to take.
     """
 
     def __init__(self, generator: torch.Generator, rank: Rank = ALONE) -> None:
         self.generator, self.rank = generator, rank
 
     def uniform(self, n: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """[n, *shape], uniform in [0, 1)."""
+        """Draw [n, *shape], uniform in [0, 1)."""
         whole = self._whole(n, shape)
         u = torch.rand(whole, generator=self.generator, device=self.generator.device, dtype=dtype)
         return self.rank.own(u)
 
     def normal(self, n: int, *shape: int) -> Tensor:
-        """float32 [n, *shape], standard normal."""
+        """Draw float32 [n, *shape], standard normal."""
         whole = self._whole(n, shape)
         return self.rank.own(
             torch.randn(whole, generator=self.generator, device=self.generator.device)
         )
 
     def integers(self, low: int, high: int, n: int, *shape: int) -> Tensor:
-        """int64 [n, *shape], uniform from `low` to `high` - 1."""
+        """Draw int64 [n, *shape], uniform from `low` to `high` - 1."""
         whole = self._whole(n, shape)
         return self.rank.own(
             torch.randint(low, high, whole, generator=self.generator, device=self.generator.device)
@@ -75,7 +75,7 @@ def step_draws(
 
 
 class Sampler:
-    """Draws scans with replacement, every class equally often or every scan.
+    """Draws scans with replacement, with equal probability for every class or every scan.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Sampler:
     labels : Tensor
         int64 [N], on the same device.
     classes : int
-        Number of classes to balance; 0 draws scans alike, whatever their class.
+        Number of classes to balance; 0 draws every scan equally often.
     """
 
     def __init__(self, images: Tensor, labels: Tensor, classes: int) -> None:

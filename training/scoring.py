@@ -1,4 +1,4 @@
-"""Score a generator while it trains."""
+"""Score a generator during training."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +10,12 @@ from scangan.evaluation.metrics import PER_TICK, RealReference
 from scangan.training.networks import Generator, GeneratorBank
 from scangan.training.sampling import Draws, step_draws
 
-FOR_ONE_CLASS = 400  # scans of an unconditional model: its one class holds all variety
-BATCH, BATCH_PIXELS = 100, 100 * 128**2  # a pass: more takes memory and is no faster
+FOR_ONE_CLASS = 400  # scans of an unconditional model, whose one class holds all variety
+BATCH, BATCH_PIXELS = 100, 100 * 128**2  # per pass; more takes memory and is not faster
 
 
 def to_grey(image: Tensor) -> npt.NDArray[np.uint8]:
-    """float [N, 1, H, W] in [-1, 1] to uint8 [N, H, W], rounded half to even."""
+    """Convert float [N, 1, H, W] in [-1, 1] to uint8 [N, H, W], rounding half to even."""
     grey = ((image[:, 0].float() + 1.0) * 127.5).round().clamp(0, 255)
     return np.asarray(grey.to(torch.uint8).cpu().numpy())
 
@@ -43,7 +43,7 @@ def score_generator(
     seed: int,
     device: torch.device,
 ) -> Scores:
-    """Score a generator in evaluation mode; the same latents in every tick."""
+    """Score a generator that is in evaluation mode, with the same latents at every tick."""
     per_class = PER_TICK if model.classes else FOR_ONE_CLASS
     images, labels = generate(model, per_class, latent, step_draws(seed, 0, "score", device))
     return reference.score(images, labels)

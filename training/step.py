@@ -1,4 +1,4 @@
-"""One step: an optimiser update of the discriminator and one or more of the generator."""
+"""One training step: an update of the discriminator and one or more of the generator."""
 
 import copy
 import dataclasses
@@ -20,11 +20,11 @@ from scangan.training.parallel import ALONE, Rank, share_statistics
 from scangan.training.sampling import Draws, Purpose, Sampler, step_draws
 
 LOSSES = ("loss_d", "loss_g", "loss_class")
-Judged = tuple[Tensor, Tensor | None]  # realness [N], and logits [N, K] of the classes
+Judged = tuple[Tensor, Tensor | None]  # realness [N] and class logits [N, K]
 
 
 def fast_precision(device: torch.device) -> torch.dtype | None:
-    """bfloat16 where the device multiplies it in hardware, else None (float32)."""
+    """Return bfloat16 if the device multiplies it in hardware, else None (float32)."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
     native = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
@@ -33,9 +33,9 @@ def fast_precision(device: torch.device) -> torch.dtype | None:
 
 
 def learning_rate_factor(schedule: str, share: float, hold: float = 0.0) -> float:
-    """What a schedule multiplies learning rates with when `share` (0 to 1) of the run is over.
+    """Return the factor for the learning rates after `share` (0 to 1) of the run.
 
-    They are constant over the share `hold` of the run, and decay to 0 over what is left of it.
+    The rates are constant for the share `hold` of the run, then decay to 0 at its end.
     """
     share = max(0.0, share - hold) / (1.0 - hold)
     if schedule == "linear":
@@ -46,7 +46,7 @@ def learning_rate_factor(schedule: str, share: float, hold: float = 0.0) -> floa
 
 
 def class_share(options: TrainOptions, seen: int) -> float:
-    """How much the class counts, 0 to 1, after `seen` scans (Shahbazi et al. 2022)."""
+    """Return the strength of conditioning, 0 to 1, after `seen` scans (Shahbazi et al. 2022)."""
     start, end = options.ramp_start * 1000, options.ramp_end * 1000
     if seen >= end:
         return 1.0
@@ -55,20 +55,20 @@ def class_share(options: TrainOptions, seen: int) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Moment:
-    """What holds in one step alone: a function of its number, so that resuming is exact.
+    """The settings of one step. They depend only on its number, so resuming is exact.
 
     Parameters
     ----------
     number : int
-        Of the step, from 0.
+        Number of the step, from 0.
     class_share : float
-        How much the class counts, 0 to 1.
+        Strength of conditioning, 0 to 1.
     noise : float
-        Deviation of the noise on what the discriminator sees.
+        Standard deviation of the noise on the discriminator's input.
     augment_draws, noise_draws : Draws
-        Sources of what is done to what the discriminator sees, one look after the other.
+        Sources of randomness for augmentation and noise; each pass of the discriminator draws anew.
     dropout : torch.Generator or None
-        Source of what dropout drops; None without dropout.
+        Source of randomness for dropout; None without dropout.
     """
 
     number: int
@@ -82,7 +82,7 @@ class Moment:
 def make_step(
     options: TrainOptions, scans: TrainingScans, device: torch.device, rank: Rank = ALONE
 ) -> "TrainingStep":
-    """Make networks with random weights, and give them the scans that are not held back."""
+    """Make a training step: networks with random weights, and the scans not held back."""
     torch.manual_seed(options.seed)
     classes = len(scans.classes) if options.arch == "acgan" else 0
     generator, discriminator = (
@@ -96,20 +96,20 @@ def make_step(
 
 
 class TrainingStep:
-    """Networks, optimisers and scans; calling it with the number of a step takes that step.
+    """Networks, optimisers and scans; call it with a step's number to take that step.
 
     Parameters
     ----------
     generator, discriminator : Module
-        Moved to `device`, channels last.
+        The networks; they are moved to `device`, channels last.
     sampler : Sampler
-        Real scans.
+        Source of real scans.
     options : TrainOptions
         Losses, learning rates, batch.
     device : torch.device
         Where to compute.
     rank : Rank
-        Which share of every batch is this process's.
+        This process, which takes its share of every batch.
     """
 
     def __init__(
@@ -135,11 +135,11 @@ class TrainingStep:
         )
         start = 0.0 if options.augment_target else options.augment_p
         self.augment_p = torch.tensor(start, device=device)
-        self.anchors = torch.zeros(2, device=device)  # of LeCam: D's averages on real, on fake
+        self.anchors = torch.zeros(2, device=device)  # for LeCam: D's averages on real and on fake
         self._precision = fast_precision(device)
 
     def __call__(self, number: int) -> Tensor:
-        """Take step `number` (from 0); the losses, float [3] in the order of `LOSSES`."""
+        """Take step `number` (from 0); return the losses, float [3] in the order of `LOSSES`."""
         options, now = self.options, self._moment(number)
         self._set_learning_rates(number)
         self._set_class_share(now.class_share)
@@ -148,7 +148,7 @@ class TrainingStep:
         if options.mirror:
             real = flip(real, self._draws(number, "mirror"))
         latents = self._draws(number, "latents")
-        # The fake scans have the classes of the real ones; one generator pass serves both updates.
+        # Fake scans have the classes of the real ones. One generator pass serves both updates.
         fake = self._generate(latents.normal(n, options.latent), label)
         loss_d, loss_class = self._update_discriminator(real, fake.detach(), label, now)
         loss_g = self._update_generator(real, fake, label, now)
@@ -182,7 +182,7 @@ class TrainingStep:
             loss_class = 0.5 * (loss_class + losses.classifier(fake_logits, label))
         total = loss + options.aux_weight * now.class_share * loss_class
         if now.number % options.penalty_every == 0:
-            # Lazily, and so much more: Karras et al. 2020, appendix B.
+            # Lazy regularisation: rarer, but stronger (Karras et al. 2020, appendix B).
             total = total + options.penalty_every * self._penalties(real, fake, label, now)
         self._take(self.discriminator, self.optimizer_d, total)
         if options.augment_target:
@@ -191,7 +191,7 @@ class TrainingStep:
 
     def _update_generator(self, real: Tensor, fake: Tensor, label: Tensor, now: Moment) -> Tensor:
         options = self.options
-        self.discriminator.requires_grad_(False)  # its weights need no gradient here
+        self.discriminator.requires_grad_(False)  # no gradients for D's weights here
         if options.loss == "relativistic":
             (on_real, _), (on_fake, logits) = self._judge_both(real, fake, label, now)
             loss = losses.relativistic(on_fake, on_real)
@@ -210,7 +210,7 @@ class TrainingStep:
     ) -> tuple[Judged, Judged]:
         real, fake = self._as_seen(real, now), self._as_seen(fake, now)
         if self.options.batch_norm:
-            # Together, the statistics would tell D what is real.
+            # In one batch, the statistics would tell D which scans are real.
             return self._judge(real, label, now), self._judge(fake, label, now)
         n = len(real)
         realness, logits = self._judge(torch.cat([real, fake]), label.repeat(2), now)
@@ -223,20 +223,20 @@ class TrainingStep:
         for weight, images in ((self.options.r1, real), (self.options.r2, fake)):
             if weight:
                 images = images.detach().requires_grad_()
-                # In float32: bfloat16 has too few digits for a gradient of a gradient.
+                # In float32, as bfloat16 has too few digits for a gradient of a gradient.
                 realness, _ = self.discriminator(self._as_seen(images, now), label, now.dropout)
                 total = total + weight * losses.gradient_penalty(realness, images)
         return total
 
     def _lecam(self, on_real: Tensor, on_fake: Tensor, number: int) -> Tensor:
         means = self.rank.mean(torch.stack([on_real.mean(), on_fake.mean()]).detach())
-        # Averages with a memory of about 100 steps; those of the first steps count as many as there are.
+        # Moving averages over about 100 steps; in the first steps, over all steps so far.
         self.anchors.lerp_(means, max(0.01, 1.0 / (number + 1)))
         return losses.lecam(on_real, on_fake, self.anchors)
 
     @torch.no_grad()
     def _adapt(self, realness: Tensor) -> None:
-        """Raise the probability of augmenting when D is too sure (Karras et al. 2020, ADA)."""
+        """Raise or lower the augmentation probability by how sure D is (Karras et al. 2020, ADA)."""
         options = self.options
         excess = self.rank.mean(realness.sign().mean()) - options.augment_target
         change = options.batch / (options.augment_kimg * 1000)
@@ -259,7 +259,7 @@ class TrainingStep:
         return judged
 
     def _as_seen(self, x: Tensor, now: Moment) -> Tensor:
-        """Scans as the discriminator sees them: augmented and noised."""
+        """Augment scans and add noise, as for every input of the discriminator."""
         x = diff_augment(x, now.augment_draws, self.options.augment, self.augment_p)
         if now.noise:
             x = x + now.noise * now.noise_draws.normal(*x.shape)
@@ -272,7 +272,7 @@ class TrainingStep:
     def _moment(self, number: int) -> Moment:
         options, seen = self.options, number * self.options.batch
         dropout = self._draws(number, "dropout").generator if options.dropout else None
-        if dropout and self.rank.number:  # numbers of its own: it cannot take a share
+        if dropout and self.rank.number:  # dropout cannot take a share of common numbers
             dropout.manual_seed(dropout.initial_seed() ^ self.rank.number)
         return Moment(
             number,
@@ -300,12 +300,12 @@ class TrainingStep:
                 network.share.fill_(share)
 
     def state_dict(self) -> dict[str, object]:
-        """All state, for resuming."""
+        """Return all state needed to resume."""
         state: dict[str, object] = {name: part.state_dict() for name, part in self._parts().items()}
         return state | {"augment_p": self.augment_p.clone(), "anchors": self.anchors.clone()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of an earlier `state_dict`."""
+        """Load the state from `state_dict`."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.augment_p.copy_(state["augment_p"])

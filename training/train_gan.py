@@ -1,4 +1,4 @@
-"""Start or resume a run: check what was asked for, open the scans, write the configuration."""
+"""Start or resume a run: check the options, open the scans, write the configuration."""
 
 import datetime
 import os
@@ -54,31 +54,31 @@ def train(
     report: Report = lambda line: None,
     quiet: bool = True,
 ) -> Run:
-    """Train a GAN; the same call again resumes a run that was stopped or killed.
+    """Train a GAN. To resume a run that was stopped or killed, call it again in the same way.
 
-    Under ``torchrun`` every process calls it with the same arguments and the same `out`. The first
-    one reports and writes; where it fails, only the process that failed first raises, the others exit.
+    Under ``torchrun``, every process makes the same call. The first process reports and writes. On
+    failure, the process that failed first raises and the others exit.
 
     Parameters
     ----------
     source : path
-        A prepared dataset, or a folder of scans, which is first prepared into ``out/dataset``.
+        A prepared dataset, or a folder of scans, which is prepared into ``out/dataset`` first.
     out : path
         The run folder.
     options : TrainOptions, optional
-        Networks, objective and schedule.
+        Options of the run; by default, those of the recipe ``stable``.
     device : {"auto", "cpu", "cuda"}
-        Where to train; auto takes a GPU if there is one.
+        Where to train; auto uses a GPU if there is one.
     force : bool
-        Delete a run that `out` holds and start over.
+        Delete an existing run in `out` and start over.
     command : str
-        What was typed, for the record; it stays in the run.
+        The command as typed, for the run's ``config.json`` only.
     recipe : str
-        Name of the recipe that `options` began with, for the record and for model cards.
+        Name of the recipe that `options` started from, for ``config.json`` and model cards.
     report : callable
-        Takes a line of text at every tick.
+        Called with each line of text to report.
     quiet : bool
-        Show no progress bar.
+        Whether to hide the progress bar.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def train(
     TrainingError
         The run cannot be started or resumed as asked, or its losses became NaN.
     Stopped
-        It was stopped by a signal, and saved.
+        A signal stopped the run, which was saved.
     """
     source, run, rank = Path(source), Run(Path(out)), join_processes()
     options = options or TrainOptions()
@@ -104,18 +104,18 @@ def train(
             scans = _begin(context, source, force, (command, recipe))
             if new:
                 say(LEGEND)
-        rank.agree(None)  # the others wait for that
+        rank.agree(None)  # the others wait here
         if not rank.first:
             dataset = load_dataset(source if is_prepared(source) else run.path / "dataset")
             scans = training_scans(dataset.in_memory(), options, run)
         explaining_memory(train_each_class if options.per_class else train_session, context, scans)
-        rank.agree(None)  # and for the last that is written
+        rank.agree(None)  # and here, until everything is written
     return run
 
 
 @contextmanager
 def _only_writer(source: Path, out: Path) -> Iterator[None]:
-    """Hold the run folder; where it may not be, it is not made for the lock either."""
+    """Lock the run folder, after checking its place: the lock would create the folder."""
     _check_places(source, out)
     with only_writer(out / ".lock"):
         yield
@@ -130,7 +130,7 @@ def _check_shares(options: TrainOptions, rank: Rank) -> None:
 
 
 def training_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu`` or ``cuda`` into a device that works; of several GPUs, the process's own."""
+    """Turn ``auto``, ``cpu`` or ``cuda`` into a usable device: for GPUs, the one of this process."""
     if name == "cuda" and not torch.cuda.is_available():
         raise TrainingError("--device cuda: this torch finds no GPU; use --device cpu, or auto")
     if name == "auto":
@@ -138,15 +138,15 @@ def training_device(name: str) -> torch.device:
     if name == "cuda":
         own, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if own >= gpus:
-            raise TrainingError(f"every process needs a GPU of its own: --nproc-per-node {gpus}")
+            raise TrainingError(f"every process needs its own GPU; use --nproc-per-node {gpus}")
         torch.cuda.set_device(own)
     return torch.device(name)
 
 
 def _begin(context: Context, source: Path, force: bool, typed: tuple[str, str]) -> TrainingScans:
-    """Open the scans and write the run's configuration, or check it against the one there.
+    """Open the scans and write the run's configuration, or check it against the existing one.
 
-    `typed` are the command and the recipe's name.
+    `typed` holds the command and the recipe's name.
     """
     run, options, say = context.run, context.options, context.say
     run.check_free()
@@ -173,13 +173,13 @@ def _check_places(source: Path, out: Path) -> None:
             f"{source} does not exist; give a prepared dataset or a folder of scans"
         )
     if out.resolve().is_relative_to(source.resolve()):
-        raise TrainingError(f"{out} lies in {source}, or is it; choose an --out outside of it")
+        raise TrainingError(f"{out} is {source} or inside it; choose an --out outside of it")
     if source.resolve().is_relative_to(out.resolve()):
-        raise TrainingError(f"{source} lies in {out}; choose an --out that holds nothing else")
+        raise TrainingError(f"{source} is inside {out}; choose an --out that holds nothing else")
 
 
 def _check_source(source: Path, options: TrainOptions) -> None:
-    """Find out what can be found out at once, before a run is deleted for it."""
+    """Run the quick checks on the source before --force deletes a run."""
     if is_prepared(source) or is_split(source):
         check_counts(open_prepared(source, options), options)
     else:
@@ -187,14 +187,14 @@ def _check_source(source: Path, options: TrainOptions) -> None:
 
 
 def run_items(dataset: PreparedDataset, options: TrainOptions) -> list[RunItem]:
-    """The items of a new run: those of the dataset, with what is held back."""
+    """Return the items of a new run: those of the dataset, with the choice of what to hold back."""
     held_back = hold_back(dataset, options.held_back, options.by_class).tolist()
     pairs = zip(dataset.items, held_back, strict=True)
     return [RunItem(**asdict(item), held_back=held) for item, held in pairs]
 
 
 def training_scans(dataset: PreparedDataset, options: TrainOptions, run: Run) -> TrainingScans:
-    """The scans, with those held back that the run has listed as such."""
+    """Return the scans of the run, holding back those that its ``items.jsonl`` lists as held back."""
     held_back = run.held_back(len(dataset.items))
     scans = TrainingScans(
         dataset.images, dataset.labels, dataset.classes, held_back, dataset.synthetic
@@ -205,7 +205,7 @@ def training_scans(dataset: PreparedDataset, options: TrainOptions, run: Run) ->
 def run_config(
     dataset: PreparedDataset, options: TrainOptions, typed: tuple[str, str], device: torch.device
 ) -> RunConfig:
-    """The configuration of a new run; `typed` are the command and the recipe's name."""
+    """Return the configuration of a new run; `typed` holds the command and the recipe's name."""
     return RunConfig(
         format_version=FORMAT_VERSION,
         options=options,

@@ -1,4 +1,4 @@
-"""Kernels over pixels: equalising, CLAHE, shrinking by areas, and equalising fused with shrinking."""
+"""Pixel kernels: equalisation, CLAHE, area shrinking, and equalisation fused with shrinking."""
 
 from scangan.preprocessing.kernels.images import clahe as clahe
 from scangan.preprocessing.kernels.images import equalize as equalize

@@ -1,8 +1,8 @@
 """Compiled kernels: contrast-limited adaptive histogram equalisation (CLAHE).
 
-Zuiderveld, Graphics Gems IV (1994), VIII.5, with the choices of OpenCV's ``createCLAHE``: the image
-is extended by reflection to whole tiles, the clip limit is a whole number of pixels and at least one,
-and what was clipped is spread evenly, the rest of the division over evenly spaced bins.
+Zuiderveld, Graphics Gems IV (1994), VIII.5, with the choices of OpenCV's ``createCLAHE``: reflection
+extends the image to whole tiles, the clip limit is a whole number of pixels and at least one, and
+clipped counts are spread evenly, with the remainder over evenly spaced bins.
 """
 
 from typing import Any
@@ -19,9 +19,9 @@ BINS = 256
 
 @kernel
 def tile_shape(height: int, width: int, tiles: int) -> tuple[int, int]:
-    """Rows and columns of a tile, as OpenCV has them.
+    """Return the rows and columns of a tile, as in OpenCV.
 
-    Where one side is no multiple of `tiles`, it extends both, the other by a whole row of tiles' pixels.
+    If one side is not a multiple of `tiles`, OpenCV extends both, the other side by `tiles` pixels.
     """
     if height % tiles == 0 and width % tiles == 0:
         return height // tiles, width // tiles
@@ -30,7 +30,7 @@ def tile_shape(height: int, width: int, tiles: int) -> tuple[int, int]:
 
 @kernel
 def limit_contrast(counts: Array, area: int, clip: float) -> None:
-    """Clip a histogram in place and spread what was clipped."""
+    """Clip a histogram in place and redistribute the excess."""
     limit = np.uint32(max(int(clip * area / BINS), 1))
     clipped = np.int64(0)
     for i in range(BINS):
@@ -48,7 +48,7 @@ def limit_contrast(counts: Array, area: int, clip: float) -> None:
 
 @kernel
 def tile_tables(image: Array, tiles: int, clip: float) -> Array:
-    """The table of every tile of uint8 [H, W]: float32 [tiles, tiles, 256], whole levels 0..255."""
+    """Compute the table of every tile of uint8 [H, W]: float32 [tiles, tiles, 256], whole levels 0..255."""
     height, width = image.shape
     rows, columns = tile_shape(height, width, tiles)
     tables = np.empty((tiles, tiles, BINS), np.float32)
@@ -69,7 +69,7 @@ def tile_tables(image: Array, tiles: int, clip: float) -> Array:
 def count_tile(
     keys: Array, shift: int, top: int, left: int, rows: int, columns: int, counts: Array
 ) -> None:
-    """Histogram of ``keys >> shift`` in one tile, beyond the border reflected, to ``counts[0]`` of four."""
+    """Count ``keys >> shift`` in one tile, reflected at borders, into ``counts[0]`` of four."""
     height, width = keys.shape
     inside = max(0, min(left + columns, width) - left) // 4 * 4
     step = np.uint32(shift)
@@ -90,7 +90,7 @@ def count_tile(
 
 @kernel
 def reflected(i: int, length: int) -> int:
-    """Index `i` reflected into 0..length-1, the border pixel not repeated."""
+    """Reflect index `i` into 0..length-1, without repeating the border pixel."""
     if i < length:
         return i
     if length == 1:
@@ -102,7 +102,7 @@ def reflected(i: int, length: int) -> int:
 
 @kernel
 def blend_tables(keys: Array, tables: Array, out: Array) -> None:
-    """Look every pixel up in the tables of the four nearest tiles, bilinearly between their centres.
+    """Look up every pixel in the tables of the four nearest tiles, with bilinear interpolation.
 
     `keys` (uint8 or uint16 [H, W]) are indices into `tables` [tiles, tiles, ...]; the result is
     rounded to the type of `out`.
@@ -113,7 +113,7 @@ def blend_tables(keys: Array, tables: Array, out: Array) -> None:
     weight = np.empty(width, np.float32)
     for x in range(width):
         at = np.float32(x) * (np.float32(1) / np.float32(columns)) - np.float32(0.5)
-        # Its floor in whole numbers, as the tile is found below: rounded, `at` may be just under it.
+        # Floor with integers, as below for the tile: rounding may put `at` just under it.
         weight[x] = max(at - np.float32((2 * x - columns) // (2 * columns)), np.float32(0))
     for y in range(height):
         at = np.float32(y) * (np.float32(1) / np.float32(rows)) - np.float32(0.5)
@@ -123,12 +123,12 @@ def blend_tables(keys: Array, tables: Array, out: Array) -> None:
         above, below = max(upper, 0), min(upper + 1, tiles - 1)
         x = 0
         for tile in range(-1, tiles):
-            # Columns whose left neighbour is the centre of this tile.
+            # Columns right of the centre of this tile.
             stop = min(width, (tile + 1) * columns + (columns + 1) // 2)
             left, right = max(tile, 0), min(tile + 1, tiles - 1)
             a, b = tables[above, left], tables[above, right]
             c, d = tables[below, left], tables[below, right]
-            # Slices, so that the compiler sees that no index is negative.
+            # Slices show the compiler that no index is negative.
             row, far, target = keys[y, x:stop], weight[x:stop], out[y, x:stop]
             for i in range(row.size):
                 key = row[i]

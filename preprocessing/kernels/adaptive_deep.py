@@ -1,13 +1,13 @@
 """Compiled kernels: CLAHE of 16-bit images.
 
-OpenCV counts 65,536 bins a tile. A tile holds fewer pixels than that, so hardly a bin reaches the
-clip limit and nothing is limited. Here the window low..high has 256 bins, as CLAHE of 8 bits has,
-and the distribution function is joined linearly between their edges: contrast is limited as one is
-used to, and values that share a bin stay apart. Where the window is 0..255, it is CLAHE of 8 bits.
+OpenCV uses 65,536 bins per tile. A tile has fewer pixels than that, so hardly any bin reaches the clip
+limit and contrast is not limited. Here, the window low..high has 256 bins, as in 8-bit CLAHE, with
+linear interpolation of the distribution function between their edges. So contrast is limited as
+usual, and values in the same bin stay distinct. With the window 0..255, this is 8-bit CLAHE.
 
-The function is tabulated at 4,096 steps of the window, so that a pixel costs four look-ups: exact
-up to 12 bits; beyond, an input is off by at most 1/8192 of the window, and the result by a tenth of
-a grey level at a clip of 2.
+The function is tabulated at 4,096 steps of the window, so a pixel costs four look-ups. This is exact
+up to 12 bits. Beyond, an input is off by at most 1/8192 of the window, and the result by a tenth of a
+grey level at a clip of 2.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ SHIFT = 4  # from a step to its bin
 
 @kernel
 def steps_of(image: Array, low: int, high: int, inverted: bool, out: Array) -> None:
-    """Write the step of the window in which each value of uint16 [H, W] ends, 0..4095, to `out`."""
+    """Write the window step, 0..4095, of each value of uint16 [H, W] to `out`."""
     scale = np.float32(STEPS / (high - low + 1))
     first, last = np.int32(low), np.int32(high)
     for y in range(image.shape[0]):
@@ -39,7 +39,7 @@ def steps_of(image: Array, low: int, high: int, inverted: bool, out: Array) -> N
 
 @kernel
 def deep_tables(steps: Array, tiles: int, clip: float) -> Array:
-    """Distribution function of every tile at the end of every step: float32 [tiles, tiles, 4096], 0..65535."""
+    """Compute every tile's distribution function per step: float32 [tiles, tiles, 4096], 0..65535."""
     height, width = steps.shape
     rows, columns = tile_shape(height, width, tiles)
     tables = np.empty((tiles, tiles, STEPS), np.float32)

@@ -1,9 +1,8 @@
-"""Compiled kernels: shrinking by averaging over areas, with a look-up on the way.
+"""Compiled kernels: shrinking by area averaging, with a look-up on the way.
 
-A prepared pixel is the mean of the source pixels under it, those at its edges by the part that it
-covers (what OpenCV calls ``INTER_AREA``). Each source row is read once: whole rows are summed into
-a row of sums, a row that two prepared rows share goes to both by its parts; then the row of sums is
-averaged along itself.
+A prepared pixel is the mean of the source pixels under it, weighted at its edges by the part it covers
+(OpenCV's ``INTER_AREA``). Each source row is read once and added to a row of sums. A row shared by two
+prepared rows is added to both, by its parts. Then the row of sums is averaged along its length.
 """
 
 from typing import Any
@@ -16,12 +15,12 @@ from scangan.preprocessing.kernels.jit import kernel
 
 Array = npt.NDArray[Any]
 
-SLIVER = 1e-6  # of a pixel: below, an edge is taken to fall between two pixels
+SLIVER = 1e-6  # of a pixel; an edge this close to a pixel boundary counts as on it
 
 
 @kernel
 def _columns(width: int, wanted: int) -> tuple[Array, Array, Array, Array]:
-    """First and last source column under each prepared one, and the parts of them it covers."""
+    """Return the first and last source column under each prepared one, and the parts it covers."""
     first = np.empty(wanted, np.int64)
     last = np.empty(wanted, np.int64)
     of_first = np.empty(wanted, np.float32)
@@ -41,7 +40,7 @@ def _columns(width: int, wanted: int) -> tuple[Array, Array, Array, Array]:
 def _along(
     sums: Array, columns: tuple[Array, Array, Array, Array], gain: float, out: Array
 ) -> None:
-    """Average a row of sums along itself: ``round(gain * sum)`` to uint8 or uint16 [wanted]."""
+    """Average a row of sums along its length: ``round(gain * sum)`` to uint8 or uint16 [wanted]."""
     first, last, of_first, of_last = columns
     factor = np.float32(gain)
     for i in range(out.size):
@@ -53,7 +52,7 @@ def _along(
 
 @kernel
 def sums_of_pairs(table: Array) -> Array:
-    """Table uint16 [65536]: for two neighbours as one uint16, the sum of their levels."""
+    """Make a table uint16 [65536]: for two neighbours as one uint16, the sum of their levels."""
     sums = np.empty(65536, np.uint16)
     for high in range(256):
         for low in range(256):
@@ -63,7 +62,7 @@ def sums_of_pairs(table: Array) -> Array:
 
 @kernel
 def levels_of_pairs(table: Array) -> Array:
-    """Table uint32 [65536]: for two neighbours as one uint16, their levels, 16 bits each."""
+    """Make a table uint32 [65536]: for two neighbours as one uint16, their levels, 16 bits each."""
     levels = np.empty(65536, np.uint32)
     for high in range(256):
         for low in range(256):
@@ -73,9 +72,9 @@ def levels_of_pairs(table: Array) -> Array:
 
 @kernel
 def shrink_by_2(pairs: Array, table: Array, out: Array) -> None:
-    """Halve uint8 pixels, seen as uint16 [2H, W], through a table: uint8 [H, W].
+    """Halve uint8 pixels, viewed as uint16 [2H, W], through a table: uint8 [H, W].
 
-    A half is rounded up here, as OpenCV does at this factor alone.
+    Halves are rounded up, as in OpenCV at this factor only.
     """
     sums = sums_of_pairs(table)
     for y in range(out.shape[0]):
@@ -86,9 +85,9 @@ def shrink_by_2(pairs: Array, table: Array, out: Array) -> None:
 
 @kernel
 def shrink_by_4(pairs: Array, table: Array, out: Array) -> None:
-    """Shrink uint8 pixels, seen as uint16 [4H, 2W], by four through a table: uint8 [H, W].
+    """Shrink uint8 pixels, viewed as uint16 [4H, 2W], by four through a table: uint8 [H, W].
 
-    Eight look-ups for sixteen pixels, and nothing stored but the result.
+    Takes eight look-ups for sixteen pixels, and stores only the result.
     """
     sums = sums_of_pairs(table)
     for y in range(out.shape[0]):
@@ -104,10 +103,10 @@ def shrink_by_4(pairs: Array, table: Array, out: Array) -> None:
 
 @kernel
 def shrink_pairs(pairs: Array, width: int, table: Array, out: Array) -> None:
-    """Shrink uint8 pixels, seen as uint16 [H, ceil(width / 2)], through a table by any factors.
+    """Shrink uint8 pixels, viewed as uint16 [H, ceil(width / 2)], through a table by any factors.
 
-    Whole rows are summed two pixels at a time in the halves of 32 bits, which hold 257 rows;
-    longer columns of rows are put away before they overflow.
+    Whole rows are summed two pixels at a time, in the two halves of 32 bits. These hold 257 rows, so
+    longer sums are moved away before they overflow.
     """
     height, half = pairs.shape
     levels = levels_of_pairs(table)
@@ -115,7 +114,7 @@ def shrink_pairs(pairs: Array, width: int, table: Array, out: Array) -> None:
     scale = height / out.shape[0]
     packed = np.empty(half, np.uint32)
     sums = np.empty(2 * half, np.float32)
-    carried = np.zeros(2 * half, np.float32)  # what the last shared row leaves to this one
+    carried = np.zeros(2 * half, np.float32)  # the part of the last shared row for this one
     gain = out.shape[0] * out.shape[1] / (height * width)
     y = 0
     for row in range(out.shape[0]):
@@ -156,8 +155,8 @@ def shrink_deep(
 ) -> None:
     """Shrink uint16 [H, W] by any factors; values are clipped to low..high, then looked up.
 
-    An empty `table` leaves them as they are, which vectorises. The result is linear between `black`
-    (0) and `white` (255).
+    An empty `table` leaves values unchanged, which vectorises. The result is linear between `black` (0)
+    and `white` (255).
     """
     height, width = image.shape
     columns = _columns(width, out.shape[1])
@@ -202,7 +201,7 @@ def _along_window(
     white: float,
     out: Array,
 ) -> None:
-    """Average a row of sums along itself, then bring black..white to 0..255."""
+    """Average a row of sums along its length, then map black..white to 0..255."""
     first, last, of_first, of_last = columns
     slope = np.float32(gain * 255 / (white - black))
     offset = np.float32(-black * 255 / (white - black))

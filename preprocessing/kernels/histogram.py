@@ -1,4 +1,4 @@
-"""Compiled kernels: histograms, and the look-up tables that equalise."""
+"""Compiled kernels: histograms and equalising look-up tables."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from scangan.preprocessing.kernels.jit import kernel
 
 Array = npt.NDArray[Any]
 
-# Pixels; below, clearing and folding 65,536 counters costs more than it saves.
+# Pixels; for fewer, clearing and folding 65,536 counters costs more than it saves.
 PAIRED_FROM = 1 << 16
 
 
 @kernel
 def count_levels(flat: Array) -> Array:
-    """Histogram of uint8 [N], C-contiguous: int64 [256].
+    """Compute the histogram of uint8 [N], C-contiguous: int64 [256].
 
-    Four counters in turn: one alone would wait for its own last store wherever neighbours are equal,
-    as in every black background.
+    It alternates between four counters. A single one would wait for its last store whenever
+    neighbours are equal, as in every black background.
     """
     counts = np.zeros((4, 256), np.uint32)
     whole = flat.size // 4 * 4
@@ -38,10 +38,10 @@ def count_levels(flat: Array) -> Array:
 
 @kernel
 def count_levels_by_pairs(pairs: Array) -> Array:
-    """Histogram of uint8 pixels seen as uint16 [N/2], two pixels an element: int64 [256].
+    """Compute the histogram of uint8 pixels viewed as uint16 [N/2], two per element: int64 [256].
 
-    Half the stores, which are the limit (one a cycle). Neighbours are alike, so the counters in
-    use lie near the diagonal of the 256 KiB table and stay in the cache.
+    This halves the stores, which are the bottleneck (one per cycle). Neighbours are similar, so the
+    counters in use are near the diagonal of the 256 KiB table and stay in the cache.
     """
     counts = np.zeros(65536, np.uint32)
     for pair in pairs:
@@ -59,9 +59,9 @@ def count_levels_by_pairs(pairs: Array) -> Array:
 
 @kernel
 def equalizing_table(counts: Array, pixels: int) -> Array:
-    """Table uint8 [256] that equalises, as OpenCV's ``equalizeHist`` defines it.
+    """Compute the equalising table, uint8 [256], of OpenCV's ``equalizeHist``.
 
-    ``round(255 * (cdf[v] - cdf_min) / (pixels - cdf_min))``, in float32; a constant image stays.
+    ``round(255 * (cdf[v] - cdf_min) / (pixels - cdf_min))`` in float32; constant images stay as they are.
     """
     table = np.zeros(256, np.uint8)
     lowest = 0
@@ -80,7 +80,7 @@ def equalizing_table(counts: Array, pixels: int) -> Array:
 
 @kernel
 def value_range(image: Array) -> tuple[int, int]:
-    """Lowest and highest value of uint16 [H, W]; vectorised, a tenth of a cycle a pixel."""
+    """Return the minimum and maximum of uint16 [H, W]; vectorised, a tenth of a cycle per pixel."""
     low = np.uint16(65535)
     high = np.uint16(0)
     for y in range(image.shape[0]):
@@ -93,19 +93,19 @@ def value_range(image: Array) -> tuple[int, int]:
 
 @kernel
 def place(value: Any, low: Any, high: Any) -> Any:
-    """Where the value lies in low..high (uint32), from 0; what lies outside is at the ends.
+    """Return the position of the value in low..high (uint32), from 0; values outside are clipped.
 
-    Unsigned, since an index that may be negative costs a comparison.
+    Unsigned, as an index that may be negative costs a comparison.
     """
     return min(max(np.uint32(value), low), high) - low
 
 
 @kernel
 def deep_table(image: Array, low: int, high: int, top: float) -> Array:
-    """Table float32 [high - low + 1] that equalises uint16 [H, W] to 0 .. `top`.
+    """Compute a table float32 [high - low + 1] that equalises uint16 [H, W] to 0 .. `top`.
 
-    Every value between `low` and `high` has a bin of its own; what lies outside counts as they do.
-    Only these bins are cleared, filled and summed, not all 65,536: a 12-bit scan has 4,096.
+    Every value from `low` to `high` has its own bin; values outside count as these ends. Only these
+    bins are cleared, filled and summed, not all 65,536: a 12-bit scan has 4,096.
     """
     first, last = np.uint32(low), np.uint32(high)
     counts = np.zeros((2, high - low + 1), np.uint32)

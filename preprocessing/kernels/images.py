@@ -1,8 +1,8 @@
-"""The kernels as functions of images: checked, and spread over threads.
+"""The kernels as functions of images, with checks and threads.
 
-Numba is imported when the first of them is called. What a call costs beside OpenCV and scikit-image
-stands in benchmarks/results/preprocessing.md; what bounds it, in docs/kernels.md. Rows and areas are
-summed in float32: where a prepared pixel covers over a million source pixels, it may be off.
+Numba is imported at the first call. benchmarks/results/preprocessing.md compares the speed with
+OpenCV and scikit-image; docs/kernels.md explains its limits. Rows and areas are summed in float32, so
+a prepared pixel that covers over a million source pixels may be inexact.
 """
 
 from collections.abc import Callable
@@ -21,25 +21,25 @@ WHOLE: Window = (0, 65535)
 
 
 def equalize(images: Images, *, window: Window | None = None, threads: int | None = None) -> Images:
-    """Equalise the histogram of each image, with a bin for every value of its type.
+    """Equalise the histogram of each image, with one bin for every value of its type.
 
     Parameters
     ----------
     images : ndarray
         uint8 or uint16, [H, W] or [N, H, W].
     window : (int, int), optional
-        uint16 only: the values shown black and white; what lies beyond counts as they do. Black above
-        white inverts. By default the whole range.
+        uint16 only: the values of black and white; values beyond count as these. Black above white
+        inverts the image. By default, the whole range.
     threads : int, optional
-        Images computed at once; by default one.
+        Number of images to process at once; by default, one.
 
     Returns
     -------
     ndarray
-        Of the same type and shape, over the whole range of its type:
+        Same type and shape, over the whole range of the type:
         ``round(top * (cdf[v] - cdf_min) / (H * W - cdf_min))`` (Gonzalez and Woods, 3.3, with the
-        offset that OpenCV's ``equalizeHist`` takes; equal to it on uint8). A constant uint8 image is
-        returned as it is, a constant uint16 one as black (white where the window inverts).
+        offset of OpenCV's ``equalizeHist``; equal to it on uint8). A constant uint8 image is
+        returned unchanged, a constant uint16 one as black (white if the window inverts).
 
     Raises
     ------
@@ -69,23 +69,23 @@ def clahe(
     window: Window | None = None,
     threads: int | None = None,
 ) -> Images:
-    """Contrast-limited adaptive histogram equalisation of each image.
+    """Apply contrast-limited adaptive histogram equalisation (CLAHE) to each image.
 
     Parameters
     ----------
     images, window, threads
         As for `equalize`.
     clip : float
-        How many times the mean a bin of a tile's histogram may hold, 1 to 1000.
+        Maximum count of a bin of a tile's histogram, relative to the mean, 1 to 1000.
     tiles : int
-        Tiles along each side, 1 to 64.
+        Number of tiles along each side, 1 to 64.
 
     Returns
     -------
     ndarray
-        Of the same type and shape, over the whole range of its type. uint8: as OpenCV's
-        ``createCLAHE``. uint16: 256 bins over the window, joined linearly
-        (see ``kernels/adaptive_deep.py`` for why not OpenCV's 65,536).
+        Same type and shape, over the whole range of the type. uint8: as OpenCV's ``createCLAHE``.
+        uint16: 256 bins over the window, with linear interpolation (``kernels/adaptive_deep.py``
+        explains why not 65,536 bins, as in OpenCV).
 
     Raises
     ------
@@ -106,7 +106,7 @@ def clahe(
             adaptive.blend_tables(image, tables, out)
         else:
             low, high = sorted(window or WHOLE)
-            # The steps lie in `out` until it is written over, pixel by pixel.
+            # `out` holds the steps until they are overwritten, pixel by pixel.
             adaptive_deep.steps_of(image, low, high, _inverts(window), out)
             tables = adaptive_deep.deep_tables(out, tiles, float(clip))
             adaptive.blend_tables(out, tables, out)
@@ -124,24 +124,24 @@ def shrink(
     window: Window | None = None,
     threads: int | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Average each image over areas to a smaller one of 8 bits, equalised on the way if asked for.
+    """Shrink each image to 8 bits by averaging over areas, optionally equalising it on the way.
 
-    Each source pixel is read once, and once more, before, where a histogram is needed.
+    Each source pixel is read once, or twice if a histogram is needed.
 
     Parameters
     ----------
     images, window, threads
         As for `equalize`.
     shape : (int, int)
-        Rows and columns of the result, no more than the images have.
+        Rows and columns of the result, at most those of the images.
     equalized : bool
-        As `equalize` does, but at full precision: levels are rounded once, after averaging
-        (uint16), or as OpenCV's ``equalizeHist`` and ``resize(INTER_AREA)`` in turn (uint8).
+        Equalise as `equalize` does. uint16: at full precision, rounding once after averaging.
+        uint8: like OpenCV's ``equalizeHist``, then ``resize(INTER_AREA)``.
 
     Returns
     -------
     ndarray
-        uint8 [rows, columns] or [N, rows, columns]; of uint16 images the window as 0..255.
+        uint8 [rows, columns] or [N, rows, columns]; for uint16 images, the window is 0..255.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def _shrink_8(image: Images, table: npt.NDArray[np.uint8], out: npt.NDArray[np.u
     from scangan.preprocessing.kernels import area
 
     height, width = image.shape
-    if width % 2:  # two pixels are looked up at once
+    if width % 2:  # the kernel looks up two pixels at once
         wider = np.zeros((height, width + 1), np.uint8)
         wider[:, :width] = image
         image = wider
@@ -214,7 +214,7 @@ def _table(image: Images) -> npt.NDArray[np.uint8]:
 def _deep_table(
     image: Images, window: Window | None, top: float
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """The equalising table of a uint16 image, and the value that it begins with."""
+    """Return the equalising table of a uint16 image, and the value it starts at."""
     from scangan.preprocessing.kernels import histogram
 
     low, high = sorted(window or WHOLE)
@@ -239,14 +239,14 @@ def _checked(images: Images, window: Window | None) -> Images:
         and window[0] != window[1]
     ):
         raise PreprocessingError(
-            f"window {window}: it takes two different whole values of 0..65535, and uint16 images"
+            f"window {window}: it takes two different whole values in 0..65535, and uint16 images"
         )
     contiguous: Any = np.ascontiguousarray(images)
     return contiguous  # type: ignore[no-any-return]
 
 
 def _each(function: Callable[[Any], Any], images: Any, threads: int | None) -> Any:
-    """Apply `function` to the image, or to each of several on `threads` threads."""
+    """Apply `function` to the image, or to each of several, on `threads` threads."""
     if images.ndim == 2:
         return function(images)
     if threads is None or threads == 1:

@@ -1,4 +1,4 @@
-"""How kernels are compiled; the only file that imports numba, and it is imported by kernels alone."""
+"""Compile kernels. This is the only file that imports numba, and only kernels import it."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,12 +9,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def kernel(function: F) -> F:
-    """Compile `function` on its first call, without the GIL, cached on disk where that can be written.
+    """Compile `function` on its first call, without the GIL, and cache it on disk if possible.
 
-    No ``fastmath`` (results must not depend on the processor) and no ``parallel``: it takes five
-    seconds to compile, and images are spread over threads anyway.
+    No ``fastmath``, as results must not depend on the processor. No ``parallel``, as it takes five
+    seconds to compile and images run in parallel anyway.
     """
     try:
         return numba.njit(nogil=True, cache=True)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # neither this folder nor the user's cache can be written
+    except RuntimeError:  # neither this folder nor the user's cache is writable
         return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]

@@ -1,1 +1,1 @@
-"""One file in, its scans out."""
+"""Read the scans of one file."""

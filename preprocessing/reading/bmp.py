@@ -1,7 +1,7 @@
-"""BMP, decoded by Pillow.
+"""Decode BMP with Pillow.
 
-OpenCV is quicker, but takes bit fields at unusual places for colours, and 5-bit colours a little too
-dark; Pillow reads all of it right and refuses what is cut off.
+OpenCV is faster, but misreads unusual bit fields and makes 5-bit colours a little too dark. Pillow
+reads them correctly and refuses truncated files.
 """
 
 import io
@@ -17,16 +17,16 @@ from scangan.preprocessing.reading.scan import Scan
 
 
 def read_bmp(data: bytes) -> Frames:
-    """Decode a BMP of 1 to 32 bits a pixel to one grey scan, transparency over black.
+    """Decode a BMP with 1 to 32 bits per pixel to one grey scan, blended with black.
 
     Raises
     ------
     Rejected
-        Truncated, damaged, too large, or of a kind that is not read.
+        The file is truncated, damaged, too large, or of an unsupported kind.
     """
     width, height = _checked_size(data)
     try:
-        # Not Image.open, which would warn on the terminal of a scan of over 89 megapixels.
+        # Not Image.open, which would print a warning for over 89 megapixels.
         image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
         if image.size != (width, height):
             raise Rejected("damaged BMP: two sizes")
@@ -41,32 +41,32 @@ def read_bmp(data: bytes) -> Frames:
 
 
 def _aspect(data: bytes) -> float:
-    """From the pixels a metre across, and down, which the header of OS/2 lacks."""
+    """Return the aspect from the pixels per metre in the header, which OS/2 headers lack."""
     if data[14:18] == b"\x0c\0\0\0":
         return 1.0
     return pixel_aspect(*struct.unpack_from("<ii", data, 38))
 
 
 def _reason(fault: str) -> str:
-    """Say in short what Pillow found wrong."""
+    """Summarise Pillow's error."""
     if fault.startswith("Unsupported BMP "):
         return f"BMP of an unusual {fault.removeprefix('Unsupported BMP ').lower()}; save it as PNG"
     return "truncated BMP: image data end early" if "runcated" in fault else "damaged BMP"
 
 
 def _checked_size(data: bytes) -> tuple[int, int]:
-    """Width and height, once they are known to be no larger than the data that follow allow."""
+    """Return width and height, after checking that the data are long enough for them."""
     if len(data) < 54:
         raise Rejected("truncated BMP")
-    if data[14:18] == b"\x0c\0\0\0":  # the header of OS/2, with short sides
+    if data[14:18] == b"\x0c\0\0\0":  # an OS/2 header, with 16-bit sides
         width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
         run_lengths = False
     else:
         width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
         run_lengths = compression in (1, 2)
-    height = abs(height)  # negative where the top row comes first
+    height = abs(height)  # negative if the top row comes first
     check_size(height, width)
-    # A pair of bytes is a run of at most 255; what a line leaves out is background.
+    # A pair of bytes is a run of at most 255 pixels; the rest of a row is background.
     room = 255 * len(data) if run_lengths else len(data)
     if height * (width if run_lengths else (width * bits + 31) // 32 * 4) > room:
         raise Rejected("truncated BMP")

@@ -1,7 +1,7 @@
-"""Decode the frames of DICOM files, compressed ones with whichever decoder is right for them.
+"""Decode the frames of DICOM files, each with the most suitable decoder.
 
-JPEG and JPEG 2000 go through Pillow where it can, RLE through pydicom, all else through gdcm.
-`decode_frame`, `is_available` and `DECODER_DEPENDENCIES` are what pydicom asks of a decoding plugin.
+JPEG and JPEG 2000 go through Pillow if possible, RLE through pydicom, everything else through gdcm.
+`decode_frame`, `is_available` and `DECODER_DEPENDENCIES` are pydicom's interface for decoding plugins.
 """
 
 from collections.abc import Iterator
@@ -50,12 +50,12 @@ JP2_SIGNATURE = b"\0\0\0\x0cjP  "
 
 
 def frame_decoder(syntax: "UID") -> Decoder:
-    """Give pydicom's decoder for a transfer syntax, with no other plugins than these.
+    """Return pydicom's decoder for a transfer syntax, restricted to these plugins.
 
     Raises
     ------
     Rejected
-        Nothing that is installed decodes it; the reason says what would.
+        No installed package decodes it; the reason says which one would.
     """
     decoder = Decoder(syntax)
     if syntax == uid.RLELossless:
@@ -76,24 +76,24 @@ def decoded_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterato
     Parameters
     ----------
     elements : Elements
-        Of the file, which has pixels.
+        The elements of a file with pixels.
     decoder : pydicom.pixels.Decoder
-        Of its transfer syntax.
+        The decoder for its transfer syntax.
     frames : int
-        How many frames it declares; what may follow them is left out.
+        Number of frames that the file declares; any others are ignored.
 
     Yields
     ------
     pixels : ndarray
-        [H, W] or [H, W, 3] as stored: a YBR colour is still YBR, and bits beyond those that are
-        stored are as they came. Colour JPEG is [H, W], its luma, and called so.
+        [H, W] or [H, W, 3] as stored: YBR colours stay YBR, and unused bits are unchanged. Colour
+        JPEG is [H, W], converted to luma and labelled so.
     properties : dict
-        What pydicom says of them, after decoding.
+        pydicom's description of the pixels after decoding.
 
     Raises
     ------
     Rejected
-        A frame is missing, truncated or damaged, or only gdcm decodes it, which is not installed.
+        A frame is missing, truncated or damaged, or needs gdcm, which is not installed.
     """
     dataset = elements.dataset
     if decoder.is_native:
@@ -123,16 +123,16 @@ def decoded_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterato
                 **options,
             )
         except RuntimeError as error:
-            # pydicom folds the reason that the plugin gives into a text of its own.
+            # pydicom wraps the plugin's reason in its own text.
             reason = str(error).rpartition("scangan: ")[2]
             raise Rejected("damaged RLE DICOM" if reason == str(error) else reason) from error
 
 
 def _luma_of_jpeg(elements: Elements, source: bytes) -> npt.NDArray[np.uint8]:
-    """Decode a colour JPEG to grey. Its own markers say what its colours are, if they say anything.
+    """Decode a colour JPEG to grey. Its markers determine the colour space, if they say anything.
 
-    PhotometricInterpretation is wrong in many files: some writers give what they had, not what they
-    compressed. Without markers and usual numbers of components there is nothing else to go by.
+    PhotometricInterpretation is wrong in many files: some writers give the colour space before
+    compression. It is only used without markers and usual component ids.
     """
     told = elements.word("PhotometricInterpretation")
     is_rgb, why = jpeg_is_rgb(source)
@@ -153,7 +153,7 @@ def _luma_of_jpeg(elements: Elements, source: bytes) -> npt.NDArray[np.uint8]:
 
 
 def is_available(syntax: str) -> bool:
-    """Whether frames of this transfer syntax can be decoded here, for most files at least."""
+    """Whether frames of this transfer syntax can be decoded, at least for most files."""
     return syntax in FAMILIES and (gdcm_process.is_installed() or pillow.is_available(syntax))
 
 
@@ -190,14 +190,14 @@ def _pillow_can(runner: DecodeRunner) -> bool:
 
 
 def _check_frame(source: bytes, syntax: "UID") -> None:
-    """Refuse what a decoder would fill up, guess at or never come to the end of."""
+    """Reject frames that a decoder would pad, guess or never finish."""
     family = FAMILIES[syntax]
-    # The end marker is the same in the three standards; padding may follow it.
+    # The three standards share the end marker; padding may follow it.
     if not source.rstrip(b"\x00\xff").endswith(b"\xd9"):
         raise Rejected(f"truncated {family} DICOM: a frame without its end")
     if syntax == uid.JPEGBaseline8Bit:
         try:
-            # libjpeg only warns of most damage. At an eighth of the size, to save time.
+            # libjpeg only warns about most damage. An eighth of the size saves time.
             simplejpeg.decode_jpeg(source, "GRAY", min_factor=8, strict=True)
         except ValueError as error:
             raise Rejected("damaged JPEG DICOM") from error
@@ -205,6 +205,6 @@ def _check_frame(source: bytes, syntax: "UID") -> None:
         at = len(JP2_SIGNATURE) + 4
         while at < len(source) and source[at + 4 : at + 8] != b"jp2c":
             length = int.from_bytes(source[at : at + 4], "big")
-            if length < 8:  # 0 keeps pydicom 3.0.2 going round for ever
+            if length < 8:  # with 0, pydicom 3.0.2 loops forever
                 raise Rejected("damaged JPEG 2000 DICOM")
             at += length

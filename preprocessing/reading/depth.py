@@ -5,11 +5,11 @@ from pathlib import Path
 from scangan.core.errors import Rejected, Unreadable
 from scangan.core.formats import head_of_scan
 
-PNG_DEPTH = 24  # where a PNG says its bits a sample
+PNG_DEPTH = 24  # position of the bits per sample in a PNG
 
 
 def may_be_deep(path: str | Path) -> bool:
-    """Whether decoding the file could give a scan of more than 8 bits; False if it is refused."""
+    """Whether the file may decode to a scan of more than 8 bits; False if it would be rejected."""
     try:
         head, form = head_of_scan(path)
     except Unreadable:

@@ -34,45 +34,45 @@ PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 COLOUR = "PhotometricInterpretation"
 SIZES = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
 NEEDED = (*SIZES[:3], COLOUR, SIZES[3])
-UNKNOWN = "\ufffd"  # what pydicom puts for a letter that it cannot decode
+UNKNOWN = "\ufffd"  # pydicom's substitute for a character that it cannot decode
 _QUIET = ("ignore", None, Warning, re.compile("pydicom|PIL"), 0)
 
 
 def read_dicom(data: bytes, options: PrepOptions, *, included: bool = False) -> Iterator[Scan]:
     """Read the frames of a DICOM file, one at a time.
 
-    Warnings that pydicom and Pillow would print are ignored from then on, in the whole process.
+    From the first call on, warnings of pydicom and Pillow are ignored in the whole process.
 
     Parameters
     ----------
     data : bytes
         The whole file, with the 128-byte preamble or without.
     options : PrepOptions
-        `window` is used: where it is ``auto`` or ``dicom``, a VOI LUT or a sigmoid is applied; and
-        `needs_spacing`.
+        With `window` ``auto`` or ``dicom``, a VOI LUT or a sigmoid is applied. `needs_spacing` is
+        used too.
     included : bool
-        Take localizers, mosaics and screenshots too.
+        Accept localizers, mosaics and screenshots too.
 
     Yields
     ------
     Scan
-        A frame: stored integers, luma where it is in colour, or float32. Slope, intercept, window
-        and spacing are the frame's own where the file gives them for each frame. Padding pixels
-        have become the darkest of the others. The identifiers are hashes of PatientID,
-        PatientName and StudyInstanceUID.
+        A frame as stored integers, luma for colour, or float32. Slope, intercept, window and
+        spacing are those of the frame if the file has them per frame. Padding is as dark as the
+        darkest other pixel. The identifiers are hashes of PatientID, PatientName and
+        StudyInstanceUID.
 
     Raises
     ------
     Rejected
-        The file is no scan, has no pixels, is truncated, damaged or inconsistent, declares more
-        than 2**27 pixels a frame or 2**29 in all, an element that changes its pixels cannot be
-        read, or nothing that is installed decodes it.
+        The file is not a scan, has no pixels, is truncated, damaged or inconsistent, or declares
+        more than 2**27 pixels per frame or 2**29 in total; an element that changes its pixels
+        cannot be read; or no installed package decodes it.
     """
     if importlib.util.find_spec("pydicom") is None:
         raise Rejected("DICOM; to read it: pip install 'scangan[dicom]'")
     if _QUIET not in warnings.filters:
         warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
-    # Parsers of damaged data raise nearly anything. The text is left out: it may quote a value.
+    # Parsers raise almost anything for damaged data. The message may quote a value, so it is left out.
     with _refusing("damaged DICOM: its elements cannot be told apart; copy it again"):
         elements, frames = _opened(data, included)
     with _refusing("damaged DICOM: its pixels cannot be decoded; copy it again"):
@@ -92,7 +92,7 @@ def _refusing(reason: str) -> Iterator[None]:
 
 
 def _opened(data: bytes, included: bool) -> tuple[Elements, int]:
-    """The elements of a file that holds scans, checked, and its number of frames."""
+    """Return the checked elements of a file with scans, and its number of frames."""
     elements = Elements(_parse(data))
     meta = Elements(elements.dataset.file_meta)
     sop_class = elements.word("SOPClassUID") or meta.word("MediaStorageSOPClassUID")
@@ -151,14 +151,14 @@ def _parse(data: bytes) -> "Dataset":
 def _without_pixels(dataset: "Dataset", sop_class: str) -> str:
     from pydicom.uid import UID
 
-    cut = "Rows" in dataset or not len(dataset)  # pydicom drops all where the last one ends early
+    cut = "Rows" in dataset or not len(dataset)  # pydicom drops all if the last one is too short
     reason = f"DICOM without {'its pixels (truncated?)' if cut else 'pixels'}"
     kind = UID(sop_class)
     return reason if kind.name == kind else f"{reason}: {kind.name}"
 
 
 def _check_deflated(deflated: bytes) -> None:
-    """Refuse what would inflate to more than memory holds; pydicom inflates it whole."""
+    """Reject data that would inflate beyond memory, as pydicom inflates them whole."""
     try:
         inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflated, MOST_INFLATED + 1)
     except zlib.error as error:
@@ -168,7 +168,7 @@ def _check_deflated(deflated: bytes) -> None:
 
 
 def _transfer_syntax(dataset: "Dataset") -> "UID":
-    """The file's, or where it gives none, the one that its elements are written in."""
+    """Return the file's transfer syntax; if it gives none, the one its elements are written in."""
     from pydicom import uid
 
     syntax: UID | None = dataset.file_meta.get("TransferSyntaxUID")
@@ -181,7 +181,7 @@ def _transfer_syntax(dataset: "Dataset") -> "UID":
 
 
 def _check(elements: Elements) -> int:
-    """Refuse what contradicts itself or is too large; give the number of frames."""
+    """Reject files that contradict themselves or are too large; return the number of frames."""
     dataset, integers = elements.dataset, "PixelData" in elements.dataset
     _straighten_interpretation(elements)
     needed = (*NEEDED, "BitsStored", "PixelRepresentation") if integers else NEEDED
@@ -192,7 +192,7 @@ def _check(elements: Elements) -> int:
     rows, columns, samples, bits = (elements.whole(keyword) or 0 for keyword in SIZES)
     frames = elements.whole("NumberOfFrames")
     if frames is not None:
-        dataset.NumberOfFrames = frames  # pydicom refuses what is written as 1,0
+        dataset.NumberOfFrames = frames  # pydicom refuses numbers written as 1,0
     frames = frames or 1
     check_size(rows, columns)
     if rows * columns * frames > MOST_PIXELS_OF_FILE:
@@ -208,7 +208,7 @@ def _check(elements: Elements) -> int:
 
 
 def _straighten_interpretation(elements: Elements) -> None:
-    """Write the colour as the standard does; pydicom takes no other way."""
+    """Spell the colour interpretation as in the standard, as pydicom requires."""
     told = elements.dataset.get(COLOUR)
     if told and told != elements.word(COLOUR):
         elements.dataset.PhotometricInterpretation = elements.word(COLOUR)
@@ -218,7 +218,7 @@ def _check_integers(elements: Elements, bits: int) -> None:
     stored, sign = elements.whole("BitsStored") or 0, elements.whole("PixelRepresentation") or 0
     high = elements.whole("HighBit")
     if bits not in (1, 8, 16, 32):
-        raise Rejected(f"BitsAllocated {bits} is not read")
+        raise Rejected(f"BitsAllocated {bits} is not supported")
     if not 1 <= stored <= bits:
         raise Rejected(f"BitsStored {stored} of BitsAllocated {bits}")
     if sign not in (0, 1):
@@ -228,7 +228,7 @@ def _check_integers(elements: Elements, bits: int) -> None:
 
 
 def _check_length(elements: Elements, frames: int) -> None:
-    """Refuse uncompressed pixels that are fewer than declared."""
+    """Reject uncompressed pixel data that are shorter than declared."""
     dataset = elements.dataset
     (element,) = (dataset[keyword] for keyword in PIXELS if keyword in dataset)
     if element.is_undefined_length:
@@ -250,11 +250,11 @@ def _identifiers(dataset: "Dataset") -> tuple[str | None, ...]:
 
 
 def _as_written(dataset: "Dataset", keyword: str) -> bytes:
-    """A text as UTF-8; its bytes where they are of another alphabet than the file says."""
+    """Return a text as UTF-8; its raw bytes if they do not match the file's character set."""
     element: Any = dataset.get_item(keyword) if keyword in dataset else None
     stored = element.value if element is not None and isinstance(element.value, bytes) else b""
     try:
         text = str(dataset.get(keyword) or "").strip()
-    except Exception:  # it only has to be told apart from others
+    except Exception:  # raw bytes suffice to tell it from others
         return stored.strip()
     return stored.strip() if UNKNOWN in text else text.encode(errors="surrogateescape")

@@ -1,8 +1,8 @@
-"""Read single elements of a DICOM file, as strictly as they matter.
+"""Read single elements of a DICOM file, no more strictly than necessary.
 
-Archives hold elements that break the rules of their value representation (DICOM PS3.5, 6.2). What is
-plainly meant is read and noted; what is not is refused by name, since an element that is taken as
-absent changes every pixel in silence.
+Archives contain elements that break the rules of their value representation (DICOM PS3.5, 6.2). If
+the meaning is clear, the value is read and noted. If not, the element is rejected by name, as
+ignoring it would silently change every pixel.
 """
 
 import re
@@ -14,14 +14,14 @@ from scangan.core.errors import Rejected
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-SHOWN = 40  # letters of a value that a reason quotes
+SHOWN = 40  # characters of a value to quote in a reason
 CORRECT = "correct it, or leave the file out with --exclude"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_TEXT = ("DS", "IS")  # numbers that are written as text
+_TEXT = ("DS", "IS")  # numbers written as text
 
 
 class UnreadableElement(Rejected):
-    """An element is there and cannot be read; `fact` says so without advice."""
+    """An element exists but cannot be read; `fact` is the reason without the advice."""
 
     def __init__(self, fact: str, advice: str = CORRECT) -> None:
         super().__init__(f"{fact}; {advice}")
@@ -29,12 +29,12 @@ class UnreadableElement(Rejected):
 
 
 class Elements:
-    """The elements of one file. What was odd and did no harm is noted, once.
+    """The elements of one file. Harmless oddities are noted, once each.
 
     Parameters
     ----------
     dataset : pydicom.Dataset
-        Of the file. Methods that take an `item` read from that item of a sequence instead.
+        The dataset of the file. Methods with an `item` read from that item of a sequence instead.
     """
 
     def __init__(self, dataset: "Dataset") -> None:
@@ -43,24 +43,24 @@ class Elements:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was noted so far, in order."""
+        """The notes so far, in order."""
         return tuple(self._notes)
 
     def note(self, text: str) -> None:
-        """Note what somebody may want to know of this file."""
+        """Add a note about this file."""
         self._notes[text] = None
 
     def numbers(
         self, keyword: str, item: "Dataset | None" = None, advice: str = CORRECT
     ) -> tuple[float, ...]:
-        """All values of an element; none where it is missing or empty.
+        """Return all values of an element; none if it is missing or empty.
 
-        A comma in a number is taken for its decimal point, and noted.
+        A comma in a number is read as a decimal point, and noted.
 
         Raises
         ------
         UnreadableElement
-            One of them is not a finite number.
+            A value is not a finite number.
         """
         found = []
         for value in self._values(keyword, item, advice):
@@ -78,27 +78,27 @@ class Elements:
     def number(
         self, keyword: str, item: "Dataset | None" = None, advice: str = CORRECT
     ) -> float | None:
-        """The first value of an element; None where it is missing or empty."""
+        """Return the first value of an element; None if it is missing or empty."""
         return next(iter(self.numbers(keyword, item, advice)), None)
 
     def whole(self, keyword: str, item: "Dataset | None" = None) -> int | None:
-        """The first value of an element, a whole number; None where it is missing or empty."""
+        """Return the first value of an element as a whole number; None if it is missing or empty."""
         value = self.number(keyword, item)
         if value is not None and value % 1:
             raise UnreadableElement(f"{named(keyword)} is {value:g}, not a whole number")
         return None if value is None else int(value)
 
     def word(self, keyword: str, item: "Dataset | None" = None) -> str:
-        """The first value of an element of text, in capitals; empty where it is missing."""
+        """Return the first value of a text element, in capitals; empty if it is missing."""
         values = self._values(keyword, item, CORRECT)
         return str(values[0]).strip(" \0").upper() if values else ""
 
     def words(self, keyword: str) -> list[str]:
-        """All values of an element of text, in capitals."""
+        """Return all values of a text element, in capitals."""
         return [str(value).strip(" \0").upper() for value in self._values(keyword, None, CORRECT)]
 
     def items(self, keyword: str, item: "Dataset | None" = None) -> "Sequence[Dataset]":
-        """The items of a sequence; none where it is missing."""
+        """Return the items of a sequence; none if it is missing."""
         from pydicom import Sequence as DicomSequence
 
         found = self._value(keyword, item, CORRECT)
@@ -107,7 +107,7 @@ class Elements:
         return found or ()
 
     def macro(self, frame: int, name: str) -> "Dataset | None":
-        """What holds for a frame (C.7.6.16): its own item, else the shared one; None: the file's."""
+        """Return a frame's item (C.7.6.16): its own or the shared one; None if the file itself applies."""
         for groups, number in (
             (self.items("PerFrameFunctionalGroupsSequence"), frame),
             (self.items("SharedFunctionalGroupsSequence"), 0),
@@ -117,7 +117,7 @@ class Elements:
         return None
 
     def _values(self, keyword: str, item: "Dataset | None", advice: str) -> list[Any]:
-        """The values of an element, those that are empty left out."""
+        """Return the values of an element that are not empty."""
         value = self._value(keyword, item, advice)
         if isinstance(value, bytes):
             value = value.decode("ascii", "replace").split("\\")
@@ -126,7 +126,7 @@ class Elements:
         return [each for each in values if each is not None and str(each).strip(" \0")]
 
     def _value(self, keyword: str, item: "Dataset | None", advice: str) -> Any:
-        """What an element holds: as bytes where it is a number in letters, since pydicom would raise."""
+        """Return the content of an element; numbers written as text as bytes, as pydicom could raise."""
         from pydicom.datadict import dictionary_VR
         from pydicom.dataelem import RawDataElement
 
@@ -140,12 +140,12 @@ class Elements:
                 return element.value
         try:
             return dataset[keyword].value
-        except Exception as error:  # its bytes do not fit its kind
+        except Exception as error:  # the bytes do not match the value representation
             raise UnreadableElement(f"{named(keyword)} cannot be read", advice) from error
 
 
 def named(keyword: str) -> str:
-    """An element by name and number: ``RescaleSlope (0028,1053)``."""
+    """Return an element's name and number: ``RescaleSlope (0028,1053)``."""
     from pydicom.datadict import tag_for_keyword
 
     tag = tag_for_keyword(keyword) or 0

@@ -1,11 +1,11 @@
-"""How large the pixels of a DICOM frame are, and whether they are square (DICOM PS3.3, 10.7.1)."""
+"""Read the pixel spacing and aspect of a DICOM frame (DICOM PS3.3, 10.7.1)."""
 
 import math
 
 from scangan.preprocessing.reading.dicom_elements import CORRECT, Elements, UnreadableElement, named
 
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-CENTIMETRES = 3  # C.8.5.5.1.15, of a region of an ultrasound picture
+CENTIMETRES = 3  # C.8.5.5.1.15, unit of a region in an ultrasound image
 WITHOUT = "correct it, or prepare the scans without it: --ignore-spacing"
 
 Pair = tuple[float, float]
@@ -14,29 +14,29 @@ Pair = tuple[float, float]
 def spacing_and_aspect(
     elements: Elements, frame: int, needed: str | None
 ) -> tuple[Pair | None, float]:
-    """Say how far apart rows and columns are.
+    """Read the distance between rows and columns, and the shape of pixels.
 
     Parameters
     ----------
     elements : Elements
-        Of the file.
+        The elements of the file.
     frame : int
         Number of the frame.
     needed : str or None
-        The option that cannot do without, or ``square`` where it says only whether pixels are
-        square; None where nothing depends on it.
+        The option that requires it, or ``square`` if it only decides whether pixels are square; None
+        if nothing depends on it.
 
     Returns
     -------
     spacing : (float, float) or None
-        Millimetres from one row, and one column, to the next; None where the file does not say.
+        Millimetres between rows and between columns; None if the file does not say.
     aspect : float
-        Height of a pixel over its width; 1 where the file does not say.
+        Height of a pixel over its width; 1 if the file does not say.
 
     Raises
     ------
     UnreadableElement
-        What the file says of it cannot be read, and is `needed`.
+        The spacing cannot be read but is `needed`.
     """
     try:
         spacing = _spacing(elements, frame, WITHOUT if needed == "square" else CORRECT)
@@ -67,7 +67,7 @@ def _ratio(elements: Elements) -> float | None:
 
 
 def _ultrasound_ratio(elements: Elements) -> float | None:
-    """Of the regions that show tissue (C.8.5.5), where they agree."""
+    """Return the ratio of the regions that show tissue (C.8.5.5), if they agree."""
     ratios = set()
     for region in elements.items("SequenceOfUltrasoundRegions"):
         units = (elements.whole(f"PhysicalUnits{axis}Direction", region) for axis in "XY")
@@ -84,6 +84,6 @@ def _pair(elements: Elements, keyword: str, numbers: tuple[float, ...], advice: 
     if len(numbers) != 2:
         raise UnreadableElement(f"{named(keyword)} is {told!r}, not two numbers", advice)
     if min(numbers) <= 0 or not all(map(math.isfinite, numbers)):
-        elements.note(f"{named(keyword)} is {told}: taken for unknown")
+        elements.note(f"{named(keyword)} is {told}; ignored")
         return None
     return numbers[0], numbers[1]

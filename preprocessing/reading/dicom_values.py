@@ -1,4 +1,4 @@
-"""From the stored pixels of a DICOM frame to grey values and the window that shows them.
+"""Convert the stored pixels of a DICOM frame to grey values and their window.
 
 Sections are those of DICOM PS3.3, https://dicom.nema.org/medical/dicom/current/output/html/part03.html
 """
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 Array = npt.NDArray[Any]
-LUMA = "LUMA"  # no interpretation of DICOM's: what colours have become already
+LUMA = "LUMA"  # not a DICOM interpretation; for colours already converted to luma
 WITHOUT = "correct it, or choose another way: --window dataset, image or LO,HI"
 
 
 def scan_of(
     elements: Elements, frame: int, stored: Array, properties: dict[str, Any], *, show: bool
 ) -> Scan:
-    """Make the scan of one decoded frame, without its number, spacing and subject.
+    """Make the scan of a decoded frame, without its number, spacing and subject.
 
     Parameters
     ----------
     elements : Elements
-        Of the file.
+        The elements of the file.
     frame : int
         Number of the frame.
     stored : ndarray
-        [H, W] or [H, W, 3] as `decoded_frames` gives it.
+        [H, W] or [H, W, 3], from `decoded_frames`.
     properties : dict
-        What pydicom says of `stored`.
+        pydicom's description of `stored`.
     show : bool
-        Apply a VOI LUT or a sigmoid; else give the values before it, without a window.
+        Apply a VOI LUT or a sigmoid; otherwise, keep the values before it, without a window.
 
     Raises
     ------
     Rejected
-        The pixels are of a kind that is not read, a table contradicts its descriptor, or an element
-        that changes the pixels cannot be read.
+        The kind of pixels is not supported, a table contradicts its descriptor, or an element that
+        changes the pixels cannot be read.
     """
     interpretation = properties["photometric_interpretation"]
     stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
@@ -60,16 +60,16 @@ def scan_of(
         if interpretation == "RGB" and stored.ndim == 3:
             return _full_range(luma(stored), 2 ** properties["bits_stored"] - 1)
         if interpretation.startswith(("YBR_FULL", "YBR_ICT", "YBR_RCT")) and stored.ndim == 3:
-            # Their Y is the luma of ITU-R BT.601 already (C.7.6.3.1.2).
+            # Y is already the luma of ITU-R BT.601 (C.7.6.3.1.2).
             grey = np.ascontiguousarray(stored[..., 0])
             return _full_range(grey, 2 ** properties["bits_stored"] - 1)
-    raise Rejected(f"PhotometricInterpretation {interpretation} is not read")
+    raise Rejected(f"PhotometricInterpretation {interpretation} is not supported")
 
 
 def without_unused_bits(dataset: "Dataset", stored: Array, properties: dict[str, Any]) -> Array:
-    """The pixels without what lies beyond the stored bits, which may be anything (PS3.5, 8.1.1).
+    """Clear the bits beyond the stored ones, which may hold anything (PS3.5, 8.1.1).
 
-    JPEG 2000 and JPEG-LS store no other bits, and pydicom has corrected the sign of theirs.
+    JPEG 2000 and JPEG-LS store no other bits, and pydicom has corrected their sign.
     """
     from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
 
@@ -84,7 +84,7 @@ def without_unused_bits(dataset: "Dataset", stored: Array, properties: dict[str,
 
 
 def _full_range(pixels: Array, top: int) -> Scan:
-    """A scan that goes from black to `top`, so that no window need be looked for."""
+    """Make a scan with the window 0 to `top`, so that no other window is needed."""
     if top == 255:
         return Scan(pixels.astype(np.uint8, copy=False))
     return Scan(pixels, window=(0.0, float(top)))
@@ -98,7 +98,7 @@ def _palette(elements: Elements, stored: Array) -> Scan:
             _table(dataset, dataset[f"{name}PaletteColorLookupTableData"].value, entries)
             for name in ("Red", "Green", "Blue")
         ]
-        # C.7.6.3.1.6: the length of the data counts, whatever the descriptor says.
+        # C.7.6.3.1.6: the length of the data is decisive, not the descriptor.
         bits = min(bits, 8 * channels[0].itemsize)
         colours = np.stack(channels, axis=-1)
     else:
@@ -120,13 +120,13 @@ def _monochrome(elements: Elements, frame: int, raw: Array, stored: Array, show:
             white = scan.intercept + scan.slope * (2**bits - 1)
             black = scan.intercept
             return dataclasses.replace(scan, window=(min(black, white), max(black, white)))
-        # Shown as stored, from the lowest physical value to the highest.
+        # Show as stored, from the lowest to the highest physical value.
         return Scan(255 - scan.pixels if inverted != (scan.slope < 0) else scan.pixels)
     return scan
 
 
 def _plain(stored: Array, bits_allocated: int) -> Array:
-    """The stored pixels as one of the types that a `Scan` holds."""
+    """Convert stored pixels to one of the types of a `Scan`."""
     if bits_allocated == 1:
         return stored * np.uint8(255)
     if stored.dtype == np.int8:
@@ -137,7 +137,7 @@ def _plain(stored: Array, bits_allocated: int) -> Array:
 
 
 def _modality(elements: Elements, frame: int, scan: Scan) -> Scan:
-    """With slope and intercept, or after the Modality LUT, which excludes them (C.11.1)."""
+    """Set slope and intercept, or apply the Modality LUT, which excludes them (C.11.1)."""
     if items := elements.items("ModalityLUTSequence"):
         pixels, _ = _look_up(elements, items[0], scan.pixels, CORRECT)
         return dataclasses.replace(scan, pixels=pixels)
@@ -156,7 +156,7 @@ def _modality(elements: Elements, frame: int, scan: Scan) -> Scan:
 
 
 def _voi(elements: Elements, frame: int, scan: Scan, show: bool) -> Scan:
-    """With the window of the file, or as shown by its VOI LUT or sigmoid (C.11.2)."""
+    """Set the window of the file, or apply its VOI LUT or sigmoid (C.11.2)."""
     try:
         return _shown(elements, elements.macro(frame, "FrameVOILUTSequence"), scan, show)
     except UnreadableElement as reason:
@@ -177,9 +177,7 @@ def _shown(elements: Elements, voi: "Dataset | None", scan: Scan, show: bool) ->
     elif center is None or width is None:
         return scan
     elif width <= 0 or (width < 1 and function == "LINEAR"):  # C.11.2.1.2.1
-        elements.note(
-            f"{named('WindowWidth')} is {width:g}, which shows nothing: taken for unknown"
-        )
+        elements.note(f"{named('WindowWidth')} is {width:g}, which shows nothing; ignored")
     elif function == "SIGMOID":
         if show:
             # C.11.2.1.3.1
@@ -200,10 +198,10 @@ def _shown(elements: Elements, voi: "Dataset | None", scan: Scan, show: bool) ->
 
 
 def _look_up(elements: Elements, item: "Dataset", values: Array, advice: str) -> tuple[Array, int]:
-    """The values that a Modality or VOI LUT gives, and the highest that it could give.
+    """Apply a Modality or VOI LUT; return the values and the highest possible one.
 
-    pydicom's `apply_voi` and `apply_modality_lut` index with the type of the entries or of the
-    pixels, which is too narrow for 8-bit entries of 12-bit pixels, among others.
+    pydicom's `apply_voi` and `apply_modality_lut` index with the type of the entries or pixels. That
+    is too narrow for 8-bit entries with 12-bit pixels, among others.
     """
     entries, first, bits = _descriptor(elements, "LUTDescriptor", item, advice)
     if not 8 <= bits <= 16:
@@ -219,7 +217,7 @@ def _look_up(elements: Elements, item: "Dataset", values: Array, advice: str) ->
 def _descriptor(
     elements: Elements, keyword: str, item: "Dataset | None" = None, advice: str = CORRECT
 ) -> tuple[int, int, int]:
-    """Entries of a table, the first value that they map, and bits an entry (C.11.1.1.1)."""
+    """Return a table's number of entries, first mapped value and bits per entry (C.11.1.1.1)."""
     numbers = elements.numbers(keyword, item, advice)
     if len(numbers) != 3:
         raise UnreadableElement(f"{named(keyword)} has {len(numbers)} numbers, not three", advice)
@@ -228,7 +226,7 @@ def _descriptor(
 
 
 def _table(dataset: "Dataset", data: Any, entries: int, advice: str = CORRECT) -> Array:
-    """Entries of a look-up table, which may be bytes or numbers, 8 or 16 bits wide."""
+    """Return the entries of a look-up table, stored as bytes or numbers of 8 or 16 bits."""
     if isinstance(data, bytes):
         little = dataset.original_encoding[1]
         wide = len(data) >= 2 * entries
@@ -249,30 +247,30 @@ def _index(values: Array, first: int, entries: int) -> npt.NDArray[np.int32]:
 
 
 def _padding(elements: Elements, raw: Array, stored: Array) -> npt.NDArray[np.bool_] | None:
-    """Where there is padding (C.7.5.1.1.2), if there is and if not everywhere."""
+    """Return where the padding is (C.7.5.1.1.2); None if there is none or nothing else."""
     value = elements.number("PixelPaddingValue")
     if value is None or stored.dtype.kind == "f" or elements.whole("BitsAllocated") == 1:
         return None
     limit = elements.number("PixelPaddingRangeLimit")
-    # Its sign may be lost: -2000 is often written as 63536.
+    # The sign may be lost: -2000 is often written as 63536.
     ends = [int(v) % (1 << 8 * stored.itemsize) for v in (value, value if limit is None else limit)]
     low, high = np.sort(np.array(ends, np.uint64).astype(f"u{stored.itemsize}").view(stored.dtype))
     bits = elements.whole("BitsStored") or 8 * stored.itemsize
     signed = stored.dtype.kind == "i"
     least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
     beyond = not (least <= int(low) and int(high) <= most)
-    # Old scanners mark padding by a value that only the unused bits can tell from others.
+    # Old scanners mark padding with a value that only differs in the unused bits.
     found = raw if beyond else stored
     padding: npt.NDArray[np.bool_] = (found >= low) & (found <= high)
     if not padding.any() or padding.all():
         return None
     if beyond:
-        elements.note(f"{named('PixelPaddingValue')} lies outside of the {bits} stored bits")
+        elements.note(f"{named('PixelPaddingValue')} does not fit in the {bits} stored bits")
     return padding
 
 
 def _cover_padding(scan: Scan, padding: npt.NDArray[np.bool_] | None) -> Scan:
-    """With padding as dark as the darkest of the other pixels."""
+    """Make padding as dark as the darkest other pixel."""
     if padding is None:
         return scan
     others = scan.pixels[~padding]

@@ -1,4 +1,4 @@
-"""Floating-point pixels as a `Scan` holds them."""
+"""Convert floating-point pixels for a `Scan`."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ LARGEST = np.finfo(np.float32).max
 
 
 def to_float32(pixels: npt.NDArray[Any], smallest: float | None = None) -> npt.NDArray[np.float32]:
-    """float32 of the same shape, all finite.
+    """Convert to finite float32 values of the same shape.
 
-    What is not finite becomes `smallest`, by default the smallest finite value of `pixels`; what
-    float32 cannot hold becomes the nearest value that it can.
+    Values that are not finite become `smallest`, by default the smallest finite value of `pixels`.
+    Values out of range become the nearest float32.
 
     Raises
     ------
     Rejected
-        No value is finite, and no `smallest` is given.
+        No value is finite, and there is no `smallest`.
     """
     good = np.isfinite(pixels)
     if smallest is None:

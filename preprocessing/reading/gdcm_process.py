@@ -1,9 +1,9 @@
-"""Decode frames with gdcm, in a process of its own.
+"""Decode frames with gdcm in a separate process.
 
-One wrong byte in a frame can make gdcm end the whole process (3.2.6: an uncaught C++ exception or a
-segmentation fault, with each of its codecs). It also holds the interpreter's lock, and its codecs
-print to the standard error. So it runs in child processes, one for each thread that waits for it.
-They live until their parent ends, however that ends.
+One wrong byte in a frame can make gdcm kill the whole process (3.2.6: an uncaught C++ exception or a
+segmentation fault, with each of its codecs). It also holds the GIL, and its codecs print to standard
+error. So it runs in child processes, one per waiting thread. They end with their parent, however that
+ends.
 """
 
 import atexit
@@ -19,20 +19,20 @@ from pydicom import uid
 from pydicom.pixels.decoders import gdcm
 from pydicom.pixels.decoders.base import DecodeRunner
 
-# How long a frame may take: JPEG 2000, the slowest, decodes at about 30 million values a second,
-# but a damaged one may declare any size inside. A busy machine takes 10 s to start the process.
+# Time limit for a frame. JPEG 2000, the slowest, decodes about 30 million values per second, but a
+# damaged frame may declare any size. A busy machine takes 10 s to start the process.
 LONGEST_S = 60
 LEAST_VALUES_A_SECOND = 2_000_000
-MOST_MEMORY = 4 << 30  # bytes a child may ask for: a damaged frame can declare any size
+MOST_MEMORY = 4 << 30  # bytes a child may allocate, as a damaged frame can declare any size
 CHANGED = ("bits_allocated", "planar_configuration", "photometric_interpretation")
 
 
 class DecodingFailed(Exception):
-    """gdcm gave no pixels, or its process ended, or took too long."""
+    """gdcm returned no pixels, its process ended, or it took too long."""
 
 
 def is_installed() -> bool:
-    """Whether there is a gdcm; it is not loaded."""
+    """Whether gdcm is installed; does not load it."""
     return importlib.util.find_spec("gdcm") is not None
 
 
@@ -44,17 +44,17 @@ def decode(source: bytes, runner: DecodeRunner) -> bytes:
     source : bytes
         The compressed frame: JPEG, JPEG-LS or JPEG 2000.
     runner : pydicom.pixels.decoders.base.DecodeRunner
-        Describes it; those of its options that decoding changes are changed.
+        Describes the frame; its options are updated by the decoding.
 
     Returns
     -------
     bytes
-        The pixels, colour by pixel.
+        The pixels, with colours interleaved.
 
     Raises
     ------
     DecodingFailed
-        Whatever the bytes are, nothing worse happens.
+        Decoding failed. No other error occurs, whatever the bytes.
     """
     try:
         child = _idle.pop()
@@ -83,7 +83,7 @@ _idle: list["subprocess.Popen[bytes]"] = []
 
 
 def _start() -> "subprocess.Popen[bytes]":
-    # -P: a folder `dl` where the user happens to be would be imported by gdcm.
+    # -P: otherwise, gdcm would import a folder `dl` in the current directory.
     return subprocess.Popen(
         [sys.executable, "-P", "-m", __name__],
         stdin=subprocess.PIPE,
@@ -124,9 +124,9 @@ def _receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
 
 
 def serve() -> None:
-    """Be the child: decode what comes in on standard input until it closes."""
+    """Run the child process: decode frames from standard input until it closes."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what the codecs print must not come between
+    os.dup2(2, 1)  # output of the codecs must not mix with the answers
     if sys.platform != "win32":
         import resource
 
@@ -140,11 +140,11 @@ def serve() -> None:
         runner = DecodeRunner(uid.UID(options["transfer_syntax_uid"]))
         runner.set_options(**options)
         if runner.transfer_syntax == uid.JPEGExtended12Bit:
-            # pydicom's plugin refuses 12 bits under this name, but gdcm goes by the frame itself.
+            # pydicom's plugin refuses 12 bits with this syntax, but gdcm goes by the frame itself.
             runner.set_option("transfer_syntax_uid", uid.JPEGLossless)
         try:
             frame = gdcm._decode_frame(source, runner)
-        except Exception:  # no pixels is the answer that says so
+        except Exception:  # an answer without pixels reports the failure
             frame = b""
         _send(answers, {name: runner.get_option(name) for name in CHANGED}, frame)
 

@@ -1,4 +1,4 @@
-"""JPEG (ITU-T T.81), decoded strictly, and no larger than the prepared scan can use."""
+"""Decode JPEG (ITU-T T.81) strictly, and no larger than the prepared scan needs."""
 
 import re
 import struct
@@ -22,28 +22,28 @@ from scangan.preprocessing.reading.raster import (
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.reading.tiff_tags import orientation
 
-# A scan may be decoded smaller where at least MARGIN pixels are left for each prepared one, and where
-# it then covers the same region to MOST_SHIFT of a prepared pixel (placing it on the square rounds
-# by up to 0.5 anyway). On radiographs of about 1800x1300 prepared at 64 to 512 the result differs
-# from that of decoding in full by 0.1 to 0.5 grey levels in the mean, 1.2 in the worst scan, and up
-# to 31 in a single pixel; with a MARGIN of 1 that is 41, with 2 it is 19.
+# A scan may be decoded smaller if this leaves at least MARGIN pixels per prepared pixel and covers the
+# same region to MOST_SHIFT of a prepared pixel (placing it on the square rounds by up to 0.5 anyway).
+# On radiographs of about 1800x1300 prepared at 64 to 512, the result differs from full decoding by 0.1
+# to 0.5 grey levels on average, 1.2 in the worst scan, and up to 31 in a single pixel (41 with a
+# MARGIN of 1, 19 with 2).
 MARGIN = 1.5
 MOST_SHIFT = 0.15
-# A progressive file of a few kilobytes can ask for any number of passes over its pixels.
+# A progressive file of a few kilobytes can require any number of passes over its pixels.
 MOST_PASSES = 500
 MOST_REPAIRS = 4
 
 SOF, DHT, JPG, DAC, RST0, EOI, SOS = 0xC0, 0xC4, 0xC8, 0xCC, 0xD0, 0xD9, 0xDA
 APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
-ADOBE_TRANSFORM = 11  # byte of Adobe's marker: 0 where colours are as they were
+ADOBE_TRANSFORM = 11  # byte of Adobe's marker; 0 if colours are not transformed
 LOSSLESS, PROGRESSIVE, JPEG_LS = (0xC3, 0xCB), (0xC2, 0xCA), 0xF7
 
 
 class Header(NamedTuple):
-    """What stands before the image data."""
+    """What precedes the image data."""
 
     process: int  # the frame's marker: baseline, progressive, lossless, ...
-    precision: int  # bits a sample
+    precision: int  # bits per sample
     height: int
     width: int
     components: int
@@ -57,20 +57,20 @@ Decode = Callable[[bytes, Header], npt.NDArray[np.uint8]]
 
 
 def read_jpeg(data: bytes, options: PrepOptions) -> Frames:
-    """Decode a JPEG of 8 bits a sample to one grey scan, turned as its Exif data asks.
+    """Decode a JPEG with 8 bits per sample to one grey scan, oriented by its Exif data.
 
     Parameters
     ----------
     data : bytes
-        The whole file. Bytes behind its end are let be.
+        The whole file. Bytes after its end are ignored.
     options : PrepOptions
-        A scan much larger than the prepared square is decoded at 1/2, 1/4 or 1/8 of its size, where
+        A scan much larger than the prepared square is decoded at 1/2, 1/4 or 1/8 of its size, if
         `reduction` allows it.
 
     Raises
     ------
     Rejected
-        Truncated, damaged, too large, or of a kind that is not read.
+        The file is truncated, damaged, too large, or of an unsupported kind.
     """
     grey = decode_strictly(data, lambda data, header: _decode(data, header, options))
     header = read_header(data)
@@ -78,19 +78,19 @@ def read_jpeg(data: bytes, options: PrepOptions) -> Frames:
 
 
 def decode_strictly(data: bytes, decode: Decode) -> npt.NDArray[np.uint8]:
-    """Decode a JPEG whose faults are none, or harmless.
+    """Decode a JPEG without faults, or with harmless ones only.
 
     Parameters
     ----------
     data : bytes
         The whole file.
     decode : callable
-        Decodes it, or raises a ValueError that names the first fault; called again once that is mended.
+        Decodes it or raises a ValueError that names the first fault; called again after a repair.
 
     Raises
     ------
     Rejected
-        It is damaged, or of a kind that is not read.
+        The file is damaged, or of an unsupported kind.
     """
     for _ in range(MOST_REPAIRS):
         header = read_header(data)
@@ -103,7 +103,7 @@ def decode_strictly(data: bytes, decode: Decode) -> npt.NDArray[np.uint8]:
 
 
 def read_header(data: bytes) -> Header:
-    """Walk the markers up to the image data."""
+    """Read the markers up to the image data."""
     frame, adobe, turn, aspect = None, False, 1, 1.0
     for marker, start, end in _segments(data):
         if marker == JPEG_LS or (SOF <= marker <= 0xCF and marker not in (DHT, JPG, DAC)):
@@ -124,9 +124,9 @@ def read_header(data: bytes) -> Header:
 
 
 def jpeg_is_rgb(data: bytes) -> tuple[bool | None, str]:
-    """Say whether three components are RGB, or YCbCr, and why; None where nothing says so.
+    """Return whether three components are RGB (or YCbCr), and why; None if unknown.
 
-    As libjpeg decides: by the JFIF marker, else Adobe's, else the numbers of the components.
+    Decides like libjpeg: by the JFIF marker, else Adobe's, else the component ids.
     """
     frame = adobe = b""
     for marker, start, end in _segments(data):
@@ -144,24 +144,24 @@ def jpeg_is_rgb(data: bytes) -> tuple[bool | None, str]:
 
 
 def adobe_marker(transformed: bool) -> bytes:
-    """A marker that says whether three components are YCbCr, or RGB."""
+    """Make a marker that says whether three components are YCbCr or RGB."""
     return b"\xff\xee\x00\x0eAdobe\x00\x64\0\0\0\0" + bytes([transformed])
 
 
 def check_header(header: Header) -> None:
-    """Refuse by name what the decoder cannot read, and what would be guesswork."""
+    """Reject, by name, what the decoder cannot read or would have to guess."""
     check_size(header.height, header.width)
     if header.process == JPEG_LS:
         raise Rejected("JPEG-LS; save it as PNG or TIFF")
     if header.precision != 8:
         raise Rejected(f"{header.precision}-bit JPEG; save it as a PNG or TIFF of 16 bits")
     if header.components == 4 and not header.adobe:
-        # Adobe's writers store ink inverted, and say who they are; without that nobody can tell.
+        # Adobe stores ink inverted and leaves its marker. Without the marker, nobody can tell.
         raise Rejected("CMYK JPEG that does not say whether it is inverted; save it as grey")
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of what each segment holds, up to the image data."""
+    """Yield the marker, and the start and end of the content, of each segment before the image data."""
     at = 2
     try:
         while True:
@@ -170,8 +170,8 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             while data[at] == 0xFF:  # fill bytes
                 at += 1
             marker, start = data[at], at + 3
-            # Those without a length are not skipped, as the decoder does: what follows one would
-            # be read in two ways, and the checks made on another picture than is decoded.
+            # The decoder skips markers without a length. Skipping them here could read what follows
+            # differently, and so check another image than the decoded one.
             if marker < SOF or RST0 <= marker <= EOI:
                 raise Rejected("damaged JPEG: a marker that must not be there")
             at += 1 + (data[at + 1] << 8 | data[at + 2])
@@ -189,11 +189,11 @@ def _decode(data: bytes, header: Header, options: PrepOptions) -> npt.NDArray[np
     height, width = header.height, header.width
     if header.orientation > 4:
         height, width = width, height
-    # The decoder would write a lossless JPEG at its full size into a buffer of the reduced one; and
-    # pixels that are not square are too rare to think of.
+    # The decoder would write a lossless JPEG at full size into a buffer of the reduced size. Pixels
+    # that are not square are too rare to support here.
     whole = header.process in LOSSLESS or not is_square(header.aspect)
     factor = 1 if whole else reduction(height, width, options)
-    # A last row or column that is less than half covered is cut off, to cover the same region.
+    # Drop a last row or column that is less than half covered, to cover the same region.
     wanted = [max(1, round(side / factor)) for side in (header.height, header.width)]
     rows, columns = -(-header.height // factor), -(-header.width // factor)
     pixels = simplejpeg.decode_jpeg(data, "GRAY", min_height=rows, min_width=columns, strict=True)
@@ -204,10 +204,10 @@ def _decode(data: bytes, header: Header, options: PrepOptions) -> npt.NDArray[np
 
 
 def reduction(height: int, width: int, options: PrepOptions) -> int:
-    """Say by which factor (8, 4, 2 or 1) a scan may be decoded smaller.
+    """Return the factor (8, 4, 2 or 1) by which a scan may be decoded smaller.
 
-    Only where it is not equalised: the histogram of a reduced scan is another one, since averaging
-    takes noise away (up to 3 grey levels in the mean at 1/2, where a dark background is noisy).
+    It is 1 for equalised scans: averaging removes noise, so a reduced scan has another histogram (by
+    up to 3 grey levels on average at 1/2, with a noisy dark background).
     """
     if options.equalize != "none" or options.pixel_spacing is not None:
         return 1
@@ -215,7 +215,7 @@ def reduction(height: int, width: int, options: PrepOptions) -> int:
         return 1
     whole = placement(height, width, options)
     for factor in (8, 4, 2):
-        if min(height, width) < factor:  # nothing would be left of that side
+        if min(height, width) < factor:  # nothing of that side would be left
             continue
         small = placement(round(height / factor), round(width / factor), options)
         sides = zip(small.source, whole.source, whole.shape, strict=True)
@@ -225,19 +225,19 @@ def reduction(height: int, width: int, options: PrepOptions) -> int:
 
 
 def _covers(small: slice, whole: slice, prepared: int, factor: int) -> bool:
-    """Whether, along one side, a reduced scan has pixels enough and covers the same region."""
+    """Whether a reduced scan has enough pixels along one side and covers the same region."""
     shift = max(abs(small.start * factor - whole.start), abs(small.stop * factor - whole.stop))
     pixel = (whole.stop - whole.start) / prepared
     return bool(small.stop - small.start >= MARGIN * prepared and shift <= MOST_SHIFT * pixel)
 
 
 def _repaired(data: bytes, header: Header, fault: str) -> bytes:
-    """Mend a fault that does not touch the pixels, so that the next decoding can be as strict.
+    """Repair a fault that does not affect the pixels, so that the next decoding can be as strict.
 
-    The decoder stops at the first fault, also at harmless ones that real files have: an unknown
-    JFIF version, a broken colour profile, a baseline scan header that names no spectral range
-    (which is not used there), and zeros that pad the image data. All others are refused: extraneous
-    bytes that are not zero mean that the decoder lost its way.
+    The decoder stops at the first fault, even at harmless ones found in real files: an unknown JFIF
+    version, a broken colour profile, a baseline scan header without a spectral range (which is not
+    used there), and zeros that pad the image data. All other faults are rejected: extraneous bytes
+    that are not zero mean that the decoder lost track.
     """
     if fault.startswith("Warning: unknown JFIF"):
         for marker, start, _ in _segments(data):
@@ -260,7 +260,7 @@ def _repaired(data: bytes, header: Header, fault: str) -> bytes:
 
 
 def reason(fault: str) -> str:
-    """Say in short what the decoder found wrong."""
+    """Summarise the decoder's error."""
     if "Premature end" in fault:
         return "truncated JPEG"
     if "subsampling" in fault:

@@ -1,4 +1,4 @@
-"""Tell masks from scans: pictures whose values are the numbers of regions, not intensities."""
+"""Tell masks from scans: the values of a mask are labels of regions, not intensities."""
 
 from typing import Any
 
@@ -7,23 +7,23 @@ import numpy.typing as npt
 
 from scangan.core.folders import MASK_WORDS
 
-TO_INCLUDE = "to take it all the same, add --include '*'"
+TO_INCLUDE = "to use it anyway, add --include '*'"
 
-MOST_LABELS, HIGHEST_LABEL = 16, 32  # of a mask that its name does not give away
-GLANCE = 512  # pixels; nearly every scan shows more than `MOST_LABELS` values among so many
-REGIONS = 0.5  # at most this share of the neighbours at labelled pixels differs
-# With a name that says mask: so few levels, of 32, hold nearly all that is not background. A mask
-# that was saved as JPEG has others along its edges.
+MOST_LABELS, HIGHEST_LABEL = 16, 32  # for masks whose name does not say so
+GLANCE = 512  # pixels; in so many, nearly every scan has more than `MOST_LABELS` values
+REGIONS = 0.5  # maximum share of differing neighbours at labelled pixels
+# If the name says mask: this many of 32 levels hold nearly everything but the background. A mask
+# saved as JPEG has other levels along edges.
 LEVELS, FEW_LEVELS, NEARLY_ALL = 32, 4, 0.9
 
 
 def why_mask(values: npt.NDArray[Any], name: str) -> str:
-    """Say why values are those of a mask; empty for a scan.
+    """Return why an image is a mask; empty if it is a scan.
 
     Parameters
     ----------
     values : ndarray
-        [H, W], or a volume [..., H, W]; integers or floats. It is not copied.
+        [H, W], or a volume [..., H, W]; integers or floats. They are not copied.
     name : str
         Path of the file below its class.
     """
@@ -46,7 +46,7 @@ def _glance(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _distinct(planes: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-    """The values in order; None for more than labels have."""
+    """Return the distinct values in order; None if there are too many for labels."""
     found = planes[0, :0, 0]
     for plane in planes:
         found = np.union1d(found, plane)
@@ -56,7 +56,7 @@ def _distinct(planes: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
 
 
 def _are_labels(found: npt.NDArray[Any]) -> bool:
-    """Whether distinct values look like numbers of regions: 0 and small ones, or 0 and the top."""
+    """Whether distinct values look like labels: 0 and small numbers, or 0 and the maximum."""
     if len(found) < 2 or found[0] != 0 or not np.isfinite(found).all() or np.any(found % 1):
         return False
     top = np.iinfo(found.dtype).max if found.dtype.kind in "iu" else 1
@@ -64,7 +64,7 @@ def _are_labels(found: npt.NDArray[Any]) -> bool:
 
 
 def _are_regions(planes: npt.NDArray[Any]) -> bool:
-    """Whether equal values lie side by side: of a scan with few counts they do not."""
+    """Whether equal values form regions; those of a scan with few counts do not."""
     differing = labelled = 0
     for plane in planes:
         one, two = plane[:-1], plane[1:]

@@ -26,9 +26,9 @@ Array = npt.NDArray[Any]
 
 MOST_VOXELS = 1 << 29
 LARGEST_OFFSET = 1 << 28  # bytes before the voxels: the header and its extensions
-FARTHEST = 1e30  # millimetres; beyond, a spacing is rubbish that may overflow
+FARTHEST = 1e30  # millimetres; a larger spacing is nonsense and may overflow
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
-MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # of the header's code for metres, mm, microns
+MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # per unit of the header's codes: metres, mm, microns
 
 
 def read_nifti(
@@ -36,37 +36,35 @@ def read_nifti(
 ) -> Iterator[Scan]:
     """Read the slices of a NIfTI-1 or NIfTI-2 file, one at a time.
 
-    A slice lies as it would in DICOM: in axial ones rows run from anterior to posterior and columns
-    from the patient's right to the left; in coronal ones from superior to inferior and from right
-    to left; in sagittal ones from superior to inferior and from anterior to posterior.
+    Slices are oriented as in DICOM. Axial: top is anterior, left is the patient's right. Coronal:
+    top is superior, left is the patient's right. Sagittal: top is superior, left is anterior.
 
     Parameters
     ----------
     data : bytes
         The whole file, ``.nii`` or ``.nii.gz``.
     options : PrepOptions
-        `axis` says which slices, `slices` which of them, and `volume` which volume of a file with
-        more than three dimensions (counted over the fourth, then the fifth, and so on). A file
-        of one slice gives that slice, whatever the `axis`.
+        `axis` is the plane of the slices, `slices` selects among them, and `volume` is the volume in
+        a file with more than three dimensions (counting along the fourth, then the fifth, and so
+        on). A file with one slice gives that slice for any `axis`.
     name : str
-        Path of the file below its class, which may say that it is a mask.
+        Path of the file below its class; it may suggest that the file is a mask.
     included : bool
-        Take masks too.
+        Accept masks too.
 
     Yields
     ------
     Scan
-        Its `frame` is the number of the slice: axial ones count from inferior to superior, coronal
-        ones from posterior to anterior, sagittal ones from left to right (the positive directions
-        of the NIfTI standard). Pixels are the stored integers, or float32 with the smallest finite
-        value of the volume for what is not finite, or the luma of colours.
+        `frame` is the number of the slice: axial from inferior to superior, coronal from posterior
+        to anterior, sagittal from left to right (the positive directions of the NIfTI standard).
+        Pixels are the stored integers, the luma of colours, or float32, in which the volume's
+        smallest finite value replaces values that are not finite.
 
     Raises
     ------
     Rejected
-        The file is a mask, truncated, damaged, complex-valued, half of a pair, declares more than
-        2**29 voxels, has several volumes and `volume` names none, or `slices` takes none of its
-        slices.
+        The file is a mask, truncated, damaged, complex-valued, half of a pair, or declares more
+        than 2**29 voxels; it has several volumes and `volume` is not set; or `slices` selects none.
     """
     try:
         yield from _slices(data, options, name, included)
@@ -76,14 +74,14 @@ def read_nifti(
         raise Rejected("truncated gzip file") from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise Rejected("damaged gzip file") from error
-    except Exception as error:  # a header that no reader of it foresaw
+    except Exception as error:  # a header that no reader expected
         if is_missing_package(error):
             raise
         raise Rejected("damaged NIfTI: its header contradicts itself; copy it again") from error
 
 
 def _slices(data: bytes, options: PrepOptions, name: str, included: bool) -> Iterator[Scan]:
-    # Reads of a gzip file inflate no more than they ask for.
+    # Reading a gzip file inflates no more than requested.
     stream = gzip.GzipFile(fileobj=BytesIO(data)) if data[:2] == b"\x1f\x8b" else BytesIO(data)
     header = _header(cast("BinaryIO", stream))
     stored = _volume(cast("BinaryIO", stream), header, options)
@@ -115,7 +113,7 @@ def _slices(data: bytes, options: PrepOptions, name: str, included: bool) -> Ite
 
 
 def _header(stream: BinaryIO) -> "Nifti1Header":
-    """The header, refused if it is of another format or its sizes are impossible."""
+    """Read the header; reject other formats and impossible sizes."""
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
 
@@ -124,7 +122,7 @@ def _header(stream: BinaryIO) -> "Nifti1Header":
     if first == b"ni1\0" or second.startswith(b"ni2\0"):
         raise Rejected("NIfTI header without its voxels (.hdr and .img); convert it to .nii")
     if first == b"n+1\0":
-        # Unchecked: nibabel would print what it finds, and mend it.
+        # Without checks, as nibabel would print and repair what it finds.
         header = Nifti1Header(head[:348], check=False)
     elif second == b"n+2\0\r\n\x1a\n" and len(head) == 540:
         header = Nifti2Header(head, check=False)
@@ -142,12 +140,12 @@ def _header(stream: BinaryIO) -> "Nifti1Header":
     if not len(header.binaryblock) <= header["vox_offset"] <= LARGEST_OFFSET:
         raise Rejected(f"damaged NIfTI: its voxels start at byte {header['vox_offset']}")
     if 3000 <= header["intent_code"] < 3100:
-        raise Rejected("CIFTI: connectivity, no scan")
+        raise Rejected("CIFTI: connectivity data, not a scan")
     return header
 
 
 def _volume(stream: BinaryIO, header: "Nifti1Header", options: PrepOptions) -> Array:
-    """The stored values [X, Y, Z] of one volume."""
+    """Return the stored values [X, Y, Z] of one volume."""
     from nibabel.nifti1 import data_type_codes
 
     shape = (*header.get_data_shape(), 1)
@@ -160,7 +158,7 @@ def _volume(stream: BinaryIO, header: "Nifti1Header", options: PrepOptions) -> A
     code = int(header["datatype"])
     dtype = header.get_data_dtype() if code in data_type_codes.code else np.dtype(np.void)
     if not dtype.itemsize:
-        raise Rejected(f"NIfTI data type {code} is not read")
+        raise Rejected(f"NIfTI data type {code} is not supported")
     if dtype.kind == "c":
         raise Rejected("complex values")
     size = math.prod(spatial) * dtype.itemsize
@@ -168,16 +166,16 @@ def _volume(stream: BinaryIO, header: "Nifti1Header", options: PrepOptions) -> A
     body = stream.read(size)
     if len(body) < size:
         raise Rejected(f"truncated NIfTI: {len(body)} of {counted(size, 'byte')} of voxels")
-    stream.read(1)  # a gzip file's checksum is behind the last one
+    stream.read(1)  # the checksum of a gzip file follows the last byte
     return np.ndarray(spatial, dtype, body, order="F")
 
 
 def _upright(
     header: "Nifti1Header", affine: npt.NDArray[np.float64], voxels: Array
 ) -> tuple[Array, list[float]]:
-    """A view of the voxels from left to right, posterior to anterior, inferior to superior.
+    """Return a view of the voxels from left to right, posterior to anterior, inferior to superior.
 
-    With it the millimetres from one voxel to the next, 0 where the file does not say.
+    Also returns the millimetres between voxels, 0 if the file does not say.
     """
     from nibabel.orientations import apply_orientation, io_orientation
 
@@ -185,8 +183,8 @@ def _upright(
         try:
             orientation = io_orientation(affine)
         except np.linalg.LinAlgError as error:
-            raise Rejected("damaged NIfTI: its affine turns nowhere; correct it") from error
-    # Axes of no extent, as the third one of a 2-D file may be, take the places that are left.
+            raise Rejected("damaged NIfTI: its affine has no valid rotation; correct it") from error
+    # Axes without extent, such as the third one of a 2-D file, take the remaining places.
     left = iter(sorted({0, 1, 2} - set(orientation[:, 0])))
     for row in orientation:
         if np.isnan(row[0]):
@@ -208,10 +206,10 @@ def _scaling(header: "Nifti1Header") -> tuple[float, float]:
 
 
 def _kind(voxels: Array) -> tuple[npt.DTypeLike, float]:
-    """Which type of a `Scan` holds the values, and for float32, the smallest finite one."""
+    """Return the `Scan` type for the values, and for float32 the smallest finite value."""
     dtype = voxels.dtype
     if dtype.kind == "f":
-        # Plane by plane: a volume of masks would be large.
+        # Plane by plane, as a boolean volume would be large.
         planes = (plane.min(where=np.isfinite(plane), initial=np.inf) for plane in voxels.T)
         smallest = float(min(planes))
         if smallest == np.inf:
@@ -227,7 +225,7 @@ def _kind(voxels: Array) -> tuple[npt.DTypeLike, float]:
 
 
 def _plain(plane: Array, kind: npt.DTypeLike, fill: float) -> Array:
-    """A slice as values of that type, or as the luma of its colours."""
+    """Return a slice as values of that type, or as the luma of its colours."""
     if plane.dtype.fields:
         from scangan.preprocessing.reading.opencv import luma
 

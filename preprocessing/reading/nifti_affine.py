@@ -1,6 +1,6 @@
-"""Where a NIfTI file says that its voxels lie, read as the format's reference code reads it.
+"""Read the affine of a NIfTI file like the format's reference code.
 
-nibabel refuses rounding errors that every other reader takes, so this follows
+nibabel refuses rounding errors that every other reader accepts, so this follows
 https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h ("3D IMAGE (VOLUME) ORIENTATION").
 """
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 Affine = npt.NDArray[np.float64]
 
-NEARLY_HALF_A_TURN = 1e-7  # of a; below, the reference takes it for 0
-OFF = 1e-3  # of the quaternion's length; rounding is less
+NEARLY_HALF_A_TURN = 1e-7  # the reference code treats smaller values of a as 0
+OFF = 1e-3  # deviation of the quaternion's length; rounding errors are smaller
 
 
 def best_affine(header: "Nifti1Header") -> tuple[Affine, tuple[str, ...]]:
-    """The affine [4, 4] from voxels to millimetres: of the sform, else of the qform, else of sizes.
+    """Return the affine from voxels to millimetres: the sform, else the qform, else voxel sizes.
 
     Parameters
     ----------
     header : nibabel.Nifti1Header
-        Of NIfTI-1 or NIfTI-2.
+        A header of NIfTI-1 or NIfTI-2.
 
     Returns
     -------
     affine : ndarray
         float64 [4, 4], finite.
     notes : tuple of str
-        What was odd in it.
+        What is unusual about it.
 
     Raises
     ------
     Rejected
-        What it needs is not finite; the fields are named.
+        A required value is not finite; the message names the fields.
     """
     with np.errstate(all="ignore"):  # a damaged header may overflow
         affine, notes = _affine(header)
@@ -54,7 +54,7 @@ def _affine(header: "Nifti1Header") -> tuple[Affine, tuple[str, ...]]:
         solid = abs(np.linalg.det(rows[:, :3])) > 0
         if solid or header["qform_code"] <= 0:
             return np.vstack([rows, [0, 0, 0, 1]]), ()
-        notes.append("sform has no extent: the qform is taken")
+        notes.append("sform has no extent; using the qform")
     if header["qform_code"] > 0:
         return _of_quaternion(header, notes), tuple(notes)
     _finite(header, "pixdim")
@@ -62,12 +62,12 @@ def _affine(header: "Nifti1Header") -> tuple[Affine, tuple[str, ...]]:
 
 
 def _of_quaternion(header: "Nifti1Header", notes: list[str]) -> Affine:
-    """As nifti_quatern_to_mat44: a fourth number that rounding has made impossible is 0."""
+    """Convert like nifti_quatern_to_mat44, which sets an impossible fourth number to 0."""
     b, c, d = (float(_finite(header, f"quatern_{name}")[0]) for name in "bcd")
     length = b * b + c * c + d * d
     if 1 - length < NEARLY_HALF_A_TURN:
         if length > (1 + OFF) ** 2:
-            notes.append(f"quatern_b, _c, _d are {length**0.5:.4g} long, not 1: made so")
+            notes.append(f"quatern_b, _c, _d are {length**0.5:.4g} long, not 1; normalised")
         a, scale = 0.0, length**-0.5
         b, c, d = b * scale, c * scale, d * scale
     else:
@@ -89,7 +89,7 @@ def _of_quaternion(header: "Nifti1Header", notes: list[str]) -> Affine:
 
 
 def _finite(header: "Nifti1Header", field: str) -> npt.NDArray[np.float64]:
-    # Of pixdim, what lies behind the three sizes is not used.
+    # Only the three sizes of pixdim are used.
     values = np.atleast_1d(np.asarray(header[field], np.float64))[:4]
     if not np.isfinite(values).all():
         told = ", ".join(f"{value:g}" for value in values)

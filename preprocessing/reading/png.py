@@ -1,4 +1,4 @@
-"""PNG (ISO/IEC 15948): every checksum is checked, and the pixels keep their depth."""
+"""Decode PNG (ISO/IEC 15948) at its full depth, with every checksum verified."""
 
 import struct
 from typing import Any, NamedTuple
@@ -39,9 +39,9 @@ ADAM7 = (
     (0, 1, 2, 2),
     (1, 0, 2, 1),
 )
-LONGEST_SIDE = 1_000_000  # that libpng reads
-DEFLATE_RATIO = 1032  # the most that deflate can pack into a byte
-STORED_BLOCK = 65_535  # the most that a stored deflate block holds
+LONGEST_SIDE = 1_000_000  # libpng's limit
+DEFLATE_RATIO = 1032  # the maximum compression of deflate
+STORED_BLOCK = 65_535  # the maximum size of a stored deflate block
 
 
 class Header(NamedTuple):
@@ -57,15 +57,15 @@ class Header(NamedTuple):
 
 
 def read_png(data: bytes) -> Frames:
-    """Decode a PNG to one grey scan: uint8, or uint16 where it has 16 bits a sample.
+    """Decode a PNG to one grey scan: uint8, or uint16 if it has 16 bits per sample.
 
-    Colour becomes luma at the full depth, what is transparent turns black, and an orientation in
-    an eXIf chunk is applied.
+    Colour becomes luma at full depth, transparency is blended with black, and an orientation in an
+    eXIf chunk is applied.
 
     Raises
     ------
     Rejected
-        Truncated, damaged, animated or too large.
+        The file is truncated, damaged, animated or too large.
     """
     header, chunks, texts = _chunks(data)
     raw = _inflated(header, chunks[b"IDAT"])
@@ -77,7 +77,7 @@ def read_png(data: bytes) -> Frames:
 
 
 def _aspect(physical: bytes) -> float:
-    """Of the pHYs chunk: pixels a unit across, and down."""
+    """Return the aspect from the pixels per unit in the pHYs chunk."""
     if len(physical) != 9:
         return 1.0
     across, down = struct.unpack(">II", physical[:8])
@@ -85,13 +85,13 @@ def _aspect(physical: bytes) -> float:
 
 
 def _is_mark(text: bytes) -> bool:
-    """Whether a tEXt chunk is the one by which gen-scans says that a scan is synthetic."""
+    """Whether a tEXt chunk is the mark of gen-scans for synthetic scans."""
     keyword, _, value = text.partition(b"\0")
     return keyword == b"scangan" and b'"synthetic": true' in value
 
 
 def _chunks(data: bytes) -> tuple[Header, dict[bytes, bytes], list[bytes]]:
-    """Check the structure; the chunks that are used, those of the same kind joined, and the texts."""
+    """Check the structure; return the chunks in use, joined by kind, and the texts."""
     view = memoryview(data)
     found: dict[bytes, list[memoryview]] = {}
     at = len(SIGNATURE)
@@ -119,7 +119,7 @@ def _chunks(data: bytes) -> tuple[Header, dict[bytes, bytes], list[bytes]]:
 
 
 def _rows(header: Header) -> list[tuple[int, int]]:
-    """Rows, and bytes a row with its filter byte, of each pass of the image data."""
+    """Return the rows, and bytes per row with its filter byte, of each pass of the image data."""
     bits = header.depth * CHANNELS[header.colour]
     passes = ADAM7 if header.interlaced else ((0, 0, 1, 1),)
     sizes = [
@@ -130,7 +130,7 @@ def _rows(header: Header) -> list[tuple[int, int]]:
 
 
 def _inflated(header: Header, packed: bytes) -> bytearray:
-    """Unpack the image data, still filtered, and check that they are whole and well-formed."""
+    """Unpack the image data, still filtered, and check that they are complete and well-formed."""
     check_size(header.height, header.width)
     if max(header.height, header.width) > LONGEST_SIDE:
         raise Rejected(
@@ -159,11 +159,11 @@ def _inflated(header: Header, packed: bytes) -> bytearray:
 
 
 def _pixels(header: Header, raw: bytearray) -> npt.NDArray[Any]:
-    """Have OpenCV undo the filters.
+    """Undo the filters with OpenCV.
 
-    It gets a PNG of its own, with the image data unpacked but whole and checked: libpng writes to
-    the terminal what it finds wrong, OpenCV 5 refuses chunks of over 8 MB, and the zlib in its
-    wheels unpacks at half the speed of libdeflate. A palette is left out; its indices are grey.
+    OpenCV gets a new PNG with the image data unpacked and checked: libpng prints errors to the
+    terminal, OpenCV 5 refuses chunks of over 8 MB, and the zlib in its wheels unpacks at half the
+    speed of libdeflate. Palettes are left out, and their indices become grey.
     """
     colour = GREY if header.colour == PALETTE else header.colour
     ihdr = struct.pack(">IIBBBBB", *header._replace(colour=colour))
@@ -177,14 +177,14 @@ def _pixels(header: Header, raw: bytearray) -> npt.NDArray[Any]:
 def _chunk(
     kind: bytes, head: bytes = b"", body: bytes | memoryview = b"", tail: bytes = b""
 ) -> tuple[bytes, bytes | memoryview, bytes]:
-    """Frame three parts as one chunk, without copying the middle one."""
+    """Make one chunk of three parts, without copying the middle one."""
     length = struct.pack(">I", len(head) + len(body) + len(tail))
     checksum = deflate.crc32(tail, deflate.crc32(body, deflate.crc32(kind + head)))
     return length + kind + head, body, tail + struct.pack(">I", checksum)
 
 
 def _stored(raw: bytearray) -> list[bytes | memoryview]:
-    """Wrap bytes as image data that are not compressed, one deflate block a chunk (RFC 1951)."""
+    """Wrap bytes as uncompressed image data, one deflate block per chunk (RFC 1951)."""
     chunks: list[bytes | memoryview] = []
     view = memoryview(raw)
     for start in range(0, len(raw), STORED_BLOCK):
@@ -204,7 +204,7 @@ def _grey(header: Header, pixels: npt.NDArray[Any], chunks: dict[bytes, bytes]) 
     if header.colour in (GREY_ALPHA, RGB_ALPHA):
         return over_black(luma(pixels, "BGRA"), pixels[..., 3])
     grey = luma(pixels, "BGR") if header.colour == RGB else pixels
-    if len(transparency) == 2 * CHANNELS[header.colour]:  # the one colour that is transparent
+    if len(transparency) == 2 * CHANNELS[header.colour]:  # a single transparent colour
         full = 65_535 if header.depth == 16 else 255
         key = np.frombuffer(transparency, ">u2")[::-1] * (full // ((1 << header.depth) - 1))
         clear = pixels == key

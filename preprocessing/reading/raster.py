@@ -1,4 +1,4 @@
-"""What the readers of pictures share: limits of size and shape, transparency, turning upright."""
+"""Shared by the image readers: limits of size and shape, transparency, orientation."""
 
 from collections.abc import Iterator
 from typing import Any, TypeAlias
@@ -9,14 +9,14 @@ import numpy.typing as npt
 from scangan.core.errors import Rejected
 from scangan.preprocessing.reading.scan import Scan
 
-MOST_PIXELS = 1 << 27  # 134 megapixels: above every radiograph, below what exhausts a laptop
+MOST_PIXELS = 1 << 27  # 134 megapixels: more than any radiograph, but fits a laptop's memory
 MOST_ASPECT = 20.0  # of a pixel
 
 Frames: TypeAlias = Iterator[tuple[int, Scan | Rejected]]
 
 
 def check_size(height: int, width: int) -> None:
-    """Refuse a picture without pixels, or of more than `MOST_PIXELS`, before it is decoded."""
+    """Reject an image without pixels, or with more than `MOST_PIXELS`, before it is decoded."""
     if height <= 0 or width <= 0:
         raise Rejected(f"declares {width}x{height} pixels")
     if height * width > MOST_PIXELS:
@@ -24,9 +24,9 @@ def check_size(height: int, width: int) -> None:
 
 
 def pixel_aspect(across: float, down: float) -> float:
-    """Height of a pixel over its width, from its densities across and down, in any one unit.
+    """Return the height of a pixel over its width, from densities across and down in the same unit.
 
-    1 where one is missing or they are beyond belief: scanners and editors leave nonsense there.
+    It is 1 if one is missing or they are not credible, as scanners and editors write nonsense there.
     """
     if across <= 0 or down <= 0:
         return 1.0
@@ -35,12 +35,12 @@ def pixel_aspect(across: float, down: float) -> float:
 
 
 def turned_aspect(aspect: float, orientation: int) -> float:
-    """The aspect of a picture that `upright` has turned."""
+    """Return the aspect of an image after `upright`."""
     return 1 / aspect if orientation in (5, 6, 7, 8) else aspect
 
 
 def over_black(grey: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Lay `grey` over black where it is not opaque; both uint8 or both uint16, [H, W]."""
+    """Blend `grey` with black by its `alpha`; both uint8 or both uint16, [H, W]."""
     opaque = int(np.iinfo(grey.dtype).max)
     if alpha.min() == opaque:
         return grey
@@ -49,7 +49,7 @@ def over_black(grey: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> npt.NDArray[A
 
 
 def upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """Turn and mirror [H, W] as an orientation tag of 1 to 8 asks (TIFF 6.0, Exif 2.3)."""
+    """Rotate and mirror [H, W] by an orientation tag, 1 to 8 (TIFF 6.0, Exif 2.3)."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.T
     if orientation in (3, 4, 7, 8):

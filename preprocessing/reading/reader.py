@@ -1,4 +1,4 @@
-"""One file in, its scans out, whatever its format."""
+"""Read the scans of one file of any format."""
 
 from typing import Any
 
@@ -17,34 +17,34 @@ from scangan.preprocessing.reading.scan import Scan
 def read_scans(
     data: bytes, options: PrepOptions, *, name: str = "", included: bool = False
 ) -> Frames:
-    """Decode every scan of a file, of any format that is read.
+    """Decode every scan of a file of any supported format.
 
     Parameters
     ----------
     data : bytes
-        The whole file. Its format is told by its bytes, not by a name.
+        The whole file. Its bytes determine the format, not its name.
     options : PrepOptions
-        Which slices of a volume are wanted, and how large the scans will be in the end.
+        Which slices of a volume to read, and the final size of the scans.
     name : str
-        Path of the file below its class, which may say that it is a mask.
+        Path of the file below its class; it may suggest that the file is a mask.
     included : bool
-        Take masks, localizers, mosaics and screenshots too.
+        Accept masks, localizers, mosaics and screenshots too.
 
     Yields
     ------
     frame : int
-        The number of the frame, page or slice in the file, from 0.
+        Number of the frame, page or slice in the file, from 0.
     scan : Scan or Rejected
-        The scan, or why this one is refused while others of the file may be good.
+        The scan, or why it is rejected; others in the file may be fine.
 
     Raises
     ------
     Rejected
-        The whole file, or the rest of it, is refused; the only error whatever the bytes, but for
-        `MemoryError`.
+        The whole file, or the rest of it, is rejected. For any bytes, this and `MemoryError` are
+        the only errors.
     """
     form = sniff(data)
-    # A volume is judged as a whole, by its reader.
+    # The reader of a volume checks it as a whole.
     mask_name = None if included or form == "nifti" else name
     try:
         for frame, scan in _frames(form, data, options, name, included):
@@ -54,12 +54,12 @@ def read_scans(
     except Exception as error:
         if is_missing_package(error):
             raise
-        # Damage that a library did not foresee. Its text stays out: it may hold what the file says.
+        # Damage that a library did not expect. Its message may quote the file, so it is left out.
         raise Rejected(f"damaged {form.upper()}: it cannot be decoded; copy it again") from error
 
 
 def _frames(form: Format, data: bytes, options: PrepOptions, name: str, included: bool) -> Frames:
-    """Import the reader of a format when the first file of it is met, and call it."""
+    """Import the reader of a format at its first file, and call it."""
     if form == "jpeg":
         from scangan.preprocessing.reading.jpeg import read_jpeg
 
@@ -88,7 +88,7 @@ def _frames(form: Format, data: bytes, options: PrepOptions, name: str, included
 
 
 def _checked(scan: Scan | Rejected, mask_name: str | None) -> Scan | Rejected:
-    """The scan, or why it is refused; as a mask only where `mask_name` is given."""
+    """Return the scan, or why it is rejected; check for masks only if `mask_name` is given."""
     if isinstance(scan, Rejected):
         return scan
     try:
@@ -103,7 +103,7 @@ def _checked(scan: Scan | Rejected, mask_name: str | None) -> Scan | Rejected:
 
 
 def _is_constant(pixels: npt.NDArray[Any]) -> bool:
-    """Whether all pixels are equal; for nearly all scans, two of them tell that they are not."""
+    """Whether all pixels are equal; comparing two of them settles it for nearly all scans."""
     if pixels[0, 0] != pixels[pixels.shape[0] // 2, pixels.shape[1] // 2]:
         return False
     return bool(np.all(pixels == pixels[0, 0]))

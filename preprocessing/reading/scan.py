@@ -1,4 +1,4 @@
-"""One scan as its file stores it."""
+"""A scan as stored in its file."""
 
 import dataclasses
 from typing import Any
@@ -9,32 +9,32 @@ import numpy.typing as npt
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """One 2-D image of a file, decoded and turned upright, before any windowing or resizing.
+    """One 2-D image of a file, decoded and upright, before windowing and resizing.
 
     Parameters
     ----------
     pixels : ndarray
-        [H, W] in the file's own integers (uint8, uint16, int16, int32, uint32) or float32, grey.
-        Finite. A physical value (Hounsfield units, counts, ...) is ``slope * pixel + intercept``.
+        [H, W], grey, in the file's integers (uint8, uint16, int16, int32, uint32) or float32; finite.
+        The physical value (Hounsfield units, counts, ...) is ``slope * pixel + intercept``.
     frame : int
-        Its number in the file, from 0; for a slice of a volume, the number of the slice.
+        Number of the frame, page or slice in the file, from 0.
     slope, intercept : float
-        From stored to physical values; slope is not 0.
+        Convert stored to physical values; slope is not 0.
     inverted : bool
-        Low values are the bright ones (DICOM ``MONOCHROME1``).
+        Whether low values are bright (DICOM ``MONOCHROME1``).
     window : tuple of float, optional
-        (low, high): the physical values that the file wants shown black and white.
+        (low, high): the physical values to show black and white, according to the file.
     spacing : tuple of float, optional
-        (row, column): millimetres from one row, and one column, to the next.
+        (row, column): millimetres between rows and between columns.
     aspect : float
-        Height of a pixel over its width; 1 where the file does not say.
+        Height of a pixel over its width; 1 if the file does not say.
     identifiers : tuple of (str or None)
-        Who it is of: of the patient's ID, the patient's name and the study's UID, what the file says;
-        never as it stands there, but a short hash of it. Empty for a format that says nothing.
+        Short hashes of the patient's ID, the patient's name and the study's UID, None for those
+        missing. Empty for formats without identifiers.
     synthetic : bool
-        The file says that the scan was made by a generative model.
+        Whether the file says that a generative model made the scan.
     notes : tuple of str
-        What was odd in the file and how it was taken, a sentence each.
+        What is unusual about the file and how it was read, one sentence each.
     """
 
     pixels: npt.NDArray[Any]
@@ -51,5 +51,5 @@ class Scan:
 
     @property
     def deep(self) -> bool:
-        """Whether it must be windowed to come to 8 bits."""
+        """Whether the scan needs a window to map it to 8 bits."""
         return self.pixels.dtype != np.uint8 or self.window is not None

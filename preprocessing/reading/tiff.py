@@ -1,4 +1,4 @@
-"""TIFF (TIFF 6.0, BigTIFF): what its tags say of a page, and the page as one grey scan."""
+"""Decode the pages of TIFF files (TIFF 6.0, BigTIFF) to grey scans."""
 
 from typing import Any, NamedTuple
 
@@ -28,10 +28,10 @@ from scangan.preprocessing.reading.tiff_tags import (
 
 SUBFILE, BITS, PHOTOMETRIC, SAMPLES, COLOURS = 254, 258, 262, 277, 320
 EXTRA, FORMAT, DEPTH, FILL_ORDER = 338, 339, 32_997, 266
-REDUCED_OR_MASK = 0b101  # of SUBFILE: a smaller copy of another page, or its mask
+REDUCED_OR_MASK = 0b101  # SUBFILE: a smaller copy of another page, or its mask
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 PHOTOMETRICS = {4: "mask", 5: "CMYK", 8: "CIELAB", 9: "CIELAB", 10: "CIELAB", 32_803: "sensor"}
-ASSOCIATED, UNASSOCIATED = 1, 2  # of EXTRA: the alpha is multiplied in already, or not
+ASSOCIATED, UNASSOCIATED = 1, 2  # EXTRA: alpha is premultiplied, or not
 INTEGER, SIGNED, FLOAT = "u", "i", "f"
 FORMATS = {1: INTEGER, 2: SIGNED, 3: FLOAT, 4: INTEGER}
 DTYPES = {
@@ -48,24 +48,25 @@ DTYPES = {
 
 
 class Page(NamedTuple):
-    """What the values of a page mean."""
+    """The meaning of the values of a page."""
 
     layout: Layout
     photometric: int
-    alpha: int  # ASSOCIATED, UNASSOCIATED, or 0: none
+    alpha: int  # ASSOCIATED, UNASSOCIATED, or 0 without alpha
     orientation: int
 
 
 def read_tiff(data: bytes) -> Frames:
-    """Decode every page of a TIFF to a grey scan in its own depth; a bad page is no bad file.
+    """Decode every page of a TIFF to a grey scan at its own depth; a bad page only rejects itself.
 
-    Grey of 1 to 32 bits and float of 16 to 64 (as float32), RGB and palette as luma; alpha over
-    black; uncompressed, PackBits, LZW, Deflate and JPEG, in strips or tiles.
+    Supports grey of 1 to 32 bits, floats of 16 to 64 bits (as float32), and RGB and palettes (as
+    luma); alpha is blended with black. Pages may be uncompressed, PackBits, LZW, Deflate or JPEG, in
+    strips or tiles.
 
     Raises
     ------
     Rejected
-        The chain of pages is broken, or there is none.
+        The chain of pages is broken, or there are no pages.
     """
     pages = packed = 0
     for frame, directory in enumerate(directories(data)):
@@ -74,7 +75,7 @@ def read_tiff(data: bytes) -> Frames:
         pages += 1
         try:
             packed += packed_size(directory)
-            if packed > len(data):  # as where the same few bytes are any number of pages
+            if packed > len(data):  # a few bytes could serve as any number of pages
                 raise Rejected("truncated TIFF: its pages hold more data than the file")
             yield frame, _scan(directory, frame)
         except Rejected as reason:
@@ -95,7 +96,7 @@ def _scan(directory: Directory, frame: int) -> Scan:
 
 
 def _page(directory: Directory) -> Page:
-    """Check that a page is of a kind that is read, and refuse it by name otherwise."""
+    """Check that the kind of page is supported; reject it by name otherwise."""
     width, height = directory.integer(256, 0), directory.integer(257, 0)
     check_size(height, width)
     samples = directory.integer(SAMPLES, 1)
@@ -128,7 +129,7 @@ def _page(directory: Directory) -> Page:
 
 
 def _grey(page: Page, directory: Directory, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """[H, W, C] as the file has them to grey [H, W]."""
+    """Convert [H, W, C] as stored to grey [H, W]."""
     if page.photometric == PALETTE:
         grey = _through_palette(directory, page.layout.bits, samples[..., 0])
     elif samples.shape[2] > 2:
@@ -138,7 +139,7 @@ def _grey(page: Page, directory: Directory, samples: npt.NDArray[Any]) -> npt.ND
     if page.layout.bits < 8 and page.photometric != PALETTE:
         grey = grey * np.uint8(255 // ((1 << page.layout.bits) - 1))
     if page.alpha == UNASSOCIATED:
-        turned = page.photometric == WHITE_IS_ZERO  # its black is the highest value
+        turned = page.photometric == WHITE_IS_ZERO  # black is the highest value
         grey = over_black(~grey if turned else grey, samples[..., -1])
         grey = ~grey if turned else grey
     if grey.dtype == np.int8:
@@ -152,7 +153,7 @@ def _through_palette(
     colours = directory.integers(COLOURS)
     if bits > 8 or len(colours) != 3 << bits:
         raise Rejected("damaged TIFF: its palette does not fit")
-    # 16 bits a colour, from 8 by times 257 or 256; some writers fill only the lower 8 of them.
+    # Colours have 16 bits: 8 bits times 257 or 256. Some writers only fill the lower 8.
     scale = 256 if colours.max() > 255 else 1
     rgb = (colours.reshape(3, -1).T // scale).astype(np.uint8)
     return np.asarray(luma(rgb[None])[0][indices])

@@ -1,8 +1,8 @@
-"""The samples of a TIFF page: its strips or tiles unpacked and put together.
+"""Unpack the strips or tiles of a TIFF page and assemble its samples.
 
-OpenCV reads 8-bit TIFF through an interface that goes on after damaged data without a word, Pillow
-writes to the terminal, and tifffile unpacks LZW only with a codec package of its own. So the
-packed bytes go to the strictest library for each compression, and numpy does the rest.
+OpenCV reads 8-bit TIFF through an interface that silently continues after damaged data, Pillow
+prints to the terminal, and tifffile needs a separate codec package for LZW. So the packed bytes go
+to the strictest library for each compression, and numpy does the rest.
 """
 
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ COMPRESSION, PLANAR, PREDICTOR, JPEG_TABLES = 259, 284, 317, 347
 STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_COUNTS = 273, 278, 279
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
 NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS = 1, 5, 7, 8, 32_946, 32_773
-# The most that a byte can stand for: in LZW, 12 bits are one of at most 3,838 bytes.
+# The maximum expansion of a byte: in LZW, 12 bits stand for at most 3,838 bytes.
 RATIO = {NONE: 1, PACKBITS: 64, LZW: 2560, DEFLATE: 1032, OLD_DEFLATE: 1032}
 NOT_READ = {
     **dict.fromkeys((2, 3, 4), "fax"),
@@ -42,14 +42,14 @@ class Layout(NamedTuple):
 
     height: int
     width: int
-    samples: int  # a pixel
-    bits: int  # a sample
+    samples: int  # per pixel
+    bits: int  # per sample
     dtype: np.dtype[Any]
     ycbcr: bool
 
 
 class _Grid(NamedTuple):
-    """Equal parts, row by row; tiles at the right and at the bottom reach beyond the page."""
+    """Equal parts, row by row; tiles at the right and bottom extend beyond the page."""
 
     height: int
     width: int
@@ -64,13 +64,13 @@ def read_samples(directory: Directory, layout: Layout) -> npt.NDArray[Any]:
     Returns
     -------
     ndarray
-        [H, W, samples] in the dtype of `layout`, as stored; samples of fewer than 8 bits stay small
-        numbers. A JPEG page is [H, W, 1], already grey.
+        [H, W, samples] in the dtype of `layout`, as stored; samples with fewer than 8 bits are not
+        scaled. A JPEG page is [H, W, 1], already grey.
 
     Raises
     ------
     Rejected
-        Truncated, damaged, too large, or of a compression that is not read.
+        The page is truncated, damaged, too large, or has an unsupported compression.
     """
     compression = directory.integer(COMPRESSION, NONE)
     if compression not in (NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS):
@@ -97,15 +97,15 @@ def read_samples(directory: Directory, layout: Layout) -> npt.NDArray[Any]:
 
 
 def packed_size(directory: Directory) -> int:
-    """Bytes in the file that the strips or tiles of a page take up; a count beyond it as just that."""
-    # Or the counts of a BigTIFF could overflow, and come to less than none.
+    """Return the bytes of a page's strips or tiles; each count is limited to just over the file size."""
+    # Otherwise, the counts of a BigTIFF could overflow to a negative sum.
     most = len(directory.data) + 1
     counts = (directory.integers(tag) for tag in (STRIP_COUNTS, TILE_COUNTS))
     return int(sum(np.where(values < 0, most, values.clip(max=most)).sum() for values in counts))
 
 
 def _grid(directory: Directory, layout: Layout, planes: int) -> _Grid:
-    """Find the strips or tiles, and check that all lie in the file."""
+    """Find the strips or tiles, and check that all are inside the file."""
     tiled = TILE_WIDTH in directory
     if tiled:
         height, width = directory.integer(TILE_HEIGHT, 0), directory.integer(TILE_WIDTH, 0)
@@ -149,7 +149,7 @@ def _part(
     elif compression == LZW:
         raw = unpack_lzw(packed, rows, row_bytes)
     else:
-        try:  # a last strip may be packed with more rows than it needs
+        try:  # the last strip may be packed with more rows than needed
             raw = deflate.zlib_decompress(packed, grid.height * row_bytes)
         except deflate.DeflateError as error:
             raise Rejected("damaged TIFF: image data cannot be unpacked") from error
@@ -164,7 +164,7 @@ def _part(
 def _samples(
     stored: npt.NDArray[np.uint8], layout: Layout, channels: int, order: Order, predictor: int
 ) -> npt.NDArray[Any]:
-    """Bytes [rows, bytes] to samples [rows, columns * channels], predictors undone."""
+    """Convert bytes [rows, bytes] to samples [rows, columns * channels] and undo predictors."""
     rows = len(stored)
     if layout.bits < 8:
         shifts = np.arange(8 - layout.bits, -1, -layout.bits, dtype=np.uint8)
@@ -172,12 +172,12 @@ def _samples(
         columns = small.size // rows // channels * channels
         return small.reshape(rows, -1)[:, :columns]
     if predictor == FLOATING and layout.dtype.kind == "f":
-        # Adobe TIFF Technical Note 3: the bytes of a row by significance, each the difference to
-        # the one before.
+        # Adobe TIFF Technical Note 3: the bytes of a row are ordered by significance, and each is
+        # the difference from the one before.
         sums = np.cumsum(stored.reshape(rows, -1, channels), axis=1, dtype=np.uint8)
         planes = sums.reshape(rows, layout.dtype.itemsize, -1).transpose(0, 2, 1)
         return np.ascontiguousarray(planes).view(layout.dtype.newbyteorder(">"))[..., 0]
-    if predictor == HORIZONTAL:  # of whole numbers, also where they are the bits of floats
+    if predictor == HORIZONTAL:  # on integers, even if they are the bits of floats
         whole = np.dtype(f"u{layout.dtype.itemsize}")
         values = stored.view(whole.newbyteorder(order)).reshape(rows, -1, channels)
         return np.cumsum(values, axis=1, dtype=whole).view(layout.dtype).reshape(rows, -1)
@@ -198,13 +198,13 @@ def _packbits(packed: bytes, rows: int, row_bytes: int) -> bytes:
 def _jpeg(
     directory: Directory, layout: Layout, packed: bytes, shape: tuple[int, ...]
 ) -> npt.NDArray[np.uint8]:
-    """Decode a strip or tile of JPEG to grey, its tables joined to it (Adobe TIFF Tech. Note 2)."""
+    """Decode a JPEG strip or tile, joined with its tables, to grey (Adobe TIFF Tech. Note 2)."""
     tables = directory.raw(JPEG_TABLES)
     if layout.samples == 3:
-        # The tag says whether it is RGB or YCbCr; the JPEG itself need not, and an Adobe marker does.
+        # The tag says whether it is RGB or YCbCr. The JPEG itself may not, so add an Adobe marker.
         tables = b"\xff\xd8" + adobe_marker(layout.ycbcr) + tables[2:]
     whole = tables.removesuffix(b"\xff\xd9") + packed[2:] if tables else packed
-    if b"\xff\xd9" not in whole[-4:]:  # some writers leave out the end
+    if b"\xff\xd9" not in whole[-4:]:  # some writers omit the end marker
         whole += b"\xff\xd9"
     return decode_strictly(whole, lambda data, header: _grey(data, header, layout, shape))
 

@@ -1,8 +1,8 @@
-"""LZW data of TIFF, unpacked by OpenCV.
+"""Unpack LZW data of TIFF files with OpenCV.
 
-No library that `scangan` needs anyway offers LZW by itself, so the data go to OpenCV as a TIFF file
-of one strip. As 16-bit samples: reading those, OpenCV reports damaged data; reading 8-bit ones it
-leaves the rest black.
+None of scangan's dependencies offers LZW on its own, so the data go to OpenCV as a TIFF file with one
+strip. It has 16-bit samples, for which OpenCV reports damaged data; with 8-bit samples, it would
+leave the rest black.
 """
 
 import struct
@@ -11,16 +11,16 @@ from scangan.core.errors import Rejected
 from scangan.preprocessing.reading.opencv import decode
 from scangan.preprocessing.reading.raster import check_size
 
-WIDEST = 1 << 20  # rows, or 16-bit samples a row, that OpenCV reads
+WIDEST = 1 << 20  # OpenCV's limit for rows, and for 16-bit samples per row
 
 
 def unpack_lzw(packed: bytes, rows: int, row_bytes: int) -> bytes:
-    """Unpack to ``rows * row_bytes`` bytes; `Rejected` where the data are damaged or end early."""
+    """Unpack to ``rows * row_bytes`` bytes; raise `Rejected` if the data are damaged or too short."""
     if row_bytes % 2 == 0:
         return _through_opencv(packed, rows, row_bytes // 2, 16)
     if rows % 2 == 0:
         return _through_opencv(packed, rows // 2, row_bytes, 16)
-    # An odd number of bytes: all but the last one (or the last row) for the check, and then all.
+    # For an odd number of bytes, check all but the last (or the last row), then unpack all.
     pairs = rows * row_bytes // 2
     check = (1, pairs) if pairs <= WIDEST else (rows // 2, row_bytes)
     if min(check) > 0:
@@ -38,8 +38,8 @@ def _through_opencv(packed: bytes, height: int, width: int, bits: int) -> bytes:
         258: bits,
         259: 5,  # LZW
         262: 1,  # black is zero
-        273: 8 + 2 + 9 * 12 + 4,  # where the data start: behind the header and these nine tags
-        277: 1,  # sample a pixel
+        273: 8 + 2 + 9 * 12 + 4,  # the data start after the header and these nine tags
+        277: 1,  # sample per pixel
         278: height,  # of the strip
         279: len(packed),
     }

@@ -1,4 +1,4 @@
-"""The directories of a TIFF file: where its tags are and what they say (TIFF 6.0, BigTIFF)."""
+"""The directories of a TIFF file and their tags (TIFF 6.0, BigTIFF)."""
 
 import struct
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from scangan.core.errors import Rejected
 
-Order: TypeAlias = Literal["<", ">"]  # of bytes, as numpy and struct write it
+Order: TypeAlias = Literal["<", ">"]  # byte order in the notation of numpy and struct
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION = 274, 282, 283
 RATIONAL = 5
@@ -20,18 +20,18 @@ _WIDTHS = {**_BYTES, RATIONAL: 8}
 
 
 class Directory:
-    """One page: tags by number."""
+    """The tags of one page, by number."""
 
     def __init__(self, data: bytes, order: Order, tags: dict[int, tuple[int, int, int]]) -> None:
         self.data = data
         self.order = order
-        self._tags = tags  # number to (type, count, where the values are)
+        self._tags = tags  # number to (type, count, position of the values)
 
     def __contains__(self, tag: int) -> bool:
         return tag in self._tags
 
     def integers(self, tag: int) -> npt.NDArray[np.int64]:
-        """All values of a tag; none where it is absent. A tag that is no integer is refused."""
+        """Return all values of a tag; none if it is absent. Rejects tags that are not integers."""
         if tag not in self._tags:
             return np.zeros(0, np.int64)
         kind, count, at = self._tags[tag]
@@ -48,7 +48,7 @@ class Directory:
         return int(values[0]) if len(values) else default
 
     def ratio(self, tag: int) -> float:
-        """Return the first value of a tag of fractions; 0 where it is absent or no fraction."""
+        """Return the first value of a tag of fractions; 0 if it is absent or not a fraction."""
         kind, count, at = self._tags.get(tag, (0, 0, 0))
         if kind != RATIONAL or count < 1 or at + 8 > len(self.data):
             return 0.0
@@ -56,7 +56,7 @@ class Directory:
         return above / below if below else 0.0
 
     def raw(self, tag: int) -> bytes:
-        """Return the bytes of a tag of bytes; empty where it is absent."""
+        """Return the bytes of a tag of bytes; empty if it is absent."""
         kind, count, at = self._tags.get(tag, (7, 0, 0))
         if kind not in _BYTES or at + count > len(self.data):
             raise Rejected(f"damaged TIFF: tag {tag}")
@@ -64,7 +64,7 @@ class Directory:
 
 
 def directories(data: bytes) -> Iterator[Directory]:
-    """Follow the chain of pages; `Rejected` where it leaves the file or bites its tail."""
+    """Follow the chain of pages; raise `Rejected` if it leaves the file or is circular."""
     order: Order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     counts, pointers = (order + "Q", order + "Q") if big else (order + "H", order + "I")
@@ -87,9 +87,9 @@ def directories(data: bytes) -> Iterator[Directory]:
 
 
 def orientation(exif: bytes) -> int:
-    """Read how a picture is to be turned, 1 to 8, from Exif data (a TIFF file in small).
+    """Read the orientation of an image, 1 to 8, from Exif data (a small TIFF file).
 
-    Damaged Exif data is taken for none, as every viewer does.
+    Damaged Exif data are ignored, as in every viewer.
     """
     try:
         value = next(directories(exif)).integer(ORIENTATION, 1)
@@ -107,7 +107,7 @@ def _tags(
     for number, (tag, kind, count, value) in enumerate(entries):
         width = np.dtype(_INTEGERS[kind]).itemsize if kind in _INTEGERS else _WIDTHS.get(kind, 9)
         at = start + number * size + size - inline
-        if count * width > inline:  # the value is where the values are
+        if count * width > inline:  # the field holds the position of the values
             at = struct.unpack(pointers, value)[0]
         tags.setdefault(tag, (kind, count, at))
     return tags

@@ -62,10 +62,10 @@ def test_what_is_no_extractor_is_one_line(tiny_acgan, tmp_path):
     text = tmp_path / "a.onnx"
     text.write_text("no model")
     for name, says in [
-        ("resnet", "there is no extractor resnet; there are: efficientnet-lite0, "),
+        ("resnet", "there is no extractor resnet; .*efficientnet-lite0, "),
         (str(tmp_path / "gone.onnx"), "there is no extractor"),
         (str(text), "is not an extractor: "),
-        (str(tiny_acgan), "is not an extractor: it takes one input of images"),
+        (str(tiny_acgan), "is not an extractor: .*one input of images"),
         (f"{BUNDLED.path}:nothing", "is not an extractor: "),
     ]:
         with pytest.raises(EvaluationError, match=says) as error:

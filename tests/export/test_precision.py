@@ -164,9 +164,9 @@ def test_a_channel_that_is_nearly_dead_costs_nothing():
 
 
 def test_what_the_exporter_does_not_write(run, tmp_path):
-    with pytest.raises(ExportError, match="precision 'fp8' is unknown; it is fp32, fp16, int8"):
+    with pytest.raises(ExportError, match=r"precision 'fp8' .*fp32, fp16, int8"):
         export_run(run.path, tmp_path / "m.onnx", precision="fp8")
-    with pytest.raises(ExportError, match="opset 17 is not written; it is 18 to 21"):
+    with pytest.raises(ExportError, match=r"opset 17 .*18 to 21"):
         export_run(run.path, tmp_path / "m.onnx", opset=17)
     assert list(tmp_path.iterdir()) == []
 
@@ -201,7 +201,7 @@ def test_scans_that_are_gone_are_asked_for(run, real, tmp_path, monkeypatch):
 
 def test_real_scans_of_another_size_or_of_other_classes(run, some_scans, tmp_path):
     small = prepare(some_scans, tmp_path / "small", PrepOptions(size=16))
-    with pytest.raises(ExportError, match="prepared at 16 pixels, the run at 32"):
+    with pytest.raises(ExportError, match=r"prepared at 16 pixels, .*32"):
         export_run(run.path, tmp_path / "m.onnx", precision="int8", real=small.path)
     (some_scans / CLASSES[0]).rename(some_scans / "other")
     other = prepare(some_scans, tmp_path / "other", PrepOptions(size=32))
@@ -238,7 +238,7 @@ def test_another_run_and_a_card_without_a_seal_are_found(run, files, real, tmp_p
     export_run(run.path, bare)
     monkeypatch.undo()
     assert read_model_file(bare).card.size == 32  # as the first releases wrote them
-    with pytest.raises(ExportError, match="not as it was written"):
+    with pytest.raises(ExportError, match="card was changed"):
         verify(bare, run.path)
 
 
@@ -263,8 +263,8 @@ def test_a_changed_graph_runs_only_when_asked_for(files, tmp_path, command):
     [
         ("best.safetensors", None),
         ("discriminator.safetensors", "not a checkpoint of a run"),
-        ("last.pt", "may hold code"),
-        ("model.pth", "may hold code"),
+        ("last.pt", "may contain code"),
+        ("model.pth", "may contain code"),
     ],
 )
 def test_a_checkpoint_that_is_named_as_a_file(run, tmp_path, name, says):

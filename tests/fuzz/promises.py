@@ -131,7 +131,7 @@ def check_labels(data):
     _must(set(of_file) <= set(FILES), "a row means a file that is not there")
     _must(sum(map(len, of_file.values())) + len(rejects) == len(rows), "a row is lost")
     for reject in rejects:
-        check_reason(reject["reason"])
+        check_reason(reject.reason)
     classes = set()
     for file in of_file.values():
         for multi_label in ("error", "first", "join"):

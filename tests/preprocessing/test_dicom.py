@@ -72,7 +72,7 @@ def expected_refusal(path):
     if path.name.startswith("liver"):
         return "a segmentation, not a scan"
     if path.name in ("6293", "6924"):
-        return "a localizer (ImageType LOCALIZER); to take it all the same, add --include '*'"
+        return "a localizer (ImageType LOCALIZER); to use it anyway, add --include '*'"
     if path.suffix == ".gz":
         return "gzip file of a DICOM; unpack it"
     if path.suffix == ".icc":

@@ -32,7 +32,7 @@ REFUSED = {
     "nifti1.hdr": "NIfTI header without its voxels (.hdr and .img); convert it to .nii",
     "nifti2.hdr": "NIfTI header without its voxels (.hdr and .img); convert it to .nii",
     "analyze.hdr": "no NIfTI",
-    "row_major.dconn.nii": "CIFTI: connectivity, no scan",
+    "row_major.dconn.nii": "CIFTI: connectivity data, not a scan",
     "example4d+orig.BRIK.gz": "gzip file without NIfTI",
     "example4d.nii.gz": "2 volumes; take one of them with --volume 0 to 1",
     "functional.nii": "20 volumes; take one of them with --volume 0 to 19",
@@ -229,7 +229,7 @@ def test_contradictions_are_named():
     assert reason(packed[:30] + b"\xff" * 9 + packed[39:]) == "damaged gzip file"
     assert reason(gzip.compress(b"text" * 200)) == "gzip file without NIfTI"
     assert reason(b"") == reason(b"text" * 200) == reason(whole[:300]) == "no NIfTI"
-    assert reason(made(MARKED, datatype=1)) == "NIfTI data type 1 is not read"
+    assert reason(made(MARKED, datatype=1)) == "NIfTI data type 1 is not supported"
     assert reason(made(MARKED, vox_offset=0)).startswith("damaged NIfTI: its voxels start at")
     assert reason(made(MARKED, dim=[3, 5, -6, 7, 1, 1, 1, 1])) == "declares 5x-6x7 voxels"
     assert reason(made(MARKED, srow_x=[np.nan] * 4)) == (

@@ -133,7 +133,7 @@ def test_a_file_that_memory_does_not_suffice_for_is_named(some_scans, tmp_path, 
 
     with monkeypatch.context() as patch:
         patch.setattr(one_file, "read_scans", full)
-        with pytest.raises(PreprocessingError, match=r"jpg needs more memory than there is"):
+        with pytest.raises(PreprocessingError, match=r"jpg does not fit in memory"):
             prepare(some_scans, tmp_path / "out")
     assert len(prepare(some_scans, tmp_path / "out").images) == 20
 

@@ -169,7 +169,7 @@ def test_a_volume_of_thick_slices_is_square_in_every_plane(tmp_path):
         rows, columns = extent(middle)
         assert abs(rows - columns) <= 4  # a slice is four pixels thick
         said = "\n".join(summary_lines(done.info, tmp_path / axis))
-        assert ("made square" in said) == (axis != "axial")
+        assert ("not square" in said) == (axis != "axial")
 
 
 def test_it_is_part_of_what_a_dataset_is(tmp_path, some_scans):
@@ -180,5 +180,5 @@ def test_it_is_part_of_what_a_dataset_is(tmp_path, some_scans):
 
 @pytest.mark.parametrize("options", [{"pixel_spacing": 1.0}, {"fit": "stretch"}])
 def test_options_that_say_the_same_twice_are_refused(options):
-    with pytest.raises(PreprocessingError, match="--ignore-spacing has an effect only without"):
+    with pytest.raises(PreprocessingError, match="--ignore-spacing only has an effect without"):
         PrepOptions(ignore_spacing=True, **options)

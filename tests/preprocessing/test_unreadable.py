@@ -125,7 +125,7 @@ def test_items_that_are_not_as_they_were_written_are_refused(some_scans, tmp_pat
     items = [json.loads(line) for line in file.read_text().splitlines()]
     items[3][field] = "x"
     file.write_text("".join(f"{json.dumps(item)}\n" for item in items))
-    with pytest.raises(PreprocessingError, match=r"items\.jsonl is not as it was written"):
+    with pytest.raises(PreprocessingError, match=r"items\.jsonl was changed"):
         load_dataset(tmp_path / "out")
 
 

@@ -195,9 +195,9 @@ EACH = TrainOptions(arch="dcgan", per_class=True)
 @pytest.mark.parametrize(
     ("counts", "options", "says"),
     [
-        ({"glioma": 50}, ACGAN, "one class only (glioma); an ACGAN needs two or more: use --arch dcgan"),
-        ({"a": 50, "b": 7}, ACGAN, "too few scans of 'b' (7): a class needs at least 8"),
-        ({"a": 50, "b": 7}, EACH, "too few scans of 'b' (7): a class needs at least 8"),
+        ({"glioma": 50}, ACGAN, "only one class (glioma); an ACGAN needs two or more: use --arch dcgan"),
+        ({"a": 50, "b": 7}, ACGAN, "too few scans of 'b' (7): each class needs at least 8"),
+        ({"a": 50, "b": 7}, EACH, "too few scans of 'b' (7): each class needs at least 8"),
         ({"a": 3, "b": 50, "c": 0}, ACGAN, "too few scans of 'a' (3), 'c' (0)"),
         ({"a": 4, "b": 3}, DCGAN, "7 scans are too few; training needs 8"),
     ],
@@ -219,7 +219,7 @@ def test_eight_scans_are_enough(counts, options):
 def test_enlarged_scans_are_warned_of():
     enlarged = [n < 3 for n in range(10)]
     warning = enlarged_warning(_dataset({"a": 10}, enlarged=enlarged))
-    assert warning.startswith("3 of 10 scans are smaller than 8 pixels, and enlarged")
+    assert warning.startswith("3 of 10 scans are smaller than 8 pixels; ")
     assert "\n" not in warning
     assert enlarged_warning(_dataset({"a": 10}, enlarged=[False] * 10)) is None
 

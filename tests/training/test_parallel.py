@@ -316,7 +316,7 @@ def test_asked_to_stop_they_save_once_and_go_on(prepared, run_of_two, tmp_path):
     child.send_signal(signal.SIGTERM)
     _, stderr = child.communicate(timeout=25)  # torchrun kills what has not ended after 30 s
     assert child.returncode != 0
-    assert stderr.count("and saved; the same command again goes on") == 1
+    assert stderr.count("and saved; run the same command again") == 1
     done = _run(_train(prepared.path, out))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("resuming at") == 1

@@ -209,7 +209,7 @@ def test_many_classes_are_capped_to_those_furthest_from_real_scans_in_little_tim
     assert time.process_time() - started < 3
     texts = [text for text, _ in written]
     assert [n for n in MANY if f"{n}, SYNTHETIC" in texts] == MANY[-MOST_ROWS:]
-    assert "12 of 20 classes, those furthest from real scans" in texts
+    assert "the 12 of 20 classes that are furthest from real scans" in texts
     below = _decode(png)[1100:]
     assert _has(below, rows[1][19][1][0]) and not _has(below, rows[1][0][1][0])
 
@@ -264,7 +264,7 @@ def test_the_kept_generator_is_marked():
     lines[9] |= {"best": "raw"}
     lines[9]["raw"]["mean_class_kid"] = 0.1234
     ax = _axes(lines)["How"]
-    assert "kept generator: 123 at 200 kimg" in _labels(ax)
+    assert "best generator: 123 at 200 kimg" in _labels(ax)
     assert [
         (*line.get_xdata(), *line.get_ydata()) for line in ax.lines if line.get_marker() == "*"
     ] == [(200, 1000 * 0.1234)]

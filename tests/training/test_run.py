@@ -159,7 +159,7 @@ def test_asked_to_stop_it_saves_and_goes_on(whole, prepared, warm, tmp_path):
     stopped = warm.wait(started)
     assert stopped.code == 130
     assert "stopped at" in stopped.stderr
-    assert "the same command again goes on" in stopped.stderr
+    assert "run the same command again" in stopped.stderr
     done = warm.run(tmp_path, argv)
     assert done.code == 0, done.stderr
     assert _same(_tensors(out), _tensors(whole[0]))
@@ -182,7 +182,7 @@ def test_a_run_whose_rates_decay_is_not_made_longer(schedule, prepared, tmp_path
     run = train(prepared.path, out, TrainOptions(**short))
     before = _tensors(out), (out / "config.json").read_text()
     longer = TrainOptions(**short | {"kimg": 0.032})
-    says = rf"kimg 0\.016 -> 0\.032, over which {schedule} learning rates decay\); choose another"
+    says = rf"kimg 0\.016 -> 0\.032, .*{schedule} learning rates.*\); choose another"
     with pytest.raises(TrainingError, match=says):
         train(prepared.path, out, longer)
     assert _same(_tensors(out), before[0]) and (out / "config.json").read_text() == before[1]
@@ -216,7 +216,7 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(prepared, tmp_p
 
 def test_a_folder_of_something_else_is_refused(prepared, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(TrainingError, match=r"no run \(it has thesis.tex\)"):
+    with pytest.raises(TrainingError, match=r"not a run \(it has thesis.tex\)"):
         train(prepared.path, tmp_path, TrainOptions(**TINY))
 
 
@@ -292,7 +292,7 @@ def test_a_run_has_at_least_four_ticks(kimg, tick):
 
 def test_one_class_is_enough_for_a_dcgan_and_too_few_for_an_acgan(some_scans, tmp_path):
     shutil.rmtree(some_scans / "meningioma_tumor")
-    with pytest.raises(TrainingError, match=r"one class only .*use --arch dcgan"):
+    with pytest.raises(TrainingError, match=r"only one class .*use --arch dcgan"):
         train(some_scans, tmp_path / "run", TrainOptions(**TINY))
     # More scans, the same command
     shutil.copytree(BRAIN / "no_tumor", some_scans / "no_tumor")
@@ -346,14 +346,14 @@ def test_somebody_elses_files_are_never_deleted(some_scans, prepared, tmp_path):
         (project / name).parent.mkdir(parents=True)
         (project / name).write_text('{"name": "mine"}')
         for force in (False, True):
-            with pytest.raises(TrainingError, match=r"no run.*choose another --out"):
+            with pytest.raises(TrainingError, match=r"not (a|from a) run.*choose another --out"):
                 train(prepared.path, project, options, force=force)
             with pytest.raises(TrainingError, match="nowhere does not exist"):
                 train(nowhere, project, options, force=force)
         assert (project / name).read_text() == '{"name": "mine"}'
     for out in (some_scans, some_scans / "glioma_tumor/run", some_scans.parent):
         for force in (False, True):
-            with pytest.raises(TrainingError, match="lies in"):
+            with pytest.raises(TrainingError, match="inside"):
                 train(some_scans, out, options, force=force)
     assert len(list(some_scans.rglob("*.jpg"))) == 20
 
@@ -535,9 +535,7 @@ def test_more_memory_than_there_is_says_which_batch_would_fit(prepared, tmp_path
     argv = _argv(prepared.path, tmp_path / "run", batch=4096, width=32, kimg=4, tick=4)
     done = _run_limited(argv, resource.RLIMIT_AS, 3 << 30)
     assert done.returncode == 1
-    found = re.search(
-        r"--batch 4096 needs more memory than there is: --batch (\d+) fits", done.stderr
-    )
+    found = re.search(r"--batch 4096 does not fit in memory: --batch (\d+) fits", done.stderr)
     assert found and 4 <= int(found[1]) <= 2048 and done.stderr.count("\n") == 1
     assert done.stderr.endswith("start over with --force\n")
 
@@ -601,7 +599,7 @@ def test_scans_smaller_than_the_size_are_told_of_once(some_scans, tmp_path):
         (["--set", "withd=1"], "did you mean width?"),
         (["--set", "width"], "is not key=value"),
         (["--set", "width=wide"], "width 'wide' is not a whole number"),
-        (["--per-class"], "give it --arch dcgan too"),
+        (["--per-class"], "--arch dcgan"),
     ],
 )
 def test_what_is_wrong_with_a_recipe_or_an_option(tmp_path, argv, says, warm):
