@@ -542,7 +542,7 @@ def test_more_memory_than_there_is_says_which_batch_would_fit(prepared, tmp_path
     assert done.stderr.endswith("start over with --force\n")
 
 
-def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path):
+def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path, drawn):
     said = []
     options = TrainOptions(**TINY | {"kimg": 0.064, "arch": "dcgan", "per_class": True})
     run = train(some_scans, tmp_path / "run", options, report=said.append)
