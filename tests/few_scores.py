@@ -4,7 +4,9 @@ Run it in place of ``python -m scangan.cli train`` where a process of its own is
 """
 
 import hashlib
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 
@@ -37,8 +39,20 @@ def _bytes(shown):
     return SPEED.sub("", repr(shown)).encode()
 
 
+def limit_memory(spare):
+    """Allow this process `spare` bytes beside what its libraries take, which differs by version."""
+    import resource
+
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + spare, taken + spare))
+
+
 if __name__ == "__main__":
     score_few()
     from scangan.cli.programs import train_gan
 
+    if "SPARE_MEMORY" in os.environ:
+        import scangan.training.train_gan
+
+        limit_memory(int(os.environ["SPARE_MEMORY"]))
     train_gan()
