@@ -4,6 +4,7 @@ Run it in place of ``python -m scangan.cli train`` where a process of its own is
 """
 
 import hashlib
+import importlib
 import os
 import re
 from pathlib import Path
@@ -52,7 +53,6 @@ if __name__ == "__main__":
     from scangan.cli.programs import train_gan
 
     if "SPARE_MEMORY" in os.environ:
-        import scangan.training.train_gan
-
+        importlib.import_module("scangan.training.train_gan")  # it counts as taken
         limit_memory(int(os.environ["SPARE_MEMORY"]))
     train_gan()
