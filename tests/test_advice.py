@@ -10,6 +10,8 @@ import click.testing
 import cv2
 import numpy as np
 import pytest
+from exports import exports_once
+from few_scores import score_few
 from programs import main_of
 
 TRAIN = "--kimg 0.1 --width 4 --latent 8 --device cpu --quiet"
@@ -45,10 +47,10 @@ def images(folder, count=10, first=0, side=24):
 
 @pytest.fixture(scope="module")
 def few_scores():
-    """Score with few scans, which takes most of the time of such short runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("scangan.training.scoring.PER_TICK", 8)
-        patch.setattr("scangan.training.scoring.FOR_ONE_CLASS", 16)
+    """Leave out what takes most of the time of such short runs, and export each generator once."""
+    with pytest.MonkeyPatch.context() as patch, exports_once():
+        score_few(patch.setattr)
+        patch.setattr("scangan.export.fidelity.COUNT", 16)
         patch.setattr("scangan.artifacts.train_options.FEWEST_TICKS", 1)
         yield
 
@@ -268,7 +270,7 @@ LITERAL = {
                        f"{BALANCE} scans --target 12"),
     "other classes": (lambda: images(Path("scans/cow")), f"{BALANCE} scans --target 12",
                       r"(--class \w+)", f"{BALANCE} scans --target 12 {{0}}"),
-    "a split dataset": (split, f"{BALANCE} parts --target 20", r"training part: (\S+)",
+    "a split dataset": (split, f"{BALANCE} parts --target 20", r"one of them: (\S+?),",
                         f"{BALANCE} {{0}} --target 20"),
     "a split dataset, trained": (split, f"train-gan parts --out r --size 16 {TRAIN}",
                                  r"one of them: (\S+?),",

@@ -161,9 +161,8 @@ def later_parts():
 
 
 SPLIT = "prep-scans scans parts --size 16 --split 0.5,0.5 --quiet"
-DATASET = ("scangan.artifacts.dataset.DATASET", "scangan.preprocessing.pipeline.DATASET",
-           "scangan.runtime.balance.DATASET")  # fmt: skip
-RUN = ("scangan.artifacts.run.FORMAT_VERSION",)
+DATASET = ("scangan.artifacts.dataset.DATASET", "scangan.preprocessing.pipeline.DATASET")
+RUN = ("scangan.artifacts.run.FORMAT_VERSION", "scangan.training.checkpoints.FORMAT_VERSION")
 PLAN = ("scangan.artifacts.scan_folder.FORMAT_VERSION",)
 MORE = f"train-gan prepared --out run --size 16 {TRAIN.replace('0.1', '0.2')}"
 # What is of a later version, the command that reads it, and what an update changes.

@@ -29,7 +29,13 @@ def made(tmp_path_factory):
     home = root / "home" / USER
     home.mkdir(parents=True)
     copy_scans(root / "patients", 16)
-    env = os.environ | {"HOME": str(home), "USER": USER, "LOGNAME": USER, "HOSTNAME": MARK}
+    env = os.environ | {
+        "HOME": str(home),
+        "USER": USER,
+        "LOGNAME": USER,
+        "HOSTNAME": MARK,
+        "DRAW_REPORTS": "1",
+    }
     warm = Zygote(modules=LIGHT + HEAVY, env=env)
 
     def run(*args):

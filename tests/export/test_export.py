@@ -3,10 +3,13 @@
 import json
 import shutil
 
+import click.testing
 import numpy as np
 import pytest
 import torch
 from conftest import CLASSES, copy_scans
+from few_scores import FEW, score_few
+from programs import main_of
 
 from scangan.artifacts.latents import draw_latents
 from scangan.artifacts.records import to_told
@@ -45,14 +48,17 @@ def runs(few, tmp_path_factory):
     """A run of each kind, of a single step."""
     made = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("scangan.training.scoring.PER_TICK", 16)
-        patch.setattr("scangan.training.scoring.FOR_ONE_CLASS", 16)
+        score_few(patch.setattr)
         for kind, choices in KINDS.items():
             options = TrainOptions(size=32, width=4, batch=16, kimg=0.016, **choices)
             out = tmp_path_factory.mktemp("runs") / "run"
             made[kind] = train(few.path, out, options, command="train-gan scans --out run")
             _mature(made[kind])
     return made
+
+
+def _scored(run):
+    return FEW["PER_TICK"] * len(run.classes) if run.classes else FEW["FOR_ONE_CLASS"]
 
 
 def _mature(run):
@@ -103,7 +109,7 @@ def test_the_card_says_how_it_was_made(exported):
     assert "command" not in card.recipe
     assert card.recipe["options"] == run.options.to_dict()
     assert card.recipe["kept"] == best.kind and card.recipe["kept_kimg"] == best.kimg
-    assert card.scores == to_told(best.scores) and card.scores["n"] == 16 * max(1, len(run.classes))
+    assert card.scores == to_told(best.scores) and card.scores["n"] == _scored(run)
     assert {"real_kid", "real_precision", "probe_accuracy"} <= card.scores.keys()
     assert card.license == "MIT" and card.citation == "Somebody 2020"
     assert card.dataset_counts == dict.fromkeys(CLASSES[:2], SCANS)
@@ -161,9 +167,10 @@ def test_a_target_that_cannot_be(run, tmp_path, out, says):
         export_run(run.path, tmp_path / out)
 
 
-def test_no_run_at_all_is_one_line(tmp_path, command):
-    done = command("export", tmp_path / "nothing", "-o", tmp_path / "m.onnx")
-    assert done.returncode == 1
+def test_no_run_at_all_is_one_line(tmp_path):
+    argv = [str(tmp_path / "nothing"), "-o", str(tmp_path / "m.onnx")]
+    done = click.testing.CliRunner().invoke(main_of("export-onnx"), argv)
+    assert done.exit_code == 1
     assert "is not a run; make one: train-gan" in done.stderr and done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import CLASSES, copy_scans
+from few_scores import score_few
 
 from scangan.artifacts.card import KEY
 from scangan.artifacts.modelfile import read_model_file
@@ -22,6 +23,18 @@ from scangan.training.checkpoints import load_best, load_generator, save_best
 from scangan.training.networks import make_generator
 
 SCANS = 16  # of each of two classes
+COMPARED = 96  # scans of an int8 file
+
+pytestmark = pytest.mark.usefixtures("export_once", "few_compared")
+
+
+@pytest.fixture(scope="module")
+def few_compared():
+    """Compare few scans: how many is not what is tested here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scangan.export.fidelity.COUNT", COMPARED)
+        patch.setattr("scangan.export.verify.COUNT", COMPARED)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +49,8 @@ def real(tmp_path_factory):
 def run(real, tmp_path_factory):
     """A run of a few steps, its weights drawn out to give the scans contrast."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("scangan.training.scoring.PER_TICK", 16)
-        options = TrainOptions(size=32, width=8, kimg=0.032, tick=0.032)
+        score_few(patch.setattr)
+        options = TrainOptions(size=32, width=8, batch=16, kimg=0.032, tick=0.032)
         run = train(real.path, tmp_path_factory.mktemp("runs") / "run", options)
     best = load_best(run)
     for name, tensor in best.state.items():
@@ -48,7 +61,17 @@ def run(real, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def files(run, tmp_path_factory):
+def diverged(run, tmp_path_factory):
+    """The same run with weights that overflow."""
+    diverged = Run(shutil.copytree(run.path, tmp_path_factory.mktemp("runs") / "diverged"))
+    best = load_best(diverged)
+    best.state["dense.weight"].mul_(1e30)
+    save_best(diverged, best)
+    return diverged
+
+
+@pytest.fixture(scope="module")
+def files(run, tmp_path_factory, export_once, few_compared):
     """The model file of each precision, and what was said while it was made."""
     folder, made = tmp_path_factory.mktemp("files"), {}
     for precision in ("fp32", "fp16", "int8"):
@@ -97,7 +120,7 @@ def test_the_order_of_work_is_told(files):
 
 def test_the_card_says_what_was_lost(files):
     card = read_model_file(files["int8"][0]).card
-    assert card.precision == "int8" and card.fidelity["n"] == 1000
+    assert card.precision == "int8" and card.fidelity["n"] == COMPARED
     assert card.fidelity["mean_psnr"] > 30 and card.fidelity["float_layers"] == []
     assert len(card.fidelity["kid"]) == len(card.fidelity["agreement"]) == 2
     assert read_model_file(files["fp16"][0]).card.fidelity == {}
@@ -126,7 +149,6 @@ def test_what_is_a_loss(changes, says):
 
 def test_a_loss_is_refused_after_more_layers_were_left_in_float(run, tmp_path, monkeypatch):
     said, out = [], tmp_path / "m.onnx"
-    monkeypatch.setattr("scangan.export.fidelity.COUNT", 96)
     monkeypatch.setattr(Comparison, "of", lambda *_: _fidelity(kid=(0.2, 0.3)))
     with pytest.raises(ExportError, match=r"KID 0\.2000 -> 0\.3000 .*nothing was written"):
         export_run(run.path, out, precision="int8", report=said.append)
@@ -171,19 +193,13 @@ def test_what_the_exporter_does_not_write(run, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_calibration_that_fails_leaves_nothing(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("scangan.export.fidelity.COUNT", 96)
-    diverged = Run(shutil.copytree(run.path, tmp_path / "run"))
-    best = load_best(diverged)
-    best.state["dense.weight"].mul_(1e30)
-    save_best(diverged, best)
+def test_a_calibration_that_fails_leaves_nothing(diverged, tmp_path):
     with pytest.raises(ExportError, match=r"calibration failed: values of .* overflow"):
         export_run(diverged.path, tmp_path / "m.onnx", precision="int8", accept_loss=True)
-    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_scans_that_are_gone_are_asked_for(run, real, tmp_path, monkeypatch):
-    monkeypatch.setattr("scangan.export.fidelity.COUNT", 96)
+def test_scans_that_are_gone_are_asked_for(run, real, tmp_path):
     moved = shutil.copytree(run.path, tmp_path / "moved")
     config = json.loads((moved / "config.json").read_text())
     config["dataset"]["path"] = str(tmp_path / "nowhere")
@@ -224,12 +240,19 @@ def test_a_flipped_byte_is_found(run, files, precision, tmp_path):
             verify(file, run.path)
 
 
-def test_another_run_and_a_card_without_a_seal_are_found(run, files, real, tmp_path, monkeypatch):
-    monkeypatch.setattr("scangan.training.scoring.PER_TICK", 16)
-    options = TrainOptions(size=32, width=8, kimg=0.016, tick=0.016)
-    other = train(real.path, tmp_path / "other", options)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_other_weights_and_another_run_are_found(run, diverged, files, precision, tmp_path):
+    with pytest.raises(ExportError, match="makes other scans than"):
+        verify(files[precision][0], diverged.path)
+    other = shutil.copytree(run.path, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    config["options"]["seed"] += 1
+    (other / "config.json").write_text(json.dumps(config))
     with pytest.raises(ExportError, match="differs in recipe"):
-        verify(files["fp32"][0], other.path)
+        verify(files[precision][0], other)
+
+
+def test_a_card_without_a_seal_is_found(run, files, tmp_path, monkeypatch):
     bare = tmp_path / "bare.onnx"
     card = read_model_file(files["fp32"][0]).card
     monkeypatch.setattr(

@@ -136,5 +136,5 @@ class Zygote:
         if self.process is None:
             return
         self.process.stdin.close()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=120)  # a busy machine takes long to end what holds torch
         self.process.stdout.close()

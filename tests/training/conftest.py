@@ -1,4 +1,4 @@
-"""Training in tests is quick: one thread, few scans scored at a tick, processes forked from a warm one."""
+"""Training in tests is quick: one thread, few scores, no figure, processes forked from a warm one."""
 
 import pytest
 import torch
@@ -30,6 +30,14 @@ def every_score(_few_scores):
     _few_scores.undo()
     yield
     score_few(_few_scores.setattr)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Draw the figure of a run as for a user."""
+    from scangan.training import measure_tick, report_figure
+
+    monkeypatch.setattr(measure_tick, "draw_report", report_figure.draw_report)
 
 
 @pytest.fixture(scope="module")

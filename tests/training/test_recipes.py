@@ -292,15 +292,16 @@ def test_every_key_counts(key, monkeypatch, prepared, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "labels", "classes"),
-    [({}, 4, 4), ({"arch": "dcgan"}, 0, 1), ({"arch": "dcgan", "per_class": True}, "each", 4)],
-)
-def test_what_is_trained(given, labels, classes, monkeypatch, prepared, tmp_path):
-    [(got, of_classes, _)], names = _started(
+    ("given", "what", "classes"),
+    [({}, "acgan", 4), ({"arch": "dcgan"}, "dcgan", 1),
+     ({"arch": "dcgan", "per_class": True}, "each", 4)],
+)  # fmt: skip
+def test_what_is_trained(given, what, classes, monkeypatch, prepared, tmp_path):
+    [(trained, of_classes, _)], names = _started(
         TrainOptions(**SMALL | given), monkeypatch, prepared, tmp_path / "run"
     )
-    assert (got, of_classes) == (labels, classes)
-    assert names == (prepared.classes if labels else ())
+    assert (trained, of_classes) == (what, classes)
+    assert names == (prepared.classes if classes > 1 else ())
 
 
 def test_a_key_that_does_not_count_would_be_noticed(monkeypatch, prepared, tmp_path):

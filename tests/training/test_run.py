@@ -52,12 +52,12 @@ def _argv(source, out, **options):
     return ["train-gan", str(source), "--out", str(out), *given]
 
 
-def _run_limited(argv, limit, size):
-    """Run a command in a process that may not have more than `size` bytes of something."""
+def _run_with_small_files(argv, size):
+    """Run a command in a process that may not write more than `size` bytes into a file."""
 
     def set_limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(limit, (size, size))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
     program = [sys.executable, few_scores.__file__, *argv[1:]]
     return subprocess.run(program, capture_output=True, text=True, preexec_fn=set_limit)
@@ -206,7 +206,7 @@ def test_a_shorter_run_is_refused_and_changes_nothing(whole, prepared):
 def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(prepared, tmp_path):
     """A limit on the size of files fails a write half-way, like a full disk."""
     argv = _argv(prepared.path, tmp_path / "run", kimg=0.32)
-    done = _run_limited(argv, resource.RLIMIT_FSIZE, 200_000)
+    done = _run_with_small_files(argv, 200_000)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "last.pt" in done.stderr
     assert "report" not in done.stderr
@@ -533,14 +533,16 @@ def test_losses_that_are_no_numbers_stop_the_run_and_say_what_to_lower(
 @pytest.mark.slow
 def test_more_memory_than_there_is_says_which_batch_would_fit(prepared, tmp_path):
     argv = _argv(prepared.path, tmp_path / "run", batch=4096, width=32, kimg=4, tick=4)
-    done = _run_limited(argv, resource.RLIMIT_AS, 3 << 30)
+    program = [sys.executable, few_scores.__file__, *argv[1:]]
+    env = os.environ | {"SPARE_MEMORY": str(1 << 30)}
+    done = subprocess.run(program, capture_output=True, text=True, env=env)
     assert done.returncode == 1
     found = re.search(r"--batch 4096 does not fit in memory: --batch (\d+) fits", done.stderr)
     assert found and 4 <= int(found[1]) <= 2048 and done.stderr.count("\n") == 1
     assert done.stderr.endswith("start over with --force\n")
 
 
-def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path):
+def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path, drawn):
     said = []
     options = TrainOptions(**TINY | {"kimg": 0.064, "arch": "dcgan", "per_class": True})
     run = train(some_scans, tmp_path / "run", options, report=said.append)
