@@ -39,7 +39,8 @@ SLOW = {
     "preprocessing/test_transforms.py", "runtime/test_about.py",
     "runtime/test_devices.py", "runtime/test_formats.py", "runtime/test_gen_scans.py",
     "runtime/test_loaders.py", "runtime/test_parts.py", "runtime/test_recipes_page.py",
-    "test_advice.py", "test_advice_limits.py", "test_litter.py", "test_names.py", "test_privacy.py", "test_quiet.py",
+    "test_advice.py", "test_advice_limits.py", "test_litter.py", "test_names.py", "test_privacy.py",
+    "test_quiet.py",
     "training/test_parallel.py", "training/test_recipes.py", "training/test_report_figure.py",
     "training/test_run.py", "training/test_step.py",
 }  # fmt: skip
