@@ -12,7 +12,14 @@ EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
 
 
 @click.command(
-    "export-onnx", short_help="export a run's best generator as one file", cls=ScanCommand
+    "export-onnx",
+    short_help="export a run's best generator as one file",
+    cls=ScanCommand,
+    sections={
+        "Model file": ("out", "precision", "opset", "license", "citation"),
+        "Checking int8": ("real", "accept_loss"),
+        "Verifying a model file": ("verify", "against"),
+    },
 )
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option(

@@ -11,7 +11,22 @@ from scangan.core.errors import FAILED
 from scangan.core.terminal import say
 
 
-@click.command("prep-scans", short_help="prepare a folder of scans as a dataset", cls=ScanCommand)
+SECTIONS = {
+    "Which scans": ("include", "exclude", "axis", "slices", "volume", "duplicates"),
+    "Classes and subjects": ("labels", "columns", "multi_label", "class_level", "subjects"),
+    "Shape": ("size", "fit", "pixel_spacing", "ignore_spacing"),
+    "Grey levels": ("window", "equalize", "clip", "tiles"),
+    "Train and test": ("split", "allow_synthetic"),
+    "Running": ("workers", "strict"),
+}
+
+
+@click.command(
+    "prep-scans",
+    short_help="prepare a folder of scans as a dataset",
+    cls=ScanCommand,
+    sections=SECTIONS,
+)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(

@@ -28,7 +28,20 @@ def _list_options(context: click.Context, _option: click.Parameter, wanted: bool
         context.exit()
 
 
-@click.command("train-gan", short_help="train a GAN on a prepared dataset", cls=ScanCommand)
+SECTIONS = {
+    "Run": ("out", "force", "device"),
+    "Recipe": ("recipe", "list_recipes", "assignments", "list_options"),
+    "Model": ("arch", "per_class", "size", "width", "latent"),
+    "Training": ("kimg", "batch", "seed", "tick", "patience"),
+}
+
+
+@click.command(
+    "train-gan",
+    short_help="train a GAN on a prepared dataset",
+    cls=ScanCommand,
+    sections=SECTIONS,
+)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--out",
@@ -72,13 +85,13 @@ def _list_options(context: click.Context, _option: click.Parameter, wanted: bool
 @click.option(
     "--arch",
     type=click.Choice(["dcgan", "acgan"]),
-    help="dcgan ignores the class; acgan makes scans of the class you ask for  [default: acgan]",
+    help="acgan generates the class that you ask for; dcgan has no classes  [default: acgan]",
 )
 @click.option(
     "--per-class",
     is_flag=True,
     default=None,
-    help="train one DCGAN for each class; the export joins them",
+    help="train one DCGAN per class; the export joins them",
 )
 @click.option(
     "--size",
@@ -92,9 +105,7 @@ def _list_options(context: click.Context, _option: click.Parameter, wanted: bool
     "rates decay  [default: 400]",
 )
 @click.option("--batch", type=int, help="scans per step  [default: 16]")
-@click.option(
-    "--width", type=int, help="channels of the feature maps next to the image  [default: 32]"
-)
+@click.option("--width", type=int, help="channels of the feature maps at full size  [default: 32]")
 @click.option("--latent", type=int, help="length of the latent z  [default: 100]")
 @click.option("--seed", type=int, help="random seed  [default: 0]")
 @click.option(
