@@ -10,7 +10,6 @@ from scangan.cli.command import ScanCommand, called
 from scangan.core.errors import FAILED
 from scangan.core.terminal import say
 
-
 SECTIONS = {
     "Which scans": ("include", "exclude", "axis", "slices", "volume", "duplicates"),
     "Classes and subjects": ("labels", "columns", "multi_label", "class_level", "subjects"),

@@ -105,7 +105,9 @@ SECTIONS = {
     "rates decay  [default: 400]",
 )
 @click.option("--batch", type=int, help="scans per step  [default: 16]")
-@click.option("--width", type=int, help="channels of the feature maps at full size  [default: 32]")
+@click.option(
+    "--width", type=int, help="channels of the feature maps closest to the image  [default: 32]"
+)
 @click.option("--latent", type=int, help="length of the latent z  [default: 100]")
 @click.option("--seed", type=int, help="random seed  [default: 0]")
 @click.option(
