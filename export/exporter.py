@@ -22,7 +22,7 @@ from scangan.core.files import written_whole
 from scangan.core.session import open_session
 from scangan.export.fidelity import Comparison, Fidelity
 from scangan.export.graph import OPSET, OPSETS, to_onnx
-from scangan.export.precision import PRECISIONS, Built, Step, build
+from scangan.export.precision import PRECISIONS, Built, Step, build, build_int8
 from scangan.training.checkpoints import load_best, load_generator
 from scangan.training.networks import Generator, GeneratorBank
 from scangan.training.scoring import to_grey
@@ -132,15 +132,12 @@ def _build_int8(
     latent = run.options.latent
     plain = to_onnx(generator, latent, opset)
     comparison = Comparison(plain, latent, len(run.classes), real)
-    least_float = most_float = 0
-    while least_float <= most_float:
-        built = build(generator, latent, "int8", opset, least_float)
+    for built in build_int8(generator, latent, opset):
         _tell(built, report)
         fidelity = comparison.of(built.model)
         report(_fidelity_line(fidelity))
         if not fidelity.losses or accept_loss:
             return built, fidelity
-        least_float, most_float = built.fewest_float + 1, built.most_float
     raise ExportError(
         f"int8 loses too much: {'; '.join(fidelity.losses)}; nothing was written; "
         f"use --precision fp32 (without --real), or --accept-loss"

@@ -48,8 +48,6 @@ class Built:
     model: onnx.ModelProto
     steps: tuple[Step, ...]
     float_layers: tuple[str, ...] = ()
-    fewest_float: int = 0  # per generator; a model of several generators may have more
-    most_float: int = 0  # the most that a generator may have
 
     @property
     def quantized(self) -> bool:
@@ -58,11 +56,7 @@ class Built:
 
 
 def build(
-    generator: Generator | GeneratorBank,
-    latent: int,
-    precision: str = "fp32",
-    opset: int = OPSET,
-    least_float: int = 0,
+    generator: Generator | GeneratorBank, latent: int, precision: str = "fp32", opset: int = OPSET
 ) -> Built:
     """Make the ONNX model of a generator.
 
@@ -76,76 +70,92 @@ def build(
         Precision of the model.
     opset : int
         ONNX operator set version.
-    least_float : int
-        Minimum number of layers of an int8 model to leave in float: those that lose most, at most
-        half of all. The last layer, with one output channel, is always in float and not counted.
     """
-    by_class = isinstance(generator, GeneratorBank)
-    batches: Batches = []
     if precision == "int8":
-        classes = 0 if by_class else generator.classes
-        batches = list(latent_batches(CALIBRATION_SEED, CALIBRATION_COUNT, latent, classes))
-        graphs = to_graphs(generator, latent, opset, lambda network: match_ranges(network, batches))
-        steps = [_step("fold_batchnorm, match_ranges", graphs)]
-    else:
-        graphs = to_graphs(generator, latent, opset)
-        steps = [_step("fold_batchnorm", graphs)]
+        return next(build_int8(generator, latent, opset))
+    graphs, steps = _transformed(to_graphs(generator, latent, opset), "", precision, opset)
+    return Built(to_model(join_parts(graphs, generator), opset), steps)
+
+
+def build_int8(
+    generator: Generator | GeneratorBank, latent: int, opset: int = OPSET
+) -> Iterator[Built]:
+    """Make int8 models of a generator: the first is small, each later one has more float layers.
+
+    The layers that lose most stay in float, at most half of all. The last layer, with one output
+    channel, is always in float and not counted. Parameters are those of `build`.
+    """
+    classes = 0 if isinstance(generator, GeneratorBank) else generator.classes
+    batches = list(latent_batches(CALIBRATION_SEED, CALIBRATION_COUNT, latent, classes))
+    exported = to_graphs(generator, latent, opset, lambda network: match_ranges(network, batches))
+    floats, steps = _transformed(exported, ", match_ranges", "int8", opset)
+    choices = [_LayerChoice(graph, batches, opset) for graph in floats]
+    most = len(layers(floats[0])) // 2
+    least = 0
+    while least <= most:
+        graphs = [choice.with_float(least) for choice in choices]
+        kept = [choice.kept for choice in choices]
+        yield Built(
+            to_model(join_parts(graphs, generator), opset),
+            (*steps, _step("quantize", graphs)),
+            tuple(dict.fromkeys(name for names in kept for name in names)),
+        )
+        least = min(map(len, kept)) + 1
+
+
+def _transformed(
+    graphs: list[onnx.GraphProto], also: str, precision: str, opset: int
+) -> tuple[list[onnx.GraphProto], tuple[Step, ...]]:
+    """Return the graphs after the passes of a precision, and the steps."""
+    steps = [_step(f"fold_batchnorm{also}", graphs)]
     for each in PASSES[precision]:
         graphs = [each(graph, opset) for graph in graphs]
         steps.append(_step(each.__name__, graphs))
-    kept: list[list[str]] = [[]]
-    most = 0
-    if precision == "int8":
-        most = len(layers(graphs[0])) // 2
-        quantized = [_quantized(graph, batches, opset, least_float) for graph in graphs]
-        graphs, kept = [graph for graph, _ in quantized], [names for _, names in quantized]
-        steps.append(_step("quantize", graphs))
-    return Built(
-        to_model(join_parts(graphs, generator), opset),
-        tuple(steps),
-        tuple(dict.fromkeys(name for names in kept for name in names)),
-        min(map(len, kept)),
-        most,
-    )
+    return graphs, tuple(steps)
 
 
 def _step(name: str, graphs: list[onnx.GraphProto]) -> Step:
     return Step(name, sum(len(g.node) for g in graphs), sum(g.ByteSize() for g in graphs))
 
 
-def _quantized(
-    graph: onnx.GraphProto, batches: Batches, opset: int, least_float: int
-) -> tuple[onnx.GraphProto, list[str]]:
-    """Return the integer graph, and the names of the layers that had to stay in float."""
-    model = to_model(graph, opset)
-    scales = calibrate(model, to_calibrate(graph), batches)
-    compared = batches[: COMPARED // BATCH]
-    want = make_images(model, compared)
+class _LayerChoice:
+    """Which layers of one float graph stay in float; calibrated once."""
 
-    found, kept = layers(graph), list[str]()
+    def __init__(self, graph: onnx.GraphProto, batches: Batches, opset: int) -> None:
+        self._graph, self._opset, self._batches = graph, opset, batches[: COMPARED // BATCH]
+        model = to_model(graph, opset)
+        self._scales = calibrate(model, to_calibrate(graph), batches)
+        self._want = make_images(model, self._batches)
+        self._layers = layers(graph)
+        self.kept: list[str] = []
+        self._reached = self._mean_and_worst([])
 
-    def quantized() -> onnx.GraphProto:
-        return quantize(graph, scales, [name for layer in kept for name in found[layer]])
+    def with_float(self, least: int) -> onnx.GraphProto:
+        """Return the integer graph with `least` or more layers in float, as many as it needs."""
+        # With more than half of the layers in float, it would not be an integer model.
+        while len(self.kept) < len(self._layers) // 2 and (
+            len(self.kept) < least
+            or self._reached[0] < WANTED_MEAN
+            or self._reached[1] < WANTED_WORST
+        ):
+            trials = {
+                name: self._mean_and_worst([*self.kept, name])
+                for name in self._layers
+                if name not in self.kept
+            }
+            best = max(trials, key=lambda name: trials[name])
+            self.kept.append(best)
+            self._reached = trials[best]
+        return self._quantized(self.kept)
 
-    def mean_and_worst() -> tuple[float, float]:
-        ratios = psnr(make_images(to_model(quantized(), opset), compared), want)
+    def _mean_and_worst(self, kept: list[str]) -> tuple[float, float]:
+        model = to_model(self._quantized(kept), self._opset)
+        ratios = psnr(make_images(model, self._batches), self._want)
         return float(ratios.mean()), float(ratios.min())
 
-    def with_layer(name: str) -> tuple[float, float]:
-        kept.append(name)
-        reached = mean_and_worst()
-        kept.pop()
-        return reached
-
-    reached = mean_and_worst()
-    # With more than half of the layers in float, it would not be an integer model.
-    while len(kept) < len(found) // 2 and (
-        len(kept) < least_float or reached[0] < WANTED_MEAN or reached[1] < WANTED_WORST
-    ):
-        trials = {name: with_layer(name) for name in found if name not in kept}
-        kept.append(max(trials, key=lambda name: trials[name]))
-        reached = trials[kept[-1]]
-    return quantized(), kept
+    def _quantized(self, kept: list[str]) -> onnx.GraphProto:
+        names = [name for layer in kept for name in self._layers[layer]]
+        return quantize(self._graph, self._scales, names)
 
 
 def latent_batches(
