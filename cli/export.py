@@ -113,7 +113,7 @@ def main(
     )
     compared = PARITY_COUNT * max(1, len(card.classes))
     say(
-        f"parity: at most {card.parity} of 255 grey levels from torch, over {counted(compared, 'scan')}"
+        f"parity: at most {card.parity} of 255 grey levels from torch over {counted(compared, 'scan')}"
     )
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(card.classes)) or "none"
     say(f"{card.architecture} {card.size}x{card.size} {card.precision}, classes: {classes}")

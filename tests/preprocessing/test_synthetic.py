@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import types
 
 import cv2
 import numpy as np
@@ -129,7 +130,7 @@ def test_int8_is_not_scored_against_them(mixed, tmp_path):
     prepare(mixed, tmp_path / "out", PrepOptions(size=32))
 
     class Run:
-        config = {"dataset": {}}  # noqa: RUF012
+        config = types.SimpleNamespace(dataset=None)
         options = TrainOptions(size=32)
         classes = load_dataset(tmp_path / "out").classes
 
