@@ -121,7 +121,6 @@ def main(
     from scangan.artifacts.request import SHARD_SIZE, SHARDED, Part, Request, Span
     from scangan.artifacts.scan_folder import SHEET
     from scangan.cli.default_out import scans_folder
-    from scangan.runtime.balance import missing
     from scangan.runtime.generator import ScanGenerator
     from scangan.runtime.output import write_scans
 
@@ -146,6 +145,8 @@ def main(
     if balance is None:
         counts = dict.fromkeys(numbers, COUNT if count is None else count)
     else:
+        from scangan.runtime.balance import missing
+
         asked = [n for n in numbers if n is not None] if classes else []
         counts.update(missing(balance, generator.classes, asked, target, note=output.say).items())
     request = Request(
