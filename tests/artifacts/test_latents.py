@@ -1,5 +1,6 @@
 """Latents: known answers, and the slow twin."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import naive
 import numpy as np
 import pytest
 
-from scangan.artifacts.latents import draw_latents, normals_of
+from scangan.artifacts.latents import Draw, draw_latents, normals_of
+from scangan.core.errors import GenerationError
 
 
 def test_the_slow_twin_is_philox():
@@ -76,3 +78,20 @@ def test_the_extremes_of_the_raw_bits_are_finite():
     normals = normals_of(words)
     assert np.isfinite(normals).all()
     assert normals[0, 0] == pytest.approx(np.sqrt(-2 * np.log(2.0**-53)))
+
+
+def test_a_draw_has_these_defaults_and_takes_these_values():
+    draw = Draw()
+    assert (draw.seed, draw.truncation, draw.paired) == (0, 1.0, False)
+    assert Draw(np.int64(3)) == Draw(3) and type(Draw(np.int64(3)).seed) is int
+    assert Draw(2**64 - 1, 0.001).truncation == 0.001 and Draw(0, 2.0).truncation == 2.0
+    for seed in (-1, 2**64, 0.5):
+        with pytest.raises(GenerationError, match=r"^--seed .*2\^64 - 1") as error:
+            Draw(seed)
+        assert error.value.exit_code == 2
+    for psi in (0.0009, 2.001, float("nan")):
+        with pytest.raises(GenerationError, match=r"^--truncation .*0\.001 to 2") as error:
+            Draw(0, psi)
+        assert error.value.exit_code == 2
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        draw.seed = 1
