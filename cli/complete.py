@@ -25,7 +25,8 @@ def classes(
     """Complete a class of the model typed so far, or of the bundled model."""
     from scangan.core.devices import CPU, Device
     from scangan.core.errors import ScanganError
-    from scangan.runtime.catalog import DEFAULT_MODEL, open_model
+    from scangan.runtime import DEFAULT_MODEL
+    from scangan.runtime.catalog import open_model
 
     with contextlib.suppress(ScanganError, OSError):  # the command itself reports the error
         model = ctx.params.get("model") or DEFAULT_MODEL

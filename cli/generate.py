@@ -142,6 +142,7 @@ def main(
     )
     numbers = generator.class_numbers(classes)
     counts: dict[int | None, int] = {}
+    topped_up = None
     if balance is None:
         counts = dict.fromkeys(numbers, COUNT if count is None else count)
     else:
@@ -149,6 +150,7 @@ def main(
 
         asked = [n for n in numbers if n is not None] if classes else []
         counts.update(missing(balance, generator.classes, asked, target, note=output.say).items())
+        topped_up = f"{balance.resolve().name}-{target or 'largest'}"
     request = Request(
         spans=tuple(Span(number, start, count) for number, count in counts.items()),
         draw=Draw(seed, truncation, paired),
@@ -162,9 +164,7 @@ def main(
             request,
             chosen=bool(classes),
             precision=precision,
-            topped_up=None
-            if balance is None
-            else f"{balance.resolve().name}-{target or 'largest'}",
+            topped_up=topped_up,
             shard_size=shard_size,
         )
     if balance is not None and out.resolve().is_relative_to(balance.resolve()):
@@ -181,11 +181,20 @@ def main(
             generator, request, out, part=part, force=force, sheet=not no_sheet, advance=advance
         )
     seconds = time.perf_counter() - began
-    told = {
-        "out": str(out),
+    told = _facts(generator, request, part)
+    told |= {"out": str(out), "made": made, "seconds": round(seconds, 3)}
+    look = f" (look at {out / SHEET})" if (out / SHEET).exists() else ""
+    output.end(told, f"{_summary(generator, request, part, made)}: {out}{look}")
+
+
+def _name(generator: "ScanGenerator", number: int | None) -> str:
+    return "" if number is None else generator.classes[number]
+
+
+def _facts(generator: "ScanGenerator", request: "Request", part: "Part") -> dict[str, object]:
+    first, last = request.positions(part)
+    return {
         "scans": last - first,
-        "made": made,
-        "seconds": round(seconds, 3),
         "classes": {_name(generator, s.number): s.count for s in request.spans},
         "format": request.format,
         "seed": request.draw.seed,
@@ -194,12 +203,6 @@ def main(
         "device": generator.device.name,
         "threads": generator.threads,
     }
-    look = f" (look at {out / SHEET})" if (out / SHEET).exists() else ""
-    output.end(told, f"{_summary(generator, request, part, made)}: {out}{look}")
-
-
-def _name(generator: "ScanGenerator", number: int | None) -> str:
-    return "" if number is None else generator.classes[number]
 
 
 def _summary(generator: "ScanGenerator", request: "Request", part: "Part", made: int) -> str:

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import click
 
 from scangan.cli import complete
+from scangan.runtime import DEFAULT_MODEL
 
 F = TypeVar("F", bound=Callable[..., Any])
-DEFAULT_MODEL = "brain-mri-64"
 
 
 def _all(*options: Callable[[F], F]) -> Callable[[F], F]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -19,6 +19,9 @@ import numpy.typing as npt
 from scangan.core.errors import EvaluationError, GenerationError, first_line
 from scangan.core.files import read_bytes
 from scangan.core.session import open_session
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Images = npt.NDArray[np.uint8]  # [N, H, W]
 Features = npt.NDArray[np.float32]  # [N, D]
@@ -156,14 +159,12 @@ class FeatureExtractor:
         self.name = name
         if name in NETWORKS:
             self.network, self._data = NETWORKS[name], read_bytes(NETWORKS[name].path)
+            session = None
         else:
-            self.network, self._data = _own_network(name)
-        inner = self.network.inner
-        data = _with_output(self._data, self.network.tensor) if inner else self._data
-        try:
-            self._session = open_session(data, threads=threads, name=name)
-        except GenerationError as error:
-            raise EvaluationError(f"{name} is not an extractor: {error}") from error
+            self.network, self._data, session = _own_network(name, threads)
+        if self.network.inner:
+            session = _open(_with_output(self._data, self.network.tensor), threads, name)
+        self._session = session or _open(self._data, threads, name)
 
     @cached_property
     def sha256(self) -> str:
@@ -201,7 +202,14 @@ def _resized(images: Images, side: int) -> Images:
     return np.stack([cv2.resize(image, (side, side), interpolation=method) for image in images])
 
 
-def _own_network(name: str) -> tuple[Network, bytes]:
+def _open(data: bytes, threads: int | None, name: str) -> "InferenceSession":
+    try:
+        return open_session(data, threads=threads, name=name)
+    except GenerationError as error:
+        raise EvaluationError(f"{name} is not an extractor: {error}") from error
+
+
+def _own_network(name: str, threads: int | None) -> tuple[Network, bytes, "InferenceSession"]:
     """Read the user's own ONNX file and find out which input it expects."""
     file, _, tensor = name.partition(".onnx:")
     path = Path(f"{file}.onnx" if tensor else name)
@@ -211,13 +219,10 @@ def _own_network(name: str) -> tuple[Network, bytes]:
             f"there is no extractor {name}; choose from {known}, or give FILE.onnx"
         )
     data = read_bytes(path)
-    try:
-        session = open_session(data, threads=1, name=str(path))
-    except GenerationError as error:
-        raise EvaluationError(f"{path} is not an extractor: {error}") from error
+    session = _open(data, threads, str(path))
     fed = session.get_inputs()
-    shape = fed[0].shape if len(fed) == 1 else []
-    kind = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}.get(fed[0].type)
+    shape, type_name = (fed[0].shape, fed[0].type) if len(fed) == 1 else ([], "")
+    kind = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}.get(type_name)
     if len(shape) != 4 or kind is None or shape[1] not in (1, 3):
         raise EvaluationError(
             f"{path} is not an extractor: it needs one input of images, [N, 1 or 3, H, W] in float32 "
@@ -241,7 +246,7 @@ def _own_network(name: str) -> tuple[Network, bytes]:
     own = Network(
         name, "", str(path), side, tensor, tensor not in outputs, prepare, pool, str(path)
     )
-    return own, data
+    return own, data, session
 
 
 def _with_output(data: bytes, tensor: str) -> bytes:

@@ -88,7 +88,7 @@ class Preparer:
                 bar.update(task, completed=done, note=refused)
 
     def _measure(self, scans: list[SourceFile], journal: Journal, bar: Progress) -> Window:
-        """The window over all scans that need it: all before these did not."""
+        """Measure the window over all scans that need one; none before these did."""
         over = self._state(scans)
         survey = self._survey(scans, bar)
         if self._unread:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from scangan.artifacts.card import ModelCard as ModelCard
     from scangan.runtime.generator import ScanGenerator as ScanGenerator
 
+DEFAULT_MODEL = "brain-mri-64"  # here, so that --help imports nothing else for it
+
 __all__ = [
     "GenerationError",
     "ModelCard",

@@ -9,7 +9,6 @@ from scangan.core.devices import CPU, Device
 from scangan.core.errors import GenerationError
 
 BUNDLED = Path(__file__).parent / "models"
-DEFAULT_MODEL = "brain-mri-64"
 PRECISIONS = ("fp32", "fp16", "int8")
 
 

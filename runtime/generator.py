@@ -20,7 +20,8 @@ from scangan.core.devices import CPU, choose_device
 from scangan.core.errors import USAGE, GenerationError, first_line
 from scangan.core.session import open_session
 from scangan.core.threads import in_order, usable_cpus
-from scangan.runtime.catalog import DEFAULT_MODEL, open_model
+from scangan.runtime import DEFAULT_MODEL
+from scangan.runtime.catalog import open_model
 
 CPU_PIXELS, GPU_PIXELS = 1 << 17, 1 << 20  # per batch; larger batches are no faster
 IN_FLIGHT = 2  # passes on a GPU: one computes while the scans of the other are fetched
