@@ -162,7 +162,9 @@ class Run:
             options = TrainOptions.from_dict(told["options"])
             return to_record(RunConfig, told | {"options": options})
         except (TrainingError, ValueError) as error:
-            raise TrainingError(f"{file}: {error}") from error
+            raise TrainingError(
+                f"{file} is damaged ({error}); restore it, or start over with train-gan --force"
+            ) from error
 
     def _read_config(self) -> dict[str, Any]:
         file = self.path / "config.json"
@@ -176,12 +178,14 @@ class Run:
         try:
             told: dict[str, Any] = json.loads(read_text(file), object_pairs_hook=with_normal_names)
         except ValueError as error:
-            raise TrainingError(f"{file} is damaged: {error}") from error
+            raise TrainingError(
+                f"{file} is damaged ({error}); restore it, or delete {self.path} and train again"
+            ) from error
         if not isinstance(told, dict) or any(
             not isinstance(told.get(key), kind) for key, kind in SHAPE.items()
         ):
             raise TrainingError(
-                f"{file} is damaged, or not from a run: it lacks fields of a run's config"
+                f"{file} is damaged, or not from a run: it lacks fields of a run's config; restore it"
             )
         return told
 
@@ -219,7 +223,7 @@ class Run:
             try:
                 self._read_config()
             except TrainingError as error:
-                raise TrainingError(f"{error}; choose another --out") from error
+                raise TrainingError(f"{error}, or choose another --out") from error
         elif self.path.exists() and not self._mark.exists():
             names = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
             if names:

@@ -80,3 +80,19 @@ def test_a_disk_that_fails_is_named_and_no_run_is_to_be_deleted(run, monkeypatch
     with pytest.raises(OSError) as error:
         read()
     assert error.value.filename == str(run.path / file)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"started": 7}, "$.started"), ({"colour": 1}, "`colour`"), ({"dataset": {}}, "`classes`"),
+     ({"options": {"colour": 1}}, "no option 'colour'")],
+)  # fmt: skip
+def test_what_is_wrong_with_a_config_is_named(change, says, tmp_path):
+    dataset = {"classes": ["a"], "counts": {"a": 1}, "fingerprint": "f", "preprocessing": {}}
+    told = {"format_version": 3, "options": {}, "dataset": dataset, "versions": {}, "started": ""}
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    assert Run(tmp_path).config.dataset.classes == ("a",)
+    (tmp_path / "config.json").write_text(json.dumps(told | change))
+    with pytest.raises(TrainingError, match=r"config\.json is damaged \(.*\); restore it") as error:
+        _ = Run(tmp_path).config
+    assert says in str(error.value) and "\n" not in str(error.value)
