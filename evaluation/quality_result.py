@@ -1,0 +1,112 @@
+"""Records of a quality evaluation: ``result.json`` of ``eval-scans quality``."""
+
+from msgspec import field
+
+from scangan.artifacts.records import Record
+
+FORMAT = 1
+
+
+class Figure(Record, frozen=True, kw_only=True):
+    """One figure, beside what real scans score against real scans of the same number.
+
+    Parameters
+    ----------
+    value : float
+        The figure of the synthetic scans.
+    low, high : float
+        Its 95 % interval.
+    n_real, n_synthetic : int
+        Scans on each side of one comparison.
+    real : float or None
+        The same figure of other real scans in the place of the synthetic ones; None where it makes
+        no sense.
+    real_low, real_high : float or None
+        Its 95 % interval.
+    """
+
+    value: float
+    low: float
+    high: float
+    n_real: int
+    n_synthetic: int
+    real: float | None = None
+    real_low: float | None = None
+    real_high: float | None = None
+
+
+class Figures(Record, frozen=True):
+    """A figure over all classes, and within each."""
+
+    overall: Figure | None = None  # None if it exists only within classes
+    classes: dict[str, Figure] = field(default_factory=dict)
+
+
+class Space(Record, frozen=True):
+    """The figures in one feature space.
+
+    Parameters
+    ----------
+    extractor : str
+        Its name.
+    source : str
+        Architecture and origin of the network.
+    sha256 : str
+        SHA-256 of its file.
+    picked_checkpoint : bool
+        Whether ``train-gan`` picks checkpoints with this network, so that it is not independent.
+    figures : dict
+        By name of the metric.
+    named_as : dict
+        For each class asked for, how many synthetic scans the probe assigned to each class.
+    """
+
+    extractor: str
+    source: str
+    sha256: str
+    picked_checkpoint: bool
+    figures: dict[str, Figures]
+    named_as: dict[str, dict[str, int]]
+
+
+class SetInfo(Record, frozen=True):
+    """A set of scans that was evaluated."""
+
+    name: str
+    sha256: str
+    size: int
+    counts: dict[str, int]
+
+
+class QualityResult(Record, frozen=True):
+    """Everything that a quality evaluation found.
+
+    Parameters
+    ----------
+    format_version : int
+        Version of this record.
+    scangan : str
+        Version of scangan.
+    real, synthetic : SetInfo
+        The two sets.
+    spaces : dict
+        The figures in each feature space, by extractor.
+    pixels : dict
+        Figures of the pixels, by name.
+    repeats : int
+        Random halves that the figures are means over.
+    seed : int
+        Random seed of the halves.
+    notes : tuple of str
+        What a reader has to know: scans left out, sizes changed, too few scans.
+    """
+
+    format_version: int
+    scangan: str
+    real: SetInfo
+    synthetic: SetInfo
+    spaces: dict[str, Space]
+    pixels: dict[str, Figures]
+    repeats: int
+    seed: int
+    notes: tuple[str, ...]

@@ -1,0 +1,198 @@
+"""A set of scans to evaluate: images, classes, and which scans belong together."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.artifacts.dataset import load_dataset
+from scangan.core.counted import counted
+from scangan.core.errors import EvaluationError
+
+Images = npt.NDArray[np.uint8]  # [N, H, W]
+Labels = npt.NDArray[np.int64]  # [N]
+
+
+@dataclasses.dataclass(frozen=True)
+class ScanSet:
+    """A set of scans to evaluate.
+
+    Parameters
+    ----------
+    images : ndarray
+        uint8 [N, H, W], all of one size.
+    labels : ndarray
+        int64 [N], indices into `classes`; all 0 if there are no classes.
+    classes : tuple of str
+        Class names; empty for scans without classes.
+    name : str
+        Where they come from, for reports.
+    groups : ndarray, optional
+        int64 [N]: scans with the same number belong together, as scans of one subject do. By
+        default each scan stands alone.
+    settings : mapping, optional
+        Options of the preparation that decide how the scans look.
+    sources : sequence of str, optional
+        Name of each scan, for lists of scans; by default its index.
+    synthetic : ndarray, optional
+        bool [N]: the scans that say that a generative model made them; by default, none.
+
+    Examples
+    --------
+    >>> real = ScanSet.of_dataset("prepared")
+    >>> synthetic = ScanSet.of_classes({"glioma": images, "no_tumor": others})
+    """
+
+    images: Images
+    labels: Labels
+    classes: tuple[str, ...] = ()
+    name: str = "scans"
+    groups: Labels = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
+    settings: dict[str, object] = dataclasses.field(default_factory=dict)
+    sources: Sequence[str] = ()
+    synthetic: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.empty(0, bool))
+
+    def __post_init__(self) -> None:
+        """Fill in defaults and check the arrays."""
+        count = len(self.images)
+        if self.images.ndim != 3 or self.images.dtype != np.uint8:
+            raise EvaluationError(
+                f"{self.name}: images must be uint8 [N, H, W], not {self.images.dtype} "
+                f"{list(self.images.shape)}"
+            )
+        if not count:
+            raise EvaluationError(f"{self.name} has no scans")
+        if not len(self.groups):
+            object.__setattr__(self, "groups", np.arange(count))
+        if not len(self.sources):
+            object.__setattr__(self, "sources", [str(n) for n in range(count)])
+        if not len(self.synthetic):
+            object.__setattr__(self, "synthetic", np.zeros(count, bool))
+        beside = (self.labels, self.groups, self.sources, self.synthetic)
+        if any(len(each) != count for each in beside):
+            raise EvaluationError(
+                f"{self.name}: images, labels, groups, sources and synthetic differ in length"
+            )
+        if self.labels.min() < 0 or self.labels.max() >= max(1, len(self.classes)):
+            raise EvaluationError(f"{self.name}: labels must be 0 to {len(self.classes) - 1}")
+
+    @classmethod
+    def of_dataset(cls, path: str | Path) -> "ScanSet":
+        """Read a prepared dataset into memory.
+
+        Raises
+        ------
+        PreprocessingError
+            `path` is not a prepared dataset, or is damaged.
+        """
+        dataset = load_dataset(path).in_memory()
+        files = [f"{i.file}#{i.frame}" if i.frame else i.file for i in dataset.items]
+        settings: dict[str, object] = dict(dataset.info.options)
+        return cls(
+            dataset.images,
+            dataset.labels,
+            dataset.classes,
+            str(path),
+            dataset.groups,
+            settings,
+            files,
+            dataset.synthetic,
+        )
+
+    @classmethod
+    def of_classes(cls, scans: dict[str, Images], name: str = "scans") -> "ScanSet":
+        """Make a set from the scans of each class, uint8 [N, H, W]."""
+        labels = np.repeat(np.arange(len(scans)), [len(images) for images in scans.values()])
+        return cls(np.concatenate(list(scans.values())), labels, tuple(scans), name)
+
+    def __len__(self) -> int:
+        """Return the number of scans."""
+        return len(self.images)
+
+    @property
+    def size(self) -> int:
+        """Height of the scans in pixels; prepared and generated scans are square."""
+        return int(self.images.shape[1])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of scans in each class."""
+        tally = np.bincount(self.labels, minlength=len(self.classes))
+        return {name: int(count) for name, count in zip(self.classes, tally, strict=False)}
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of images, labels, classes and groups, in hexadecimal."""
+        digest = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
+        for array in (self.images, self.labels, self.groups):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def of_class(self, number: int) -> npt.NDArray[np.intp]:
+        """Return the indices of the scans of a class."""
+        return np.flatnonzero(self.labels == number)
+
+    def take(self, indices: npt.NDArray[np.intp]) -> "ScanSet":
+        """Return a set of some of the scans."""
+        return dataclasses.replace(
+            self,
+            images=self.images[indices],
+            labels=self.labels[indices],
+            groups=self.groups[indices],
+            sources=[self.sources[n] for n in indices],
+            synthetic=self.synthetic[indices],
+        )
+
+    def with_classes(self, names: tuple[str, ...]) -> "ScanSet":
+        """Return the scans of some classes, numbered in the order of `names`."""
+        number = np.array([names.index(k) if k in names else -1 for k in self.classes])
+        labels = number[self.labels]
+        kept = self.take(np.flatnonzero(labels >= 0))
+        return dataclasses.replace(kept, labels=labels[labels >= 0], classes=names)
+
+
+def with_shared_classes(a: ScanSet, b: ScanSet) -> tuple[ScanSet, ScanSet, list[str]]:
+    """Reduce two sets to the classes that both have.
+
+    If one set has no classes, neither result has any.
+
+    Returns
+    -------
+    a, b : ScanSet
+        With the same classes in the same order.
+    notes : list of str
+        What was left out.
+
+    Raises
+    ------
+    EvaluationError
+        They have no class in common.
+    """
+    if not a.classes or not b.classes:
+        bare = [
+            dataclasses.replace(each, classes=(), labels=np.zeros(len(each), np.int64))
+            for each in (a, b)
+        ]
+        which = b if a.classes else a
+        notes = (
+            [] if not a.classes and not b.classes else [f"{which.name} has no classes; compared"]
+        )
+        return bare[0], bare[1], [f"{note} as a whole" for note in notes]
+    have = {k for k, n in a.counts.items() if n}, {k for k, n in b.counts.items() if n}
+    shared = tuple(name for name in a.classes if name in have[0] & have[1])
+    if not shared:
+        raise EvaluationError(
+            f"{a.name} and {b.name} have no class in common; they have "
+            f"{', '.join(sorted(have[0]))} and {', '.join(sorted(have[1]))}; rename the classes of one"
+        )
+    notes = [
+        f"left out, as only {one.name} has {counted(len(names), 'class', 'classes')}: "
+        f"{', '.join(sorted(names))}"
+        for one, names in ((a, have[0] - have[1]), (b, have[1] - have[0]))
+        if names
+    ]
+    return a.with_classes(shared), b.with_classes(shared), notes
