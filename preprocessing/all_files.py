@@ -49,7 +49,7 @@ class Preparer:
         self, source: Path, options: PrepOptions, workers: int, included: bool = False
     ) -> None:
         self.source, self.options, self.workers = source, options, workers
-        self.included = included
+        self.wanted = options.wanted(included)
         self._unread: dict[str, Unreadable] = {}
 
     def prepare_all(self, scans: list[SourceFile], journal: Journal, bar: Progress) -> None:
@@ -128,8 +128,8 @@ class Preparer:
     def _prepared(self, scan: SourceFile, window: Window | None) -> FileResult:
         if scan.file in self._unread:  # not part of the window
             return FileResult(refused=[(None, str(self._unread[scan.file]))])
-        path, name = f"{self.source}/{scan.file}", scan.below_class
-        return prepare_file(path, self.options, window, name=name, included=self.included)
+        path = f"{self.source}/{scan.file}"
+        return prepare_file(path, self.options, self.wanted, window, scan.below_class)
 
     def _are_tiny(self, scans: list[SourceFile]) -> bool:
         """Whether threads would wait longer than they work, judged by a sample of files."""
@@ -161,9 +161,7 @@ class Preparer:
         def one(scan: SourceFile) -> None:
             path, name = f"{self.source}/{scan.file}", scan.below_class
             try:
-                survey_file(
-                    path, self.options, survey, file=scan.file, name=name, included=self.included
-                )
+                survey_file(path, self.options, self.wanted, survey, file=scan.file, name=name)
             except Unreadable as reason:
                 self._unread[scan.file] = reason
 

@@ -271,7 +271,13 @@ class _Run:
         pairs, leaks, unseen = find_near_duplicates(images, made.items)
         made.group(pairs)
         write_records(self.partial / "near_duplicates.jsonl", leaks)
-        write_preview(self.source, images, made, self.options, self.partial / "preview.png")
+        write_preview(
+            self.source,
+            images,
+            made,
+            self.options.wanted(included=True),
+            self.partial / "preview.png",
+        )
         told = self._told(found, journal, made, len(leaks), unseen)
         if self.fractions is None:
             write_dataset(self.partial, made, self.options.size, told)

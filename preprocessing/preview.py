@@ -1,7 +1,6 @@
 """The preview picture of a preparation: scans of each class before and after."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ from scangan.core.files import written_whole
 from scangan.core.reading import read_file
 from scangan.core.sheet import draw_text
 from scangan.preprocessing.intensity import grey_of, to_uint16
-from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.outcome import Outcome
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
+from scangan.preprocessing.reading.wanted import Wanted
 from scangan.preprocessing.transforms import resize
 
 Grey = npt.NDArray[np.uint8]
@@ -30,9 +29,7 @@ PAPER, INK = 255, 90
 NOTICE = "Scans of real patients: do not share."
 
 
-def write_preview(
-    source: Path, images: Grey, made: Outcome, options: PrepOptions, path: Path
-) -> None:
+def write_preview(source: Path, images: Grey, made: Outcome, wanted: Wanted, path: Path) -> None:
     """Draw up to four evenly spaced scans of each class, with histograms, to a PNG file.
 
     The original scan (stretched from its lowest to its highest value if it has more than 8 bits) is
@@ -48,8 +45,7 @@ def write_preview(
         members = [i for i, item in enumerate(made.items) if item.class_name == name]
         chosen = [members[k * len(members) // EXAMPLES] for k in range(EXAMPLES)]
         cells = [
-            _cell(source, made.items[i], np.asarray(images[i]), options)
-            for i in sorted(set(chosen))
+            _cell(source, made.items[i], np.asarray(images[i]), wanted) for i in sorted(set(chosen))
         ]
         blocks.append(_under(draw_text(f"{name}  ({len(members)})"), _row(cells)))
     left_out = len(made.classes) - MOST_CLASSES
@@ -61,8 +57,8 @@ def write_preview(
         beside.write_bytes(picture.tobytes())
 
 
-def _cell(source: Path, item: Item, prepared: Grey, options: PrepOptions) -> Grey:
-    came = _as_it_came(_data(source / item.file, item.sha256), item.frame, options)
+def _cell(source: Path, item: Item, prepared: Grey, wanted: Wanted) -> Grey:
+    came = _as_it_came(_data(source / item.file, item.sha256), item.frame, wanted)
     if came is None:
         came = np.full((SIDE, SIDE), PAPER, np.uint8)
     pictures = [_in_square(came), _in_square(prepared)]
@@ -84,10 +80,10 @@ def _data(path: Path, sha256: str) -> bytes:
     return data
 
 
-def _as_it_came(data: bytes, frame: int, options: PrepOptions) -> Grey | None:
+def _as_it_came(data: bytes, frame: int, wanted: Wanted) -> Grey | None:
     try:
-        for number, scan in _scans(data, options):
-            if number == frame:
+        for number, scan in read_scans(data, wanted):
+            if number == frame and isinstance(scan, Scan):
                 if not scan.deep:
                     return np.asarray(scan.pixels, np.uint8)
                 ends = float(scan.pixels.min()), float(scan.pixels.max())
@@ -97,12 +93,6 @@ def _as_it_came(data: bytes, frame: int, options: PrepOptions) -> Grey | None:
     except Rejected:
         pass
     return None
-
-
-def _scans(data: bytes, options: PrepOptions) -> Iterator[tuple[int, Scan]]:
-    for number, scan in read_scans(data, options, included=True):
-        if isinstance(scan, Scan):
-            yield number, scan
 
 
 def _in_square(image: Grey) -> Grey:

@@ -56,7 +56,7 @@ class Header(NamedTuple):
     interlaced: int
 
 
-def read_png(data: bytes) -> Frames:
+def read_png(data: bytes, *_: object) -> Frames:
     """Decode a PNG to one grey scan: uint8, or uint16 if it has 16 bits per sample.
 
     Colour becomes luma at full depth, transparency is blended with black, and an orientation in an
