@@ -17,6 +17,7 @@ from scangan.artifacts.dataset_records import (
 )
 from scangan.artifacts.split import together
 from scangan.core.class_folders import Refused
+from scangan.core.counted import counted
 from scangan.preprocessing.duplicates import leaks, near_duplicates
 from scangan.preprocessing.journal import FileLine
 
@@ -56,6 +57,12 @@ class Outcome:
     def copies(self) -> int:
         """Number of items whose file has the same bytes as an earlier one."""
         return sum(item.duplicate_group != n for n, item in enumerate(self.items))
+
+    @property
+    def refusals(self) -> str:
+        """How many rejects there are, and the most frequent reason."""
+        reason, count = Counter(each.reason for each in self.rejects).most_common(1)[0]
+        return f"{counted(len(self.rejects), 'file')} refused, {count} of them: {reason}"
 
 
 def outcome_of(

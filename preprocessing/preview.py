@@ -15,6 +15,7 @@ from scangan.core.files import written_whole
 from scangan.core.reading import read_file
 from scangan.core.sheet import draw_text
 from scangan.preprocessing.intensity import grey_of, to_uint16
+from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.outcome import Outcome
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
@@ -29,7 +30,9 @@ PAPER, INK = 255, 90
 NOTICE = "Scans of real patients: do not share."
 
 
-def write_preview(source: Path, images: Grey, made: Outcome, wanted: Wanted, path: Path) -> None:
+def write_preview(
+    source: Path, images: Grey, made: Outcome, options: PrepOptions, path: Path
+) -> None:
     """Draw up to four evenly spaced scans of each class, with histograms, to a PNG file.
 
     The original scan (stretched from its lowest to its highest value if it has more than 8 bits) is
@@ -40,6 +43,7 @@ def write_preview(source: Path, images: Grey, made: Outcome, wanted: Wanted, pat
     PreprocessingError
         A file has changed since it was prepared.
     """
+    wanted = options.wanted(included=True)
     blocks = []
     for name in made.classes[:MOST_CLASSES]:
         members = [i for i, item in enumerate(made.items) if item.class_name == name]

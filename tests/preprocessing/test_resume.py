@@ -208,7 +208,7 @@ def test_killed_with_its_parts_written_leaves_none_of_another_split(
     if killed == "write_record":  # before split.json
         monkeypatch.setattr(write, "write_record", stop)
     else:  # before the images of all parts are removed
-        monkeypatch.setattr(pipeline._Run, "_publish", stop)
+        monkeypatch.setattr(pipeline, "publish", stop)
     with pytest.raises(KeyboardInterrupt):
         prepare_split(some_scans, tmp_path / "out", (0.5, 0.3, 0.2))
     monkeypatch.undo()
