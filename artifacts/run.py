@@ -13,13 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from scangan.artifacts.records import (
-    parse_records,
-    to_record,
-    to_told,
-    write_record,
-    write_records,
-)
+from scangan.artifacts.records import parse_records, to_record, to_told, write_record, write_records
 from scangan.artifacts.run_records import RunConfig, RunItem, Tick
 from scangan.artifacts.train_options import TrainOptions
 from scangan.core.class_names import with_normal_names

@@ -16,11 +16,7 @@ from scangan.core.threads import in_order
 from scangan.preprocessing.find_scans import SourceFile
 from scangan.preprocessing.intensity import Survey
 from scangan.preprocessing.journal import FileLine, Journal, Line, WindowLine
-from scangan.preprocessing.one_file import (
-    FileResult,
-    prepare_file,
-    survey_file,
-)
+from scangan.preprocessing.one_file import FileResult, prepare_file, survey_file
 from scangan.preprocessing.options import PrepOptions
 
 CHUNK = 8  # files per task of a thread; small files cost less than handing over a task
@@ -98,10 +94,7 @@ class Preparer:
                 f"{self.source} changed while being read; run the same command again"
             )
         line = WindowLine(
-            window=survey.window(),
-            scans=survey.scans,
-            outliers=tuple(survey.outliers),
-            over=over,
+            window=survey.window(), scans=survey.scans, outliers=tuple(survey.outliers), over=over
         )
         journal.append(line)
         return line.window

@@ -17,12 +17,7 @@ from scangan.core.reading import read_file
 from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.duplicates import perceptual_hash
 from scangan.preprocessing.geometry import is_square, place_of
-from scangan.preprocessing.intensity import (
-    Survey,
-    choose_window,
-    nearly_blank,
-    thinned,
-)
+from scangan.preprocessing.intensity import Survey, choose_window, nearly_blank, thinned
 from scangan.preprocessing.journal import FrameLine
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.depth import may_be_deep

@@ -8,13 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from scangan.artifacts.dataset_records import (
-    ClassTally,
-    Item,
-    NearDuplicate,
-    Reject,
-    Shade,
-)
+from scangan.artifacts.dataset_records import ClassTally, Item, NearDuplicate, Reject, Shade
 from scangan.artifacts.split import together
 from scangan.core.class_folders import Refused
 from scangan.core.counted import counted
@@ -66,9 +60,7 @@ class Outcome:
 
 
 def outcome_of(
-    lines: Iterable[FileLine],
-    refused: Iterable[Refused],
-    synthetic: frozenset[str] = frozenset(),
+    lines: Iterable[FileLine], refused: Iterable[Refused], synthetic: frozenset[str] = frozenset()
 ) -> Outcome:
     """Turn the lines of a journal into items and rejects.
 
