@@ -215,12 +215,10 @@ def survey_file(
                 continue
             if choose_window(scan, options, None) is None:
                 found.append(thinned(scan))
-    except OSError:
+    except (OSError, Unreadable):
         raise
     except MemoryError as error:
         raise _too_large(path) from error
-    except Unreadable:
-        raise
     except Exception as error:  # reported when the file is prepared
         if is_missing_package(error):
             raise
