@@ -9,7 +9,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-# Words that name a part of a split, and which part they mean.
 # Words that name a part of a split, with that part.
 SPLIT_WORDS = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "val": "val",

@@ -1,4 +1,4 @@
-"""What to read of a file, and what every reader is."""
+"""The protocol of the readers, and what to read of a file."""
 
 import dataclasses
 from typing import Literal, Protocol
@@ -18,9 +18,11 @@ class Wanted:
     ----------
     included : bool
         Read masks, localizers, mosaics and screenshots too.
-    size, fit
-        JPEG: the prepared square. A much larger scan is decoded smaller. Without a size, every scan
-        is decoded in full.
+    size : int, optional
+        JPEG: side of the square to prepare. A much larger scan is decoded smaller, but not without a
+        size.
+    fit : {"pad", "crop", "stretch"}
+        JPEG: how the scan will be made square.
     voi : bool
         DICOM: apply a VOI LUT or a sigmoid.
     needs_spacing : str, optional
