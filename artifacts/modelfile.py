@@ -23,35 +23,12 @@ ENTRY_KEY, ENTRY_VALUE = 1, 2
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 
-OPERATORS = frozenset(
-    [
-        "Add",
-        "Cast",
-        "Clip",
-        "Concat",
-        "Conv",
-        "ConvTranspose",
-        "DequantizeLinear",
-        "Equal",
-        "Gather",
-        "Gemm",
-        "LeakyRelu",
-        "MatMulInteger",
-        "Mul",
-        "QLinearConv",
-        "QuantizeLinear",
-        "ReduceSum",
-        "Relu",
-        "Reshape",
-        "Round",
-        "Shape",
-        "Split",
-        "Tanh",
-        "TopK",
-        "Transpose",
-        "Unsqueeze",
-    ]
-)
+OPERATORS = frozenset({
+    "Add", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "DequantizeLinear", "Equal",
+    "Gather", "Gemm", "LeakyRelu", "MatMulInteger", "Mul", "QLinearConv", "QuantizeLinear",
+    "ReduceSum", "Relu", "Reshape", "Round", "Shape", "Split", "Tanh", "TopK", "Transpose",
+    "Unsqueeze",
+})  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,13 +22,8 @@ OLD_SHEET = "sheet.png"  # earlier versions put a picture among the data
 SUFFIXES = {"png": ".png", "dicom": ".dcm", "tar": ".tar", "npz": ".npz"}
 UNNAMED = "scan"  # folder for a model without classes
 LONGEST = 200  # bytes in a folder name; file systems allow 255
-DEVICES = {
-    "con",
-    "prn",
-    "aux",
-    "nul",
-    *(f"{d}{i}" for d in ("com", "lpt") for i in range(10)),
-}  # reserved by Windows
+# Reserved by Windows.
+DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(10))}
 
 
 class ScanRecord(Record, frozen=True, rename={"class_name": "class"}):

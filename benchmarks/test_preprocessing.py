@@ -115,7 +115,7 @@ def _scangan(path, equalize):
     options = PrepOptions(size=64, equalize="global" if equalize else "none")
     return [
         prepare_scan(scan, place_of(scan, options), options)
-        for _, scan in read_scans(path.read_bytes(), options)
+        for _, scan in read_scans(path.read_bytes(), options.wanted())
     ]
 
 

@@ -59,9 +59,7 @@ SECTIONS = {
     "--shard-size", type=int, metavar="N", help="scans per tar or npz file  [default: 1000]"
 )
 @click.option(
-    "--out",
-    type=options.out_path,
-    help="folder to write to  [default: named after the request]",
+    "--out", type=options.out_path, help="folder to write to  [default: named after the request]"
 )
 @click.option("--no-sheet", is_flag=True, help="do not make a contact sheet")
 @click.option(

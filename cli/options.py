@@ -41,9 +41,7 @@ which_file = _all(
         help="which of the model's files to use",
     ),
     click.option(
-        "--allow-modified",
-        is_flag=True,
-        help="run a model even if it was changed after its export",
+        "--allow-modified", is_flag=True, help="run a model even if it was changed after its export"
     ),
 )
 where_to_run = _all(

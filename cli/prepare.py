@@ -68,9 +68,7 @@ SECTIONS = {
     help="resample to MM millimetres per pixel (DICOM and NIfTI)",
 )
 @click.option(
-    "--ignore-spacing",
-    is_flag=True,
-    help="do not resample non-square pixels to square ones",
+    "--ignore-spacing", is_flag=True, help="do not resample non-square pixels to square ones"
 )
 @click.option(
     "--axis",
@@ -85,10 +83,7 @@ SECTIONS = {
     help="slices to take: 10:90 by number, or 0.2:0.8 as fractions of the volume  [default: all]",
 )
 @click.option(
-    "--volume",
-    type=int,
-    metavar="N",
-    help="volume to take from a 4-D NIfTI file, counted from 0",
+    "--volume", type=int, metavar="N", help="volume to take from a 4-D NIfTI file, counted from 0"
 )
 @click.option(
     "--labels",
@@ -140,9 +135,7 @@ SECTIONS = {
     help="split by subject into train and test (0.8,0.2) or train, val and test (0.8,0.1,0.1)",
 )
 @click.option(
-    "--allow-synthetic",
-    is_flag=True,
-    help="with --split: allow synthetic scans in val and test",
+    "--allow-synthetic", is_flag=True, help="with --split: allow synthetic scans in val and test"
 )
 @click.option(
     "--workers",
@@ -152,7 +145,16 @@ SECTIONS = {
 )
 @click.option("--strict", is_flag=True, help="exit with 1 if any file was refused")
 @click.option("--quiet", is_flag=True, help="hide the progress bar")
-def main(source: Path, out: Path, **given: Any) -> None:
+def main(
+    source: Path,
+    out: Path,
+    split: str | None,
+    allow_synthetic: bool,
+    workers: int | None,
+    strict: bool,
+    quiet: bool,
+    **fields: Any,
+) -> None:
     """Prepare the scans in SOURCE (a folder per class) as a dataset in OUT.
 
     Reads PNG, JPEG, TIFF, BMP, DICOM and NIfTI. OUT/rejects.jsonl lists the files that can't be used,
@@ -167,20 +169,18 @@ def main(source: Path, out: Path, **given: Any) -> None:
     from scangan.preprocessing.summary_text import summary_lines
 
     keep_freed_memory()
-    split, strict = given.pop("split"), given.pop("strict")
-    allow_synthetic = given.pop("allow_synthetic")
     if allow_synthetic and split is None:
         raise click.UsageError("--allow-synthetic needs --split")
-    common = {"workers": given.pop("workers"), "quiet": given.pop("quiet")}
-    common["sources"] = SourceOptions(
-        **{field.name: given.pop(field.name) for field in dataclasses.fields(SourceOptions)}
-    )
-    options = PrepOptions(**given)
+    names = [field.name for field in dataclasses.fields(SourceOptions)]
+    sources = SourceOptions(**{name: fields.pop(name) for name in names})
+    options = PrepOptions(**fields)
     if split is None:
-        prepare(source, out, options, **common)
+        prepare(source, out, options, sources=sources, workers=workers, quiet=quiet)
     else:
-        fractions = parse_split(split)
-        prepare_split(source, out, fractions, options, allow_synthetic=allow_synthetic, **common)
+        prepare_split(
+            source, out, parse_split(split), options, sources=sources, workers=workers, quiet=quiet,
+            allow_synthetic=allow_synthetic,
+        )  # fmt: skip
     summary = read_summary(out)
     for line in summary_lines(summary, out):
         say(line)

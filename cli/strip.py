@@ -71,11 +71,7 @@ def main(
     from scangan.runtime.output import refuse_inside_scans
 
     generator = ScanGenerator(
-        model,
-        threads=threads,
-        device=device,
-        precision=precision,
-        allow_modified=allow_modified,
+        model, threads=threads, device=device, precision=precision, allow_modified=allow_modified
     )
     between = read_ends(ends, generator.classes)
     if isinstance(between[0], str) and classes:

@@ -37,10 +37,7 @@ SECTIONS = {
 
 
 @click.command(
-    "train-gan",
-    short_help="train a GAN on a prepared dataset",
-    cls=ScanCommand,
-    sections=SECTIONS,
+    "train-gan", short_help="train a GAN on a prepared dataset", cls=ScanCommand, sections=SECTIONS
 )
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
@@ -139,7 +136,7 @@ def main(
     device: str,
     force: bool,
     quiet: bool,
-    **given: Any,
+    **flags: Any,
 ) -> None:
     """Train a GAN on SOURCE: a prepared dataset, or scans in a folder per class."""
     from scangan.artifacts.train_options import parse_assignment
@@ -150,7 +147,7 @@ def main(
     from scangan.training.train_gan import train
 
     overrides = dict(map(parse_assignment, assignments))
-    overrides |= {key: value for key, value in given.items() if value is not None}
+    overrides |= {key: value for key, value in flags.items() if value is not None}
     options = options_from(recipe, overrides)
     try:
         run = train(

@@ -174,11 +174,6 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read one JSON object per line, with normalised class names."""
-    return parse_jsonl(read_bytes(path))
-
-
 def parse_jsonl(data: bytes) -> list[dict[str, Any]]:
     """Parse one JSON object per line, with normalised class names."""
     return [json.loads(line, object_pairs_hook=with_normal_names) for line in data.splitlines()]

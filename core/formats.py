@@ -150,18 +150,8 @@ def _is_container(data: bytes) -> str:
     if data.startswith(b"RIFF"):
         return "audio or video"
     if data[4:8] == b"ftyp":
-        still = kind in (
-            b"heic",
-            b"heix",
-            b"hevc",
-            b"heim",
-            b"heis",
-            b"mif1",
-            b"msf1",
-            b"avif",
-            b"avis",
-        )
-        return "HEIC or AVIF; save it as PNG" if still else "video"
+        still = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
+        return "HEIC or AVIF; save it as PNG" if kind in still else "video"
     return ""
 
 

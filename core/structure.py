@@ -9,7 +9,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-PARTS = {
+# Words that name a part of a split, with that part.
+SPLIT_WORDS = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "val": "val",
     "valid": "val", "validation": "val", "holdout": "test", "eval": "test", "evaluation": "test",
 }  # fmt: skip
@@ -153,8 +154,8 @@ def _parts(root: Node) -> Doubt | None:
     for name in root.folders:
         words = _words(name)
         for word in words:
-            if word in PARTS:
-                pairs[tuple(w for w in words if w != word)].setdefault(PARTS[word], name)
+            if word in SPLIT_WORDS:
+                pairs[tuple(w for w in words if w != word)].setdefault(SPLIT_WORDS[word], name)
     if any(len(names) > 1 for names in pairs.values()):
         what = "whose names mix classes and parts of a split"
         return Doubt(what, move="those of the other parts")
@@ -217,8 +218,8 @@ def part_of(name: str) -> str:
     words = _words(name)
     if len(words) > 1 and words[0] in FOLDS and all(word.isdecimal() for word in words[1:]):
         return "".join(words)
-    kinds = [PARTS[word] for word in words if word in PARTS]
-    others = [word for word in words if word not in PARTS]
+    kinds = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
+    others = [word for word in words if word not in SPLIT_WORDS]
     plain = all(word.isdecimal() or word in FILLERS for word in others)
     return kinds[0] if len(kinds) == 1 and plain else ""
 

@@ -16,11 +16,7 @@ from scangan.core.threads import in_order
 from scangan.preprocessing.find_scans import SourceFile
 from scangan.preprocessing.intensity import Survey
 from scangan.preprocessing.journal import FileLine, Journal, Line, WindowLine
-from scangan.preprocessing.one_file import (
-    FileResult,
-    prepare_file,
-    survey_file,
-)
+from scangan.preprocessing.one_file import FileResult, prepare_file, survey_file
 from scangan.preprocessing.options import PrepOptions
 
 CHUNK = 8  # files per task of a thread; small files cost less than handing over a task
@@ -49,7 +45,7 @@ class Preparer:
         self, source: Path, options: PrepOptions, workers: int, included: bool = False
     ) -> None:
         self.source, self.options, self.workers = source, options, workers
-        self.included = included
+        self.wanted = options.wanted(included)
         self._unread: dict[str, Unreadable] = {}
 
     def prepare_all(self, scans: list[SourceFile], journal: Journal, bar: Progress) -> None:
@@ -98,10 +94,7 @@ class Preparer:
                 f"{self.source} changed while being read; run the same command again"
             )
         line = WindowLine(
-            window=survey.window(),
-            scans=survey.scans,
-            outliers=tuple(survey.outliers),
-            over=over,
+            window=survey.window(), scans=survey.scans, outliers=tuple(survey.outliers), over=over
         )
         journal.append(line)
         return line.window
@@ -128,8 +121,8 @@ class Preparer:
     def _prepared(self, scan: SourceFile, window: Window | None) -> FileResult:
         if scan.file in self._unread:  # not part of the window
             return FileResult(refused=[(None, str(self._unread[scan.file]))])
-        path, name = f"{self.source}/{scan.file}", scan.below_class
-        return prepare_file(path, self.options, window, name=name, included=self.included)
+        path = f"{self.source}/{scan.file}"
+        return prepare_file(path, self.options, self.wanted, window, scan.below_class)
 
     def _are_tiny(self, scans: list[SourceFile]) -> bool:
         """Whether threads would wait longer than they work, judged by a sample of files."""
@@ -161,9 +154,7 @@ class Preparer:
         def one(scan: SourceFile) -> None:
             path, name = f"{self.source}/{scan.file}", scan.below_class
             try:
-                survey_file(
-                    path, self.options, survey, file=scan.file, name=name, included=self.included
-                )
+                survey_file(path, self.options, self.wanted, survey, file=scan.file, name=name)
             except Unreadable as reason:
                 self._unread[scan.file] = reason
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.scan import Scan
+from scangan.preprocessing.reading.wanted import Fit
 
 SQUARE = 0.005
 
@@ -31,46 +32,44 @@ def is_square(aspect: float) -> bool:
 
 
 def placement(
-    height: int,
-    width: int,
-    options: PrepOptions,
-    spacing: tuple[float, float] | None = None,
-    aspect: float = 1.0,
+    height: int, width: int, size: int, fit: Fit = "pad", aspect: float = 1.0
 ) -> Placement:
-    """Return how a scan of `height` x `width` pixels fills the square.
+    """Return how a scan fills the square.
 
     Parameters
     ----------
     height, width : int
-        Of the scan.
-    options : PrepOptions
-        Its `size`, `fit`, `pixel_spacing` and `ignore_spacing` are used.
-    spacing : tuple of float, optional
-        (row, column) spacing of the scan in millimetres; required if `options` sets a pixel spacing.
+        Of the scan, in pixels.
+    size : int
+        Side of the square, in pixels.
+    fit : {"pad", "crop", "stretch"}
+        How to make the scan square.
     aspect : float
         Height of a pixel over its width. If it is not 1, rows and columns are resized by different
         factors, so that circles stay circles.
     """
-    size = options.size
-    if options.pixel_spacing is not None and spacing is not None:
-        scales = spacing[0] / options.pixel_spacing, spacing[1] / options.pixel_spacing
-    elif options.fit == "stretch":
-        scales = size / height, size / width
-    else:
-        tall = 1.0 if options.ignore_spacing or is_square(aspect) else aspect
-        sides = (height * tall, float(width))  # in pixel widths
-        scale = size / (max(sides) if options.fit == "pad" else min(sides))
-        scales = tall * scale, scale
-    rows, columns = (
-        _along(length, size, scale) for length, scale in zip((height, width), scales, strict=True)
-    )
-    return Placement((rows[0], columns[0]), (rows[1], columns[1]), (rows[2], columns[2]))
+    if fit == "stretch":
+        return _scaled(height, width, size, (size / height, size / width))
+    tall = 1.0 if is_square(aspect) else aspect
+    sides = (height * tall, float(width))  # in pixel widths
+    scale = size / (max(sides) if fit == "pad" else min(sides))
+    return _scaled(height, width, size, (tall * scale, scale))
 
 
 def place_of(scan: Scan, options: PrepOptions) -> Placement:
-    """Return how a scan fills the square."""
+    """Return how a scan fills the square; it has a spacing if `options` sets one."""
     height, width = scan.pixels.shape
-    return placement(height, width, options, scan.spacing, scan.aspect)
+    if options.pixel_spacing is not None and scan.spacing is not None:
+        row, column = scan.spacing
+        scales = row / options.pixel_spacing, column / options.pixel_spacing
+        return _scaled(height, width, options.size, scales)
+    aspect = 1.0 if options.ignore_spacing else scan.aspect
+    return placement(height, width, options.size, options.fit, aspect)
+
+
+def _scaled(height: int, width: int, size: int, scales: tuple[float, float]) -> Placement:
+    rows, columns = _along(height, size, scales[0]), _along(width, size, scales[1])
+    return Placement((rows[0], columns[0]), (rows[1], columns[1]), (rows[2], columns[2]))
 
 
 def _along(length: int, size: int, scale: float) -> tuple[slice, int, int]:

@@ -66,6 +66,7 @@ class Journal:
 
     def __init__(self, folder: Path, size: int, asked: Asked) -> None:
         self.folder, self.size, self.asked = folder, size, asked
+        self.images_file, self.text_file = folder / "images.npy", folder / "journal.jsonl"
         self.files: list[FileLine] = []
         self.window: WindowLine | None = None
         self.count, self.refused = 0, 0
@@ -73,16 +74,6 @@ class Journal:
         self._waiting: list[str] = []
         self._images: BinaryIO
         self._text: TextIO
-
-    @property
-    def images_file(self) -> Path:
-        """Path of the prepared scans."""
-        return self.folder / "images.npy"
-
-    @property
-    def text_file(self) -> Path:
-        """Path of the lines: what was asked, then one per file."""
-        return self.folder / "journal.jsonl"
 
     def read(self) -> list[Line]:
         """Return the lines of an earlier run with the same source and options; none if there is none."""
@@ -120,9 +111,8 @@ class Journal:
             self._images.seek(0)
             npy_header(self._images, (self.count, self.size, self.size))
             self._images.flush()
-            os.fsync(
-                self._images.fileno()
-            )  # a power cut must not leave dataset.json without images
+            # A power cut must not leave dataset.json without images.
+            os.fsync(self._images.fileno())
 
     def append(self, line: Line, images: IO[bytes] | None = None) -> None:
         """Append the result for one file and its images, if any; it is safe after the next `flush`."""

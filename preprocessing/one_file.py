@@ -17,17 +17,13 @@ from scangan.core.reading import read_file
 from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.duplicates import perceptual_hash
 from scangan.preprocessing.geometry import is_square, place_of
-from scangan.preprocessing.intensity import (
-    Survey,
-    choose_window,
-    nearly_blank,
-    thinned,
-)
+from scangan.preprocessing.intensity import Survey, choose_window, nearly_blank, thinned
 from scangan.preprocessing.journal import FrameLine
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.depth import may_be_deep
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
+from scangan.preprocessing.reading.wanted import Wanted
 from scangan.preprocessing.transforms import prepare_scan
 
 MOST_ASPECT = 50  # of a pixel; thick slices with fine pixels reach 20
@@ -94,16 +90,11 @@ class FileResult:
 
 
 def prepare_file(
-    path: str | Path,
-    options: PrepOptions,
-    window: Window | None,
-    *,
-    name: str = "",
-    included: bool = False,
+    path: str | Path, options: PrepOptions, wanted: Wanted, window: Window | None, name: str = ""
 ) -> FileResult:
     """Read a file and prepare its scans; unusable ones end up in `refused` without an error.
 
-    `name` and `included` are those of `read_scans`.
+    `wanted` and `name` are those of `read_scans`.
 
     Raises
     ------
@@ -120,7 +111,7 @@ def prepare_file(
         result.sha256 = hashlib.sha256(data).hexdigest()
         if reason_by_name := why_no_scan(str(path)):
             raise Rejected(reason_by_name)
-        for number, scan in read_scans(data, options, name=name, included=included):
+        for number, scan in read_scans(data, wanted, name):
             reason, own = scan if isinstance(scan, Rejected) else why_not(scan, options), None
             if reason is None and isinstance(scan, Scan) and scan.deep:
                 own = choose_window(scan, options, window)
@@ -195,15 +186,15 @@ def _range(scan: Scan) -> tuple[float, float]:
 def survey_file(
     path: str | Path,
     options: PrepOptions,
+    wanted: Wanted,
     survey: Survey,
     *,
     file: str = "",
     name: str = "",
-    included: bool = False,
 ) -> None:
     """Add the scans of a file that need the window over all scans, unless the file is rejected.
 
-    `file` is its name in the survey; `name` and `included` are those of `read_scans`.
+    `file` is its name in the survey; `wanted` and `name` are those of `read_scans`.
 
     Raises
     ------
@@ -212,26 +203,24 @@ def survey_file(
     OSError, PreprocessingError
         As in `prepare_file`.
     """
-    wanted: list[Scan] = []
+    found: list[Scan] = []
     try:
         if not may_be_deep(path):
             return
         data = read_file(path)
         if options.duplicates == "drop" and not survey.is_new(hashlib.sha256(data).digest()):
             return
-        for _, scan in read_scans(data, options, name=name, included=included):
+        for _, scan in read_scans(data, wanted, name):
             if not isinstance(scan, Scan) or not scan.deep or why_not(scan, options) is not None:
                 continue
             if choose_window(scan, options, None) is None:
-                wanted.append(thinned(scan))
-    except OSError:
+                found.append(thinned(scan))
+    except (OSError, Unreadable):
         raise
     except MemoryError as error:
         raise _too_large(path) from error
-    except Unreadable:
-        raise
     except Exception as error:  # reported when the file is prepared
         if is_missing_package(error):
             raise
         return
-    survey.add(wanted, file)
+    survey.add(found, file)

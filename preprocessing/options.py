@@ -5,10 +5,9 @@ from typing import Literal, get_args
 
 from scangan.artifacts.dataset_records import Settings
 from scangan.core.errors import USAGE, PreprocessingError
+from scangan.preprocessing.reading.wanted import Axis, Fit, Wanted, chosen_slices
 
 Equalize = Literal["none", "global", "clahe"]
-Fit = Literal["pad", "crop", "stretch"]
-Axis = Literal["axial", "coronal", "sagittal"]
 Duplicates = Literal["keep", "drop"]
 WINDOWS = ("auto", "dataset", "image", "dicom")
 
@@ -84,7 +83,7 @@ class PrepOptions:
                 f"with LO below HI",
                 exit_code=USAGE,
             )
-        self.slice_range(1)
+        chosen_slices(self.slices, 1)
         for name, goes, other in (
             ("clip", self.equalize == "clahe", "with --equalize clahe"),
             ("tiles", self.equalize == "clahe", "with --equalize clahe"),
@@ -116,28 +115,21 @@ class PrepOptions:
         # Within the range of float32, and with ends that float32 can distinguish.
         return (low, high) if widest < 1e30 and high - low > max(1e-6 * widest, 1e-20) else None
 
-    def slice_range(self, count: int) -> range:
-        """Return which of `count` slices ``--slices`` takes; possibly none."""
-        if self.slices is None:
-            return range(count)
-        first, _, last = self.slices.partition(":")
-        try:
-            if "." in self.slices:
-                low, high = float(first), float(last)
-                start, stop = round(low * count), round(high * count)
-                valid = 0 <= low < high <= 1
-            else:
-                start, stop = low, high = int(first), int(last)
-                valid = 0 <= low < high
-        except ValueError:
-            valid = False
-        if not valid:
-            raise PreprocessingError(
-                f"--slices {self.slices!r} is not a range; it takes numbers (10:90) or fractions "
-                f"(0.2:0.8), the first below the second",
-                exit_code=USAGE,
-            )
-        return range(min(start, count), min(stop, count))
+    def wanted(self, included: bool = False) -> Wanted:
+        """Return what to read of each file; `included` as in `Wanted`."""
+        # Averaging removes noise, so a scan decoded smaller has another histogram (by up to 3 grey
+        # levels on average at 1/2, with a noisy dark background).
+        in_full = self.equalize != "none" or self.pixel_spacing is not None
+        return Wanted(
+            included=included,
+            size=None if in_full else self.size,
+            fit=self.fit,
+            voi=self.window in ("auto", "dicom"),
+            needs_spacing=self.needs_spacing,
+            axis=self.axis,
+            slices=self.slices,
+            volume=self.volume,
+        )
 
     def to_dict(self) -> Settings:
         """Return the options as JSON values."""

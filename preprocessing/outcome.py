@@ -8,15 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from scangan.artifacts.dataset_records import (
-    ClassTally,
-    Item,
-    NearDuplicate,
-    Reject,
-    Shade,
-)
+from scangan.artifacts.dataset_records import ClassTally, Item, NearDuplicate, Reject, Shade
 from scangan.artifacts.split import together
 from scangan.core.class_folders import Refused
+from scangan.core.counted import counted
 from scangan.preprocessing.duplicates import leaks, near_duplicates
 from scangan.preprocessing.journal import FileLine
 
@@ -57,11 +52,15 @@ class Outcome:
         """Number of items whose file has the same bytes as an earlier one."""
         return sum(item.duplicate_group != n for n, item in enumerate(self.items))
 
+    @property
+    def refusals(self) -> str:
+        """How many rejects there are, and the most frequent reason."""
+        reason, count = Counter(each.reason for each in self.rejects).most_common(1)[0]
+        return f"{counted(len(self.rejects), 'file')} refused, {count} of them: {reason}"
+
 
 def outcome_of(
-    lines: Iterable[FileLine],
-    refused: Iterable[Refused],
-    synthetic: frozenset[str] = frozenset(),
+    lines: Iterable[FileLine], refused: Iterable[Refused], synthetic: frozenset[str] = frozenset()
 ) -> Outcome:
     """Turn the lines of a journal into items and rejects.
 

@@ -1,7 +1,6 @@
 """The preview picture of a preparation: scans of each class before and after."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.outcome import Outcome
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
+from scangan.preprocessing.reading.wanted import Wanted
 from scangan.preprocessing.transforms import resize
 
 Grey = npt.NDArray[np.uint8]
@@ -43,13 +43,13 @@ def write_preview(
     PreprocessingError
         A file has changed since it was prepared.
     """
+    wanted = options.wanted(included=True)
     blocks = []
     for name in made.classes[:MOST_CLASSES]:
         members = [i for i, item in enumerate(made.items) if item.class_name == name]
         chosen = [members[k * len(members) // EXAMPLES] for k in range(EXAMPLES)]
         cells = [
-            _cell(source, made.items[i], np.asarray(images[i]), options)
-            for i in sorted(set(chosen))
+            _cell(source, made.items[i], np.asarray(images[i]), wanted) for i in sorted(set(chosen))
         ]
         blocks.append(_under(draw_text(f"{name}  ({len(members)})"), _row(cells)))
     left_out = len(made.classes) - MOST_CLASSES
@@ -61,8 +61,8 @@ def write_preview(
         beside.write_bytes(picture.tobytes())
 
 
-def _cell(source: Path, item: Item, prepared: Grey, options: PrepOptions) -> Grey:
-    came = _as_it_came(_data(source / item.file, item.sha256), item.frame, options)
+def _cell(source: Path, item: Item, prepared: Grey, wanted: Wanted) -> Grey:
+    came = _as_it_came(_data(source / item.file, item.sha256), item.frame, wanted)
     if came is None:
         came = np.full((SIDE, SIDE), PAPER, np.uint8)
     pictures = [_in_square(came), _in_square(prepared)]
@@ -84,10 +84,10 @@ def _data(path: Path, sha256: str) -> bytes:
     return data
 
 
-def _as_it_came(data: bytes, frame: int, options: PrepOptions) -> Grey | None:
+def _as_it_came(data: bytes, frame: int, wanted: Wanted) -> Grey | None:
     try:
-        for number, scan in _scans(data, options):
-            if number == frame:
+        for number, scan in read_scans(data, wanted):
+            if number == frame and isinstance(scan, Scan):
                 if not scan.deep:
                     return np.asarray(scan.pixels, np.uint8)
                 ends = float(scan.pixels.min()), float(scan.pixels.max())
@@ -97,12 +97,6 @@ def _as_it_came(data: bytes, frame: int, options: PrepOptions) -> Grey | None:
     except Rejected:
         pass
     return None
-
-
-def _scans(data: bytes, options: PrepOptions) -> Iterator[tuple[int, Scan]]:
-    for number, scan in read_scans(data, options, included=True):
-        if isinstance(scan, Scan):
-            yield number, scan
 
 
 def _in_square(image: Grey) -> Grey:

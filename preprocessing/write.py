@@ -56,11 +56,7 @@ def write_split(
         parts[name] = Part(count=len(indices), counts=counts, lacks=lacks)
     write_records(folder / "rejects.jsonl", made.rejects)
     info = SplitInfo(
-        **asdict(told),
-        count=len(items),
-        rejected=len(made.rejects),
-        size=size,
-        parts=parts,
+        **asdict(told), count=len(items), rejected=len(made.rejects), size=size, parts=parts
     )
     write_record(folder / "split.json", info)
 

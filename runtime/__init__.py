@@ -12,17 +12,8 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "brain-mri-64"  # here, so that --help imports nothing else for it
 
-__all__ = [
-    "GenerationError",
-    "ModelCard",
-    "ScanGenerator",
-    "ScanganError",
-]
+__all__ = ["GenerationError", "ModelCard", "ScanGenerator", "ScanganError"]
 
 __getattr__ = lazily(
-    __name__,
-    {
-        "ModelCard": "scangan.artifacts.card",
-        "ScanGenerator": "scangan.runtime.generator",
-    },
+    __name__, {"ModelCard": "scangan.artifacts.card", "ScanGenerator": "scangan.runtime.generator"}
 )

@@ -18,11 +18,7 @@ def bundled_models() -> list[str]:
 
 
 def open_model(
-    model: str | Path,
-    device: Device,
-    precision: str = "auto",
-    *,
-    allow_modified: bool = False,
+    model: str | Path, device: Device, precision: str = "auto", *, allow_modified: bool = False
 ) -> ModelFile:
     """Read a model file, given its path or the name of a bundled model.
 

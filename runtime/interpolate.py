@@ -48,8 +48,7 @@ def read_ends(text: str, classes: tuple[str, ...]) -> tuple[int, int] | tuple[st
     names = a in classes and b in classes
     if numbers and names:
         raise GenerationError(
-            f"{text} could mean indexes or classes; for indexes write 0{a}:0{b}",
-            exit_code=USAGE,
+            f"{text} could mean indexes or classes; for indexes write 0{a}:0{b}", exit_code=USAGE
         )
     if not colon or not (numbers or names):
         raise GenerationError(

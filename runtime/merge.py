@@ -22,11 +22,7 @@ from scangan.runtime.output import (
 )
 
 
-def merge(
-    folders: Sequence[Path],
-    out: Path,
-    advance: Advance = lambda count: None,
-) -> Plan:
+def merge(folders: Sequence[Path], out: Path, advance: Advance = lambda count: None) -> Plan:
     """Check that the folders hold every part of one request exactly once, and join them.
 
     Links files if possible, else copies them; files that are in `out` already stay. The result is

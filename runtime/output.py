@@ -74,7 +74,8 @@ def write_scans(
     if request.format == "dicom":
         import pydicom  # noqa: F401  (fails before the folder is claimed)
     with only_writers(out, part, lambda: _claim(out, plan, part, force=force)):
-        _drop_unfinished(out, plan, part)
+        for path in _existing(out, plan, part, "."):  # temporary files that a killed command left
+            path.unlink(missing_ok=True)
         work = _write_shards if plan.sharded else _write_files
         made = work(generator, plan, out, part, advance)
         if sheet and part.i == 0 and not is_there(out / SHEET):
@@ -303,12 +304,6 @@ def _remove(out: Path, plan: Plan, part: Part) -> None:
         for name in plan.folders:
             with contextlib.suppress(OSError):  # not empty: it holds other files
                 (out / name).rmdir()
-
-
-def _drop_unfinished(out: Path, plan: Plan, part: Part) -> None:
-    """Remove the temporary files of a killed command, which nothing else would ever remove."""
-    for path in _existing(out, plan, part, "."):
-        path.unlink(missing_ok=True)
 
 
 def _existing(out: Path, plan: Plan, part: Part, start: str = "") -> Iterator[Path]:

@@ -263,14 +263,14 @@ def test_onnxruntime_itself(monkeypatch):
 @pytest.mark.parametrize("module", ["pydicom", "gdcm"])
 def test_what_reads_dicom(module, monkeypatch):
     from scangan.core.errors import Rejected
-    from scangan.preprocessing import PrepOptions
     from scangan.preprocessing.reading.compressed import _missing
     from scangan.preprocessing.reading.dicom import read_dicom
+    from scangan.preprocessing.reading.wanted import Wanted
 
     if module == "pydicom":
         monkeypatch.setitem(sys.modules, "pydicom", None)
         with pytest.raises(Rejected) as error:
-            next(iter(read_dicom(b"", PrepOptions())))
+            next(iter(read_dicom(b"", Wanted())))
         says = str(error.value)
     else:
         says = _missing("JPEG-LS")

@@ -1,7 +1,7 @@
 """Ticks of a run, written short: as changeable dictionaries, which become records when they are used."""
 
 from scangan.artifacts.records import to_record
-from scangan.artifacts.run import Tick
+from scangan.artifacts.run_records import Tick
 from scangan.artifacts.scores import RealScores
 
 NOTHING = {

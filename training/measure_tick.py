@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from scangan.artifacts.run import Tick
+from scangan.artifacts.run_records import Tick
 from scangan.artifacts.scores import KeptScores, RealScores, Scores
 from scangan.core.counted import counted
 from scangan.core.files import write_bytes

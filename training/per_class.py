@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
-from scangan.artifacts.run import Run, RunConfig, Tick
+from scangan.artifacts.run import Run
+from scangan.artifacts.run_records import RunConfig, Tick
 from scangan.artifacts.scores import KeptScores, Scores, mean
 from scangan.artifacts.train_options import TrainOptions
 from scangan.training.checkpoints import Best, load_generator, save_best

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from scangan.artifacts.run import Tick
+from scangan.artifacts.run_records import Tick
 from scangan.artifacts.scores import LOW_VARIETY, RealScores, Scores
 
 MUCH_WORSE = 2.0  # times the best KID; a healthy run's ticks stay within 1.3 times

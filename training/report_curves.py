@@ -17,7 +17,7 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
-from scangan.artifacts.run import Tick
+from scangan.artifacts.run_records import Tick
 from scangan.artifacts.scores import LOW_VARIETY, RealScores
 from scangan.core.counted import counted
 from scangan.training.progress_text import best_so_far

@@ -17,7 +17,8 @@ from scangan.artifacts.dataset import (
     is_split,
     load_dataset,
 )
-from scangan.artifacts.run import FORMAT_VERSION, Run, RunConfig, RunItem, TrainedDataset
+from scangan.artifacts.run import FORMAT_VERSION, Run
+from scangan.artifacts.run_records import RunConfig, RunItem, TrainedDataset
 from scangan.artifacts.train_options import TrainOptions
 from scangan.core.errors import TrainingError
 from scangan.core.files import only_writer

@@ -16,7 +16,7 @@ from scangan.preprocessing.reading.raster import Frames, check_size, over_black,
 from scangan.preprocessing.reading.scan import Scan
 
 
-def read_bmp(data: bytes) -> Frames:
+def read_bmp(data: bytes, *_: object) -> Frames:
     """Decode a BMP with 1 to 32 bits per pixel to one grey scan, blended with black.
 
     Raises

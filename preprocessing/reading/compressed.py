@@ -117,10 +117,7 @@ def decoded_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterato
             continue
         try:
             yield decoder.as_array(
-                encapsulate([source], has_bot=False),
-                index=0,
-                raw=True,
-                **options,
+                encapsulate([source], has_bot=False), index=0, raw=True, **options
             )
         except RuntimeError as error:
             # pydicom wraps the plugin's reason in its own text.

@@ -17,12 +17,11 @@ from scangan.core.dicom_objects import what_instead
 from scangan.core.errors import Rejected
 from scangan.core.formats import sniff
 from scangan.core.terminal import is_missing_package
-from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading import dicom_spacing, dicom_values
 from scangan.preprocessing.reading.dicom_elements import Elements
 from scangan.preprocessing.reading.masks import TO_INCLUDE
-from scangan.preprocessing.reading.raster import check_size
-from scangan.preprocessing.reading.scan import Scan
+from scangan.preprocessing.reading.raster import Frames, check_size
+from scangan.preprocessing.reading.wanted import Wanted
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -38,7 +37,7 @@ UNKNOWN = "\ufffd"  # pydicom's substitute for a character that it cannot decode
 _QUIET = ("ignore", None, Warning, re.compile("pydicom|PIL"), 0)
 
 
-def read_dicom(data: bytes, options: PrepOptions, *, included: bool = False) -> Iterator[Scan]:
+def read_dicom(data: bytes, wanted: Wanted, *_: object) -> Frames:
     """Read the frames of a DICOM file, one at a time.
 
     From the first call on, warnings of pydicom and Pillow are ignored in the whole process.
@@ -47,16 +46,15 @@ def read_dicom(data: bytes, options: PrepOptions, *, included: bool = False) -> 
     ----------
     data : bytes
         The whole file, with the 128-byte preamble or without.
-    options : PrepOptions
-        With `window` ``auto`` or ``dicom``, a VOI LUT or a sigmoid is applied. `needs_spacing` is
-        used too.
-    included : bool
-        Accept localizers, mosaics and screenshots too.
+    wanted : Wanted
+        Its `voi`, `needs_spacing` and `included`.
 
     Yields
     ------
-    Scan
-        A frame as stored integers, luma for colour, or float32. Slope, intercept, window and
+    frame : int
+        Number of the frame, from 0.
+    scan : Scan
+        The frame as stored integers, luma for colour, or float32. Slope, intercept, window and
         spacing are those of the frame if the file has them per frame. Padding is as dark as the
         darkest other pixel. The identifiers are hashes of PatientID, PatientName and
         StudyInstanceUID.
@@ -74,9 +72,9 @@ def read_dicom(data: bytes, options: PrepOptions, *, included: bool = False) -> 
         warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
     # Parsers raise almost anything for damaged data. The message may quote a value, so it is left out.
     with _refusing("damaged DICOM: its elements cannot be told apart; copy it again"):
-        elements, frames = _opened(data, included)
+        elements, frames = _opened(data, wanted.included)
     with _refusing("damaged DICOM: its pixels cannot be decoded; copy it again"):
-        yield from _scans(elements, frames, options)
+        yield from _scans(elements, frames, wanted)
 
 
 @contextlib.contextmanager
@@ -106,7 +104,7 @@ def _opened(data: bytes, included: bool) -> tuple[Elements, int]:
     return elements, _check(elements)
 
 
-def _scans(elements: Elements, frames: int, options: PrepOptions) -> Iterator[Scan]:
+def _scans(elements: Elements, frames: int, wanted: Wanted) -> Frames:
     from scangan.preprocessing.reading.compressed import decoded_frames, frame_decoder
 
     dataset = elements.dataset
@@ -116,18 +114,18 @@ def _scans(elements: Elements, frames: int, options: PrepOptions) -> Iterator[Sc
     identifiers = _identifiers(dataset)
     synthetic = elements.word("SyntheticData") == "YES"
     for frame, (stored, properties) in enumerate(decoded_frames(elements, decoder, frames)):
-        scan = dicom_values.scan_of(
-            elements, frame, stored, properties, show=options.window in ("auto", "dicom")
-        )
-        spacing, aspect = dicom_spacing.spacing_and_aspect(elements, frame, options.needs_spacing)
-        yield dataclasses.replace(
-            scan,
-            frame=frame,
-            spacing=spacing,
-            aspect=aspect,
-            identifiers=identifiers,
-            synthetic=synthetic,
-            notes=elements.notes,
+        scan = dicom_values.scan_of(elements, frame, stored, properties, show=wanted.voi)
+        spacing, aspect = dicom_spacing.spacing_and_aspect(elements, frame, wanted.needs_spacing)
+        yield (
+            frame,
+            dataclasses.replace(
+                scan,
+                spacing=spacing,
+                aspect=aspect,
+                identifiers=identifiers,
+                synthetic=synthetic,
+                notes=elements.notes,
+            ),
         )
 
 

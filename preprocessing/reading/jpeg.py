@@ -11,7 +11,6 @@ import simplejpeg
 
 from scangan.core.errors import Rejected
 from scangan.preprocessing.geometry import is_square, placement
-from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.raster import (
     Frames,
     check_size,
@@ -21,6 +20,7 @@ from scangan.preprocessing.reading.raster import (
 )
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.reading.tiff_tags import orientation
+from scangan.preprocessing.reading.wanted import Wanted
 
 # A scan may be decoded smaller if this leaves at least MARGIN pixels per prepared pixel and covers the
 # same region to MOST_SHIFT of a prepared pixel (placing it on the square rounds by up to 0.5 anyway).
@@ -56,23 +56,23 @@ class Header(NamedTuple):
 Decode = Callable[[bytes, Header], npt.NDArray[np.uint8]]
 
 
-def read_jpeg(data: bytes, options: PrepOptions) -> Frames:
+def read_jpeg(data: bytes, wanted: Wanted, *_: object) -> Frames:
     """Decode a JPEG with 8 bits per sample to one grey scan, oriented by its Exif data.
 
     Parameters
     ----------
     data : bytes
         The whole file. Bytes after its end are ignored.
-    options : PrepOptions
-        A scan much larger than the prepared square is decoded at 1/2, 1/4 or 1/8 of its size, if
-        `reduction` allows it.
+    wanted : Wanted
+        Its `size` and `fit`: a scan much larger than that square is decoded at 1/2, 1/4 or 1/8 of its
+        size, if `reduction` allows it.
 
     Raises
     ------
     Rejected
         The file is truncated, damaged, too large, or of an unsupported kind.
     """
-    grey = decode_strictly(data, lambda data, header: _decode(data, header, options))
+    grey = decode_strictly(data, lambda data, header: _decode(data, header, wanted))
     header = read_header(data)
     yield 0, Scan(grey, aspect=turned_aspect(header.aspect, header.orientation))
 
@@ -182,7 +182,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         raise Rejected("truncated JPEG: no image data") from error
 
 
-def _decode(data: bytes, header: Header, options: PrepOptions) -> npt.NDArray[np.uint8]:
+def _decode(data: bytes, header: Header, wanted: Wanted) -> npt.NDArray[np.uint8]:
     """Decode to grey; ValueError names the first fault."""
     if header.process in PROGRESSIVE and data.count(b"\xff\xda") > MOST_PASSES:
         raise Rejected(f"JPEG of over {MOST_PASSES} passes")
@@ -192,32 +192,27 @@ def _decode(data: bytes, header: Header, options: PrepOptions) -> npt.NDArray[np
     # The decoder would write a lossless JPEG at full size into a buffer of the reduced size. Pixels
     # that are not square are too rare to support here.
     whole = header.process in LOSSLESS or not is_square(header.aspect)
-    factor = 1 if whole else reduction(height, width, options)
+    factor = 1 if whole else reduction(height, width, wanted)
     # Drop a last row or column that is less than half covered, to cover the same region.
-    wanted = [max(1, round(side / factor)) for side in (header.height, header.width)]
+    covered = [max(1, round(side / factor)) for side in (header.height, header.width)]
     rows, columns = -(-header.height // factor), -(-header.width // factor)
     pixels = simplejpeg.decode_jpeg(data, "GRAY", min_height=rows, min_width=columns, strict=True)
     if pixels.shape != (rows, columns, 1):
         raise Rejected("damaged JPEG: two sizes")
-    grey = pixels[: wanted[0], : wanted[1], 0]
+    grey = pixels[: covered[0], : covered[1], 0]
     return grey if header.orientation == 1 and factor == 1 else upright(grey, header.orientation)
 
 
-def reduction(height: int, width: int, options: PrepOptions) -> int:
-    """Return the factor (8, 4, 2 or 1) by which a scan may be decoded smaller.
-
-    It is 1 for equalised scans: averaging removes noise, so a reduced scan has another histogram (by
-    up to 3 grey levels on average at 1/2, with a noisy dark background).
-    """
-    if options.equalize != "none" or options.pixel_spacing is not None:
+def reduction(height: int, width: int, wanted: Wanted) -> int:
+    """Return the factor (8, 4, 2 or 1) by which a scan may be decoded smaller."""
+    size, fit = wanted.size, wanted.fit
+    if size is None or max(height, width) < 2 * MARGIN * size:
         return 1
-    if max(height, width) < 2 * MARGIN * options.size:
-        return 1
-    whole = placement(height, width, options)
+    whole = placement(height, width, size, fit)
     for factor in (8, 4, 2):
         if min(height, width) < factor:  # nothing of that side would be left
             continue
-        small = placement(round(height / factor), round(width / factor), options)
+        small = placement(round(height / factor), round(width / factor), size, fit)
         sides = zip(small.source, whole.source, whole.shape, strict=True)
         if small[1:] == whole[1:] and all(_covers(*side, factor) for side in sides):
             return factor

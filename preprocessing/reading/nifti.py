@@ -3,7 +3,6 @@
 import gzip
 import math
 import zlib
-from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -13,11 +12,12 @@ import numpy.typing as npt
 from scangan.core.counted import counted
 from scangan.core.errors import Rejected
 from scangan.core.terminal import is_missing_package
-from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.floats import to_float32
 from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
 from scangan.preprocessing.reading.nifti_affine import best_affine
+from scangan.preprocessing.reading.raster import Frames
 from scangan.preprocessing.reading.scan import Scan
+from scangan.preprocessing.reading.wanted import Wanted, chosen_slices
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -31,9 +31,7 @@ AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # per unit of the header's codes: metres, mm, microns
 
 
-def read_nifti(
-    data: bytes, options: PrepOptions, *, name: str = "", included: bool = False
-) -> Iterator[Scan]:
+def read_nifti(data: bytes, wanted: Wanted, name: str = "") -> Frames:
     """Read the slices of a NIfTI-1 or NIfTI-2 file, one at a time.
 
     Slices are oriented as in DICOM. Axial: top is anterior, left is the patient's right. Coronal:
@@ -43,20 +41,18 @@ def read_nifti(
     ----------
     data : bytes
         The whole file, ``.nii`` or ``.nii.gz``.
-    options : PrepOptions
-        `axis` is the plane of the slices, `slices` selects among them, and `volume` is the volume in
-        a file with more than three dimensions (counting along the fourth, then the fifth, and so
-        on). A file with one slice gives that slice for any `axis`.
+    wanted : Wanted
+        Its `included`, `axis`, `slices` and `volume`, which counts along the fourth dimension, then
+        the fifth, and so on. A file with one slice gives that slice for any `axis`.
     name : str
         Path of the file below its class; it may suggest that the file is a mask.
-    included : bool
-        Accept masks too.
 
     Yields
     ------
-    Scan
-        `frame` is the number of the slice: axial from inferior to superior, coronal from posterior
-        to anterior, sagittal from left to right (the positive directions of the NIfTI standard).
+    frame : int
+        Number of the slice: axial from inferior to superior, coronal from posterior to anterior,
+        sagittal from left to right (the positive directions of the NIfTI standard).
+    scan : Scan
         Pixels are the stored integers, the luma of colours, or float32, in which the volume's
         smallest finite value replaces values that are not finite.
 
@@ -67,7 +63,7 @@ def read_nifti(
         than 2**29 voxels; it has several volumes and `volume` is not set; or `slices` selects none.
     """
     try:
-        yield from _slices(data, options, name, included)
+        yield from _slices(data, wanted, name)
     except (Rejected, MemoryError):
         raise
     except EOFError as error:
@@ -80,35 +76,37 @@ def read_nifti(
         raise Rejected("damaged NIfTI: its header contradicts itself; copy it again") from error
 
 
-def _slices(data: bytes, options: PrepOptions, name: str, included: bool) -> Iterator[Scan]:
+def _slices(data: bytes, wanted: Wanted, name: str) -> Frames:
     # Reading a gzip file inflates no more than requested.
     stream = gzip.GzipFile(fileobj=BytesIO(data)) if data[:2] == b"\x1f\x8b" else BytesIO(data)
     header = _header(cast("BinaryIO", stream))
-    stored = _volume(cast("BinaryIO", stream), header, options)
-    if not included and not stored.dtype.fields and (reason := why_mask(stored.T, name)):
+    stored = _volume(cast("BinaryIO", stream), header, wanted.volume)
+    if not wanted.included and not stored.dtype.fields and (reason := why_mask(stored.T, name)):
         raise Rejected(f"{reason}; {TO_INCLUDE}")
     affine, notes = best_affine(header)
     voxels, spacings = _upright(header, affine, stored)
     slope, intercept = _scaling(header)
     single = [axis for axis in range(3) if voxels.shape[axis] == 1]
-    axis = single[0] if len(single) == 1 else AXES[options.axis]
+    axis = single[0] if len(single) == 1 else AXES[wanted.axis]
     row_spacing, column_spacing = (spacings[k] for k in (2, 1, 0) if k != axis)
     known = all(1 / FARTHEST < side < FARTHEST for side in (row_spacing, column_spacing))
     count = voxels.shape[axis]
-    chosen = options.slice_range(count)
+    chosen = chosen_slices(wanted.slices, count)
     if not chosen:
-        raise Rejected(f"--slices {options.slices} takes no slice of {count}")
+        raise Rejected(f"--slices {wanted.slices} takes no slice of {count}")
     kind, fill = _kind(voxels)
     for number in chosen:
         plane = np.moveaxis(voxels, axis, 0)[number]
-        yield Scan(
-            _plain(plane[::-1, ::-1].T, kind, fill),
-            frame=number,
-            slope=slope,
-            intercept=intercept,
-            spacing=(row_spacing, column_spacing) if known else None,
-            aspect=row_spacing / column_spacing if known else 1.0,
-            notes=notes,
+        yield (
+            number,
+            Scan(
+                _plain(plane[::-1, ::-1].T, kind, fill),
+                slope=slope,
+                intercept=intercept,
+                spacing=(row_spacing, column_spacing) if known else None,
+                aspect=row_spacing / column_spacing if known else 1.0,
+                notes=notes,
+            ),
         )
 
 
@@ -144,15 +142,15 @@ def _header(stream: BinaryIO) -> "Nifti1Header":
     return header
 
 
-def _volume(stream: BinaryIO, header: "Nifti1Header", options: PrepOptions) -> Array:
+def _volume(stream: BinaryIO, header: "Nifti1Header", volume: int | None) -> Array:
     """Return the stored values [X, Y, Z] of one volume."""
     from nibabel.nifti1 import data_type_codes
 
     shape = (*header.get_data_shape(), 1)
     spatial, volumes = shape[:3], math.prod(shape[3:])
-    if volumes > 1 and options.volume is None:
+    if volumes > 1 and volume is None:
         raise Rejected(f"{volumes} volumes; take one of them with --volume 0 to {volumes - 1}")
-    volume = options.volume or 0
+    volume = volume or 0
     if volume >= volumes:
         raise Rejected(f"--volume {volume} of {volumes}, which count from 0")
     code = int(header["datatype"])

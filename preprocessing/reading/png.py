@@ -30,15 +30,9 @@ DEPTHS = {
     GREY_ALPHA: (8, 16),
     RGB_ALPHA: (8, 16),
 }
-ADAM7 = (
-    (0, 0, 8, 8),
-    (0, 4, 8, 8),
-    (4, 0, 8, 4),
-    (0, 2, 4, 4),
-    (2, 0, 4, 2),
-    (0, 1, 2, 2),
-    (1, 0, 2, 1),
-)
+ADAM7 = (  # of each pass: first row and column, steps down and across
+    (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1),
+)  # fmt: skip
 LONGEST_SIDE = 1_000_000  # libpng's limit
 DEFLATE_RATIO = 1032  # the maximum compression of deflate
 STORED_BLOCK = 65_535  # the maximum size of a stored deflate block
@@ -56,7 +50,7 @@ class Header(NamedTuple):
     interlaced: int
 
 
-def read_png(data: bytes) -> Frames:
+def read_png(data: bytes, *_: object) -> Frames:
     """Decode a PNG to one grey scan: uint8, or uint16 if it has 16 bits per sample.
 
     Colour becomes luma at full depth, transparency is blended with black, and an orientation in an

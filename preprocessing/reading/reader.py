@@ -8,27 +8,23 @@ import numpy.typing as npt
 from scangan.core.errors import Rejected
 from scangan.core.formats import Format, sniff
 from scangan.core.terminal import is_missing_package
-from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
 from scangan.preprocessing.reading.raster import Frames, check_size
 from scangan.preprocessing.reading.scan import Scan
+from scangan.preprocessing.reading.wanted import Reader, Wanted
 
 
-def read_scans(
-    data: bytes, options: PrepOptions, *, name: str = "", included: bool = False
-) -> Frames:
+def read_scans(data: bytes, wanted: Wanted, name: str = "") -> Frames:
     """Decode every scan of a file of any supported format.
 
     Parameters
     ----------
     data : bytes
         The whole file. Its bytes determine the format, not its name.
-    options : PrepOptions
-        Which slices of a volume to read, and the final size of the scans.
+    wanted : Wanted
+        What to read of it.
     name : str
         Path of the file below its class; it may suggest that the file is a mask.
-    included : bool
-        Accept masks, localizers, mosaics and screenshots too.
 
     Yields
     ------
@@ -45,9 +41,9 @@ def read_scans(
     """
     form = sniff(data)
     # The reader of a volume checks it as a whole.
-    mask_name = None if included or form == "nifti" else name
+    mask_name = None if wanted.included or form == "nifti" else name
     try:
-        for frame, scan in _frames(form, data, options, name, included):
+        for frame, scan in _reader(form)(data, wanted, name):
             yield frame, _checked(scan, mask_name)
     except (Rejected, MemoryError):
         raise
@@ -58,33 +54,31 @@ def read_scans(
         raise Rejected(f"damaged {form.upper()}: it cannot be decoded; copy it again") from error
 
 
-def _frames(form: Format, data: bytes, options: PrepOptions, name: str, included: bool) -> Frames:
-    """Import the reader of a format at its first file, and call it."""
+def _reader(form: Format) -> Reader:
+    """Import the reader of a format at its first file."""
     if form == "jpeg":
         from scangan.preprocessing.reading.jpeg import read_jpeg
 
-        return read_jpeg(data, options)
+        return read_jpeg
     if form == "png":
         from scangan.preprocessing.reading.png import read_png
 
-        return read_png(data)
+        return read_png
     if form == "tiff":
         from scangan.preprocessing.reading.tiff import read_tiff
 
-        return read_tiff(data)
+        return read_tiff
     if form == "bmp":
         from scangan.preprocessing.reading.bmp import read_bmp
 
-        return read_bmp(data)
+        return read_bmp
     if form == "dicom":
         from scangan.preprocessing.reading.dicom import read_dicom
 
-        scans = read_dicom(data, options, included=included)
-        return ((scan.frame, scan) for scan in scans)
+        return read_dicom
     from scangan.preprocessing.reading.nifti import read_nifti
 
-    slices = read_nifti(data, options, name=name, included=included)
-    return ((scan.frame, scan) for scan in slices)
+    return read_nifti
 
 
 def _checked(scan: Scan | Rejected, mask_name: str | None) -> Scan | Rejected:

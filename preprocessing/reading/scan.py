@@ -16,8 +16,6 @@ class Scan:
     pixels : ndarray
         [H, W], grey, in the file's integers (uint8, uint16, int16, int32, uint32) or float32; finite.
         The physical value (Hounsfield units, counts, ...) is ``slope * pixel + intercept``.
-    frame : int
-        Number of the frame, page or slice in the file, from 0.
     slope, intercept : float
         Convert stored to physical values; slope is not 0.
     inverted : bool
@@ -38,7 +36,6 @@ class Scan:
     """
 
     pixels: npt.NDArray[Any]
-    frame: int = 0
     slope: float = 1.0
     intercept: float = 0.0
     inverted: bool = False

@@ -56,7 +56,7 @@ class Page(NamedTuple):
     orientation: int
 
 
-def read_tiff(data: bytes) -> Frames:
+def read_tiff(data: bytes, *_: object) -> Frames:
     """Decode every page of a TIFF to a grey scan at its own depth; a bad page only rejects itself.
 
     Supports grey of 1 to 32 bits, floats of 16 to 64 bits (as float32), and RGB and palettes (as
@@ -77,22 +77,22 @@ def read_tiff(data: bytes) -> Frames:
             packed += packed_size(directory)
             if packed > len(data):  # a few bytes could serve as any number of pages
                 raise Rejected("truncated TIFF: its pages hold more data than the file")
-            yield frame, _scan(directory, frame)
+            yield frame, _scan(directory)
         except Rejected as reason:
             yield frame, reason
     if not pages:
         raise Rejected("TIFF without pages")
 
 
-def _scan(directory: Directory, frame: int) -> Scan:
+def _scan(directory: Directory) -> Scan:
     page = _page(directory)
     grey = upright(_grey(page, directory, read_samples(directory, page.layout)), page.orientation)
     white = page.photometric == WHITE_IS_ZERO
     densities = directory.ratio(X_RESOLUTION), directory.ratio(Y_RESOLUTION)
     aspect = turned_aspect(pixel_aspect(*densities), page.orientation)
     if grey.dtype == np.uint8 and white:
-        return Scan(255 - grey, frame, aspect=aspect)
-    return Scan(grey, frame, inverted=white, aspect=aspect)
+        return Scan(255 - grey, aspect=aspect)
+    return Scan(grey, inverted=white, aspect=aspect)
 
 
 def _page(directory: Directory) -> Page:

@@ -24,6 +24,7 @@ from scangan.preprocessing import (
 from scangan.preprocessing.geometry import place_of
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
+from scangan.preprocessing.reading.wanted import Wanted
 from scangan.preprocessing.transforms import prepare_scan
 
 
@@ -183,7 +184,7 @@ def test_a_split_never_tears_a_subject_or_copies(prep, tmp_path, some_scans):
         assert all(group <= n for n, group in enumerate(groups))
         for item, image in zip(part.items, part.images):
             data = (some_scans / item.file).read_bytes()
-            ((_, scan),) = read_scans(data, PrepOptions())
+            ((_, scan),) = read_scans(data, Wanted())
             assert np.array_equal(
                 prepare_scan(scan, place_of(scan, PrepOptions()), PrepOptions()), image
             )
@@ -244,9 +245,9 @@ def test_damage_behind_the_first_frame_names_the_file(tmp_path, some_scans, monk
     """Of a file that needs the window over all scans, when no other does."""
     real = one_file.read_scans
 
-    def damaged(data, options, **about):
+    def damaged(data, *about):
         if data != b"stack":
-            yield from real(data, options, **about)
+            yield from real(data, *about)
             return
         yield 0, Scan(np.arange(4096, dtype=np.uint16).reshape(64, 64))
         raise Rejected("damaged behind it")

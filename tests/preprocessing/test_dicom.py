@@ -21,6 +21,7 @@ from scangan.core.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading import dicom, gdcm_process
 from scangan.preprocessing.reading.dicom import read_dicom
+from scangan.preprocessing.reading.wanted import Wanted
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 ALL = sorted(path for path in FILES.rglob("*") if path.is_file())
@@ -53,7 +54,11 @@ REFUSED = {
 
 
 def read(data, **options):
-    return list(read_dicom(data, PrepOptions(**options)))
+    return [scan for _, scan in numbered(data, **options)]
+
+
+def numbered(data, **options):
+    return list(read_dicom(data, PrepOptions(**options).wanted()))
 
 
 def reason(data, **options):
@@ -88,8 +93,8 @@ def test_each_file_of_pydicom_is_read_or_refused_for_a_known_reason(path):
     if refusal:
         assert reason(path.read_bytes()) == refusal
     else:
-        scans = read(path.read_bytes())
-        assert [scan.frame for scan in scans] == list(range(len(scans)))
+        scans = numbered(path.read_bytes())
+        assert [frame for frame, _ in scans] == list(range(len(scans)))
 
 
 def readable(*kinds):
@@ -157,14 +162,14 @@ def test_nothing_is_printed_and_threads_give_the_same_bytes(tmp_path):
         "import hashlib, pathlib, sys\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from scangan.core.errors import Rejected\n"
-        "from scangan.preprocessing.options import PrepOptions\n"
         "from scangan.preprocessing.reading.dicom import read_dicom\n"
+        "from scangan.preprocessing.reading.wanted import Wanted\n"
         "def digest(path):\n"
         "    try:\n"
-        "        scans = list(read_dicom(pathlib.Path(path).read_bytes(), PrepOptions()))\n"
+        "        scans = list(read_dicom(pathlib.Path(path).read_bytes(), Wanted()))\n"
         "    except Rejected as error:\n"
         "        return str(error)\n"
-        "    return hashlib.sha256(b''.join(s.pixels.tobytes() for s in scans)).hexdigest()\n"
+        "    return hashlib.sha256(b''.join(s.pixels.tobytes() for _, s in scans)).hexdigest()\n"
         "with ThreadPoolExecutor(int(sys.argv[1])) as pool:\n"
         "    print(*pool.map(digest, sys.argv[2:]), sep='\\n')\n"
     )
@@ -232,9 +237,9 @@ def test_a_decoder_that_hangs_is_ended(monkeypatch):
 def test_no_decoder_outlives_a_killed_process():
     program = (
         "import pathlib, sys, time\n"
-        "from scangan.preprocessing.options import PrepOptions\n"
         "from scangan.preprocessing.reading import dicom, gdcm_process\n"
-        "list(dicom.read_dicom(pathlib.Path(sys.argv[1]).read_bytes(), PrepOptions()))\n"
+        "from scangan.preprocessing.reading.wanted import Wanted\n"
+        "list(dicom.read_dicom(pathlib.Path(sys.argv[1]).read_bytes(), Wanted()))\n"
         "print(gdcm_process._idle[0].pid, flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -283,8 +288,8 @@ def test_frames_are_decoded_one_at_a_time():
     good = get_frame(dataset.PixelData, 0, number_of_frames=30)
     dataset.PixelData = encapsulate([good, good[:500] + bytes(200) + good[700:]])
     dataset.NumberOfFrames = 2
-    scans = read_dicom(saved(dataset), PrepOptions())
-    assert next(scans).pixels.shape == (240, 320)
+    scans = read_dicom(saved(dataset), Wanted())
+    assert next(scans)[1].pixels.shape == (240, 320)
     with pytest.raises(Rejected, match="damaged JPEG DICOM"):
         next(scans)
 

@@ -15,13 +15,13 @@ from scangan.preprocessing.reading.reader import read_scans
 
 
 def read(data, **options):
-    (scan,) = [scan for _, scan in read_scans(data, PrepOptions(**options))]
+    (scan,) = [scan for _, scan in read_scans(data, PrepOptions(**options).wanted())]
     return scan
 
 
 def refusal(data, **options):
     with pytest.raises(Rejected) as caught:
-        list(read_scans(data, PrepOptions(**options)))
+        list(read_scans(data, PrepOptions(**options).wanted()))
     return str(caught.value)
 
 

@@ -17,9 +17,9 @@ from PIL import Image
 from scangan.core.errors import Rejected
 from scangan.core.formats import sniff
 from scangan.core.reading import read_file
-from scangan.preprocessing import PrepOptions
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
+from scangan.preprocessing.reading.wanted import Wanted
 
 JPEG = sorted(BRAIN.rglob("*.jpg"))[0].read_bytes()
 GREY = np.asarray(Image.open(io.BytesIO(JPEG)))
@@ -42,7 +42,7 @@ def test_a_picture_is_read_whatever_its_name(kind, tmp_path):
     (tmp_path / "scan.txt").write_bytes(saved(kind))
     data = read_file(tmp_path / "scan.txt")
     assert sniff(data) == kind.lower()
-    ((frame, scan),) = read_scans(data, PrepOptions())
+    ((frame, scan),) = read_scans(data, Wanted())
     assert frame == 0 and scan.pixels.shape == GREY.shape
 
 
@@ -124,13 +124,13 @@ def test_what_is_not_read_is_named(data, says):
     with pytest.raises(Rejected, match=f"^{says}"):
         sniff(data)
     with pytest.raises(Rejected, match=f"^{says}"):
-        list(read_scans(data, PrepOptions()))
+        list(read_scans(data, Wanted()))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
 def test_a_constant_scan_is_refused(kind):
     data = saved(kind, Image.new("L", (40, 30), 77))
-    ((_, reason),) = read_scans(data, PrepOptions())
+    ((_, reason),) = read_scans(data, Wanted())
     assert str(reason) == "every pixel has the same value"
 
 
@@ -138,33 +138,33 @@ def test_a_scan_that_differs_in_one_pixel_is_not_constant():
     for place in ((0, 0), (29, 39), (0, 39)):
         image = Image.new("L", (40, 30), 77)
         image.putpixel(place[::-1], 78)
-        ((_, scan),) = read_scans(saved("PNG", image), PrepOptions())
+        ((_, scan),) = read_scans(saved("PNG", image), Wanted())
         assert isinstance(scan, Scan)
 
 
 def test_a_scan_of_one_pixel_is_refused_and_a_very_long_one_is_read():
-    ((_, reason),) = read_scans(saved("PNG", Image.new("L", (1, 1))), PrepOptions())
+    ((_, reason),) = read_scans(saved("PNG", Image.new("L", (1, 1))), Wanted())
     assert isinstance(reason, Rejected)
-    ((_, scan),) = read_scans(saved("PNG", Image.fromarray(GREY).resize((1000, 4))), PrepOptions())
+    ((_, scan),) = read_scans(saved("PNG", Image.fromarray(GREY).resize((1000, 4))), Wanted())
     assert scan.pixels.shape == (4, 1000)
 
 
 def test_an_unforeseen_error_names_neither_its_kind_nor_what_the_file_holds(monkeypatch):
-    def fail(data, options):
+    def fail(data, *_):
         raise ZeroDivisionError("Mustermann^Max")
 
     monkeypatch.setattr("scangan.preprocessing.reading.jpeg.read_jpeg", fail)
     with pytest.raises(Rejected, match=r"^damaged JPEG: it cannot be decoded; copy it again$"):
-        list(read_scans(JPEG, PrepOptions()))
+        list(read_scans(JPEG, Wanted()))
 
 
 def test_memory_that_runs_out_is_no_damage(monkeypatch):
-    def fail(data, options):
+    def fail(data, *_):
         raise MemoryError
 
     monkeypatch.setattr("scangan.preprocessing.reading.jpeg.read_jpeg", fail)
     with pytest.raises(MemoryError):
-        list(read_scans(JPEG, PrepOptions()))
+        list(read_scans(JPEG, Wanted()))
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path):
@@ -186,10 +186,10 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path):
 
 def test_a_jpeg_loads_no_library_of_another_format():
     code = (
-        "import sys; from scangan.preprocessing.options import PrepOptions\n"
+        "import sys; from scangan.preprocessing.reading.wanted import Wanted\n"
         "from scangan.preprocessing.reading.reader import read_scans\n"
         "before = set(sys.modules)\n"
-        "list(read_scans(sys.stdin.buffer.read(), PrepOptions()))\n"
+        "list(read_scans(sys.stdin.buffer.read(), Wanted()))\n"
         "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before}))"
     )
     done = subprocess.run([sys.executable, "-c", code], input=JPEG, capture_output=True, check=True)

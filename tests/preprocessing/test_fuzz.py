@@ -118,7 +118,9 @@ def test_many_threads_read_what_one_reads():
     many = [data for kind in ("jpeg", "png", "tiff", "bmp") for data in files(kind)] * 8
 
     def pixels(data):
-        return [scan.pixels.tobytes() for _, scan in read_scans(data, PrepOptions(size=16))]
+        return [
+            scan.pixels.tobytes() for _, scan in read_scans(data, PrepOptions(size=16).wanted())
+        ]
 
     alone = [pixels(data) for data in many]
     with ThreadPoolExecutor(8) as pool:

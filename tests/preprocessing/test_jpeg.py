@@ -17,6 +17,7 @@ from scangan.core.errors import Rejected
 from scangan.preprocessing import PrepOptions
 from scangan.preprocessing.geometry import placement
 from scangan.preprocessing.reading.jpeg import MARGIN, MOST_SHIFT, read_jpeg, reduction
+from scangan.preprocessing.reading.wanted import Wanted
 
 FILES = sorted(BRAIN.rglob("*.jpg"))
 REAL = FILES[0].read_bytes()
@@ -42,7 +43,7 @@ STEPS = (np.add.outer(np.arange(64) // 16, np.arange(64) // 16) * 30).astype(np.
 
 
 def read(data, **options):
-    ((frame, scan),) = read_jpeg(data, PrepOptions(**({"size": 1024} | options)))
+    ((frame, scan),) = read_jpeg(data, PrepOptions(**({"size": 1024} | options)).wanted())
     assert frame == 0 and scan.pixels.flags.c_contiguous and scan.pixels.dtype == np.uint8
     return scan.pixels
 
@@ -92,16 +93,16 @@ def test_lossless_and_arithmetic_coding():
 def test_a_lossless_file_is_not_decoded_smaller():
     """simplejpeg would write it in full into a smaller buffer: the process dies."""
     code = (
-        "import sys; from scangan.preprocessing.options import PrepOptions\n"
+        "import sys; from scangan.preprocessing.reading.wanted import Wanted\n"
         "from scangan.preprocessing.reading.jpeg import read_jpeg\n"
         "data = sys.stdin.buffer.read()\n"
-        "for _ in range(50): [(_, scan)] = read_jpeg(data, PrepOptions(size=16))\n"
+        "for _ in range(50): [(_, scan)] = read_jpeg(data, Wanted(size=16))\n"
         "print(scan.pixels.shape)"
     )
     argv = [sys.executable, "-c", code]
     done = subprocess.run(argv, input=LOSSLESS, capture_output=True, check=True)
     assert done.stdout.strip() == b"(64, 64)"
-    assert reduction(64, 64, PrepOptions(size=16)) == 2
+    assert reduction(64, 64, Wanted(size=16)) == 2
 
 
 def test_a_marker_without_a_length_cannot_hide_another_picture():
@@ -229,8 +230,8 @@ def radiographs():
     return made
 
 
-def prepared(pixels, options):
-    place = placement(*pixels.shape, options)
+def prepared(pixels, size, fit):
+    place = placement(*pixels.shape, size, fit)
     used = np.ascontiguousarray(pixels[place.source])
     return cv2.resize(used, place.shape[::-1], interpolation=cv2.INTER_AREA).astype(int)
 
@@ -238,12 +239,11 @@ def prepared(pixels, options):
 @pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
 @pytest.mark.parametrize("size", [64, 128, 256, 512])
 def test_decoding_smaller_changes_the_prepared_scan_by_little(radiographs, fit, size):
-    options = PrepOptions(size=size, fit=fit)
     smaller = 0
     for data in radiographs:
         whole, reduced = read(data), read(data, size=size, fit=fit)
         smaller += reduced.size < whole.size
-        difference = np.abs(prepared(reduced, options) - prepared(whole, options))
+        difference = np.abs(prepared(reduced, size, fit) - prepared(whole, size, fit))
         assert difference.mean() < 2
         assert np.percentile(difference, 99.9) < 25
         if whole.shape == (1304, 1800):  # covered to the pixel
@@ -257,14 +257,12 @@ def test_the_reduced_scan_lands_on_the_same_region():
     seen = set()
     for _ in range(3000):
         height, width = (int(side) for side in rng.integers(100, 3000, 2))
-        options = PrepOptions(
-            size=int(rng.choice([16, 64, 100, 256])),
-            fit=str(rng.choice(["pad", "crop", "stretch"])),
-        )
-        factor = reduction(height, width, options)
+        size = int(rng.choice([16, 64, 100, 256]))
+        fit = str(rng.choice(["pad", "crop", "stretch"]))
+        factor = reduction(height, width, Wanted(size=size, fit=fit))
         seen.add(factor)
-        whole = placement(height, width, options)
-        small = placement(round(height / factor), round(width / factor), options)
+        whole = placement(height, width, size, fit)
+        small = placement(round(height / factor), round(width / factor), size, fit)
         assert small.shape == whole.shape and small.corner == whole.corner
         if factor > 1:
             for part, full, wanted in zip(small.source, whole.source, whole.shape):

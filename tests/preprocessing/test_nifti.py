@@ -17,6 +17,7 @@ from scangan.core.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading import nifti
 from scangan.preprocessing.reading.nifti import read_nifti
+from scangan.preprocessing.reading.wanted import Wanted
 
 FILES = Path(nibabel.__file__).parent / "tests" / "data"
 READ = {
@@ -40,7 +41,11 @@ REFUSED = {
 
 
 def read(data, **options):
-    return list(read_nifti(data, PrepOptions(**options)))
+    return list(numbered(data, **options).values())
+
+
+def numbered(data, **options):
+    return dict(read_nifti(data, PrepOptions(**options).wanted()))
 
 
 def reason(data, **options):
@@ -74,10 +79,10 @@ def test_values_and_spacings_are_those_of_nibabel(name, axis):
     values = values if volume is None else values[..., volume]
     normal = ["sagittal", "coronal", "axial"].index(axis)
     zooms = [zoom for k, zoom in enumerate(image.header.get_zooms()[:3]) if k != normal]
-    scans = read((FILES / name).read_bytes(), axis=axis, volume=volume)
+    scans = numbered((FILES / name).read_bytes(), axis=axis, volume=volume)
     assert len(scans) == values.shape[normal]
-    for scan in scans:
-        expected = np.take(values, scan.frame, axis=normal)[::-1, ::-1].T
+    for number, scan in scans.items():
+        expected = np.take(values, number, axis=normal)[::-1, ::-1].T
         ours = scan.pixels.astype(np.float64) * scan.slope + scan.intercept
         finite = np.isfinite(expected)
         np.testing.assert_allclose(ours[finite], expected[finite], rtol=1e-6, atol=1e-6)
@@ -101,17 +106,17 @@ def test_each_way_of_storing_a_volume_gives_the_same_picture(codes, image):
     voxels = nibabel.apply_orientation(MARKED, change)
     data = made(voxels, canonical @ inv_ornt_aff(change, SHAPE), image)
 
-    axial = {scan.frame: scan for scan in read(data)}
+    axial = numbered(data)
     # Rows from anterior to posterior, columns from the patient's right to the left.
     assert list(axial) == list(range(7)) and axial[1].pixels.shape == (6, 5)
     assert (axial[1].pixels[4, 0], axial[1].pixels[0, 2]) == (100, 150)
     assert axial[6].pixels[4, 2] == 200
-    coronal = {scan.frame: scan for scan in read(data, axis="coronal")}
+    coronal = numbered(data, axis="coronal")
     # Rows from superior to inferior, columns from right to left.
     assert coronal[1].pixels.shape == (7, 5)
     assert (coronal[1].pixels[5, 0], coronal[1].pixels[0, 2]) == (100, 200)
     assert coronal[5].pixels[5, 2] == 150
-    sagittal = {scan.frame: scan for scan in read(data, axis="sagittal")}
+    sagittal = numbered(data, axis="sagittal")
     # Rows from superior to inferior, columns from anterior to posterior.
     assert sagittal[2].pixels.shape == (7, 6)
     assert (sagittal[2].pixels[5, 0], sagittal[2].pixels[0, 4]) == (150, 200)
@@ -124,8 +129,8 @@ def test_each_way_of_storing_a_volume_gives_the_same_picture(codes, image):
 
 def test_slices_are_taken_in_order_and_an_empty_range_says_how_many_there_are():
     data = made(MARKED)
-    assert [scan.frame for scan in read(data, slices="2:4")] == [2, 3]
-    assert [scan.frame for scan in read(data, slices="0.5:1.0", axis="coronal")] == [3, 4, 5]
+    assert list(numbered(data, slices="2:4")) == [2, 3]
+    assert list(numbered(data, slices="0.5:1.0", axis="coronal")) == [3, 4, 5]
     assert reason(data, slices="7:9") == "--slices 7:9 takes no slice of 7"
 
 
@@ -253,7 +258,7 @@ def test_no_copy_of_the_volume_is_made():
     data = made(np.zeros((256, 256, 128), np.int16))
     tracemalloc.start()
     try:
-        for scan in read_nifti(data, PrepOptions(axis="sagittal")):
+        for _, scan in read_nifti(data, Wanted(axis="sagittal")):
             assert scan.pixels.dtype == np.int16
         # Its stored values once, and a slice.
         assert tracemalloc.get_traced_memory()[1] < 1.2 * len(data)
@@ -266,8 +271,8 @@ def test_nothing_is_printed_of_a_questionable_header():
     data = made(MARKED, bitpix=3, pixdim=[5, -1, 1, 1, 0, 0, 0, 0], qform_code=99, scl_slope=np.nan)
     program = (
         "import sys; from scangan.preprocessing.reading.nifti import read_nifti\n"
-        "from scangan.preprocessing.options import PrepOptions\n"
-        "print(len(list(read_nifti(sys.stdin.buffer.read(), PrepOptions()))))"
+        "from scangan.preprocessing.reading.wanted import Wanted\n"
+        "print(len(list(read_nifti(sys.stdin.buffer.read(), Wanted()))))"
     )
     run = subprocess.run(
         [sys.executable, "-W", "default", "-c", program], input=data, capture_output=True

@@ -14,9 +14,10 @@ from dicoms import dicom
 from PIL import Image
 
 from scangan.core.errors import Rejected
-from scangan.preprocessing import PrepOptions, PreprocessingError, SourceOptions, prepare
+from scangan.preprocessing import PreprocessingError, SourceOptions, prepare
 from scangan.preprocessing.reading.masks import why_mask
 from scangan.preprocessing.reading.reader import read_scans
+from scangan.preprocessing.reading.wanted import Wanted
 
 RNG = np.random.default_rng(0)
 Y, X = np.mgrid[0:48, 0:48]
@@ -28,7 +29,7 @@ CLASS = "1.2.840.10008.5.1.4.1.1."
 
 def refusal(data, name="", **options):
     try:
-        found = list(read_scans(data, PrepOptions(), name=name, **options))
+        found = list(read_scans(data, Wanted(**options), name))
     except Rejected as reason:
         return str(reason)
     return next((str(scan) for _, scan in found if isinstance(scan, Rejected)), "")

@@ -128,7 +128,7 @@ def test_too_many_open_files_are_no_fault_of_a_scan(some_scans, tmp_path, monkey
 
 
 def test_a_file_that_memory_does_not_suffice_for_is_named(some_scans, tmp_path, monkeypatch):
-    def full(data, options, **about):
+    def full(*_):
         raise MemoryError
 
     with monkeypatch.context() as patch:
@@ -141,13 +141,13 @@ def test_a_file_that_memory_does_not_suffice_for_is_named(some_scans, tmp_path, 
 def test_a_survey_that_could_not_read_everything_makes_no_window(deep_scans, tmp_path, monkeypatch):
     survey, calls = one_file.survey_file, []
 
-    def full(path, options, into, **about):
+    def full(path, *args, **about):
         calls.append(path)
         if len(calls) == 2:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("scangan.core.reading._open_at_once", _too_many)
-                return survey(path, options, into, **about)
-        return survey(path, options, into, **about)
+                return survey(path, *args, **about)
+        return survey(path, *args, **about)
 
     with monkeypatch.context() as patch:
         patch.setattr(all_files, "survey_file", full)
@@ -208,7 +208,7 @@ def test_killed_with_its_parts_written_leaves_none_of_another_split(
     if killed == "write_record":  # before split.json
         monkeypatch.setattr(write, "write_record", stop)
     else:  # before the images of all parts are removed
-        monkeypatch.setattr(pipeline._Run, "_publish", stop)
+        monkeypatch.setattr(pipeline, "publish", stop)
     with pytest.raises(KeyboardInterrupt):
         prepare_split(some_scans, tmp_path / "out", (0.5, 0.3, 0.2))
     monkeypatch.undo()

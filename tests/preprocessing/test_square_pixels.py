@@ -103,7 +103,8 @@ FILES = {
 def made(data, tmp_path, **options):
     file = tmp_path / "scan"
     file.write_bytes(data)
-    result = prepare_file(file, PrepOptions(size=64, **options), (0.0, 255.0))
+    asked = PrepOptions(size=64, **options)
+    result = prepare_file(file, asked, asked.wanted(), (0.0, 255.0))
     assert not result.refused
     (frame,) = result.frames
     result.images.seek(0)

@@ -11,11 +11,11 @@ from conftest import BRAIN
 from PIL import Image, ImageOps
 
 from scangan.core.errors import Rejected
-from scangan.preprocessing import PrepOptions
 from scangan.preprocessing.reading.reader import read_scans
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.reading.tiff_data import packed_size
 from scangan.preprocessing.reading.tiff_tags import Directory
+from scangan.preprocessing.reading.wanted import Wanted
 
 GREY = cv2.imread(str(sorted(BRAIN.rglob("*.jpg"))[0]), cv2.IMREAD_GRAYSCALE)[:71, :101].copy()
 COLOUR = np.dstack([GREY, 255 - GREY, np.roll(GREY, 20, 1)])
@@ -146,7 +146,7 @@ def one(samples, order="<", big=False, **how):
 
 
 def read(data):
-    return [scan for _, scan in read_scans(data, PrepOptions(), included=True)]
+    return [scan for _, scan in read_scans(data, Wanted(included=True))]
 
 
 def pixels(data):
@@ -289,11 +289,11 @@ def test_every_page_is_a_frame_and_a_bad_page_is_no_bad_file():
     copy_of_another = page(GREY[::2, ::2], t254=[1])
     bad = page(GREY, t259=[34_712])
     data = tiff(page(GREY), bad, copy_of_another, page(DEPTHS["float32"]), page(GREY * 0 + 5))
-    found = list(read_scans(data, PrepOptions()))
+    found = list(read_scans(data, Wanted()))
     assert [frame for frame, _ in found] == [0, 1, 3, 4]
     np.testing.assert_array_equal(found[0][1].pixels, GREY)
     assert "JPEG 2000" in str(found[1][1])
-    assert found[2][1].frame == 3 and found[2][1].pixels.dtype == np.float32
+    assert found[2][1].pixels.dtype == np.float32
     assert str(found[3][1]) == "every pixel has the same value"
 
 

@@ -9,6 +9,7 @@ from conftest import BRAIN
 from scangan.preprocessing import PrepOptions, PreprocessingError
 from scangan.preprocessing.geometry import place_of
 from scangan.preprocessing.reading.scan import Scan
+from scangan.preprocessing.reading.wanted import chosen_slices
 from scangan.preprocessing.transforms import KERNELS_FROM, prepare_scan
 
 SCANS = [
@@ -182,4 +183,4 @@ def test_options_out_of_range_are_refused_by_name(options, says):
     ],
 )
 def test_slices_are_numbers_or_fractions(slices, count, expected):
-    assert PrepOptions(slices=slices).slice_range(count) == expected
+    assert chosen_slices(slices, count) == expected
