@@ -38,3 +38,10 @@ def gen_scans() -> NoReturn:
     from scangan.cli.generate import main
 
     run_and_leave(main)
+
+
+def eval_scans() -> NoReturn:
+    """Run ``eval-scans``, the same as ``scangan evaluate``."""
+    from scangan.cli.evaluate import main
+
+    run_and_leave(main)

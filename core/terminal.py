@@ -28,6 +28,8 @@ EXTRAS = {
     "PIL": "prep",
     "simplejpeg": "prep",
     "sklearn": "eval",
+    "scipy": "eval",
+    "platformdirs": "eval",
     "matplotlib": "train",
     "torch": "train",
     "onnx": "train",

@@ -133,6 +133,11 @@ NETWORKS = {
 }  # fmt: skip
 
 
+def installed() -> tuple[str, ...]:
+    """Return the names of the networks that are installed; the bundled one comes first."""
+    return tuple(name for name, network in NETWORKS.items() if find_spec(network.package))
+
+
 class FeatureExtractor:
     """Extracts features of images with a pretrained network.
 

@@ -1,0 +1,26 @@
+"""``scangan evaluate``, or ``eval-scans``: judge synthetic scans against real ones."""
+
+import click
+
+from scangan.cli.command import SETTINGS
+from scangan.cli.front_door import Verbs
+
+VERBS = {"Questions": ("quality",)}
+
+
+@click.command(
+    "eval-scans",
+    cls=Verbs,
+    verbs=VERBS,
+    module="scangan.cli.evaluate_{}",
+    short_help="judge synthetic scans: quality",
+    context_settings=SETTINGS,
+)
+def main() -> None:
+    """Judge synthetic scans against real ones.
+
+    \b
+    eval-scans quality dataset model.onnx --out quality
+
+    Each set is a prepared dataset, a folder of scans, or (for synthetic scans) a model file.
+    """

@@ -1,0 +1,108 @@
+"""Open what evaluations compare: a prepared dataset, a folder of scans, or a model file."""
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from scangan.artifacts.dataset import is_prepared, is_split
+from scangan.core.errors import EvaluationError
+from scangan.evaluation.scan_set import ScanSet
+
+SEED = 1_000_000  # far from the seeds that people look at first
+
+
+def is_model(path: str) -> bool:
+    """Whether `path` is a model file or the name of a bundled model."""
+    from scangan.runtime.catalog import bundled_models
+
+    return path.endswith(".onnx") or (path in bundled_models() and not Path(path).exists())
+
+
+def open_pair(
+    real: str, synthetic: str, *, count: int, seed: int = SEED
+) -> tuple[ScanSet, ScanSet]:
+    """Open real and synthetic scans; a folder is prepared like the other side.
+
+    Parameters
+    ----------
+    real, synthetic : str
+        A prepared dataset, a folder of scans, or for synthetic scans a model.
+    count : int
+        Scans per class that a model generates.
+    seed : int
+        Random seed for a model.
+
+    Raises
+    ------
+    ScanganError
+        One of them cannot be used.
+    """
+    if is_model(real):
+        raise EvaluationError(f"{real} is a model; give real scans first, then the synthetic ones")
+    if is_model(synthetic):
+        made = generated(synthetic, count, seed)
+        return open_scans(real, like=made), made
+    if is_ready(real) or not is_ready(synthetic):
+        opened = open_scans(real)
+        return opened, open_scans(synthetic, like=opened)
+    opened = open_scans(synthetic)
+    return open_scans(real, like=opened), opened
+
+
+def is_ready(path: str) -> bool:
+    """Whether `path` is a prepared dataset, or one that was split."""
+    return is_prepared(Path(path)) or is_split(Path(path))
+
+
+def open_scans(
+    path: str, *, like: ScanSet | None = None, count: int = 100, seed: int = SEED
+) -> ScanSet:
+    """Open one set; a folder is prepared like another set, in a temporary folder.
+
+    Parameters
+    ----------
+    path : str
+        A prepared dataset, a folder of scans, or a model.
+    like : ScanSet, optional
+        A set whose size and preparation a folder gets; by default 64 pixels.
+    count, seed : int
+        For a model: scans per class, and the random seed.
+    """
+    if is_model(path):
+        return generated(path, count, seed)
+    if is_ready(path):
+        return ScanSet.of_dataset(path)
+    from scangan.preprocessing.options import PrepOptions
+    from scangan.preprocessing.pipeline import prepare
+
+    settings: Mapping[str, object] = like.settings if like else {}
+    known = {field.name for field in dataclasses.fields(PrepOptions)}
+    chosen = {key: value for key, value in settings.items() if key in known}
+    if like:
+        chosen["size"] = like.size
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "prepared"
+        prepare(path, out, PrepOptions(**chosen))  # type: ignore[arg-type]
+        return dataclasses.replace(ScanSet.of_dataset(out), name=path)
+
+
+def generated(model: str, count: int, seed: int = SEED) -> ScanSet:
+    """Generate `count` scans of each class of a model."""
+    from scangan.runtime.generator import ScanGenerator
+
+    with ScanGenerator(model) as generator:
+        names: list[str | None] = list(generator.classes) or [None]
+        parts = [generator.sample(count, name, seed) for name in names]
+        sources = [f"{name or 'scan'}/{index}" for name in names for index in range(count)]
+        return ScanSet(
+            np.concatenate(parts),
+            np.repeat(np.arange(len(names)), count),
+            generator.classes,
+            f"{model}, seed {seed}",
+            settings=dict(generator.card.preprocessing),
+            sources=sources,
+            synthetic=np.ones(count * len(names), bool),
+        )
