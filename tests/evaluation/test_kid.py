@@ -3,6 +3,7 @@
 import naive
 import numpy as np
 import pytest
+from cpu_torchvision import import_torchvision
 
 from scangan.evaluation.kid import kernel_distances, mean_kernels
 
@@ -35,3 +36,14 @@ def test_known_kernels_change_nothing():
     known = kernel_distances(real, synthetic, mean_kernels(real))
     fresh = kernel_distances(real, synthetic)
     assert known[0] == fresh[0] and np.array_equal(known[1], fresh[1])
+
+
+def test_kid_is_that_of_torchmetrics():
+    import torch
+
+    import_torchvision()
+    from torchmetrics.image.kid import poly_mmd
+
+    a, b = _features(0, 40).astype(np.float64), _features(1, 40, 0.5).astype(np.float64)
+    theirs = float(poly_mmd(torch.tensor(a), torch.tensor(b)))
+    assert kernel_distances([a], [b])[0] == pytest.approx(theirs, rel=1e-6)

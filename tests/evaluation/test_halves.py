@@ -1,0 +1,64 @@
+"""Random halves, and the intervals that they give."""
+
+import numpy as np
+import pytest
+
+from scangan.evaluation.draws import interval, summary
+from scangan.evaluation.halves import group_halves, halved
+
+
+@pytest.fixture
+def scans():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 60, 200)
+    return rng.integers(0, 3, 60)[groups], groups  # a group has one class
+
+
+def test_no_group_is_torn_and_every_class_is_halved(scans):
+    labels, groups = scans
+    for seed in range(20):
+        first = group_halves(labels, groups, np.random.default_rng(seed))
+        assert not set(groups[first]) & set(groups[~first])
+        for k in range(3):
+            largest = np.bincount(groups[labels == k]).max()
+            of_class = labels == k
+            assert abs((first & of_class).sum() - (~first & of_class).sum()) <= largest
+
+
+def test_halves_differ_from_time_to_time_and_not_from_run_to_run(scans):
+    synthetic = np.arange(90) % 3, np.arange(90)
+    runs = [[h.real[0].tolist() for h in halved(scans, synthetic, 5, seed=1)] for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert len({tuple(sorted(half)) for half in runs[0]}) == 5
+
+
+def test_real_halves_have_the_proportions_of_the_synthetic_ones():
+    real = np.repeat([0, 1], [400, 100]), np.arange(500)
+    synthetic = np.repeat([0, 1], [40, 40]), np.arange(80)
+    for halves in halved(real, synthetic, 3):
+        counts = [[len(i) for i in side] for side in (halves.real, halves.other_real)]
+        assert counts == [[50, 50], [50, 50]]
+        for side in (halves.synthetic, halves.other_synthetic, halves.beside, halves.other_beside):
+            assert [len(i) for i in side] == [20, 20]
+        assert not set(np.concatenate(halves.real)) & set(np.concatenate(halves.beside))
+        assert not set(np.concatenate(halves.synthetic)) & set(
+            np.concatenate(halves.other_synthetic)
+        )
+
+
+def test_the_halves_of_a_mean_give_its_standard_error():
+    values = np.random.default_rng(3).normal(size=400)
+    rng, pairs = np.random.default_rng(4), []
+    for _ in range(400):
+        order = rng.permutation(400)
+        pairs.append((values[order[:200]].mean(), values[order[200:]].mean()))
+    mean, low, high = summary(pairs, None)
+    assert mean == pytest.approx(values.mean())
+    assert high - low == pytest.approx(2 * 1.966 * values.std() / 20, rel=0.1)
+
+
+def test_a_share_stays_within_0_and_1_and_always_has_an_interval():
+    assert interval(0.95, 0.01, 20, 50) == (pytest.approx(0.741, abs=0.01), 1.0)
+    low, high = interval(1.0, 0.0, 20, 50)
+    assert high == 1.0 and low == pytest.approx(0.929, abs=0.001)  # Wilson's for 50 of 50
+    assert interval(3.0, 0.0, 20) == (3.0, 3.0)

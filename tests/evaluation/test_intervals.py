@@ -1,0 +1,81 @@
+"""Intervals cover the truth as often as they say: 200 times, real against real."""
+
+import numpy as np
+import pytest
+
+from scangan.evaluation.draws import summary
+from scangan.evaluation.halves import halved
+from scangan.evaluation.kid import kernel_distances, kid_interval
+from scangan.evaluation.pairwise import Pairwise, joined
+from scangan.evaluation.two_sample import two_sample_accuracy
+
+TIMES = 200
+CLASSES, SCANS = 2, 30  # classes, and scans of each
+LABELS = np.repeat(np.arange(CLASSES), SCANS)
+
+
+def _scans(rng):
+    """Features with a few large directions, as those of networks have."""
+    rows = rng.normal(size=(CLASSES * SCANS, 40)) * 3 / np.sqrt(1 + np.arange(40))
+    return np.maximum(rows + LABELS[:, None], 0)
+
+
+def _share(spans, truth):
+    return np.mean([low <= truth <= high for low, high in spans])
+
+
+@pytest.mark.slow
+def test_kid_of_two_real_samples_is_0_within_its_interval():
+    rng, spans = np.random.default_rng(0), []
+    groups = [np.arange(SCANS) + k * SCANS for k in range(CLASSES)]
+    for _ in range(TIMES):
+        a, b = ([rows[k == LABELS] for k in range(CLASSES)] for rows in (_scans(rng), _scans(rng)))
+        spans.append(kid_interval(a, b, groups, kernel_distances(a, b)[0]))
+    assert 0.90 <= _share(spans, 0) <= 0.98
+
+
+@pytest.mark.slow
+def test_scans_of_one_subject_widen_the_interval_of_kid():
+    """Twelve subjects with five scans each: as if each stood alone, a third of the intervals miss."""
+    rng, spans, naive = np.random.default_rng(1), [], []
+    groups = np.repeat(np.arange(12), 5)
+    for _ in range(TIMES):
+        a, b = (
+            np.maximum(np.repeat(rng.normal(size=(12, 20)), 5, axis=0)
+            + 0.2 * rng.normal(size=(60, 20)), 0)
+            for _ in range(2)
+        )  # fmt: skip
+        kid, _ = kernel_distances([a], [b])
+        # Scans of one subject are alike, so KID itself is too high; what holds is its spread.
+        spans.append((kid, *kid_interval([a], [b], [groups], kid, [groups])))
+        naive.append((kid, *kid_interval([a], [b], [np.arange(60)], kid)))
+    truth = np.mean([kid for kid, *_ in spans])
+    assert _share([span for _, *span in spans], truth) >= 0.9
+    assert _share([span for _, *span in naive], truth) < 0.75
+
+
+@pytest.mark.slow
+def test_figures_of_two_real_samples_cover_their_mean():
+    rng, found = np.random.default_rng(2), []
+    groups = np.arange(2 * CLASSES * SCANS)
+    for _ in range(TIMES):
+        pairs = Pairwise(np.concatenate([_scans(rng), _scans(rng)]))
+        draws = {}
+        sets = (LABELS, groups[: len(LABELS)]), (LABELS, groups[: len(LABELS)])
+        for halves in halved(*sets, 8):
+            for a, s in (
+                (halves.real, halves.synthetic), (halves.other_real, halves.other_synthetic),
+            ):  # fmt: skip
+                a, s = joined(a), joined(s) + len(LABELS)
+                figures = pairs.neighbours(a, s) | {
+                    "fid": pairs.frechet(a, s),
+                    "variety": pairs.spread(s) / pairs.spread(a),
+                    "two_sample": two_sample_accuracy(pairs.products, a, s, groups),
+                }
+                for name, value in figures.items():
+                    draws.setdefault(name, []).append(value)
+        found.append({n: summary(list(zip(v[::2], v[1::2])), None) for n, v in draws.items()})
+    for name in found[0]:
+        truth = 0.5 if name == "two_sample" else np.mean([each[name][0] for each in found])
+        share = _share([each[name][1:] for each in found], truth)
+        assert 0.90 <= share <= 0.98, f"{name}: {share}"

@@ -1,0 +1,101 @@
+"""Figures from inner products against slow twins and against the libraries that others use."""
+
+import numpy as np
+import pytest
+from cpu_torchvision import import_torchvision
+from prdc import compute_prdc
+from scipy.linalg import sqrtm
+
+from scangan.evaluation.pairwise import Pairwise, joined, standardised
+
+A, B = np.arange(70), np.arange(70, 150)
+
+
+@pytest.fixture(scope="module")
+def features():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(150, 40)) * np.exp(-np.arange(40) / 10) * 5 + 30
+    rows[70:] += rng.normal(size=40) * 0.3
+    return rows
+
+
+@pytest.fixture(scope="module")
+def pairs(features):
+    return Pairwise(features)
+
+
+def _frechet(x, y):
+    a, b = np.cov(x.T), np.cov(y.T)
+    mean = ((x.mean(0) - y.mean(0)) ** 2).sum()
+    return mean + np.trace(a + b - 2 * sqrtm(a @ b).real)
+
+
+@pytest.mark.parametrize("length", [3, 40])
+def test_frechet_is_the_naive_one(features, length):
+    rows = features[:, :length]
+    assert Pairwise(rows).frechet(A, B) == pytest.approx(_frechet(rows[A], rows[B]), rel=1e-6)
+
+
+def test_frechet_is_that_of_torchmetrics(features, pairs):
+    import torch
+
+    import_torchvision()
+    from torchmetrics.image.fid import _compute_fid
+
+    x, y = (torch.tensor(features[i]) for i in (A, B))
+    theirs = _compute_fid(x.mean(0), torch.cov(x.T), y.mean(0), torch.cov(y.T))
+    assert pairs.frechet(A, B) == pytest.approx(float(theirs), rel=1e-6)
+
+
+def test_frechet_of_features_longer_than_the_sample_is_the_naive_one():
+    rows = np.random.default_rng(1).normal(size=(24, 60)) + 4
+    a, b = np.arange(10), np.arange(10, 24)
+    # sqrtm is no help for singular matrices: the eigenvalues of the product are.
+    one, two = np.cov(rows[a].T), np.cov(rows[b].T)
+    shared = np.sqrt(np.maximum(np.linalg.eigvals(one @ two).real, 0)).sum()
+    means = ((rows[a].mean(0) - rows[b].mean(0)) ** 2).sum()
+    want = means + np.trace(one) + np.trace(two) - 2 * shared
+    assert Pairwise(rows).frechet(a, b) == pytest.approx(want, rel=1e-5)
+
+
+def test_frechet_of_a_sample_with_itself_is_nothing(pairs):
+    assert pairs.frechet(A, A) == pytest.approx(0, abs=1e-9)
+
+
+def test_extrapolation_removes_most_of_the_bias():
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(1200, 30))  # one distribution: the true distance is 0
+    pairs, a, b = Pairwise(rows), np.arange(600), np.arange(600, 1200)
+    assert abs(pairs.frechet_infinite(a, b)) < 0.2 * pairs.frechet(a, b)
+
+
+@pytest.mark.parametrize(
+    ("k", "names"), [(3, ("precision", "recall")), (5, ("density", "coverage"))]
+)
+def test_neighbours_are_those_of_prdc(features, pairs, capsys, k, names):
+    theirs = compute_prdc(features[A], features[B], nearest_k=k)
+    found = pairs.neighbours(A, B)
+    assert {n: found[n] for n in names} == pytest.approx({n: theirs[n] for n in names})
+
+
+def test_spread_is_the_mean_distance_of_pairs(features, pairs):
+    some = [np.linalg.norm(x - y) for i, x in enumerate(features[A]) for y in features[A][:i]]
+    assert pairs.spread(A) == pytest.approx(np.mean(some))
+
+
+def test_the_nearest_scan_is_the_nearest(features, pairs):
+    found = pairs.nearest(A, B)
+    for b, a in zip(B, found):
+        assert a == min(A, key=lambda i: np.linalg.norm(features[i] - features[b]))
+
+
+def test_standardised_features_have_one_scale_and_constants_vanish(features):
+    rows = np.concatenate([features, np.full((150, 1), 7.0)], axis=1)
+    scaled = standardised(rows, by=rows)
+    assert np.allclose(scaled[:, :-1].std(axis=0), 1) and np.allclose(scaled.mean(axis=0), 0)
+    assert not scaled[:, -1].any()
+
+
+def test_each_start_of_joined_classes_has_all_of_them():
+    some = joined([np.arange(40), np.arange(100, 110)])
+    assert len(some) == 50 and (some[:10] >= 100).sum() == 2
