@@ -12,6 +12,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from faults.shim import Zygote
+from faults.zygote import HEAVY, LIGHT
 
 DATA = Path(__file__).parent / "data"
 BRAIN = DATA / "brain_mri"
@@ -151,11 +153,40 @@ def tiny_dcgan(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def command():
-    """Run a command in a process of its own, as a user would."""
+def warm():
+    """A process that has imported what all commands need, torch too, and forks them: see `Zygote`."""
+    zygote = Zygote(modules=LIGHT + HEAVY)
+    yield zygote
+    zygote.close()
 
-    def run(verb, *args, **kwargs):
-        argv = [sys.executable, "-m", "scangan.cli", verb, *map(str, args)]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=300, **kwargs)
+
+@pytest.fixture(scope="session")
+def light():
+    """One that has imported what commands without torch need."""
+    zygote = Zygote(modules=LIGHT)
+    yield zygote
+    zygote.close()
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory, light, warm):
+    """Run a command in a process of its own: a fork, which need not import numpy and the rest anew.
+
+    Where an argument of `subprocess.run` is given, or nothing can be forked, the process is started
+    afresh, as for a user.
+    """
+    folder = tmp_path_factory.mktemp("commands")
+
+    def run(verb, *args, cwd=None, **kwargs):
+        argv = list(map(str, [verb, *args]))
+        if kwargs or sys.platform != "linux":
+            argv = [sys.executable, "-m", "scangan.cli", *argv]
+            kwargs |= {"capture_output": True, "text": True, "timeout": 300}
+            return subprocess.run(argv, cwd=cwd, **kwargs)
+        zygote = warm if verb in ("train", "export") else light
+        argv = ["scangan", *argv]
+        done = zygote.run(folder, argv, cwd=cwd or Path.cwd(), env=os.environ)
+        assert done.code is not None, f"it hangs: {argv}"
+        return subprocess.CompletedProcess(argv, done.code, done.stdout, done.stderr)
 
     return run
