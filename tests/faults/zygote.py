@@ -50,7 +50,7 @@ def child(request):
         run_code(arguments[0])
     main = careless.main if program == "careless" else main_of(program)
     if program == "train-gan":
-        score_few(draw="DRAW_REPORTS" in os.environ)  # also where nothing was imported before
+        score_few(whole="WHOLE_REPORTS" in os.environ)  # also where nothing was imported before
     if program == "export-onnx":
         import scangan.export.fidelity
 
