@@ -31,27 +31,30 @@ hypothesis.settings.register_profile("scangan", derandomize=False, deadline=None
 hypothesis.settings.load_profile("scangan")
 
 
-# Files that take many seconds of a core, most of them by training, exporting or starting processes;
-# `make test-fast` leaves them out.
-SLOW = {
-    "evaluation/test_metrics.py", "export/test_channel_ranges.py", "export/test_export.py",
-    "export/test_graph.py", "export/test_labels.py", "export/test_precision.py",
-    "faults/test_faults.py", "preprocessing/test_cli.py", "preprocessing/test_fuzz.py",
-    "preprocessing/test_kernels.py", "preprocessing/test_resume.py", "preprocessing/test_synthetic.py",
-    "preprocessing/test_transforms.py", "runtime/test_about.py",
-    "runtime/test_devices.py", "runtime/test_formats.py", "runtime/test_gen_scans.py",
-    "runtime/test_loaders.py", "runtime/test_parts.py", "runtime/test_recipes_page.py",
-    "test_advice.py", "test_advice_limits.py", "test_litter.py", "test_names.py", "test_privacy.py",
-    "test_quiet.py",
-    "training/test_parallel.py", "training/test_recipes.py", "training/test_report_figure.py",
-    "training/test_run.py", "training/test_step.py",
-}  # fmt: skip
+# Files that take many seconds of a core, most of them by training, exporting or starting processes,
+# the longest first: so xdist begins them, and its workers end together. `make test-fast` leaves them out.
+SLOW = (
+    "faults/test_faults.py", "training/test_parallel.py", "test_guides.py", "test_privacy.py",
+    "export/test_graph.py", "test_quiet.py", "test_advice.py", "export/test_precision.py",
+    "training/test_run.py", "training/test_report_figure.py", "test_advice_limits.py",
+    "export/test_labels.py", "runtime/test_parts.py", "preprocessing/test_resume.py",
+    "export/test_export.py", "preprocessing/test_cli.py", "runtime/test_gen_scans.py",
+    "runtime/test_recipes_page.py", "evaluation/test_metrics.py", "preprocessing/test_fuzz.py",
+    "preprocessing/test_synthetic.py", "training/test_recipes.py", "training/test_step.py",
+    "runtime/test_formats.py", "runtime/test_loaders.py", "test_litter.py", "test_names.py",
+    "preprocessing/test_transforms.py", "preprocessing/test_kernels.py", "runtime/test_about.py",
+    "export/test_channel_ranges.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.nodeid.split("::")[0].removeprefix("tests/") in SLOW:
+    files = {item: item.nodeid.split("::")[0].removeprefix("tests/") for item in items}
+    for item, file in files.items():
+        if file in SLOW:
             item.add_marker(pytest.mark.slow)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = {file: number for number, file in enumerate(SLOW)}
+        items.sort(key=lambda item: place.get(files[item], len(SLOW)))
 
 
 @pytest.hookimpl(tryfirst=True)
