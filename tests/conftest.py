@@ -34,10 +34,10 @@ hypothesis.settings.load_profile("scangan")
 # Files that take many seconds of a core, most of them by training, exporting or starting processes,
 # the longest first: so xdist begins them, and its workers end together. `make test-fast` leaves them out.
 SLOW = (
-    "faults/test_faults.py", "training/test_parallel.py", "test_guides.py", "test_privacy.py",
-    "export/test_graph.py", "test_quiet.py", "test_advice.py", "export/test_precision.py",
-    "training/test_run.py", "training/test_report_figure.py", "test_advice_limits.py",
-    "export/test_labels.py", "runtime/test_parts.py", "preprocessing/test_resume.py",
+    "test_quiet.py", "faults/test_faults.py", "training/test_parallel.py", "export/test_graph.py",
+    "export/test_precision.py", "training/test_run.py", "test_privacy.py", "test_advice.py",
+    "test_guides.py", "test_advice_limits.py", "export/test_labels.py", "runtime/test_parts.py",
+    "training/test_report_figure.py", "preprocessing/test_resume.py",
     "export/test_export.py", "preprocessing/test_cli.py", "runtime/test_gen_scans.py",
     "runtime/test_recipes_page.py", "evaluation/test_metrics.py", "preprocessing/test_fuzz.py",
     "preprocessing/test_synthetic.py", "training/test_recipes.py", "training/test_step.py",
