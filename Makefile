@@ -11,6 +11,7 @@
 # make graph   draw who imports whom: import-graph.svg
 # make bench   run the benchmarks and write benchmarks/results/*.md
 # make wheelhouse   collect wheels for an install without a network
+# make check-sdist   sdist, a wheel out of it, an install of that, and the quick tests with it
 # make release   sdist, wheel, SBOM, checksums and tag, from a clean checkout; uploads nothing
 # make clean   remove what the others made
 
@@ -21,21 +22,23 @@ SECONDS := 60
 READER := all
 PACKAGES := cli core artifacts preprocessing training export runtime evaluation
 DEV := .venv-dev/bin
+# A file of tests shares what it makes; the longest files come first (tests/conftest.py).
+PYTEST := $(DEV)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast coverage check fuzz check-web check-edge check-faults docs graph bench wheelhouse release clean
+.PHONY: demo test test-fast coverage check fuzz check-web check-edge check-faults docs graph bench wheelhouse check-sdist release clean
 
 demo: .venv/.installed
 	rm -rf demo
 	.venv/bin/gen-scans --count 8 --out demo
 
 test: .venv-dev/.installed
-	$(DEV)/python -m pytest -n auto --dist loadfile
+	$(PYTEST)
 
 coverage: .venv-dev/.installed
-	$(DEV)/python -m pytest -n auto --dist loadfile --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 
 test-fast: .venv-dev/.installed
-	$(DEV)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow"
 
 check: .venv-dev/.installed
 	$(DEV)/ruff check .
@@ -72,28 +75,38 @@ bench: .venv-dev/.installed
 	$(DEV)/python benchmarks/tables.py .benchmarks.json benchmarks/results
 
 wheelhouse: .venv/.installed
-	.venv/bin/pip wheel -q -c constraints.txt -w wheelhouse '.[cpu]'
-	rm -rf build *.egg-info
+	.venv/bin/pip wheel -q -c constraints.txt -w wheelhouse "$$(echo .wheel/*.whl)[cpu]"
 	@echo "on a machine without a network: pip install --no-index --find-links wheelhouse 'scangan[cpu]'"
+
+check-sdist:
+	PYTHON=$(PYTHON) tools/check_sdist.sh
 
 release:
 	PYTHON=$(PYTHON) tools/release.sh
 
 clean:
-	rm -rf .venv .venv-dev wheelhouse demo build dist docs/_build *.egg-info .benchmarks.json .fuzz
+	rm -rf .venv .venv-dev .wheel wheelhouse demo build dist docs/_build *.egg-info .benchmarks.json .fuzz
 
-# Both environments hold an ordinary install, so that what runs is what users get; pip installs a
-# folder again whatever its version.
-.venv/.installed: $(SOURCES)
+# Both environments hold an ordinary install, so that what runs is what users get. They share one wheel,
+# so `make -j2` may fill them at once. pip leaves a wheel out whose version is there: hence the last install.
+.wheel/.built: $(SOURCES)
 	test -x .venv/bin/pip || $(PYTHON) -m venv .venv
-	.venv/bin/pip install -q -c constraints.txt '.[cpu]'
+	rm -rf .wheel
+	.venv/bin/pip wheel -q --no-deps -w .wheel .
 	rm -rf build *.egg-info
 	touch $@
 
-.venv-dev/.installed: $(SOURCES)
+.venv/.installed: .wheel/.built
+	.venv/bin/pip install -q -c constraints.txt "$$(echo .wheel/*.whl)[cpu]"
+	.venv/bin/pip install -q --no-deps --force-reinstall .wheel/*.whl
+	touch $@
+
+# pip compiles on one processor, compileall on all; what some package brings for other Pythons stays as it is.
+.venv-dev/.installed: .wheel/.built
 	test -x $(DEV)/pip || $(PYTHON) -m venv .venv-dev
-	$(DEV)/pip install -q -c constraints.txt '.[dev]'
-	rm -rf build *.egg-info
+	$(DEV)/pip install -q --no-compile -c constraints.txt "$$(echo .wheel/*.whl)[dev]"
+	$(DEV)/pip install -q --no-compile --no-deps --force-reinstall .wheel/*.whl
+	-$(DEV)/python -m compileall -qq -j 0 .venv-dev/lib
 	touch $@
 
 # The fuzzer is installed beside the rest: it has wheels for few Pythons.

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from faults.shim import Zygote
+from faults.zygote import HEAVY, LIGHT
 
 DATA = Path(__file__).parent / "data"
 BRAIN = DATA / "brain_mri"
@@ -29,27 +31,30 @@ hypothesis.settings.register_profile("scangan", derandomize=False, deadline=None
 hypothesis.settings.load_profile("scangan")
 
 
-# Files that take many seconds of a core, most of them by training, exporting or starting processes;
-# `make test-fast` leaves them out.
-SLOW = {
-    "evaluation/test_metrics.py", "export/test_channel_ranges.py", "export/test_export.py",
-    "export/test_graph.py", "export/test_labels.py", "export/test_precision.py",
-    "faults/test_faults.py", "preprocessing/test_cli.py", "preprocessing/test_fuzz.py",
-    "preprocessing/test_kernels.py", "preprocessing/test_resume.py", "preprocessing/test_synthetic.py",
-    "preprocessing/test_transforms.py", "runtime/test_about.py",
-    "runtime/test_devices.py", "runtime/test_formats.py", "runtime/test_gen_scans.py",
-    "runtime/test_loaders.py", "runtime/test_parts.py", "runtime/test_recipes_page.py",
-    "test_advice.py", "test_advice_limits.py", "test_litter.py", "test_names.py", "test_privacy.py",
-    "test_quiet.py",
-    "training/test_parallel.py", "training/test_recipes.py", "training/test_report_figure.py",
-    "training/test_run.py", "training/test_step.py",
-}  # fmt: skip
+# Files that take many seconds of a core, most of them by training, exporting or starting processes,
+# the longest first: so xdist begins them, and its workers end together. `make test-fast` leaves them out.
+SLOW = (
+    "test_quiet.py", "faults/test_faults.py", "training/test_parallel.py", "export/test_graph.py",
+    "export/test_precision.py", "training/test_run.py", "test_privacy.py", "test_advice.py",
+    "test_guides.py", "test_advice_limits.py", "export/test_labels.py", "runtime/test_parts.py",
+    "training/test_report_figure.py", "preprocessing/test_resume.py",
+    "export/test_export.py", "preprocessing/test_cli.py", "runtime/test_gen_scans.py",
+    "runtime/test_recipes_page.py", "evaluation/test_metrics.py", "preprocessing/test_fuzz.py",
+    "preprocessing/test_synthetic.py", "training/test_recipes.py", "training/test_step.py",
+    "runtime/test_formats.py", "runtime/test_loaders.py", "test_litter.py", "test_names.py",
+    "preprocessing/test_transforms.py", "preprocessing/test_kernels.py", "runtime/test_about.py",
+    "export/test_channel_ranges.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.nodeid.split("::")[0].removeprefix("tests/") in SLOW:
+    files = {item: item.nodeid.split("::")[0].removeprefix("tests/") for item in items}
+    for item, file in files.items():
+        if file in SLOW:
             item.add_marker(pytest.mark.slow)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = {file: number for number, file in enumerate(SLOW)}
+        items.sort(key=lambda item: place.get(files[item], len(SLOW)))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -151,11 +156,40 @@ def tiny_dcgan(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def command():
-    """Run a command in a process of its own, as a user would."""
+def warm():
+    """A process that has imported what all commands need, torch too, and forks them: see `Zygote`."""
+    zygote = Zygote(modules=LIGHT + HEAVY)
+    yield zygote
+    zygote.close()
 
-    def run(verb, *args, **kwargs):
-        argv = [sys.executable, "-m", "scangan.cli", verb, *map(str, args)]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=300, **kwargs)
+
+@pytest.fixture(scope="session")
+def light():
+    """One that has imported what commands without torch need."""
+    zygote = Zygote(modules=LIGHT)
+    yield zygote
+    zygote.close()
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory, light, warm):
+    """Run a command in a process of its own: a fork, which need not import numpy and the rest anew.
+
+    Where an argument of `subprocess.run` is given, or nothing can be forked, the process is started
+    afresh, as for a user.
+    """
+    folder = tmp_path_factory.mktemp("commands")
+
+    def run(verb, *args, cwd=None, **kwargs):
+        argv = list(map(str, [verb, *args]))
+        if kwargs or sys.platform != "linux":
+            argv = [sys.executable, "-m", "scangan.cli", *argv]
+            kwargs |= {"capture_output": True, "text": True, "timeout": 300}
+            return subprocess.run(argv, cwd=cwd, **kwargs)
+        zygote = warm if verb in ("train", "export") else light
+        argv = ["scangan", *argv]
+        done = zygote.run(folder, argv, cwd=cwd or Path.cwd(), env=os.environ)
+        assert done.code is not None, f"it hangs: {argv}"
+        return subprocess.CompletedProcess(argv, done.code, done.stdout, done.stderr)
 
     return run

@@ -80,24 +80,16 @@ def equalize_deep(image, low, high):
 
 
 def shrink(image, rows, columns):
-    """Average over areas, pixel by pixel: each source pixel by the part of it that is covered."""
+    """Average over areas: each source pixel by the part of it that is covered."""
     height, width = image.shape
 
     def parts(length, wanted, i):
         left, right = i * length / wanted, (i + 1) * length / wanted
         return [max(0.0, min(right, x + 1) - max(left, x)) for x in range(length)]
 
-    return np.array(
-        [
-            [
-                np.array(parts(height, rows, y))
-                @ image.astype(float)
-                @ np.array(parts(width, columns, x))
-                for x in range(columns)
-            ]
-            for y in range(rows)
-        ]
-    ) / (height * width / rows / columns)
+    down = np.array([parts(height, rows, y) for y in range(rows)])
+    across = np.array([parts(width, columns, x) for x in range(columns)])
+    return down @ image.astype(float) @ across.T / (height * width / rows / columns)
 
 
 def clahe(image, clip, tiles, low=0, high=255):

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 from conftest import copy_scans
-from faults.shim import Zygote
-from faults.zygote import HEAVY, LIGHT
 
 from scangan.artifacts.modelfile import read_model_file
 from scangan.runtime.catalog import BUNDLED
@@ -23,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, warm):
     """Everything that the four commands make, in folders whose names say whose they are."""
     root = tmp_path_factory.mktemp("machine") / MARK
     home = root / "home" / USER
@@ -34,12 +32,11 @@ def made(tmp_path_factory):
         "USER": USER,
         "LOGNAME": USER,
         "HOSTNAME": MARK,
-        "DRAW_REPORTS": "1",
+        "WHOLE_REPORTS": "1",
     }
-    warm = Zygote(modules=LIGHT + HEAVY, env=env)
 
     def run(*args):
-        done = warm.run(home, list(map(str, args)))
+        done = warm.run(home, args, env=env)
         assert done.code == 0, done.stderr
 
     run("prep-scans", root / "patients", root / "prepared", "--size", 16)
@@ -58,7 +55,6 @@ def made(tmp_path_factory):
     run("scangan", "strip", "0:1", "--model", model, "--out", scans / "strip.png")
     for part in ("0/2", "1/2"):
         run("gen-scans", "--model", model, "--count", 2, "--shard", part, "--out", scans / "parts")
-    warm.close()
     return root
 
 

@@ -37,6 +37,7 @@ done
 
 rm -rf dist
 cp -r "$work/dist1" dist
+tools/check_sdist.sh dist/*.tar.gz
 # What an install of the wheel brings: the runtime, as most people have it.
 "$python" -m venv "$work/run"
 # By its name: an install by path would write this machine's folders into the SBOM.

@@ -106,13 +106,17 @@ class Zygote:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def start(self, root, argv, arming=None, name="command"):
-        """Start a command in `root`; give what `wait` takes."""
+    def start(self, root, argv, arming=None, name="command", cwd=None, env=None):
+        """Start a command in `root`, or in `cwd`; give what `wait` takes.
+
+        `argv` may also be ``["-c", code, ...]``, as for Python.
+        """
         log = root / f"{name}.log"
         log.unlink(missing_ok=True)
         request = {
-            "cwd": str(root),
-            "argv": list(argv),
+            "cwd": str(cwd or root),
+            "argv": list(map(str, argv)),
+            "env": env and dict(env),
             "arm": arming.arguments(log) if arming else [],
             "stdout": str(root / f"{name}.out"),
             "stderr": str(root / f"{name}.err"),
@@ -127,9 +131,9 @@ class Zygote:
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         return Ended(code, out.read_text(), err.read_text(), lines)
 
-    def run(self, root, argv, arming=None, name="command"):
+    def run(self, root, argv, arming=None, **about):
         """Run a command to its end."""
-        return self.wait(self.start(root, argv, arming, name))
+        return self.wait(self.start(root, argv, arming, **about))
 
     def close(self):
         """End it."""

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from faults import careless
@@ -33,18 +34,23 @@ HEAVY = ["scangan.training.train_gan", "scangan.cli.train", "scangan.training.pe
 def child(request):
     """Become the command; never returns."""
     os.chdir(request["cwd"])
+    if request.get("env"):
+        os.environ.clear()
+        os.environ.update(request["env"])
     for number, name in ((0, os.devnull), (1, request["stdout"]), (2, request["stderr"])):
         file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         os.dup2(file, number)
         os.close(file)
     program, *arguments = request["argv"]
-    sys.argv = [program, *arguments]
+    sys.argv = [program, *arguments[program == "-c" :]]
     arm = [a.encode() if isinstance(a, str) else ctypes.c_long(a) for a in request["arm"]]
     if arm:
         ctypes.CDLL(None).faults_arm(*arm)
+    if program == "-c":
+        run_code(arguments[0])
     main = careless.main if program == "careless" else main_of(program)
     if program == "train-gan":
-        score_few(draw="DRAW_REPORTS" in os.environ)  # also where nothing was imported before
+        score_few(whole="WHOLE_REPORTS" in os.environ)  # also where nothing was imported before
     if program == "export-onnx":
         import scangan.export.fidelity
 
@@ -52,6 +58,22 @@ def child(request):
     from scangan.cli.command import run_and_leave
 
     run_and_leave(main)
+
+
+def run_code(code):
+    """Run Python code as a program; never returns."""
+    number = 1
+    try:
+        exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+        number = 0
+    except SystemExit as end:
+        number = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(number)
 
 
 def wait(process, seconds):

@@ -46,7 +46,20 @@ def deep_scans(some_scans):
     return some_scans
 
 
-def _killed_after(files, source, out, options):
+@pytest.fixture
+def killed_by(light, tmp_path):
+    """Run code in a process that is killed by it."""
+    folder = tmp_path / "process"
+    folder.mkdir()
+
+    def run(code):
+        done = light.run(folder, ["-c", code])
+        assert done.code == -signal.SIGKILL, done.stderr
+
+    return run
+
+
+def _killed_after(killed_by, files, source, out, options):
     """Prepare in a process that is killed when so many files have been read."""
     code = f"""
 import os, signal
@@ -62,16 +75,15 @@ def count(*args, **about):
 all_files.CHUNK, all_files.prepare_file = 1, count
 prepare({str(source)!r}, {str(out)!r}, PrepOptions(**{options!r}), workers=1)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    killed_by(code)
 
 
 @pytest.mark.parametrize("files", [1, 9, 17, 21])
-def test_killed_and_run_again_it_ends_with_the_same_bytes(deep_scans, tmp_path, files):
+def test_killed_and_run_again_it_ends_with_the_same_bytes(killed_by, deep_scans, tmp_path, files):
     options = {"size": 32, "equalize": "global", "duplicates": "drop"}
     shutil.copy(sorted(deep_scans.rglob("*.jpg"))[0], deep_scans / "glioma_tumor/zz_copy.jpg")
     whole = prepare(deep_scans, tmp_path / "whole", PrepOptions(**options))
-    _killed_after(files, deep_scans, tmp_path / "out", options)
+    _killed_after(killed_by, files, deep_scans, tmp_path / "out", options)
     assert not (tmp_path / "out/dataset.json").exists()
     again = prepare(deep_scans, tmp_path / "out", PrepOptions(**options), workers=2)
     assert again.fingerprint == whole.fingerprint
@@ -79,7 +91,9 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(deep_scans, tmp_path, 
 
 
 @pytest.mark.parametrize("name", ["preview.png", "items.jsonl", "near_duplicates.jsonl"])
-def test_killed_while_it_finishes_it_ends_with_the_same_bytes(some_scans, tmp_path, name):
+def test_killed_while_it_finishes_it_ends_with_the_same_bytes(
+    killed_by, some_scans, tmp_path, name
+):
     """At the moment when a file is written beside its place."""
     whole, out = prepare(some_scans, tmp_path / "whole"), tmp_path / "out"
     code = f"""
@@ -93,8 +107,7 @@ def fsync(file):
 os.fsync = fsync
 prepare({str(some_scans)!r}, {str(out)!r})
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    killed_by(code)
     assert (out / f".part/.{name}.part").exists()
     assert prepare(some_scans, out).fingerprint == whole.fingerprint
     assert contents(out) == contents(tmp_path / "whole")
@@ -162,8 +175,8 @@ def _too_many(path, flags):
     raise OSError(24, "Too many open files", path)
 
 
-def test_it_goes_on_and_does_not_start_again(some_scans, tmp_path, monkeypatch):
-    _killed_after(15, some_scans, tmp_path / "out", {})
+def test_it_goes_on_and_does_not_start_again(killed_by, some_scans, tmp_path, monkeypatch):
+    _killed_after(killed_by, 15, some_scans, tmp_path / "out", {})
     seen = []
 
     def count(*args, **about):
@@ -176,14 +189,14 @@ def test_it_goes_on_and_does_not_start_again(some_scans, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("change", ["a file's bytes", "a new file", "a file is gone", "nothing"])
-def test_a_window_over_scans_that_are_others_now_is_measured_anew(tmp_path, change):
+def test_a_window_over_scans_that_are_others_now_is_measured_anew(killed_by, tmp_path, change):
     source = tmp_path / "source/a"
     source.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for n in range(20):
         image = rng.integers(0, 60_000 if n == 17 else 4000, (40, 40)).astype(np.uint16)
         cv2.imwrite(str(source / f"{n:02d}.png"), image)
-    _killed_after(9, source.parent, tmp_path / "out", {})
+    _killed_after(killed_by, 9, source.parent, tmp_path / "out", {})
     if change == "a file's bytes":
         shutil.copy(source / "03.png", source / "17.png")
     elif change == "a new file":
@@ -229,8 +242,8 @@ def run_again(source, out, fractions):
 
 
 @pytest.mark.parametrize("change", ["options", "a file's bytes", "a new file", "a file is gone"])
-def test_only_what_is_still_true_is_taken_over(some_scans, tmp_path, change):
-    _killed_after(15, some_scans, tmp_path / "out", {"size": 32})
+def test_only_what_is_still_true_is_taken_over(killed_by, some_scans, tmp_path, change):
+    _killed_after(killed_by, 15, some_scans, tmp_path / "out", {"size": 32})
     options = PrepOptions(size=48 if change == "options" else 32)
     first = sorted(some_scans.rglob("*.jpg"))[3]
     if change == "a file's bytes":
@@ -266,10 +279,10 @@ def test_the_same_bytes_whatever_the_number_of_workers(deep_scans, tmp_path, wor
 
 def test_ctrl_c_ends_it_soon_and_the_same_command_goes_on(tmp_path):
     source = tmp_path / "source"
-    for copy in range(30):
+    for copy in range(8):
         shutil.copytree(BRAIN, source / str(copy))
     command = [sys.executable, "-m", "scangan.cli", "prepare", source, tmp_path / "out"]
-    command += ["--class-level", "1"]  # thirty folders of the same classes
+    command += ["--class-level", "1"]  # eight folders of the same classes
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     journal = tmp_path / "out/.part/journal.jsonl"
     give_up = time.monotonic() + 60
@@ -282,7 +295,7 @@ def test_ctrl_c_ends_it_soon_and_the_same_command_goes_on(tmp_path):
     assert said.count("\n") == 1 and "same command again" in said
     assert journal.exists()
     sources = SourceOptions(class_level=1)
-    assert len(prepare(source, tmp_path / "out", sources=sources).images) == 30 * 240
+    assert len(prepare(source, tmp_path / "out", sources=sources).images) == 8 * 240
 
 
 def test_what_is_not_ours_is_neither_removed_nor_published(some_scans, tmp_path):

@@ -201,59 +201,65 @@ def _size(folder):
     return sizes
 
 
+def _until(happened):
+    """Wait until something happened that a command does."""
+    give_up = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+def _generate(model, count, *more):
+    return ["scangan", "generate", "--model", model, "--count", count, *more]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
-def test_killed_at_random_moments_it_ends_with_the_same_bytes(tiny_acgan, tmp_path, kind):
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(tiny_acgan, light, tmp_path, kind):
     """Five kills of each format: twenty in all."""
 
-    count = "300" if kind == "dicom" else "1500"
-    shards = ["--shard-size", "300"] if kind in ("tar", "npz") else []
+    count = 300 if kind == "dicom" else 1000
+    shards = ["--shard-size", 200] if kind in ("tar", "npz") else []
 
     def argv(out):
-        return [sys.executable, "-m", "scangan.cli", "generate", "--model", tiny_acgan, "--count", count,
-                "--format", kind, *shards, "--batch", "8", "--out", out]  # fmt: skip
+        return _generate(tiny_acgan, count, "--format", kind, *shards, "--batch", 8, "--out", out)
 
-    subprocess.run(argv(tmp_path / "whole"), check=True, capture_output=True)
+    out = tmp_path / "out"
+    assert light.run(tmp_path, argv(tmp_path / "whole")).code == 0
     whole, moments = _size(tmp_path / "whole"), random.Random(f"{seed_of_kills()} {kind}")
     ends = []
     # By what is written, not by the clock: the machine may be busier now than it was before.
     for share in sorted(moments.uniform(0.01, 0.8) for _ in range(5)):
-        child = subprocess.Popen(argv(tmp_path / "out"), stdout=subprocess.DEVNULL)
-        while child.poll() is None and _size(tmp_path / "out") < share * whole:
-            time.sleep(0.01)
-        child.kill()
-        ends.append(child.wait())
+        started = light.start(tmp_path, argv(out))
+        _until(lambda share=share: _size(out) >= share * whole)
+        os.kill(started.process, signal.SIGKILL)
+        ends.append(light.wait(started).code)
     assert -signal.SIGKILL in ends  # some kill met it at work
-    subprocess.run(argv(tmp_path / "out"), check=True, capture_output=True)
-    assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "whole")
+    assert light.run(tmp_path, argv(out)).code == 0
+    assert folder_bytes(out) == folder_bytes(tmp_path / "whole")
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_parts_at_the_same_time_in_one_folder(tiny_acgan, tmp_path):
-    argv = [sys.executable, "-m", "scangan.cli", "generate", "--model", tiny_acgan, "--count", "40"]
+def test_parts_at_the_same_time_in_one_folder(tiny_acgan, light, tmp_path):
+    argv, out = _generate(tiny_acgan, 40), tmp_path / "out"
     children = [
-        subprocess.Popen(
-            [*argv, "--shard", f"{i}/4", "--out", tmp_path / "out"], stdout=subprocess.DEVNULL
-        )
+        light.start(tmp_path, [*argv, "--shard", f"{i}/4", "--out", out], name=f"part{i}")
         for i in range(4)
     ]
-    assert [child.wait() for child in children] == [0] * 4
-    merge([tmp_path / "out"], tmp_path / "out")
-    subprocess.run([*argv, "--out", tmp_path / "whole"], check=True, capture_output=True)
-    assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "whole")
+    assert [light.wait(child).code for child in children] == [0] * 4
+    merge([out], out)
+    assert light.run(tmp_path, [*argv, "--out", tmp_path / "whole"]).code == 0
+    assert folder_bytes(out) == folder_bytes(tmp_path / "whole")
 
 
-def test_stopped_in_shards_it_goes_on(tiny_acgan, tmp_path):
-    argv = [sys.executable, "-m", "scangan.cli", "generate", "--model", tiny_acgan, "--count", "100000",
-            "--format", "tar", "--out", tmp_path / "out"]  # fmt: skip
-    child = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob("out/*.tar")):
-        assert child.poll() is None
-        time.sleep(0.01)
-    child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert re.fullmatch(r"scangan generate: stopped; .*same command again.*\n", said)
+def test_stopped_in_shards_it_goes_on(tiny_acgan, light, tmp_path):
+    argv = _generate(tiny_acgan, 100000, "--format", "tar", "--out", tmp_path / "out")
+    started = light.start(tmp_path, argv)
+    _until(lambda: list(tmp_path.glob("out/*.tar")))
+    os.kill(started.process, signal.SIGINT)
+    done = light.wait(started)
+    assert done.code == 130
+    assert re.fullmatch(r"scangan generate: stopped; .*same command again.*\n", done.stderr)
     assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob(".lock*"))
 
 
@@ -379,17 +385,13 @@ def test_dicom_of_a_scan_is_the_same_whatever_else_was_asked_for(generator, tmp_
     assert a.read_bytes() == b.read_bytes()
 
 
-def test_a_folder_that_vanishes_is_one_line(tiny_acgan, tmp_path):
-    argv = [sys.executable, "-m", "scangan.cli", "generate", "--model", tiny_acgan, "--count", "1000000",
-            "--out", tmp_path / "out"]  # fmt: skip
-    child = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob("out/cat/*5.png")):
-        assert child.poll() is None
-        time.sleep(0.01)
+def test_a_folder_that_vanishes_is_one_line(tiny_acgan, light, tmp_path):
+    started = light.start(tmp_path, _generate(tiny_acgan, 1000000, "--out", tmp_path / "out"))
+    _until(lambda: list(tmp_path.glob("out/cat/*5.png")))
     (tmp_path / "out").rename(tmp_path / "moved")
-    _, said = child.communicate(timeout=60)
-    assert child.returncode == 1
-    assert "no such file or directory" in said and said.count("\n") == 1
+    done = light.wait(started)
+    assert done.code == 1
+    assert "no such file or directory" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_lines_of_a_manifest_are_as_many_as_scans(whole):

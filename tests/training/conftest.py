@@ -1,9 +1,7 @@
-"""Training in tests is quick: one thread, few scores, no figure, processes forked from a warm one."""
+"""Training in tests is quick: one thread, few scores, no figure."""
 
 import pytest
 import torch
-from faults.shim import Zygote
-from faults.zygote import HEAVY
 from few_scores import score_few
 
 
@@ -38,11 +36,3 @@ def drawn(monkeypatch):
     from scangan.training import measure_tick, report_figure
 
     monkeypatch.setattr(measure_tick, "draw_report", report_figure.draw_report)
-
-
-@pytest.fixture(scope="module")
-def warm():
-    """A process that has imported all that ``train-gan`` needs, and forks commands: see `Zygote`."""
-    zygote = Zygote(modules=HEAVY)
-    yield zygote
-    zygote.close()

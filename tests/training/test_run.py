@@ -6,11 +6,8 @@ import json
 import os
 import random
 import re
-import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
@@ -26,7 +23,7 @@ from ticks import tick
 from scangan.artifacts.dataset import load_dataset
 from scangan.preprocessing import PrepOptions, PreprocessingError, prepare
 from scangan.runtime import ScanganError
-from scangan.training import Run, TrainingError, TrainOptions, train
+from scangan.training import Run, TrainingError, TrainOptions, measure_tick, train
 from scangan.training.checkpoints import load_best, load_checkpoint, load_generator
 from scangan.training.data import TrainingScans, hold_back
 from scangan.training.early_stopping import EarlyStopping
@@ -50,17 +47,6 @@ def prepared(tmp_path_factory):
 def _argv(source, out, **options):
     given = [f"--{k}={v}" for k, v in (TINY | options).items()]
     return ["train-gan", str(source), "--out", str(out), *given]
-
-
-def _run_with_small_files(argv, size):
-    """Run a command in a process that may not write more than `size` bytes into a file."""
-
-    def set_limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    program = [sys.executable, few_scores.__file__, *argv[1:]]
-    return subprocess.run(program, capture_output=True, text=True, preexec_fn=set_limit)
 
 
 def _tensors(run):
@@ -203,11 +189,20 @@ def test_a_shorter_run_is_refused_and_changes_nothing(whole, prepared):
     assert (whole[0] / "config.json").read_text() == before
 
 
-def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(prepared, tmp_path):
+def _limited(warm, folder, limit, argv):
+    """Run a command in a process that sets a limit for itself before it begins."""
+    code = f"import few_scores, signal, resource; few_scores.score_few(); {limit}"
+    code += "; from scangan.cli.programs import train_gan; train_gan()"
+    return warm.run(folder, ["-c", code, *argv[1:]])
+
+
+def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(prepared, tmp_path, warm):
     """A limit on the size of files fails a write half-way, like a full disk."""
     argv = _argv(prepared.path, tmp_path / "run", kimg=0.32)
-    done = _run_with_small_files(argv, 200_000)
-    assert done.returncode == 1
+    limit = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))"
+    done = _limited(warm, tmp_path, limit, argv)
+    assert done.code == 1
     assert done.stderr.count("\n") == 1 and "last.pt" in done.stderr
     assert "report" not in done.stderr
     assert not (tmp_path / "run/last.pt").exists()
@@ -368,15 +363,13 @@ def test_force_deletes_nothing_for_a_source_that_cannot_be_trained_on(whole, pre
     assert (out / "last.pt").read_bytes() == before and (out / "config.json").exists()
 
 
-def test_a_start_that_was_killed_is_begun_again(whole, some_scans, prepared, tmp_path):
-    out, script = (
-        tmp_path / "run",
-        "import os, sys\nfrom scangan.training import Run, TrainOptions, train_gan\n",
-    )
+def test_a_start_that_was_killed_is_begun_again(whole, some_scans, prepared, tmp_path, warm):
+    out = tmp_path / "run"
+    script = "import os, sys\nfrom scangan.training import Run, TrainOptions, train_gan\n"
     script += "Run.start = lambda self, config, items: os._exit(9)\n"
     script += "train_gan.train(sys.argv[1], sys.argv[2], TrainOptions(size=32))"
-    done = subprocess.run([sys.executable, "-c", script, some_scans, out])
-    assert done.returncode == 9 and (out / "dataset/images.npy").exists()
+    done = warm.run(tmp_path, ["-c", script, some_scans, out])
+    assert done.code == 9 and (out / "dataset/images.npy").exists()
     run = train(prepared.path, out, TrainOptions(**TINY | {"kimg": 0.032}))  # other scans
     assert load_best(run).kimg and not (out / "dataset").exists()
     # --force, killed half-way
@@ -531,18 +524,16 @@ def test_losses_that_are_no_numbers_stop_the_run_and_say_what_to_lower(
 
 
 @pytest.mark.slow
-def test_more_memory_than_there_is_says_which_batch_would_fit(prepared, tmp_path):
+def test_more_memory_than_there_is_says_which_batch_would_fit(prepared, tmp_path, warm):
     argv = _argv(prepared.path, tmp_path / "run", batch=4096, width=32, kimg=4, tick=4)
-    program = [sys.executable, few_scores.__file__, *argv[1:]]
-    env = os.environ | {"SPARE_MEMORY": str(1 << 30)}
-    done = subprocess.run(program, capture_output=True, text=True, env=env)
-    assert done.returncode == 1
+    done = _limited(warm, tmp_path, "few_scores.limit_memory(1 << 30)", argv)
+    assert done.code == 1
     found = re.search(r"--batch 4096 does not fit in memory: --batch (\d+) fits", done.stderr)
     assert found and 4 <= int(found[1]) <= 2048 and done.stderr.count("\n") == 1
     assert done.stderr.endswith("start over with --force\n")
 
 
-def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path, drawn):
+def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path, drawn, monkeypatch):
     said = []
     options = TrainOptions(**TINY | {"kimg": 0.064, "arch": "dcgan", "per_class": True})
     run = train(some_scans, tmp_path / "run", options, report=said.append)
@@ -556,6 +547,7 @@ def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path, drawn):
         assert torch.equal(model(z, torch.full((3,), number)), want)
     assert set(best.scores.agreement) == set(run.classes)
     assert cv2.imread(str(run.report)).shape[1] == WIDTH
+    monkeypatch.setattr(measure_tick, "draw_report", few_scores.describe_report)  # from here on
     before = (run.path / "best.safetensors").read_bytes()
     train(some_scans, run.path, options)
     assert (run.path / "best.safetensors").read_bytes() == before
