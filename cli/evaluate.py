@@ -13,7 +13,7 @@ VERBS = {"Questions": ("quality",)}
     cls=Verbs,
     verbs=VERBS,
     module="scangan.cli.evaluate_{}",
-    short_help="judge synthetic scans: quality",
+    short_help="judge synthetic scans against real ones",
     context_settings=SETTINGS,
 )
 def main() -> None:

@@ -33,7 +33,7 @@ from scangan.evaluation.scan_set import ScanSet, with_shared_classes
 from scangan.evaluation.two_sample import two_sample_accuracy
 
 MOST = 2500  # scans per side; the time grows with their square
-LEAST = 2 * FEWEST + 2  # scans of a class, as half of them need neighbours
+LEAST = 2 * FEWEST  # scans of a class, as half of them need neighbours
 SMALL = 50  # scans of a set; fewer say little
 SLOW_REPEATS = 8  # halves for figures that train or extrapolate
 BLOCK = 128  # scans between two signs of progress
@@ -158,22 +158,35 @@ def comparable(
         for name, count in counts
         if count < SMALL
     ]
-    classes = range(max(len(real.classes), 1))
-    fewest = [min(len(real.of_class(k)), len(synthetic.of_class(k))) for k in classes]
-    if max(fewest) < LEAST:
-        raise EvaluationError(
-            f"a comparison needs at least {LEAST} scans of a class on each side; {real.name} has "
-            f"{len(real)} scans and {synthetic.name} {len(synthetic)}; add scans"
-        )
-    if short := [k for k, n in zip(real.classes, fewest, strict=False) if n < LEAST]:
-        notes.append(f"left out, with fewer than {LEAST} scans on a side: {', '.join(short)}")
-        rest = tuple(name for name in real.classes if name not in short)
-        real, synthetic = real.with_classes(rest), synthetic.with_classes(rest)
+    real, synthetic, left_out = _large_enough(real, synthetic)
+    notes += left_out
     rng = np.random.default_rng(options.seed)
     for each in (real, synthetic):
         if len(each) > MOST:
             notes.append(f"{each.name}: {MOST} of {len(each)} scans were drawn at random")
     return _drawn(real, rng), _drawn(synthetic, rng), notes
+
+
+def _large_enough(real: ScanSet, synthetic: ScanSet) -> tuple[ScanSet, ScanSet, list[str]]:
+    """Leave out classes that are too small; without any large one, compare all scans as one."""
+    if min(len(real), len(synthetic)) < LEAST:
+        raise EvaluationError(
+            f"a comparison needs at least {LEAST} scans on each side; {real.name} has {len(real)} and "
+            f"{synthetic.name} {len(synthetic)}; add scans"
+        )
+    short = [
+        name
+        for k, name in enumerate(real.classes)
+        if min(len(real.of_class(k)), len(synthetic.of_class(k))) < LEAST
+    ]
+    if not short:
+        return real, synthetic, []
+    rest = tuple(name for name in real.classes if name not in short)
+    if not rest:
+        note = f"no class has {LEAST} scans on both sides; compared as a whole"
+        return real.without_classes(), synthetic.without_classes(), [note]
+    note = f"left out, with fewer than {LEAST} scans on a side: {', '.join(short)}"
+    return real.with_classes(rest), synthetic.with_classes(rest), [note]
 
 
 def differing_settings(a: ScanSet, b: ScanSet) -> list[str]:
@@ -259,7 +272,8 @@ def _in_space(
         if number < SLOW_REPEATS and len(real.classes) > 1:
             named_as += _agreement(draws, rows, halves)
     figures = {"kid": _kid(used, real, synthetic, options)} | draws.figures()
-    figures["fid_ratio"] = real_over_synthetic(figures["fid"])
+    if "fid" in figures:  # large groups can leave less than half of a class
+        figures["fid_ratio"] = real_over_synthetic(figures["fid"])
     return Space(
         extractor=extract.name,
         source=extract.network.source,

@@ -154,6 +154,10 @@ class ScanSet:
         kept = self.take(np.flatnonzero(labels >= 0))
         return dataclasses.replace(kept, labels=labels[labels >= 0], classes=names)
 
+    def without_classes(self) -> "ScanSet":
+        """Return all scans as one class without a name."""
+        return dataclasses.replace(self, classes=(), labels=np.zeros(len(self), np.int64))
+
 
 def with_shared_classes(a: ScanSet, b: ScanSet) -> tuple[ScanSet, ScanSet, list[str]]:
     """Reduce two sets to the classes that both have.

@@ -7,6 +7,7 @@ PROGRAMS = {
     "train-gan": "train",
     "export-onnx": "export",
     "gen-scans": "generate",
+    "eval-scans": "evaluate",
 }
 
 

@@ -17,6 +17,7 @@ from conftest import BRAIN, CLASSES
 from dicoms import dicom
 from programs import PROGRAMS, main_of
 
+from scangan.cli.evaluate import VERBS as QUESTIONS
 from scangan.cli.front_door import VERBS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -41,7 +42,9 @@ def small(line):
     line = re.sub(r"--size \d+", "--size 16", line)
     line = re.sub(r"--kimg \d+", "", line)
     line = re.sub(r"--target \d+", "--target 24", line)
-    line = re.sub(r"--count \d+", "--count 4", line)
+    line = re.sub(r"--count \d+", f"--count {16 if 'eval-scans' in line else 4}", line)
+    if line.startswith("eval-scans") and "--extractor" not in line:
+        line += " --extractor efficientnet-lite0"
     if line.startswith("train-gan") and "--list" not in line:
         # Shorter where the page has it run longer: a run goes on only to more.
         line += f" --size 16 --kimg 0.1 {QUICK}"
@@ -249,9 +252,9 @@ def test_the_design_page_shows_the_packages_that_there_are():
 
 
 def test_every_option_that_the_pages_name_exists():
-    mains = [
-        import_module(f"scangan.cli.{verb}").main for verbs in VERBS.values() for verb in verbs
-    ]
+    verbs = [verb for verbs in VERBS.values() for verb in verbs]
+    verbs += [f"evaluate_{question}" for questions in QUESTIONS.values() for question in questions]
+    mains = [import_module(f"scangan.cli.{verb}").main for verb in verbs]
     known = {name for main in mains for param in main.params for name in param.opts}
     pages = [DOCS.parent / "README.md", *DOCS.glob("*.md"), *DOCS.glob("guides/*.md")]
     for page in pages:

@@ -11,6 +11,7 @@ from conftest import BRAIN
 from programs import PROGRAMS, main_of
 
 from scangan.cli.command import ScanCommand
+from scangan.cli.evaluate import main as evaluate
 from scangan.cli.front_door import VERBS, main
 
 ALL = [verb for verbs in VERBS.values() for verb in verbs]
@@ -43,14 +44,19 @@ def test_help_shows_each_verb_with_a_line():
     assert run().output == done.output  # without a verb too
 
 
-@pytest.mark.parametrize("verb", ALL)
+QUESTIONS = [f"evaluate {verb}" for verb in evaluate.list_commands(click.Context(evaluate))]
+
+
+@pytest.mark.parametrize("verb", [v for v in ALL if v != "evaluate"] + QUESTIONS)
 def test_help_has_every_option_under_one_heading(verb):
-    command = main.get_command(click.Context(main), verb)
+    group = main
+    for name in verb.split():
+        command = group = group.get_command(click.Context(group), name)
     assert isinstance(command, ScanCommand)
     names = [name for names in command.sections.values() for name in names]
     options = {p.name for p in command.params if isinstance(p, click.Option)}
     assert len(names) == len(set(names)) and set(names) <= options
-    shown = run(verb, "--help").output
+    shown = run(*verb.split(), "--help").output
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             lines = [x for x in shown.splitlines() if x.strip().startswith(parameter.opts[0])]
