@@ -5,7 +5,7 @@ import click
 from scangan.cli.command import SETTINGS
 from scangan.cli.front_door import Verbs
 
-VERBS = {"Questions": ("quality",)}
+VERBS = {"Questions": ("quality", "utility")}
 
 
 @click.command(
@@ -20,7 +20,8 @@ def main() -> None:
     """Judge synthetic scans against real ones.
 
     \b
-    eval-scans quality dataset model.onnx --out quality
+    eval-scans quality dataset/test model.onnx --out quality
+    eval-scans utility dataset/train model.onnx --test dataset/test --out utility
 
     Each set is a prepared dataset, a folder of scans, or (for synthetic scans) a model file.
     """

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -38,6 +39,8 @@ class ScanSet:
         Options of the preparation that decide how the scans look.
     sources : sequence of str, optional
         Name of each scan, for lists of scans; by default its index.
+    hashes, subjects : sequence of str, optional
+        SHA-256 of each scan's file, and its subject; empty where unknown.
     synthetic : ndarray, optional
         bool [N]: the scans that say that a generative model made them; by default, none.
 
@@ -54,6 +57,8 @@ class ScanSet:
     groups: Labels = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
     settings: dict[str, object] = dataclasses.field(default_factory=dict)
     sources: Sequence[str] = ()
+    hashes: Sequence[str] = ()
+    subjects: Sequence[str] = ()
     synthetic: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.empty(0, bool))
 
     def __post_init__(self) -> None:
@@ -70,13 +75,21 @@ class ScanSet:
             object.__setattr__(self, "groups", np.arange(count))
         if not len(self.sources):
             object.__setattr__(self, "sources", [str(n) for n in range(count)])
+        for field in ("hashes", "subjects"):
+            if not len(getattr(self, field)):
+                object.__setattr__(self, field, [""] * count)
         if not len(self.synthetic):
             object.__setattr__(self, "synthetic", np.zeros(count, bool))
-        beside = (self.labels, self.groups, self.sources, self.synthetic)
+        beside = (
+            self.labels,
+            self.groups,
+            self.sources,
+            self.hashes,
+            self.subjects,
+            self.synthetic,
+        )
         if any(len(each) != count for each in beside):
-            raise EvaluationError(
-                f"{self.name}: images, labels, groups, sources and synthetic differ in length"
-            )
+            raise EvaluationError(f"{self.name}: the fields differ in length")
         if self.labels.min() < 0 or self.labels.max() >= max(1, len(self.classes)):
             raise EvaluationError(f"{self.name}: labels must be 0 to {len(self.classes) - 1}")
 
@@ -91,16 +104,17 @@ class ScanSet:
         """
         dataset = load_dataset(path).in_memory()
         files = [f"{i.file}#{i.frame}" if i.frame else i.file for i in dataset.items]
-        settings: dict[str, object] = dict(dataset.info.options)
         return cls(
             dataset.images,
             dataset.labels,
             dataset.classes,
             str(path),
             dataset.groups,
-            settings,
-            files,
-            dataset.synthetic,
+            settings=dict(dataset.info.options),
+            sources=files,
+            hashes=[item.sha256 for item in dataset.items],
+            subjects=[item.subject or "" for item in dataset.items],
+            synthetic=dataset.synthetic,
         )
 
     @classmethod
@@ -144,6 +158,8 @@ class ScanSet:
             labels=self.labels[indices],
             groups=self.groups[indices],
             sources=[self.sources[n] for n in indices],
+            hashes=[self.hashes[n] for n in indices],
+            subjects=[self.subjects[n] for n in indices],
             synthetic=self.synthetic[indices],
         )
 
@@ -153,6 +169,13 @@ class ScanSet:
         labels = number[self.labels]
         kept = self.take(np.flatnonzero(labels >= 0))
         return dataclasses.replace(kept, labels=labels[labels >= 0], classes=names)
+
+    def resized(self, size: int) -> "ScanSet":
+        """Return the scans in another size, by area averaging; the same set if it has that size."""
+        if size == self.size:
+            return self
+        images = [cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA) for i in self.images]
+        return dataclasses.replace(self, images=np.stack(images))
 
     def without_classes(self) -> "ScanSet":
         """Return all scans as one class without a name."""

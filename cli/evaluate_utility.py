@@ -1,0 +1,138 @@
+"""``eval-scans utility``: train classifiers with and without synthetic scans."""
+
+from pathlib import Path
+
+import click
+
+from scangan.cli import options
+from scangan.cli.command import Output, ScanCommand
+from scangan.core.terminal import progress
+
+SECTIONS = {
+    "Comparison": ("test", "run", "count", "classifiers", "seeds", "fractions"),
+    "Classifiers": ("extractor", "weights", "steps"),
+    "Output": ("out", "quiet", "as_json"),
+    "Running": ("threads", "cache"),
+}
+
+
+def _fractions(
+    _ctx: click.Context, _parameter: click.Parameter, text: str | None
+) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, text.split(","))) if text else ()
+    except ValueError as error:
+        raise click.BadParameter("give numbers with commas, such as 0.1,0.25,0.5,1") from error
+
+
+@click.command(
+    "utility",
+    short_help="does a classifier gain from them?",
+    cls=ScanCommand,
+    sections=SECTIONS,
+)
+@click.argument("real")
+@click.argument("synthetic")
+@click.option("--out", type=options.out_path, required=True, help="folder for result.json")
+@click.option(
+    "--test",
+    metavar="REAL",
+    help="real scans to test on  [default: a quarter of REAL, by groups]",
+)
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path),
+    help="the run of the generator: test scans that it was trained on are refused",
+)
+@click.option(
+    "--count", default=400, show_default=True, help="scans per class to generate from a model"
+)
+@click.option(
+    "--classifier",
+    "classifiers",
+    multiple=True,
+    default=("probe",),
+    show_default=True,
+    metavar="NAME",
+    help="probe, cnn, vgg16, resnet152v2 or mobilenetv2; repeatable",
+)
+@click.option("--seeds", default=3, show_default=True, help="how often to train each, 1 to 20")
+@click.option(
+    "--real-fractions",
+    "fractions",
+    callback=_fractions,
+    metavar="A,B,...",
+    help="draw a learning curve with these shares of the real scans, such as 0.1,0.25,0.5,1",
+)
+@click.option(
+    "--extractor",
+    default="efficientnet-lite0",
+    show_default=True,
+    metavar="NAME|FILE.onnx",
+    help="network whose features the probe learns from",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="pretrained weights for vgg16, resnet152v2 or mobilenetv2",
+)
+@click.option("--steps", type=int, help="training steps of a network  [default: its own]")
+@click.option("--threads", type=int, help="number of threads  [default: all available]")
+@click.option(
+    "--cache",
+    type=options.out_path,
+    metavar="FOLDER",
+    help="where to keep features and results for the next time  [default: your cache folder]",
+)
+@options.quiet
+@options.as_json
+def main(
+    real: str,
+    synthetic: str,
+    out: Path,
+    test: str | None,
+    run: Path | None,
+    count: int,
+    classifiers: tuple[str, ...],
+    seeds: int,
+    fractions: tuple[float, ...],
+    extractor: str,
+    weights: Path | None,
+    steps: int | None,
+    threads: int | None,
+    cache: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train classifiers on REAL, on SYNTHETIC and on both, and test them on real scans.
+
+    There are five diets: real scans, synthetic ones, both, real ones with the smaller classes topped
+    up, and real ones with classical augmentation. Synthetic scans must beat the last.
+
+    Use a generator that was trained on REAL and on none of the test scans. A test scan that shows the
+    same as a training scan, or the same subject, is refused.
+    """
+    from scangan.artifacts.records import to_told, write_record
+    from scangan.cli.scan_sets import open_pair, open_scans, refuse_trained_on
+    from scangan.evaluation.utility import UtilityOptions, split_for_test, trainings, utility
+    from scangan.evaluation.utility_text import utility_lines
+
+    output = Output(quiet, as_json)
+    chosen = UtilityOptions(
+        classifiers, seeds, fractions, extractor, weights, steps, threads, cache
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    train, made = open_pair(real, synthetic, count=count)
+    if test is None:
+        train, tested = split_for_test(train)
+    else:
+        tested = open_scans(test, like=train)
+    known = refuse_trained_on(run, tested)
+    with progress("training", trainings(chosen), "classifiers", quiet=output.silent) as advance:
+        result = utility(train, made, tested, chosen, advance, notes=known)
+    write_record(out / "result.json", result)
+    for line in utility_lines(result):
+        output.say(line)
+    output.say("")
+    output.end(to_told(result), f"all figures, also of each class: {out / 'result.json'}")

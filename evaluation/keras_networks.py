@@ -1,0 +1,97 @@
+"""The networks of Keras that others train on such scans: VGG16, ResNet152V2 and MobileNetV2."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from scangan.core.errors import EvaluationError
+
+os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
+
+import keras
+
+NETWORKS = {"vgg16": "VGG16", "resnet152v2": "ResNet152V2", "mobilenetv2": "MobileNetV2"}
+BATCH, STEPS = 32, 300
+RATES = {"vgg16": 1e-4, "resnet152v2": 3e-4, "mobilenetv2": 3e-4}
+LEAST = 32  # pixels that the networks need
+
+
+class KerasNetwork:
+    """A network of ``keras.applications`` with a new last layer, all of it trained.
+
+    Parameters
+    ----------
+    name : str
+        ``vgg16``, ``resnet152v2`` or ``mobilenetv2``.
+    weights : Path, optional
+        A weights file without the last layer (``*_notop.h5``); by default it starts at random.
+    steps : int
+        Training steps of 32 scans, every class as often.
+    """
+
+    def __init__(self, name: str, weights: Path | None = None, steps: int = STEPS) -> None:
+        if weights is not None and not weights.is_file():
+            raise EvaluationError(f"{weights} is missing; give a weights file of {name}")
+        self.name, self.weights, self.steps = name, weights, steps
+        self.described = f"{name} {weights} {BATCH} {steps} {RATES[name]} keras {keras.__version__}"
+
+    def sees(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return the scans, enlarged if they are smaller than the network takes."""
+        if images.shape[1] >= LEAST:
+            return images
+        return np.stack([cv2.resize(image, (LEAST, LEAST)) for image in images])
+
+    def scores(
+        self,
+        rows: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.int64],
+        test: npt.NDArray[np.uint8],
+        classes: int,
+        seed: int,
+    ) -> npt.NDArray[np.float64]:
+        """Train, and return the probability of each class."""
+        keras.utils.set_random_seed(seed)
+        model = self._model(rows.shape[1], classes)
+        rng = np.random.default_rng(seed)
+        of_class = [np.flatnonzero(labels == k) for k in range(classes)]
+        for _ in range(self.steps):
+            asked = rng.integers(0, classes, BATCH)
+            chosen = np.array([rng.choice(of_class[k]) for k in asked])
+            model.train_on_batch(_colour(rows[chosen]), asked)
+        parts = [
+            keras.ops.convert_to_numpy(model.predict_on_batch(_colour(test[at : at + BATCH])))
+            for at in range(0, len(test), BATCH)
+        ]
+        found = np.concatenate(parts).astype(np.float64)
+        return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+    def _model(self, side: int, classes: int) -> Any:
+        base = getattr(keras.applications, NETWORKS[self.name])(
+            include_top=False, weights=None, input_shape=(side, side, 3), pooling="avg"
+        )
+        if self.weights is not None:
+            base.load_weights(self.weights)
+        head = keras.layers.Dense(classes, activation="softmax")(base.output)
+        model = keras.Model(base.input, head)
+        model.compile(keras.optimizers.Adam(RATES[self.name]), "sparse_categorical_crossentropy")
+        return model
+
+
+def make(
+    name: str,
+    *,
+    threads: int | None,  # noqa: ARG001  Keras takes what torch takes
+    weights: Path | None,
+    steps: int | None,
+) -> KerasNetwork:
+    """Make the network."""
+    return KerasNetwork(name, weights, steps or STEPS)
+
+
+def _colour(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Bring grey levels to [-1, 1] in three equal channels: float32 [N, H, W, 3]."""
+    return np.repeat(rows[..., None].astype(np.float32) / 127.5 - 1, 3, axis=3)

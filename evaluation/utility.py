@@ -1,0 +1,334 @@
+"""Does a classifier gain from synthetic scans? Five diets, one schedule, real test scans."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from msgspec.structs import replace
+
+from scangan.core.errors import EvaluationError
+from scangan.evaluation.cache import Cache
+from scangan.evaluation.classifiers import Classifier, Rows, make_classifier
+from scangan.evaluation.diets import BASELINE, DIETS, Diet, classical_copies, make_diet
+from scangan.evaluation.features import DEFAULT
+from scangan.evaluation.halves import group_halves
+from scangan.evaluation.leaks import refuse_leaks
+from scangan.evaluation.quality import set_info
+from scangan.evaluation.resampling import TestScans, Values, estimate, holm, p_value
+from scangan.evaluation.scan_set import ScanSet, with_shared_classes
+from scangan.evaluation.utility_result import FORMAT, CurvePoint, DietResult, UtilityResult
+from scangan.evaluation.utility_verdict import verdict
+
+Indices = npt.NDArray[np.intp]
+FEWEST = 8  # scans of each class, in training and in the test
+SMALL = 50  # test scans; fewer say little
+
+
+@dataclasses.dataclass(frozen=True)
+class UtilityOptions:
+    """How to evaluate utility.
+
+    Parameters
+    ----------
+    classifiers : tuple of str
+        Which classifiers learn (`classifiers.CLASSIFIERS`).
+    seeds : int
+        How often each is trained, 1 to 20.
+    fractions : tuple of float
+        Shares of the real scans for a learning curve; empty for none.
+    extractor : str
+        Feature extractor of the probe.
+    weights : Path, optional
+        Pretrained weights for a network of Keras.
+    steps : int, optional
+        Training steps of a network.
+    threads : int, optional
+        Number of threads.
+    cache : Path, optional
+        Where features and results of trained classifiers are kept; by default the user's cache.
+    """
+
+    classifiers: tuple[str, ...] = ("probe",)
+    seeds: int = 3
+    fractions: tuple[float, ...] = ()
+    extractor: str = DEFAULT
+    weights: Path | None = None
+    steps: int | None = None
+    threads: int | None = None
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 1 <= self.seeds <= 20:
+            raise EvaluationError(f"--seeds {self.seeds} is out of range; it takes 1 to 20")
+        if any(not 0 < share <= 1 for share in self.fractions):
+            raise EvaluationError("--real-fractions takes shares above 0, at most 1")
+
+
+def utility(
+    train: ScanSet,
+    synthetic: ScanSet,
+    test: ScanSet,
+    options: UtilityOptions | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+    notes: tuple[str, ...] = (),
+) -> UtilityResult:
+    """Train classifiers on real scans, on synthetic ones and on both, and test them on real scans.
+
+    Parameters
+    ----------
+    train, test : ScanSet
+        Real scans; no scan or subject may be in both.
+    synthetic : ScanSet
+        Synthetic scans, from a generator that was trained on `train` only.
+    options : UtilityOptions, optional
+        How to evaluate.
+    advance : callable
+        Called with 1 after each trained classifier; `trainings` tells how many there are.
+    notes : tuple of str
+        More for the notes of the result.
+
+    Raises
+    ------
+    EvaluationError
+        The sets cannot be compared, or the test scans leak.
+    """
+    options = options or UtilityOptions()
+    train, synthetic, test, found = _comparable(train, synthetic, test)
+    bench = _Bench(train, synthetic, test, options, advance)
+    diets: list[DietResult] = []
+    curve: list[CurvePoint] = []
+    for classifier in bench.classifiers:
+        diets += bench.diets(classifier)
+        curve += bench.curve(classifier)
+    return UtilityResult(
+        format_version=FORMAT,
+        scangan=version("scangan"),
+        train=set_info(train),
+        synthetic=set_info(synthetic),
+        test=set_info(test),
+        seeds=options.seeds,
+        diets=tuple(diets),
+        curve=tuple(curve),
+        verdict=tuple(verdict(diets, curve)),
+        notes=(*notes, *found),
+    )
+
+
+def trainings(options: UtilityOptions) -> int:
+    """Return how many classifiers `utility` trains."""
+    return len(options.classifiers) * options.seeds * (len(DIETS) + 2 * len(options.fractions))
+
+
+def split_for_test(real: ScanSet, seed: int = 0) -> tuple[ScanSet, ScanSet]:
+    """Split real scans in three quarters to train and one to test, and keep groups whole."""
+    rng = np.random.default_rng(seed)
+    half = group_halves(real.labels, real.groups, rng)
+    # Half of a half is a quarter; the other quarter goes back to training.
+    test = np.zeros(len(real), bool)
+    held = np.flatnonzero(half)
+    test[held[group_halves(real.labels[held], real.groups[held], rng)]] = True
+    parts = np.flatnonzero(~test), np.flatnonzero(test)
+    train, held_back = (real.take(indices) for indices in parts)
+    return train, dataclasses.replace(held_back, name=f"{real.name}, a quarter kept for the test")
+
+
+def _comparable(
+    train: ScanSet, synthetic: ScanSet, test: ScanSet
+) -> tuple[ScanSet, ScanSet, ScanSet, list[str]]:
+    for each in (train, test):
+        if each.synthetic.any():
+            raise EvaluationError(f"{each.name} holds synthetic scans; give real ones only")
+    train, synthetic, notes = with_shared_classes(train, synthetic)
+    train, test, more = with_shared_classes(train, test)
+    if len(train.classes) < 2:
+        raise EvaluationError(
+            f"a classifier needs two classes; {train.name}, {synthetic.name} and {test.name} share "
+            f"{len(train.classes)}"
+        )
+    synthetic = synthetic.with_classes(train.classes)
+    sizes = {each.size for each in (train, synthetic, test)}
+    if len(sizes) > 1:
+        small = min(sizes)
+        notes.append(f"scans have {sorted(sizes)} pixels; the larger were reduced to {small}")
+        train, synthetic, test = (each.resized(small) for each in (train, synthetic, test))
+    for each in (train, synthetic, test):
+        few = [name for name, count in each.counts.items() if count < FEWEST]
+        if few:
+            raise EvaluationError(
+                f"{each.name} has fewer than {FEWEST} scans of {', '.join(few)}; add scans"
+            )
+    refuse_leaks(train, test)
+    if len(test) < SMALL:
+        notes.append(f"only {len(test)} test scans: the intervals are wide and mean little")
+    return train, synthetic, test, [*notes, *more]
+
+
+class _Bench:
+    """All scans as each classifier sees them, and the diets made of them."""
+
+    def __init__(
+        self,
+        train: ScanSet,
+        synthetic: ScanSet,
+        test: ScanSet,
+        options: UtilityOptions,
+        advance: Callable[[int], None],
+    ) -> None:
+        self.train, self.synthetic, self.test = train, synthetic, test
+        self.options, self.advance, self.cache = options, advance, Cache(options.cache)
+        self.scans = TestScans(test.labels, test.groups, len(train.classes), options.seeds)
+        self.classical = classical_copies(train.images)
+        self._seen: dict[str, tuple[Rows, Rows, Rows, Rows]] = {}
+
+    @property
+    def classifiers(self) -> Iterator[Classifier]:
+        """Make each classifier."""
+        for name in dict.fromkeys(self.options.classifiers):
+            yield make_classifier(
+                name,
+                cache=self.cache,
+                extractor=self.options.extractor,
+                threads=self.options.threads,
+                weights=self.options.weights,
+                steps=self.options.steps,
+            )
+
+    def diets(self, classifier: Classifier) -> list[DietResult]:
+        """Train a classifier on each diet."""
+        every = np.arange(len(self.train))
+        results, differences, baseline = [], [], {}
+        for name in DIETS:
+            scores, count = self._scores(classifier, name, every)
+            found = self.scans.measure(scores)
+            if name == BASELINE:
+                baseline = found
+            differences.append(found["balanced_accuracy"] - baseline["balanced_accuracy"])
+            results.append(self._result(classifier, name, scores, found, count))
+        p = [p_value(values) for values in differences[1:]]
+        for number, (values, alone, corrected) in enumerate(
+            zip(differences[1:], p, holm(p), strict=True), start=1
+        ):
+            results[number] = replace(
+                results[number], difference=estimate(values), p=alone, p_holm=corrected
+            )
+        return results
+
+    def curve(self, classifier: Classifier) -> list[CurvePoint]:
+        """Train with shares of the real scans, with and without all the synthetic ones."""
+        points = []
+        for fraction in sorted(self.options.fractions):
+            chosen = share_of(self.train, fraction)
+            alone, both = (
+                self.scans.measure(self._scores(classifier, diet, chosen)[0])["balanced_accuracy"]
+                for diet in (BASELINE, "real + synthetic")
+            )
+            points.append(
+                CurvePoint(
+                    classifier=classifier.name,
+                    fraction=fraction,
+                    n_real=len(chosen),
+                    real=estimate(alone),
+                    with_synthetic=estimate(both),
+                    gain=estimate(both - alone),
+                )
+            )
+        return points
+
+    def _result(
+        self,
+        classifier: Classifier,
+        diet: str,
+        scores: npt.NDArray[np.float64],
+        found: dict[str, Values],
+        count: int,
+    ) -> DietResult:
+        names = self.train.classes
+        table = self.scans.confusion(scores)
+        return DietResult(
+            classifier=classifier.name,
+            diet=diet,
+            n_train=count,
+            metrics={k: estimate(v) for k, v in found.items() if not k.startswith("recall ")},
+            recall={name: estimate(found[f"recall {k}"]) for k, name in enumerate(names)},
+            confusion={
+                name: {other: float(table[k, j]) for j, other in enumerate(names)}
+                for k, name in enumerate(names)
+            },
+        )
+
+    def _scores(
+        self, classifier: Classifier, name: str, chosen: Indices
+    ) -> tuple[npt.NDArray[np.float64], int]:
+        """Train with every seed: scores of the test scans [seeds, N, K], and how many were learnt."""
+        found = []
+        for seed in range(self.options.seeds):
+            diet = make_diet(name, self.train, chosen, self.synthetic, np.random.default_rng(seed))
+            found.append(self._of_diet(classifier, diet, seed))
+            self.advance(1)
+        return np.stack(found), len(diet.real) + len(diet.synthetic) + len(diet.classical)
+
+    def _of_diet(self, classifier: Classifier, diet: Diet, seed: int) -> npt.NDArray[np.float64]:
+        key = (
+            "classifier",
+            classifier.described,
+            seed,
+            *map(self._content, (0, 1, 2)),
+            diet_key(diet),
+        )
+        return np.asarray(
+            self.cache.get(key, lambda: {"scores": self._train(classifier, diet, seed)})["scores"]
+        )
+
+    def _content(self, which: int) -> str:
+        return (self.train, self.synthetic, self.test)[which].sha256
+
+    def _train(self, classifier: Classifier, diet: Diet, seed: int) -> npt.NDArray[np.float64]:
+        real, synthetic, classical, test = self._as_seen(classifier)
+        rows = np.concatenate(
+            [real[diet.real], synthetic[diet.synthetic], classical[diet.classical]]
+        )
+        again = np.tile(self.train.labels, len(classical) // len(real))
+        labels = np.concatenate(
+            [
+                self.train.labels[diet.real],
+                self.synthetic.labels[diet.synthetic],
+                again[diet.classical],
+            ]
+        )
+        return classifier.scores(rows, labels, test, len(self.train.classes), seed)
+
+    def _as_seen(self, classifier: Classifier) -> tuple[Rows, Rows, Rows, Rows]:
+        if classifier.name not in self._seen:
+            parts = (self.train.images, self.synthetic.images, self.classical, self.test.images)
+            real, synthetic, classical, test = map(classifier.sees, parts)
+            self._seen = {classifier.name: (real, synthetic, classical, test)}
+        return self._seen[classifier.name]
+
+
+def diet_key(diet: Diet) -> str:
+    """Identify a diet by the scans in it."""
+    digest = hashlib.sha256()
+    for indices in (diet.real, diet.synthetic, diet.classical):
+        digest.update(repr(len(indices)).encode() + indices.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def share_of(real: ScanSet, fraction: float) -> Indices:
+    """Return a share of the scans of each class, at least one, group by group.
+
+    Smaller shares are part of larger ones.
+    """
+    order = np.random.default_rng(0).permutation(np.unique(real.groups))
+    rank = np.empty(int(real.groups.max()) + 1, np.int64)
+    rank[order] = np.arange(len(order))
+    chosen = []
+    for k in range(len(real.classes)):
+        of_class = real.of_class(k)
+        of_class = of_class[np.argsort(rank[real.groups[of_class]], kind="stable")]
+        chosen.append(of_class[: max(1, round(fraction * len(of_class)))])
+    return np.sort(np.concatenate(chosen))

@@ -1,0 +1,74 @@
+"""What a utility evaluation says, in sentences."""
+
+from collections.abc import Iterator, Sequence
+
+from scangan.evaluation.diets import BASELINE
+from scangan.evaluation.utility_result import CurvePoint, DietResult
+
+SIGNIFICANT = 0.05
+CLOSE = 0.01  # balanced accuracy: as good as with all real scans
+
+
+def verdict(diets: Sequence[DietResult], curve: Sequence[CurvePoint]) -> Iterator[str]:
+    """Say for each classifier whether synthetic scans helped, and what the learning curve shows."""
+    for name in dict.fromkeys(d.classifier for d in diets):
+        of_this = {d.diet: d for d in diets if d.classifier == name}
+        yield _helped(name, of_this)
+        yield _alone(name, of_this)
+        points = [point for point in curve if point.classifier == name]
+        if points:
+            yield _enough(name, points)
+
+
+def _helped(name: str, of_this: dict[str, DietResult]) -> str:
+    added = [of_this[diet] for diet in ("real + synthetic", "real topped up")]
+    best = max(added, key=lambda d: d.difference.value if d.difference else 0.0)
+    classical = of_this["real + classical"]
+    if best.difference is None or best.p_holm is None:
+        return f"{name}: not compared"
+    base = _balanced(of_this[BASELINE])
+    change = (
+        f"{name}: {best.diet} changes balanced accuracy from {base:.1%} by {_points(best)} "
+        f"(p {best.p_holm:.2g} after Holm)"
+    )
+    if best.p_holm >= SIGNIFICANT:
+        return f"{change}; no gain is proven"
+    if best.difference.value < 0:
+        return f"{change}; synthetic scans do harm"
+    beats = _balanced(best) > _balanced(classical)
+    return (
+        f"{change}; it helps, {'and more' if beats else 'but no more'} than classical augmentation "
+        f"({_points(classical)})"
+    )
+
+
+def _alone(name: str, of_this: dict[str, DietResult]) -> str:
+    return (
+        f"{name}: trained on synthetic scans alone, it reaches {_balanced(of_this['synthetic']):.1%} on "
+        f"real ones; trained on real ones, {_balanced(of_this[BASELINE]):.1%}"
+    )
+
+
+def _enough(name: str, points: Sequence[CurvePoint]) -> str:
+    full = points[-1]
+    enough = next(p for p in points if p.real.value >= full.real.value - CLOSE)
+    gains = [p for p in points if p.gain.low > 0]
+    helped = (
+        f"synthetic ones help up to {gains[-1].n_real} real scans"
+        if gains
+        else "synthetic ones do not measurably help at any number"
+    )
+    if enough is full:
+        return f"{name}: more real scans than these {full.n_real} would still help; {helped}"
+    return f"{name}: {enough.n_real} real scans are enough (within {CLOSE:.0%} of all); {helped}"
+
+
+def _balanced(result: DietResult) -> float:
+    return result.metrics["balanced_accuracy"].value
+
+
+def _points(result: DietResult) -> str:
+    found = result.difference
+    if found is None:
+        return "0"
+    return f"{found.value * 100:+.1f} points ({found.low * 100:+.1f} to {found.high * 100:+.1f})"
