@@ -135,7 +135,7 @@ def progress(
             seconds = min((total - done) / max(rate, 1e-9), 1e10)
             left = datetime.timedelta(seconds=round(seconds))
             say(
-                f"{description}: {done} of {total} {unit}, {rate:.0f} {unit}/s, {left} left",
+                f"{description}: {done} of {total} {unit}, {rate:.3g} {unit}/s, {left} left",
                 err=True,
             )
 

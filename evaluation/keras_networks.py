@@ -77,7 +77,8 @@ class KerasNetwork:
             base.load_weights(self.weights)
         head = keras.layers.Dense(classes, activation="softmax")(base.output)
         model = keras.Model(base.input, head)
-        model.compile(keras.optimizers.Adam(RATES[self.name]), "sparse_categorical_crossentropy")
+        rate = keras.optimizers.Adam(RATES[self.name])
+        model.compile(rate, "sparse_categorical_crossentropy", jit_compile=False)
         return model
 
 

@@ -24,7 +24,7 @@ from scangan.evaluation.utility_result import FORMAT, CurvePoint, DietResult, Ut
 from scangan.evaluation.utility_verdict import verdict
 
 Indices = npt.NDArray[np.intp]
-FEWEST = 8  # scans of each class, in training and in the test
+FEWEST = 2  # scans of each class, in training and in the test
 SMALL = 50  # test scans; fewer say little
 
 

@@ -1,0 +1,196 @@
+"""What classifiers gain from synthetic scans that are good, useless or harmful."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CLASSES
+
+from scangan.core.errors import EvaluationError
+from scangan.evaluation import utility as module
+from scangan.evaluation.classifiers import make_classifier
+from scangan.evaluation.diets import COPIES, classical_copies, make_diet
+from scangan.evaluation.probe import train_probe
+from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.utility import UtilityOptions, share_of, split_for_test, utility
+from scangan.evaluation.utility_text import utility_lines
+
+
+class Pixels:
+    """The probe on pixels, which costs nothing."""
+
+    name, described = "pixels", "pixels"
+
+    def sees(self, images):
+        return images[:, ::4, ::4].reshape(len(images), -1).astype(np.float32) / 255
+
+    def scores(self, rows, labels, test, classes, seed):
+        probe = train_probe([rows[labels == k] for k in range(classes)])
+        return probe.predict_proba(test)
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch):
+    monkeypatch.setattr(module, "make_classifier", lambda name, **_: Pixels())
+
+
+@pytest.fixture(scope="module")
+def real(prepared):
+    return dataclasses.replace(ScanSet.of_dataset(prepared.path), name="real")
+
+
+@pytest.fixture(scope="module")
+def parts(real):
+    """Real scans to learn from, others in the place of synthetic ones, and others to test on."""
+    rest, test = split_for_test(real)
+    train, synthetic = split_for_test(rest)
+    return train, dataclasses.replace(synthetic, name="synthetic"), test
+
+
+def run(train, synthetic, test, cache, **options):
+    return utility(train, synthetic, test, UtilityOptions(seeds=2, cache=cache, **options))
+
+
+def of(result, diet):
+    (found,) = (each for each in result.diets if each.diet == diet)
+    return found
+
+
+def test_more_real_scans_in_place_of_synthetic_ones_do_no_harm(parts, tmp_path):
+    result = run(*parts, tmp_path)
+    assert [d.diet for d in result.diets] == list(module.DIETS)
+    alone, both = of(result, "real"), of(result, "real + synthetic")
+    assert alone.difference is None and both.difference.high > 0
+    assert both.n_train == len(parts[0]) + len(parts[1])
+    assert of(result, "real + classical").n_train == len(parts[0]) * (1 + COPIES)
+    assert of(result, "synthetic").metrics["balanced_accuracy"].value > 0.35  # chance is 0.25
+
+
+def test_swapped_labels_ruin_what_is_learnt_from_synthetic_scans(parts, tmp_path):
+    train, synthetic, test = parts
+    wrong = dataclasses.replace(synthetic, labels=(synthetic.labels + 1) % len(CLASSES))
+    good, bad = run(train, synthetic, test, tmp_path), run(train, wrong, test, tmp_path)
+    name = "balanced_accuracy"
+    assert of(bad, "synthetic").metrics[name].high < of(good, "synthetic").metrics[name].value
+    assert of(bad, "real").metrics == of(good, "real").metrics
+
+
+def test_noise_is_worth_nothing(parts, tmp_path):
+    train, synthetic, test = parts
+    noise = np.random.default_rng(0).integers(0, 256, synthetic.images.shape, dtype=np.uint8)
+    result = run(train, dataclasses.replace(synthetic, images=noise), test, tmp_path)
+    assert of(result, "synthetic").metrics["balanced_accuracy"].low < 0.3
+    assert not any("it helps" in line for line in result.verdict)
+
+
+def test_the_learning_curve_uses_more_and_more_of_the_same_scans(real):
+    shares = [set(share_of(real, f)) for f in (0.1, 0.5, 1.0)]
+    assert shares[0] < shares[1] < shares[2] == set(range(len(real)))
+
+
+def test_a_curve_has_a_point_for_each_share_and_a_sentence(parts, tmp_path):
+    result = run(*parts, tmp_path, fractions=(1.0, 0.25))
+    assert [point.fraction for point in result.curve] == [0.25, 1.0]
+    assert result.curve[1].real == of(result, "real").metrics["balanced_accuracy"]
+    assert any("real scans" in line for line in result.verdict)
+    assert any("with synthetic" in line for line in utility_lines(result))
+
+
+def test_topping_up_evens_out_the_classes(real):
+    few = real.take(np.concatenate([real.of_class(0)[:10], *map(real.of_class, (1, 2, 3))]))
+    diet = make_diet("real topped up", few, np.arange(len(few)), real, np.random.default_rng(0))
+    labels = np.concatenate([few.labels[diet.real], real.labels[diet.synthetic]])
+    assert len(set(np.bincount(labels))) == 1 and set(real.labels[diet.synthetic]) == {0}
+
+
+def test_classical_copies_keep_the_scan_and_change_it(real):
+    some = real.images[:6]
+    copies = classical_copies(some)
+    assert copies.shape == (6 * COPIES, *some.shape[1:]) and copies.dtype == np.uint8
+    alike = [
+        np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(copies, np.tile(some, (3, 1, 1)))
+    ]
+    assert min(alike) > 0.4 and max(alike) < 0.9999
+    assert np.array_equal(copies, classical_copies(some))
+
+
+@pytest.mark.parametrize("leak", ["file", "subject", "picture"])
+def test_a_leak_is_refused(parts, tmp_path, leak):
+    train, synthetic, test = parts
+    at = 3
+    if leak == "file":
+        test = dataclasses.replace(
+            test, hashes=[*test.hashes[:at], train.hashes[0], *test.hashes[at + 1 :]]
+        )
+    elif leak == "subject":
+        train = dataclasses.replace(train, subjects=["p1", *train.subjects[1:]])
+        test = dataclasses.replace(
+            test, subjects=[*test.subjects[:at], "p1", *test.subjects[at + 1 :]]
+        )
+    else:
+        images = np.array(test.images)
+        images[at] = np.clip(train.images[0] * 0.9 + 10, 0, 255)
+        test = dataclasses.replace(test, images=images)
+    with pytest.raises(EvaluationError, match=rf"1 scan .*{test.sources[at]}.*--split"):
+        run(train, synthetic, test, tmp_path)
+
+
+def test_what_was_trained_before_is_not_trained_again(parts, tmp_path, monkeypatch):
+    first = run(*parts, tmp_path)
+    monkeypatch.setattr(Pixels, "scores", None)
+    assert run(*parts, tmp_path) == first
+
+
+def test_a_damaged_cache_is_made_again(parts, tmp_path):
+    first = run(*parts, tmp_path)
+    for file in tmp_path.glob("*.npz"):
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        file.write_bytes(data)
+    assert run(*parts, tmp_path) == first
+
+
+def test_options_out_of_range_are_refused():
+    for wrong in ({"seeds": 0}, {"fractions": (0.0,)}, {"fractions": (1.5,)}):
+        with pytest.raises(EvaluationError, match="takes"):
+            UtilityOptions(**wrong)
+    with pytest.raises(EvaluationError, match="choose from probe, cnn"):
+        make_classifier("svm", cache=None)
+
+
+def test_classes_that_only_one_side_has_are_left_out(parts, tmp_path):
+    train, synthetic, test = parts
+    result = run(train, synthetic.with_classes(CLASSES[:3]), test, tmp_path)
+    assert set(result.train.counts) == set(CLASSES[:3]) == set(result.test.counts)
+    assert any(CLASSES[3] in note for note in result.notes)
+    with pytest.raises(EvaluationError, match="two classes"):
+        run(train, synthetic.with_classes(CLASSES[:1]), test, tmp_path)
+
+
+@pytest.fixture
+def bright_and_dark(real):
+    images = np.concatenate([real.images[:60] // 3, real.images[:60] // 2 + 120]).astype(np.uint8)
+    return images, np.repeat([0, 1], 60)
+
+
+@pytest.mark.slow
+def test_the_small_network_learns_and_repeats_itself(bright_and_dark):
+    images, labels = bright_and_dark
+    network = make_classifier("cnn", cache=None, steps=30, threads=1)
+    rows = network.sees(images)
+    scores = [network.scores(rows[::2], labels[::2], rows[1::2], 2, seed) for seed in (0, 0, 1)]
+    assert scores[0].shape == (60, 2) and scores[0].sum(axis=1) == pytest.approx(np.ones(60))
+    assert np.array_equal(scores[0], scores[1]) and not np.array_equal(scores[0], scores[2])
+    assert (scores[0].argmax(axis=1) == labels[1::2]).mean() > 0.9
+
+
+@pytest.mark.slow
+def test_a_network_of_keras_is_trained(bright_and_dark):
+    images, labels = bright_and_dark
+    network = make_classifier("mobilenetv2", cache=None, steps=2)
+    rows = network.sees(images[::8])
+    scores = network.scores(rows, labels[::8], rows, 2, 0)
+    assert scores.shape == (15, 2) and scores.sum(axis=1) == pytest.approx(np.ones(15))
+    with pytest.raises(EvaluationError, match=r"no\.h5 is missing"):
+        make_classifier("vgg16", cache=None, weights=Path("no.h5"))
