@@ -1,0 +1,225 @@
+"""Quality of real scans, of faulty ones, and of what cannot be compared."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import CLASSES
+from faulty_sets import FAULTS, figures
+
+from scangan.artifacts.records import parse_record, write_record
+from scangan.core.errors import EvaluationError
+from scangan.evaluation import features as module
+from scangan.evaluation.features import NETWORKS, installed
+from scangan.evaluation.halves import group_halves
+from scangan.evaluation.metric_list import METRICS
+from scangan.evaluation.quality import QualityOptions, quality
+from scangan.evaluation.quality_result import QualityResult
+from scangan.evaluation.quality_text import quality_lines
+from scangan.evaluation.scan_set import ScanSet
+
+
+@pytest.fixture(scope="module")
+def real(prepared):
+    return dataclasses.replace(ScanSet.of_dataset(prepared.path), name="real")
+
+
+@pytest.fixture(scope="module")
+def halves(real):
+    first = group_halves(real.labels, real.groups, np.random.default_rng(0))
+    other = real.take(np.flatnonzero(~first))
+    return real.take(np.flatnonzero(first)), dataclasses.replace(other, name="other")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def found(halves, cache):
+    """The figures of each fault."""
+    real, other = halves
+    return {
+        name: figures(real, fault(other), cache=cache, repeats=8) for name, fault in FAULTS.items()
+    }
+
+
+def value(found, fault, metric, scope=None):
+    space, pixels = found[fault]
+    figure = (space | pixels)[metric]
+    return (figure.classes[scope] if scope else figure.overall).value
+
+
+GOOD = "none: other real scans"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_two_halves_of_one_real_set_are_alike(halves, cache, name):
+    """KID is 0 and a classifier is right half of the time, within the intervals."""
+    if name not in installed():
+        pytest.skip("its wheel is not installed")
+    real, other = halves
+    if name == "dinov2-s":  # half a second a scan
+        real, other = (s.take(np.concatenate([s.of_class(k)[:8] for k in (0, 2)])) for s in halves)
+    options = QualityOptions((name,), cache=cache)
+    space = quality(real, other, options).spaces[name].figures
+    kid = space["kid"].overall
+    assert kid.low <= 0 <= kid.high
+    if "two_sample" in space:
+        told = space["two_sample"].overall
+        assert told.low <= 0.5 <= told.high
+
+
+@pytest.mark.slow
+def test_each_fault_shows_where_it_must(found):
+    assert value(found, GOOD, "kid") < 0.1
+    for fault in ("noise", "blurred", "a watermark"):
+        assert value(found, fault, "two_sample") > 0.8, fault
+        assert value(found, fault, "kid") > 3 * max(value(found, GOOD, "kid"), 0.03), fault
+    assert value(found, "noise", "precision") < 0.1 and value(found, "noise", "recall") < 0.1
+    assert value(found, "one image for each class", "recall") < 0.1
+    assert value(found, "one image for each class", "ms_ssim", CLASSES[0]) == pytest.approx(1)
+    assert value(found, "blurred", "recall") < value(found, GOOD, "recall") - 0.2
+    swapped = "swapped labels"
+    assert value(found, swapped, "agreement") < value(found, GOOD, "agreement") - 0.2
+    assert value(found, swapped, "kid", CLASSES[0]) > 2 * abs(value(found, GOOD, "kid", CLASSES[0]))
+    assert abs(value(found, swapped, "kid")) < 0.1  # over all classes, nothing shows
+    collapsed = "one class collapsed"
+    assert value(found, collapsed, "variety", CLASSES[0]) < 0.75
+    assert value(found, collapsed, "recall", CLASSES[0]) < 0.2
+    assert value(found, collapsed, "variety", CLASSES[1]) == pytest.approx(
+        value(found, GOOD, "variety", CLASSES[1]), abs=0.01
+    )
+
+
+@pytest.fixture
+def pixels_only(monkeypatch):
+    """Cheap features, where the features are not the point."""
+
+    def extract(self, images):
+        return images[:, ::4, ::4].reshape(len(images), -1).astype(np.float32) / 255
+
+    monkeypatch.setattr(module.FeatureExtractor, "__call__", extract)
+
+
+def compare(real, synthetic, tmp_path, **options):
+    return quality(real, synthetic, QualityOptions(cache=tmp_path, repeats=5, **options))
+
+
+@pytest.mark.usefixtures("pixels_only")
+def test_a_result_is_written_read_and_shown(halves, tmp_path):
+    result = compare(*halves, tmp_path)
+    write_record(tmp_path / "result.json", result)
+    assert parse_record(QualityResult, (tmp_path / "result.json").read_bytes()) == result
+    lines = "\n".join(quality_lines(result))
+    assert all(metric.name in lines for metric in METRICS.values())
+    assert "picked the checkpoint" in lines and "real: 120 real scans" in lines
+    named = result.spaces["efficientnet-lite0"].named_as
+    assert set(named) == set(CLASSES) and all(sum(row.values()) > 0 for row in named.values())
+
+
+@pytest.mark.usefixtures("pixels_only")
+def test_the_same_scans_give_the_same_figures(halves, tmp_path):
+    assert compare(*halves, tmp_path) == compare(*halves, tmp_path / "other")
+
+
+def test_features_are_kept_and_a_damaged_cache_is_made_again(halves, tmp_path, monkeypatch):
+    calls = []
+
+    def counting(_, images):
+        calls.append(len(images))
+        return images.reshape(len(images), -1)[:, ::8] / 255.0
+
+    monkeypatch.setattr(module.FeatureExtractor, "__call__", counting)
+    first = compare(*halves, tmp_path)
+    made = sum(calls)
+    assert made == 240 and compare(*halves, tmp_path) == first and sum(calls) == made
+    file = next(tmp_path.glob("*.npz"))
+    for damage in (b"", file.read_bytes()[:200], b"\0" * 5000):
+        file.write_bytes(damage)
+        assert compare(*halves, tmp_path) == first
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    assert compare(*halves, tmp_path) == first
+
+
+@pytest.mark.usefixtures("pixels_only")
+def test_a_cache_that_cannot_be_written_only_costs_time(halves, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    assert compare(*halves, tmp_path / "file" / "cache") == compare(*halves, tmp_path / "cache")
+
+
+@pytest.mark.usefixtures("pixels_only")
+def test_other_sizes_are_reduced_or_refused(halves, tmp_path):
+    real, other = halves
+    large = dataclasses.replace(other, images=other.images.repeat(2, 1).repeat(2, 2))
+    result = compare(real, large, tmp_path)
+    assert result.synthetic.size == real.size
+    assert any("reduced to" in note for note in result.notes)
+    alike = compare(real, other, tmp_path)
+    assert result.pixels == alike.pixels  # repeated pixels average to themselves
+    with pytest.raises(EvaluationError, match="omit --strict"):
+        compare(real, large, tmp_path, strict=True)
+
+
+@pytest.mark.usefixtures("pixels_only")
+def test_another_preparation_is_said_or_refused(halves, tmp_path):
+    real, other = halves
+    changed = dataclasses.replace(other, settings=other.settings | {"equalize": "clahe"})
+    note = "real was prepared with equalize none and other with clahe"
+    assert note in compare(real, changed, tmp_path).notes
+    with pytest.raises(EvaluationError, match=note):
+        compare(real, changed, tmp_path, strict=True)
+
+
+@pytest.mark.usefixtures("pixels_only")
+def test_few_scans_mean_little(halves, tmp_path):
+    real, other = halves
+    few = other.take(np.concatenate([other.of_class(k)[:12] for k in (0, 1)]))
+    result = compare(real, few, tmp_path)
+    assert any("other has only 24 scans" in note for note in result.notes)
+    assert any("left out" in note and CLASSES[3] in note for note in result.notes)
+    fewer = other.take(np.concatenate([other.of_class(k)[:4] for k in range(4)]))
+    assert any("as a whole" in note for note in compare(real, fewer, tmp_path).notes)
+    with pytest.raises(EvaluationError, match=r"at least 12 scans on each side; .* other 5; add"):
+        compare(real, other.take(np.arange(5)), tmp_path)
+
+
+@pytest.mark.usefixtures("pixels_only")
+def test_classes_of_one_side_are_left_out(halves, tmp_path):
+    real, other = halves
+    result = compare(real, other.with_classes(CLASSES[1:]), tmp_path)
+    assert list(result.real.counts) == list(CLASSES[1:])
+    assert any(f"only real has 1 class: {CLASSES[0]}" in note for note in result.notes)
+    strange = dataclasses.replace(other, classes=("a", "b", "c", "d"))
+    with pytest.raises(EvaluationError, match="no class in common"):
+        compare(real, strange, tmp_path)
+    bare = compare(real, other.without_classes(), tmp_path)
+    assert not bare.real.counts and any("as a whole" in note for note in bare.notes)
+
+
+@pytest.mark.usefixtures("pixels_only")
+def test_synthetic_scans_among_the_real_ones_are_refused(halves, tmp_path):
+    real, other = halves
+    marked = dataclasses.replace(real, synthetic=np.arange(len(real)) < 2)
+    with pytest.raises(EvaluationError, match="real holds 2 synthetic scans"):
+        compare(marked, other, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "wrong"),
+    [(np.zeros((0, 8, 8), np.uint8), "no scans"), (np.zeros((3, 8, 8)), "uint8")],
+)
+def test_what_is_no_set_of_scans_is_refused(images, wrong):
+    with pytest.raises(EvaluationError, match=wrong):
+        ScanSet(images, np.zeros(len(images), np.int64))
+
+
+def test_options_out_of_range_are_refused():
+    with pytest.raises(EvaluationError, match="5 to 1000"):
+        QualityOptions(repeats=4)
+    with pytest.raises(EvaluationError, match="at least one"):
+        QualityOptions(extractors=())
