@@ -23,10 +23,10 @@ SHARES = ("precision", "recall", "coverage", "agreement", "two_sample")
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """A figure of one split: of both halves, synthetic and of real scans in their place."""
+    """A figure of one split: of both synthetic halves, and of real scans in the place of one."""
 
     synthetic: tuple[float, float]
-    real: tuple[float, float] | None
+    real: float
     n_real: int
     n_synthetic: int
 
@@ -54,7 +54,6 @@ class Draws:
             (halves.real, halves.synthetic),
             (halves.other_real, halves.other_synthetic),
             (halves.real, halves.beside),
-            (halves.other_real, halves.other_beside),
         )
         scopes: list[tuple[Scope, list[tuple[Indices, Indices]]]]
         scopes = [(None, [(joined(a), joined(b)) for a, b in pairs])]
@@ -65,19 +64,20 @@ class Draws:
         for scope, of_scope in scopes:
             if min(len(side) for pair in of_scope for side in pair) < FEWEST:
                 continue  # large groups can leave little for a half
-            one, two, real, real_two = (function(a, b, slow) for a, b in of_scope)
+            one, two, real = (function(a, b, slow) for a, b in of_scope)
             counts = len(of_scope[0][0]), len(of_scope[0][1])
             for metric in one:
-                beside = real[metric], real_two[metric]
-                self.add(metric, scope, Draw((one[metric], two[metric]), beside, *counts))
+                draw = Draw((one[metric], two[metric]), real[metric], *counts)
+                self.add(metric, scope, draw)
 
     def add_mean(self, metric: str) -> None:
         """Add the mean over the classes of their last figures as the figure over all classes."""
         last = [self._draws[metric][name][-1] for name in self.classes]
         first, second = (fmean(d.synthetic[half] for d in last) for half in (0, 1))
-        real, other = (fmean(d.real[half] for d in last if d.real) for half in (0, 1))
         n_real, n_synthetic = sum(d.n_real for d in last), sum(d.n_synthetic for d in last)
-        self.add(metric, None, Draw((first, second), (real, other), n_real, n_synthetic))
+        self.add(
+            metric, None, Draw((first, second), fmean(d.real for d in last), n_real, n_synthetic)
+        )
 
     def figures(self) -> dict[str, Figures]:
         """Return the means over all halves with their 95 % intervals."""
@@ -95,14 +95,20 @@ class Draws:
         share = metric in SHARES
         share_of = n_synthetic if share else None
         value, low, high = summary([d.synthetic for d in draws], share_of)
-        figure = Figure(value=value, low=low, high=high, n_real=n_real, n_synthetic=n_synthetic)
-        if not (real := [d.real for d in draws if d.real]):
-            return figure
         # The same real scans are on both sides of a split: only the spread of the splits is known.
-        value = fmean(first for first, _ in real)
-        variance = float(np.var([first for first, _ in real], ddof=1))
-        low, high = interval(value, variance, len(real), share_of)
-        return replace(figure, real=value, real_low=low, real_high=high)
+        real = [d.real for d in draws]
+        variance = float(np.var(real, ddof=1))
+        real_low, real_high = interval(fmean(real), variance, len(real), share_of)
+        return Figure(
+            value=value,
+            low=low,
+            high=high,
+            real=fmean(real),
+            real_low=real_low,
+            real_high=real_high,
+            n_real=n_real,
+            n_synthetic=n_synthetic,
+        )
 
 
 def real_over_synthetic(figures: Figures) -> Figures:

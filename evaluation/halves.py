@@ -30,8 +30,8 @@ class Halves:
         For each class, the two halves of the real scans.
     synthetic, other_synthetic : list of ndarray
         For each class, the two halves of the synthetic scans.
-    beside, other_beside : list of ndarray
-        As many scans of `other_real` and of `real` as a synthetic half has: real scans in its place.
+    beside : list of ndarray
+        As many scans of `other_real` as a synthetic half has: real scans in its place.
     """
 
     real: list[Indices]
@@ -39,7 +39,6 @@ class Halves:
     synthetic: list[Indices]
     other_synthetic: list[Indices]
     beside: list[Indices]
-    other_beside: list[Indices]
 
 
 def group_halves(labels: Labels, groups: Labels, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
@@ -109,7 +108,6 @@ def halved(
             s,
             t,
             [i[:n] for i, n in zip(b, counts, strict=True)],
-            [i[:n] for i, n in zip(a, counts, strict=True)],
         )
 
 

@@ -200,15 +200,10 @@ def with_shared_classes(a: ScanSet, b: ScanSet) -> tuple[ScanSet, ScanSet, list[
         They have no class in common.
     """
     if not a.classes or not b.classes:
-        bare = [
-            dataclasses.replace(each, classes=(), labels=np.zeros(len(each), np.int64))
-            for each in (a, b)
-        ]
-        which = b if a.classes else a
-        notes = (
-            [] if not a.classes and not b.classes else [f"{which.name} has no classes; compared"]
-        )
-        return bare[0], bare[1], [f"{note} as a whole" for note in notes]
+        bare = b if a.classes else a
+        notes = [f"{bare.name} has no classes; compared as a whole"]
+        both = not a.classes and not b.classes
+        return a.without_classes(), b.without_classes(), [] if both else notes
     have = {k for k, n in a.counts.items() if n}, {k for k, n in b.counts.items() if n}
     shared = tuple(name for name in a.classes if name in have[0] & have[1])
     if not shared:

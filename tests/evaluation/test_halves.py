@@ -38,7 +38,7 @@ def test_real_halves_have_the_proportions_of_the_synthetic_ones():
     for halves in halved(real, synthetic, 3):
         counts = [[len(i) for i in side] for side in (halves.real, halves.other_real)]
         assert counts == [[50, 50], [50, 50]]
-        for side in (halves.synthetic, halves.other_synthetic, halves.beside, halves.other_beside):
+        for side in (halves.synthetic, halves.other_synthetic, halves.beside):
             assert [len(i) for i in side] == [20, 20]
         assert not set(np.concatenate(halves.real)) & set(np.concatenate(halves.beside))
         assert not set(np.concatenate(halves.synthetic)) & set(
