@@ -120,8 +120,8 @@ def quality(
     return QualityResult(
         format_version=FORMAT,
         scangan=version("scangan"),
-        real=_info(real),
-        synthetic=_info(synthetic),
+        real=set_info(real),
+        synthetic=set_info(synthetic),
         spaces=spaces,
         pixels=_of_pixels(real, synthetic, options),
         repeats=options.repeats,
@@ -151,7 +151,7 @@ def comparable(
     if differences and options.strict:
         raise EvaluationError(f"{'; '.join(differences)}; prepare both alike, or omit --strict")
     if real.size != synthetic.size:
-        real, synthetic = (_reduced(each, small) for each in (real, synthetic))
+        real, synthetic = (reduced(each, small) for each in (real, synthetic))
     notes += differences
     notes += [
         f"{name} has only {counted(count, 'scan')}: its figures mean little"
@@ -185,7 +185,8 @@ def differing_settings(a: ScanSet, b: ScanSet) -> list[str]:
     ]
 
 
-def _reduced(scans: ScanSet, size: int) -> ScanSet:
+def reduced(scans: ScanSet, size: int) -> ScanSet:
+    """Reduce scans to a size in pixels, by area averaging."""
     if scans.size == size:
         return scans
     images = [cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA) for i in scans.images]
@@ -198,7 +199,8 @@ def _drawn(scans: ScanSet, rng: np.random.Generator) -> ScanSet:
     return scans.take(np.sort(rng.permutation(len(scans))[:MOST]))
 
 
-def _info(scans: ScanSet) -> SetInfo:
+def set_info(scans: ScanSet) -> SetInfo:
+    """Describe a set for a result."""
     return SetInfo(name=scans.name, sha256=scans.sha256, size=scans.size, counts=scans.counts)
 
 
