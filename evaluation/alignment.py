@@ -1,0 +1,311 @@
+"""Find the most similar scan, whatever its shift, scale, mirroring, brightness and contrast.
+
+The similarity of two scans is the normalised cross-correlation of their details, at the best
+alignment. Details are what a band-pass filter leaves: without fine noise, and without the coarse
+shape that all scans of a body part share. The correlation ignores brightness and contrast.
+
+An exhaustive search would compare each pair at thousands of alignments, so this one takes three steps:
+all pairs at 16 pixels and 150 alignments, in few numbers per scan; a short list at 32 pixels and 250
+alignments; the best few of it at 64 pixels, aligned to a fraction of a pixel by least squares (as in
+Lucas and Kanade 1981).
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Images = npt.NDArray[np.uint8]  # [N, H, W]
+Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+Labels = npt.NDArray[np.int64]
+
+SIDE = 64  # pixels; all scans are compared at this size
+DETAILS = (1.0, 3.0)  # Gaussian filters of the band pass, in pixels
+OUTLINES = (2.0, 6.0)  # of the first two steps: smoother, so that a pixel off does little
+MARGIN = 4  # the largest shift of the search in pixels
+BORDER = 6  # pixels left out at each border: a shifted copy lacks some of them, and the filter spreads it
+SCALES = (0.95, 0.975, 1.0, 1.025, 1.05)
+FLIPS = (False, True)
+MIDDLE = SIDE // 2  # size in the second step
+REACH = MARGIN * MIDDLE // SIDE  # largest shift there
+INNER = MIDDLE - 2 * REACH
+SHORT_LIST = 16  # candidates of the second step
+FINALISTS = 3  # of the third
+NUMBERS = 48  # per scan in the first step
+STEPS = 5  # of least squares
+IN_PLACE = np.array((1.0, 0.0, 0.0))  # scale and shift of scans that are aligned
+FARTHEST, WIDEST = MARGIN + 1.0, 0.06  # limits of the alignment: shift in pixels, change of scale
+BLOCK = 32  # queries at once
+GALLERY_BLOCK = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Matches:
+    """The most similar scan of each query.
+
+    Parameters
+    ----------
+    index : ndarray
+        intp [N]: its index in the gallery; -1 if there is none.
+    similarity : ndarray
+        float64 [N]: from -1 to 1, which is the same scan; -1 if there is none.
+    """
+
+    index: Indices
+    similarity: npt.NDArray[np.float64]
+
+
+class Gallery:
+    """Scans to search.
+
+    Parameters
+    ----------
+    images : ndarray
+        uint8 [N, H, W].
+    groups : ndarray, optional
+        int64 [N]: a query never finds scans of its own group.
+    """
+
+    def __init__(self, images: Images, groups: Labels | None = None) -> None:
+        self.images, self.groups = images, groups
+        # float16 halves the memory; its error is far below that of the filter.
+        self._middle = np.empty((len(images), INNER * INNER), np.float16)
+        for at in range(0, len(images), BLOCK):
+            block = _shrunk(filtered(images[at : at + BLOCK], OUTLINES))
+            self._middle[at : at + BLOCK] = _unit(_window(block, REACH))
+        some = np.linspace(0, len(images) - 1, min(len(images), 4000)).astype(int)
+        rows = _small(self._middle[some])
+        self._basis = np.linalg.svd(rows, full_matrices=False)[2][:NUMBERS].T
+        self._coarse = np.concatenate(
+            [
+                _small(self._middle[at : at + GALLERY_BLOCK]) @ self._basis
+                for at in range(0, len(images), GALLERY_BLOCK)
+            ]
+        )
+
+    def search(
+        self,
+        images: Images,
+        *,
+        candidates: Indices | None = None,
+        groups: Labels | None = None,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> Matches:
+        """Find the most similar scan of each of some scans.
+
+        Parameters
+        ----------
+        images : ndarray
+            uint8 [M, H, W].
+        candidates : ndarray, optional
+            intp [M, K]: scans of the gallery to add to the short list of each.
+        groups : ndarray, optional
+            int64 [M]: their groups, if the gallery has groups.
+        advance : callable
+            Called with the number of scans searched since the last call.
+        """
+        index = np.full(len(images), -1)
+        similarity = np.full(len(images), -1.0)
+        for at in range(0, len(images), BLOCK):
+            rows = slice(at, at + BLOCK)
+            own = None if groups is None else groups[rows]
+            more = None if candidates is None else candidates[rows]
+            index[rows], similarity[rows] = self._search(images[rows], more, own)
+            advance(len(index[rows]))
+        return Matches(index, similarity)
+
+    def _search(
+        self, images: Images, more: Indices | None, own: Labels | None
+    ) -> tuple[Indices, npt.NDArray[np.float64]]:
+        views = np.stack([_views(middle) for middle in _shrunk(filtered(images, OUTLINES))])
+        listed = self._short_list(views, own)
+        if more is not None:
+            listed = np.concatenate([listed, more], axis=1)
+        start: list[tuple[int, int, int]] = []  # query, scan of the gallery, view
+        for n, each in enumerate(listed):
+            each = np.unique(each[each >= 0])
+            if own is not None and self.groups is not None:
+                each = each[self.groups[each] != own[n]]
+            products = views[n] @ self._middle[each].astype(np.float32).T
+            # A symmetric scan may look better mirrored at first, so each way is a candidate.
+            ways = products.reshape(len(FLIPS), -1, len(each))
+            view = ways.argmax(axis=1) + np.arange(len(FLIPS))[:, None] * ways.shape[1]
+            score = ways.max(axis=1)
+            for k in np.argsort(-score, axis=None)[:FINALISTS]:
+                way, which = np.unravel_index(k, score.shape)
+                start.append((n, int(each[which]), int(view[way, which])))
+        index, similarity = np.full(len(images), -1), np.full(len(images), -1.0)
+        if start:
+            query, scan, view = (np.array(column) for column in zip(*start, strict=True))
+            flips, at = _alignments(view)
+            for band, steps in ((OUTLINES, 3), (DETAILS, 5)):
+                pairs = filtered(images, band)[query], filtered(self.images[scan], band)
+                found, at = align(*pairs, flips, at, steps)
+            for n, k, value in zip(query, scan, found, strict=True):
+                if value > similarity[n]:
+                    index[n], similarity[n] = k, value
+        return index, similarity
+
+    def _short_list(self, views: Floats, own: Labels | None) -> Indices:
+        """Compare all pairs coarsely: the indices of the best scans for each query, -1 for none."""
+        count = len(views)
+        few = views.reshape(count, len(FLIPS), len(SCALES), -1, INNER * INNER)
+        few = few[:, :, len(SCALES) // 2]
+        rows = _small(few.reshape(-1, INNER * INNER)) @ self._basis
+        rows = rows.reshape(count, -1, rows.shape[1])
+        best = np.full((count, SHORT_LIST), -np.inf, np.float32)
+        index = np.full((count, SHORT_LIST), -1)
+        for at in range(0, len(self._coarse), GALLERY_BLOCK):
+            part = self._coarse[at : at + GALLERY_BLOCK].T
+            found = np.stack([(view @ part).max(axis=0) for view in rows])
+            if own is not None and self.groups is not None:
+                same = self.groups[at : at + part.shape[1]] == own[:, None]
+                found[same] = -np.inf
+            numbers = np.broadcast_to(np.arange(at, at + part.shape[1]), found.shape)
+            found = np.concatenate([best, found], axis=1)
+            numbers = np.concatenate([index, numbers], axis=1)
+            top = np.argpartition(-found, SHORT_LIST - 1, axis=1)[:, :SHORT_LIST]
+            best, index = (np.take_along_axis(a, top, axis=1) for a in (found, numbers))
+        return np.where(np.isfinite(best), index, -1)
+
+
+def filtered(images: Images, band: tuple[float, float] = DETAILS) -> Floats:
+    """Filter scans so that their details are left: float32 [N, 64, 64]."""
+    out = np.empty((len(images), SIDE, SIDE), np.float32)
+    narrow, wide = band
+    for n, image in enumerate(images):
+        method = cv2.INTER_AREA if max(image.shape) > SIDE else cv2.INTER_LINEAR
+        pixels = cv2.resize(image, (SIDE, SIDE), interpolation=method).astype(np.float32)
+        out[n] = cv2.GaussianBlur(pixels, (0, 0), narrow) - cv2.GaussianBlur(pixels, (0, 0), wide)
+    return out
+
+
+def align(
+    queries: Floats,
+    scans: Floats,
+    flips: npt.NDArray[np.bool_],
+    starts: npt.NDArray[np.float64],
+    steps: int = STEPS,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Align pairs by least squares.
+
+    Parameters
+    ----------
+    queries, scans : ndarray
+        float32 [N, 64, 64], as `filtered` returns them.
+    flips : ndarray
+        bool [N]: whether the query is mirrored.
+    starts : ndarray
+        float64 [N, 3]: scale and shift in x and y to start from. A pixel at `p` from the centre of
+        the scan is compared with that at ``scale * p + shift`` of the query.
+    steps : int
+        Number of steps.
+
+    Returns
+    -------
+    correlation, alignment : ndarray
+        float64 [N] and [N, 3]: the highest correlation met, and where.
+    """
+    queries = np.where(flips[:, None, None], queries[:, :, ::-1], queries)
+    target = _unit(_window(scans, BORDER))
+    best, where = np.full(len(queries), -1.0), starts
+    at = starts
+    for step in range(steps + 1):
+        warped = np.stack([_warped(q, *p) for q, p in zip(queries, at, strict=True)])
+        found = np.einsum("np,np->n", _unit(warped), target, dtype=np.float64)
+        where = np.where((found > best)[:, None], at, where)
+        best = np.maximum(best, found)
+        if step < steps:
+            limits = np.array((WIDEST, FARTHEST, FARTHEST))
+            at = (
+                np.clip(at + _move(warped, target, at[:, :1]) - IN_PLACE, -limits, limits)
+                + IN_PLACE
+            )
+    return best, where
+
+
+def _move(
+    warped: Floats, target: Floats, scale: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Solve for the change of scale and shift that brings warped queries nearer to their target."""
+    place = np.arange(SIDE, dtype=np.float32)[BORDER : SIDE - BORDER] - (SIDE - 1) / 2
+    down, across = np.gradient(warped, axis=(1, 2))
+    scaled = down * place[:, None] + across * place
+    columns = np.stack(
+        [each.reshape(len(warped), -1) for each in (warped, scaled, across, down)], 1
+    )
+    columns -= columns.mean(axis=2, keepdims=True)
+    squares = np.matmul(columns, columns.transpose(0, 2, 1)).astype(np.float64)
+    squares += np.eye(4) * (1e-6 * np.trace(squares, axis1=1, axis2=2)[:, None, None] + 1e-12)
+    right = np.matmul(columns, target[:, :, None]).astype(np.float64)
+    gain, *moves = np.linalg.solve(squares, right)[..., 0].T
+    # The gradients are of the warped query, which is `scale` times as steep.
+    change = np.stack(moves, axis=1) / np.maximum(gain, 1e-12)[:, None] * scale
+    return np.asarray(np.clip(change, (-0.02, -1, -1), (0.02, 1, 1)))
+
+
+def _warped(query: Floats, scale: float, x: float, y: float) -> Floats:
+    """Sample the query where the window of the scan lies: float32 [52, 52]."""
+    centre = (SIDE - 1) / 2
+    over, down = (scale * (BORDER - centre) + centre + shift for shift in (x, y))
+    matrix = np.array([[scale, 0, over], [0, scale, down]], np.float64)
+    inner = SIDE - 2 * BORDER
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(
+        cv2.warpAffine(query, matrix, (inner, inner), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    )
+
+
+def _views(middle: Floats) -> Floats:
+    """See a query at all alignments of the second step: float32 [250, 784], each of norm 1."""
+    centre = (MIDDLE - 1) / 2
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    views = []
+    for flip in FLIPS:
+        for scale in SCALES:
+            move = centre - scale * centre
+            matrix = np.array([[scale, 0, move], [0, scale, move]], np.float64)
+            seen = cv2.warpAffine(
+                middle[:, ::-1] if flip else middle,
+                matrix,
+                (MIDDLE, MIDDLE),
+                flags=flags,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            views.append(np.lib.stride_tricks.sliding_window_view(seen, (INNER, INNER)))
+    return _unit(np.stack(views).reshape(-1, INNER, INNER))
+
+
+def _alignments(view: Indices) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Return whether each view is mirrored, and its scale and shift, as `align` takes them."""
+    shifts = 2 * REACH + 1
+    flip, scale, y, x = np.unravel_index(view, (len(FLIPS), len(SCALES), shifts, shifts))
+    scales = np.array(SCALES)[scale]
+    moves = [scales * (each - REACH) * (SIDE // MIDDLE) for each in (x, y)]
+    return np.array(FLIPS)[flip], np.stack([scales, *moves], axis=1)
+
+
+def _shrunk(stack: Floats) -> Floats:
+    """Average blocks of 2x2 pixels."""
+    n, h, w = stack.shape
+    return np.asarray(stack.reshape(n, h // 2, 2, w // 2, 2).mean(axis=(2, 4)))
+
+
+def _window(stack: Floats, margin: int) -> Floats:
+    return stack[:, margin:-margin, margin:-margin]
+
+
+def _small(rows: npt.NDArray[np.floating]) -> Floats:
+    """Shrink windows of the second step for the first: float32 [N, 196], each of norm 1."""
+    return _unit(_shrunk(rows.astype(np.float32).reshape(-1, INNER, INNER)))
+
+
+def _unit(stack: npt.NDArray[np.floating]) -> Floats:
+    """Centre images and scale them to norm 1; those without any contrast become 0."""
+    rows = stack.reshape(len(stack), -1).astype(np.float32)
+    rows -= rows.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(np.where(norms > 1e-3, rows / np.maximum(norms, 1e-3), 0), np.float32)
