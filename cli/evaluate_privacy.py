@@ -19,6 +19,7 @@ ATTACKS = {
     "features": "by distance in feature space",
     "pixels": "by similarity to synthetic scans",
     "discriminator": "by the discriminator",
+    "blind": "by a classifier that knows no synthetic scan",
 }
 
 

@@ -13,11 +13,13 @@ No single test settles this, so three kinds of evidence stand side by side:
   synthetic scan (van Breugel et al. 2023, "Membership inference attacks against synthetic data through
   overfitting detection"), and by the discriminator (LOGAN, Hayes et al. 2019). The true positive rate at
   1 % false positives counts more than the average over all scans (Carlini et al. 2022, "Membership
-  inference attacks from first principles").
+  inference attacks from first principles"). A classifier that sees no synthetic scan attacks as well: where
+  it succeeds, the hold-out differs from the training scans by itself (Das et al. 2024, "Blind baselines beat
+  membership inference attacks", arXiv 2406.16201).
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,9 +31,9 @@ from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.alignment import Gallery, Matches
 from scangan.evaluation.cache import Cache
-from scangan.evaluation.calibration import SURE_FROM, nearness, threshold
+from scangan.evaluation.calibration import SURE_FROM, copies_among, nearness, threshold
 from scangan.evaluation.features import DEFAULT, FeatureExtractor
-from scangan.evaluation.membership import attack
+from scangan.evaluation.membership import attack, blind_scores
 from scangan.evaluation.nearest import nearest, scaled
 from scangan.evaluation.planted import LEVELS
 from scangan.evaluation.privacy_result import (
@@ -226,6 +228,27 @@ class _Found:
     distance: Values
     matches: Matches
 
+    def take(self, rows: Indices) -> "_Found":
+        """Return what was found for some of the scans."""
+        index, similarity = self.matches.index[rows], self.matches.similarity[rows]
+        return _Found(self.features[rows], self.distance[rows], Matches(index, similarity))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Planted:
+    """Copies of training scans at one level of change, and what the search found for them."""
+
+    change: str
+    sources: Indices
+    found: _Found
+
+    def level(self, limit: Threshold, groups: Labels) -> Level:
+        """Count the copies that are suspects, with their own training scan or one of its group."""
+        matches = self.found.matches
+        right = groups[matches.index] == groups[self.sources]
+        found = int((right & (matches.similarity > limit.similarity)).sum())
+        return Level(change=self.change, planted=len(self.sources), found=found)
+
 
 class _Evaluation:
     """The sets, and the search among the training scans."""
@@ -251,25 +274,29 @@ class _Evaluation:
 
     def result(self, discriminator: Discriminator | None, notes: list[str]) -> PrivacyResult:
         """Evaluate."""
+        planted = self._planted()
+        copies = [each.found.matches.similarity for each in planted]
         synthetic = self._found(self.synthetic.images)
         near: dict[str, Nearness] = {}
         attacks: dict[str, Attack] = {}
         if self.holdout is None:
-            limit = self._limit_among_training_scans()
+            limit = self._limit_among_training_scans(copies)
             notes.append(
                 "membership inference cannot be tested: there are no real scans that the generator "
                 "was not trained on; give a hold-out, or the run"
             )
         else:
-            holdout = self._found(self.holdout.images)
-            limit = threshold(holdout.matches.similarity, self.holdout.groups, "holdout")
-            near = self._nearness(synthetic, self.holdout, holdout)
-            attacks, more = self._membership(synthetic, self.holdout, holdout, discriminator)
+            real = self._found(self.holdout.images)
+            limit = threshold(real.matches.similarity, self.holdout.groups, copies, "holdout")
+            rows = np.flatnonzero(~copies_among(real.matches.similarity, copies)[0])
+            holdout, real = self.holdout.take(rows), real.take(rows)
+            near = self._nearness(synthetic, holdout, real)
+            attacks, more = self._membership(synthetic, holdout, real, discriminator)
             notes += more
         order = np.argsort(-synthetic.matches.similarity, kind="stable")
         suspect = synthetic.matches.similarity > limit.similarity
-        levels = self._sensitivity(limit)
-        notes += _of_limit(limit)
+        levels = tuple(each.level(limit, self.train.groups) for each in planted)
+        notes += _of_limit(limit, self.train if self.holdout is None else self.holdout)
         suspects = tuple(self._pair(n, synthetic) for n in order if suspect[n])
         return PrivacyResult(
             format_version=FORMAT,
@@ -309,7 +336,7 @@ class _Evaluation:
         matches = self.gallery.search(images, candidates=near, advance=self.advance)
         return _Found(features, distance[:, 0], matches)
 
-    def _limit_among_training_scans(self) -> Threshold:
+    def _limit_among_training_scans(self, planted: Sequence[Values]) -> Threshold:
         """Calibrate on training scans, each compared with those of other groups."""
         some = _some(len(self.train), MOST_CALIBRATING, self.options.seed)
         groups = self.train.groups
@@ -319,7 +346,7 @@ class _Evaluation:
         found = self.gallery.search(
             self.train.images[some], candidates=near, groups=groups[some], advance=self.advance
         )
-        return threshold(found.similarity, groups[some], "train")
+        return threshold(found.similarity, groups[some], planted, "train")
 
     def _nearness(self, synthetic: _Found, holdout: ScanSet, real: _Found) -> dict[str, Nearness]:
         groups = self.synthetic.groups, holdout.groups
@@ -368,36 +395,37 @@ class _Evaluation:
         features = self.features[a], real.features[b]
         labels = ours[a], theirs[b]
         there = Gallery(self.synthetic.images)
-        scores: dict[str, list[Values]] = {"features": [], "pixels": []}
-        for pixels, row in zip(images, features, strict=True):
-            distance, near = nearest(row, synthetic.features, BY_FEATURES)
-            found = there.search(pixels, candidates=near, advance=self.advance)
-            scores["features"].append(-distance[:, 0])
-            scores["pixels"].append(found.similarity)
+        near = [nearest(row, synthetic.features, BY_FEATURES) for row in features]
+        found = [
+            there.search(pixels, candidates=candidates, advance=self.advance)
+            for pixels, (_, candidates) in zip(images, near, strict=True)
+        ]
+        scores: dict[str, Sequence[Values]] = {
+            "features": [-distance[:, 0] for distance, _ in near],
+            "pixels": [matches.similarity for matches in found],
+        }
         if discriminator is not None:
             scores["discriminator"] = [
                 np.asarray(discriminator(*each), np.float64)
                 for each in zip(images, labels, strict=True)
             ]
         groups = self.train.groups[a], holdout.groups[b]
+        scores["blind"] = blind_scores(features, groups)
         attacks = {
             name: attack((member, other), groups, labels, self.options.resamples, self.options.seed)
             for name, (member, other) in scores.items()
         }
         return attacks, notes
 
-    def _sensitivity(self, limit: Threshold) -> tuple[Level, ...]:
-        """Plant copies of random training scans, and count those that are found."""
+    def _planted(self) -> list[_Planted]:
+        """Plant copies of random training scans, and search them."""
         rng = np.random.default_rng(self.options.seed)
-        levels = []
+        planted = []
         for change, function in LEVELS.items():
             chosen = rng.permutation(len(self.train))[: self.options.planted]
             copies = np.stack([function(self.train.images[n], rng) for n in chosen])
-            matches = self._found(copies).matches
-            right = self.train.groups[matches.index] == self.train.groups[chosen]
-            found = int((right & (matches.similarity > limit.similarity)).sum())
-            levels.append(Level(change=change, planted=len(chosen), found=found))
-        return tuple(levels)
+            planted.append(_Planted(change, chosen, self._found(copies)))
+        return planted
 
     def _pair(self, n: int, found: _Found) -> Pair:
         other = int(found.matches.index[n])
@@ -421,10 +449,19 @@ def _some(count: int, most: int, seed: int) -> Indices:
     return np.sort(np.random.default_rng(seed).permutation(count)[:most])
 
 
-def _of_limit(limit: Threshold) -> list[str]:
-    if limit.groups >= SURE_FROM:
-        return []
-    return [
-        f"with only {limit.groups} subjects or groups to calibrate on, up to "
-        f"{limit.flagged_at_most:.1%} of real scans may be called suspect; {SURE_FROM} keep it under 1 %"
-    ]
+def _of_limit(limit: Threshold, real: ScanSet) -> list[str]:
+    notes = []
+    if limit.copies:
+        which = (
+            "training scans of other groups" if limit.calibrated_on == "train" else "training scans"
+        )
+        notes.append(
+            f"{counted(limit.copies, 'scan is a copy', 'scans are copies')} of {which} by similarity "
+            f"({limit.copies_from:.3f} or more) and did not count as other real scans: {real.name}"
+        )
+    if limit.groups < SURE_FROM:
+        notes.append(
+            f"with only {limit.groups} subjects or groups to calibrate on, up to "
+            f"{limit.flagged_at_most:.1%} of real scans may be suspects; {SURE_FROM} keep it under 1%"
+        )
+    return notes

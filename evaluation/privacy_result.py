@@ -48,6 +48,11 @@ class Threshold(Record, frozen=True, kw_only=True):
         compared with those of other groups.
     scans, groups : int
         How many.
+    copies : int
+        Real scans left out, as they are copies of training scans themselves: at least as similar as
+        19 of 20 planted copies of some level of change are.
+    copies_from : float
+        That similarity.
     flagged : float
         Share of them that it would call suspect.
     flagged_at_most : float
@@ -58,6 +63,8 @@ class Threshold(Record, frozen=True, kw_only=True):
     calibrated_on: str
     scans: int
     groups: int
+    copies: int
+    copies_from: float
     flagged: float
     flagged_at_most: float
 
@@ -154,7 +161,8 @@ class PrivacyResult(Record, frozen=True, kw_only=True):
         ``features`` and in ``pixels`` (1 - similarity); empty without a hold-out.
     membership : dict
         Success of the attacks, by name: by distance in ``features`` and in ``pixels``, and by
-        ``discriminator``; empty without a hold-out.
+        ``discriminator``; empty without a hold-out. ``blind`` is a classifier that knows no synthetic
+        scan: where it succeeds, the hold-out differs from the training scans by itself.
     sensitivity : tuple of Level
         Share of planted copies that were found.
     seed : int

@@ -10,6 +10,7 @@ GOOD = 0.95  # share of planted copies that should be found
 # rarely find a leak where there is none. Intervals of 95 % would, in every seventh evaluation.
 SURE = 2.4  # standard errors of the AUC above 0.5
 SURE_TPR = 0.02  # lower end of the interval of the true positive rate
+BLIND = "blind"  # the attack that knows no synthetic scan
 NAMES = {
     "features": "the distance to the nearest synthetic scan in feature space",
     "pixels": "the similarity to the nearest synthetic scan",
@@ -63,18 +64,26 @@ def _search(levels: Sequence[Level]) -> str:
 
 
 def _membership(attacks: dict[str, Attack]) -> str:
-    if not attacks:
+    tried = {name: each for name, each in attacks.items() if name != BLIND}
+    if not tried:
         return "Membership inference was not tested."
     leaks = [
         f"by {NAMES[name]} (AUC {each.auc:.2f}, {each.auc_low:.2f} to {each.auc_high:.2f}; "
-        f"{each.tpr:.0%} found at 1 % false positives)"
-        for name, each in attacks.items()
+        f"{each.tpr:.0%} found at 1% false positives)"
+        for name, each in tried.items()
         if _leaks(each)
     ]
-    if leaks:
-        return f"An attacker can tell training scans from others better than by guessing: {'; '.join(leaks)}."
-    tried = ", or by ".join(NAMES[name] for name in attacks)
-    return f"Telling training scans from others by {tried} did no better than guessing."
+    if not leaks:
+        names = ", or by ".join(NAMES[name] for name in tried)
+        return f"Telling training scans from others by {names} did no better than guessing."
+    which = "; ".join(leaks)
+    if BLIND in attacks and _leaks(attacks[BLIND]):
+        return (
+            f"Training scans can be told from the hold-out {which}. But a classifier that knows no "
+            f"synthetic scan tells them apart, too (AUC {attacks[BLIND].auc:.2f}): the hold-out differs "
+            f"by itself, so this is no evidence of membership. Use a hold-out from the same source."
+        )
+    return f"An attacker can tell training scans from others better than by guessing: {which}."
 
 
 def _leaks(attack: Attack) -> bool:
