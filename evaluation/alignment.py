@@ -129,6 +129,8 @@ class Gallery:
             each = np.unique(each[each >= 0])
             if own is not None and self.groups is not None:
                 each = each[self.groups[each] != own[n]]
+            if not len(each):
+                continue
             products = views[n] @ self._middle[each].astype(np.float32).T
             # A symmetric scan may look better mirrored at first, so each way is a candidate.
             ways = products.reshape(len(FLIPS), -1, len(each))

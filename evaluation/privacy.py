@@ -392,10 +392,12 @@ class _Evaluation:
                 f"rate is that at no false positive"
             )
         images = self.train.images[a], holdout.images[b]
-        features = self.features[a], real.features[b]
+        # Scaled by training scans, these would have fewer outliers than others: members by an artefact.
+        by = synthetic.features
+        features = scaled(self.features[a], by), scaled(real.features[b], by)
         labels = ours[a], theirs[b]
         there = Gallery(self.synthetic.images)
-        near = [nearest(row, synthetic.features, BY_FEATURES) for row in features]
+        near = [nearest(row, scaled(by, by), BY_FEATURES) for row in features]
         found = [
             there.search(pixels, candidates=candidates, advance=self.advance)
             for pixels, (_, candidates) in zip(images, near, strict=True)

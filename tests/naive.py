@@ -150,3 +150,46 @@ def precision_recall(real, synthetic, k=3):
         return sum(inside) / len(inside)
 
     return share(synthetic, real), share(real, synthetic)
+
+
+def aligned_correlation(query, scan, flip, scale, x, y, border):
+    """Correlation of a scan's window with a query sampled at an alignment, pixel by pixel."""
+    side = len(scan)
+    centre = (side - 1) / 2
+    mine, theirs = [], []
+    for row in range(border, side - border):
+        for column in range(border, side - border):
+            # Where in the query this pixel of the scan comes from; outside, its edge goes on.
+            v = min(max(scale * (row - centre) + centre + y, 0), side - 1)
+            u = min(max(scale * (column - centre) + centre + x, 0), side - 1)
+            i, j = min(int(v), side - 2), min(int(u), side - 2)
+            a, b = v - i, u - j
+            at = [(side - 1 - k if flip else k) for k in (j, j + 1)]
+            top = (1 - b) * query[i][at[0]] + b * query[i][at[1]]
+            bottom = (1 - b) * query[i + 1][at[0]] + b * query[i + 1][at[1]]
+            mine.append(scan[row][column])
+            theirs.append((1 - a) * top + a * bottom)
+    return float(np.corrcoef(mine, theirs)[0, 1])
+
+
+def best_correlation(query, scan, scales, shifts, border):
+    """The highest correlation over all alignments of a grid, one by one."""
+    return max(
+        aligned_correlation(query, scan, flip, scale, x, y, border)
+        for flip in (False, True)
+        for scale in scales
+        for x in shifts
+        for y in shifts
+    )
+
+
+def attack_success(members, others, weights, rate):
+    """Area under the ROC curve pair by pair, and the true positive rate at a false positive rate."""
+    total = sum(weights) * len(members)
+    auc = sum(w * ((m > o) + 0.5 * (m == o)) for m in members for o, w in zip(others, weights))
+    best = 0.0
+    for limit in [*members, *others]:
+        false = sum(w for o, w in zip(others, weights) if o >= limit) / sum(weights)
+        if false <= rate + 1e-12:
+            best = max(best, sum(m >= limit for m in members) / len(members))
+    return auc / total, best
