@@ -5,9 +5,9 @@ alignment. Details are what a band-pass filter leaves: without fine noise, and w
 shape that all scans of a body part share. The correlation ignores brightness and contrast.
 
 An exhaustive search would compare each pair at thousands of alignments, so this one takes three steps:
-all pairs at 16 pixels and 150 alignments, in few numbers per scan; a short list at 32 pixels and 250
+all pairs at 16 pixels and 50 alignments, in few numbers per scan; a short list at 32 pixels and 150
 alignments; the best few of it at 64 pixels, aligned to a fraction of a pixel by least squares (as in
-Lucas and Kanade 1981).
+Lucas and Kanade 1981), which also turns them by a few degrees.
 """
 
 import dataclasses
@@ -24,20 +24,24 @@ Labels = npt.NDArray[np.int64]
 
 SIDE = 64  # pixels; all scans are compared at this size
 DETAILS = (1.0, 3.0)  # Gaussian filters of the band pass, in pixels
-OUTLINES = (2.0, 6.0)  # of the first two steps: smoother, so that a pixel off does little
+SOFTER = (1.8, 3.35)  # the same of a scan that was blurred by 1.5 pixels
+OUTLINES = (2.0, 6.0)  # of the first steps: smoother, so that a pixel off does little
 MARGIN = 4  # the largest shift of the search in pixels
-BORDER = 6  # pixels left out at each border: a shifted copy lacks some of them, and the filter spreads it
-SCALES = (0.95, 0.975, 1.0, 1.025, 1.05)
+BORDER = 6  # pixels left out at each border: a shifted copy lacks some, and the filter spreads it
+SCALES = (0.96, 1.0, 1.04)
 FLIPS = (False, True)
 MIDDLE = SIDE // 2  # size in the second step
 REACH = MARGIN * MIDDLE // SIDE  # largest shift there
 INNER = MIDDLE - 2 * REACH
-SHORT_LIST = 16  # candidates of the second step
-FINALISTS = 3  # of the third
 NUMBERS = 48  # per scan in the first step
-STEPS = 5  # of least squares
-IN_PLACE = np.array((1.0, 0.0, 0.0))  # scale and shift of scans that are aligned
-FARTHEST, WIDEST = MARGIN + 1.0, 0.06  # limits of the alignment: shift in pixels, change of scale
+SHORT_LIST = 16  # scans of the second step
+CANDIDATES = 6  # of the third, mirrored or not
+FINALISTS = 3  # that are aligned to the end
+ROUGH_STEPS, STEPS = 3, 5  # of least squares
+# Alignments are (a, b, x, y), as in `align`.
+IN_PLACE = np.array((1.0, 0.0, 0.0, 0.0))
+FARTHEST = np.array((0.06, 0.1, MARGIN + 1, MARGIN + 1))  # from IN_PLACE
+STRIDE = (0.02, 0.04, 1, 1)  # the most in one step
 BLOCK = 32  # queries at once
 GALLERY_BLOCK = 4096
 
@@ -136,20 +140,38 @@ class Gallery:
             ways = products.reshape(len(FLIPS), -1, len(each))
             view = ways.argmax(axis=1) + np.arange(len(FLIPS))[:, None] * ways.shape[1]
             score = ways.max(axis=1)
-            for k in np.argsort(-score, axis=None)[:FINALISTS]:
+            for k in np.argsort(-score, axis=None)[:CANDIDATES]:
                 way, which = np.unravel_index(k, score.shape)
                 start.append((n, int(each[which]), int(view[way, which])))
         index, similarity = np.full(len(images), -1), np.full(len(images), -1.0)
         if start:
             query, scan, view = (np.array(column) for column in zip(*start, strict=True))
-            flips, at = _alignments(view)
-            for band, steps in ((OUTLINES, 3), (DETAILS, 5)):
-                pairs = filtered(images, band)[query], filtered(self.images[scan], band)
-                found, at = align(*pairs, flips, at, steps)
-            for n, k, value in zip(query, scan, found, strict=True):
+            for n, k, value in zip(*self._aligned(images, query, scan, view), strict=True):
                 if value > similarity[n]:
                     index[n], similarity[n] = k, value
         return index, similarity
+
+    def _aligned(
+        self, images: Images, query: Indices, scan: Indices, view: Indices
+    ) -> tuple[Indices, Indices, npt.NDArray[np.float64]]:
+        """Align pairs, and return their queries, scans and similarities; drop the worst halfway."""
+        flips, at = _alignments(view)
+
+        def ours(band: tuple[float, float]) -> Floats:
+            found = filtered(images, band)[query]
+            return np.where(flips[:, None, None], found[:, :, ::-1], found)
+
+        found, at = align(
+            ours(OUTLINES), filtered(self.images[scan], OUTLINES), at, ROUGH_STEPS, every=2
+        )
+        kept = _best_of_each(query, found, FINALISTS)
+        query, scan, flips, at = query[kept], scan[kept], flips[kept], at[kept]
+        details = ours(DETAILS)
+        found, at = align(details, filtered(self.images[scan]), at, STEPS)
+        # A blurred copy is most similar to its scan if that is blurred as much.
+        softer = _unit(_window(filtered(self.images[scan], SOFTER), BORDER))
+        soft = np.einsum("np,np->n", _unit(warped(details, at)), softer, dtype=np.float64)
+        return query, scan, np.maximum(found, soft)
 
     def _short_list(self, views: Floats, own: Labels | None) -> Indices:
         """Compare all pairs coarsely: the indices of the best scans for each query, -1 for none."""
@@ -174,6 +196,17 @@ class Gallery:
         return np.where(np.isfinite(best), index, -1)
 
 
+def _best_of_each(
+    owner: Indices, scores: npt.NDArray[np.float64], count: int
+) -> npt.NDArray[np.bool_]:
+    """Return which scores are among the `count` best of their owner."""
+    order = np.lexsort((-scores, owner))
+    first = np.searchsorted(owner[order], owner[order])
+    kept = np.zeros(len(owner), bool)
+    kept[order] = np.arange(len(owner)) - first < count
+    return kept
+
+
 def filtered(images: Images, band: tuple[float, float] = DETAILS) -> Floats:
     """Filter scans so that their details are left: float32 [N, 64, 64]."""
     out = np.empty((len(images), SIDE, SIDE), np.float32)
@@ -188,9 +221,9 @@ def filtered(images: Images, band: tuple[float, float] = DETAILS) -> Floats:
 def align(
     queries: Floats,
     scans: Floats,
-    flips: npt.NDArray[np.bool_],
     starts: npt.NDArray[np.float64],
-    steps: int = STEPS,
+    steps: int,
+    every: int = 1,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Align pairs by least squares.
 
@@ -198,71 +231,71 @@ def align(
     ----------
     queries, scans : ndarray
         float32 [N, 64, 64], as `filtered` returns them.
-    flips : ndarray
-        bool [N]: whether the query is mirrored.
     starts : ndarray
-        float64 [N, 3]: scale and shift in x and y to start from. A pixel at `p` from the centre of
-        the scan is compared with that at ``scale * p + shift`` of the query.
+        float64 [N, 4]: the alignments to start from. With ``(a, b, x, y)``, a pixel at ``(u, v)`` from
+        the centre of the scan is compared with that at ``(a u - b v + x, b u + a v + y)`` of the
+        query: scaled, turned and shifted.
     steps : int
         Number of steps.
+    every : int
+        Compare only every n-th row and column.
 
     Returns
     -------
     correlation, alignment : ndarray
-        float64 [N] and [N, 3]: the highest correlation met, and where.
+        float64 [N] and [N, 4]: the highest correlation met, and where.
     """
-    queries = np.where(flips[:, None, None], queries[:, :, ::-1], queries)
-    target = _unit(_window(scans, BORDER))
+    target = _unit(_window(scans, BORDER)[:, ::every, ::every])
     best, where = np.full(len(queries), -1.0), starts
     at = starts
     for step in range(steps + 1):
-        warped = np.stack([_warped(q, *p) for q, p in zip(queries, at, strict=True)])
-        found = np.einsum("np,np->n", _unit(warped), target, dtype=np.float64)
+        seen = warped(queries, at, every)
+        found = np.einsum("np,np->n", _unit(seen), target, dtype=np.float64)
         where = np.where((found > best)[:, None], at, where)
         best = np.maximum(best, found)
         if step < steps:
-            limits = np.array((WIDEST, FARTHEST, FARTHEST))
-            at = (
-                np.clip(at + _move(warped, target, at[:, :1]) - IN_PLACE, -limits, limits)
-                + IN_PLACE
-            )
+            moved = at + _move(seen, target, at[:, :1], every) - IN_PLACE
+            at = np.clip(moved, np.negative(FARTHEST), FARTHEST) + IN_PLACE
     return best, where
 
 
 def _move(
-    warped: Floats, target: Floats, scale: npt.NDArray[np.float64]
+    seen: Floats, target: Floats, scale: npt.NDArray[np.float64], every: int
 ) -> npt.NDArray[np.float64]:
-    """Solve for the change of scale and shift that brings warped queries nearer to their target."""
-    place = np.arange(SIDE, dtype=np.float32)[BORDER : SIDE - BORDER] - (SIDE - 1) / 2
-    down, across = np.gradient(warped, axis=(1, 2))
-    scaled = down * place[:, None] + across * place
-    columns = np.stack(
-        [each.reshape(len(warped), -1) for each in (warped, scaled, across, down)], 1
-    )
+    """Solve for the change of alignment that brings warped queries nearer to their target."""
+    place = np.arange(BORDER, SIDE - BORDER, every, dtype=np.float32) - (SIDE - 1) / 2
+    down, across = np.gradient(seen, every, axis=(1, 2))
+    u, v = place, place[:, None]
+    parts = (seen, across * u + down * v, down * u - across * v, across, down)
+    columns = np.stack([part.reshape(len(seen), -1) for part in parts], axis=1)
     columns -= columns.mean(axis=2, keepdims=True)
     squares = np.matmul(columns, columns.transpose(0, 2, 1)).astype(np.float64)
-    squares += np.eye(4) * (1e-6 * np.trace(squares, axis1=1, axis2=2)[:, None, None] + 1e-12)
+    squares += np.eye(5) * (1e-6 * np.trace(squares, axis1=1, axis2=2)[:, None, None] + 1e-12)
     right = np.matmul(columns, target[:, :, None]).astype(np.float64)
     gain, *moves = np.linalg.solve(squares, right)[..., 0].T
     # The gradients are of the warped query, which is `scale` times as steep.
     change = np.stack(moves, axis=1) / np.maximum(gain, 1e-12)[:, None] * scale
-    return np.asarray(np.clip(change, (-0.02, -1, -1), (0.02, 1, 1)))
+    return np.asarray(np.clip(change, np.negative(STRIDE), STRIDE))
 
 
-def _warped(query: Floats, scale: float, x: float, y: float) -> Floats:
-    """Sample the query where the window of the scan lies: float32 [52, 52]."""
+def warped(queries: Floats, at: npt.NDArray[np.float64], every: int = 1) -> Floats:
+    """Sample queries where the window of the scan lies, as `align` does: float32 [N, 52, 52]."""
     centre = (SIDE - 1) / 2
-    over, down = (scale * (BORDER - centre) + centre + shift for shift in (x, y))
-    matrix = np.array([[scale, 0, over], [0, scale, down]], np.float64)
-    inner = SIDE - 2 * BORDER
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(
-        cv2.warpAffine(query, matrix, (inner, inner), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    )
+    first, count = BORDER - centre, len(range(BORDER, SIDE - BORDER, every))
+    out = np.empty((len(queries), count, count), np.float32)
+    for n, (query, (a, b, x, y)) in enumerate(zip(queries, at, strict=True)):
+        turn = np.array([[a, -b], [b, a]])
+        move = turn.sum(axis=1) * first + (x, y) + centre
+        matrix = np.column_stack([turn * every, move])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        cv2.warpAffine(
+            query, matrix, (count, count), out[n], flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
+    return out
 
 
 def _views(middle: Floats) -> Floats:
-    """See a query at all alignments of the second step: float32 [250, 784], each of norm 1."""
+    """See a query at all alignments of the second step: float32 [150, 784], each of norm 1."""
     centre = (MIDDLE - 1) / 2
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     views = []
@@ -282,12 +315,12 @@ def _views(middle: Floats) -> Floats:
 
 
 def _alignments(view: Indices) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-    """Return whether each view is mirrored, and its scale and shift, as `align` takes them."""
+    """Return whether each view is mirrored, and its alignment, as `align` takes it."""
     shifts = 2 * REACH + 1
     flip, scale, y, x = np.unravel_index(view, (len(FLIPS), len(SCALES), shifts, shifts))
     scales = np.array(SCALES)[scale]
     moves = [scales * (each - REACH) * (SIDE // MIDDLE) for each in (x, y)]
-    return np.array(FLIPS)[flip], np.stack([scales, *moves], axis=1)
+    return np.array(FLIPS)[flip], np.stack([scales, np.zeros(len(view)), *moves], axis=1)
 
 
 def _shrunk(stack: Floats) -> Floats:

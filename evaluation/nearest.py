@@ -32,7 +32,7 @@ def nearest(
     Parameters
     ----------
     queries, gallery : ndarray
-        float32 [N, D] and [M, D].
+        float32 [N, D] and [M, D], standardised: far from 0, products would lose digits.
     count : int
         How many.
     groups : (ndarray, ndarray), optional
@@ -61,7 +61,7 @@ def nearest(
             top = np.argpartition(found, count - 1, axis=1)[:, :count]
             best, index = (np.take_along_axis(a, top, axis=1) for a in (found, numbers))
         index = np.where(np.isfinite(best), index, -1)
-        # Products of large numbers cost digits: the distances of the few found ones are exact.
+        # Differences of products lose digits: the distances of the few found ones are exact.
         for n, each in enumerate(index, start=at):
             exact = np.linalg.norm(gallery[each].astype(np.float64) - queries[n], axis=1)
             exact[each < 0] = np.inf

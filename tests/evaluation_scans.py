@@ -63,5 +63,3 @@ def with_copies(others, train, count, seed=0):
     images = np.concatenate([others.images, np.stack(copies)])
     labels = np.concatenate([others.labels, train.labels[chosen]])
     return ScanSet(images, labels, train.classes, "synthetic"), chosen
-
-

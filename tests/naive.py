@@ -152,30 +152,33 @@ def precision_recall(real, synthetic, k=3):
     return share(synthetic, real), share(real, synthetic)
 
 
-def aligned_correlation(query, scan, flip, scale, x, y, border):
+def aligned_correlation(query, scan, flip, at, border):
     """Correlation of a scan's window with a query sampled at an alignment, pixel by pixel."""
+    a, b, x, y = at
     side = len(scan)
     centre = (side - 1) / 2
     mine, theirs = [], []
     for row in range(border, side - border):
         for column in range(border, side - border):
             # Where in the query this pixel of the scan comes from; outside, its edge goes on.
-            v = min(max(scale * (row - centre) + centre + y, 0), side - 1)
-            u = min(max(scale * (column - centre) + centre + x, 0), side - 1)
+            right, down = column - centre, row - centre
+            u = min(max(a * right - b * down + centre + x, 0), side - 1)
+            v = min(max(b * right + a * down + centre + y, 0), side - 1)
             i, j = min(int(v), side - 2), min(int(u), side - 2)
-            a, b = v - i, u - j
-            at = [(side - 1 - k if flip else k) for k in (j, j + 1)]
-            top = (1 - b) * query[i][at[0]] + b * query[i][at[1]]
-            bottom = (1 - b) * query[i + 1][at[0]] + b * query[i + 1][at[1]]
+            columns = [(side - 1 - k if flip else k) for k in (j, j + 1)]
+            top, bottom = (
+                (1 - u + j) * query[k][columns[0]] + (u - j) * query[k][columns[1]]
+                for k in (i, i + 1)
+            )
             mine.append(scan[row][column])
-            theirs.append((1 - a) * top + a * bottom)
+            theirs.append((1 - v + i) * top + (v - i) * bottom)
     return float(np.corrcoef(mine, theirs)[0, 1])
 
 
 def best_correlation(query, scan, scales, shifts, border):
     """The highest correlation over all alignments of a grid, one by one."""
     return max(
-        aligned_correlation(query, scan, flip, scale, x, y, border)
+        aligned_correlation(query, scan, flip, (scale, 0, x, y), border)
         for flip in (False, True)
         for scale in scales
         for x in shifts
