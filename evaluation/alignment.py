@@ -10,12 +10,15 @@ alignments; the best few of it at 64 pixels, aligned to a fraction of a pixel by
 Lucas and Kanade 1981), which also turns them by a few degrees.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from scangan.core.threads import in_order, usable_cpus
 
 Images = npt.NDArray[np.uint8]  # [N, H, W]
 Floats = npt.NDArray[np.float32]
@@ -71,10 +74,15 @@ class Gallery:
         uint8 [N, H, W].
     groups : ndarray, optional
         int64 [N]: a query never finds scans of its own group.
+    threads : int, optional
+        Number of threads; by default, all that the process may use.
     """
 
-    def __init__(self, images: Images, groups: Labels | None = None) -> None:
+    def __init__(
+        self, images: Images, groups: Labels | None = None, threads: int | None = None
+    ) -> None:
         self.images, self.groups = images, groups
+        self.threads = threads or usable_cpus()
         # float16 halves the memory; its error is far below that of the filter.
         self._middle = np.empty((len(images), INNER * INNER), np.float16)
         for at in range(0, len(images), BLOCK):
@@ -113,12 +121,17 @@ class Gallery:
         """
         index = np.full(len(images), -1)
         similarity = np.full(len(images), -1.0)
-        for at in range(0, len(images), BLOCK):
-            rows = slice(at, at + BLOCK)
+
+        def work(rows: slice) -> tuple[Indices, npt.NDArray[np.float64]]:
             own = None if groups is None else groups[rows]
             more = None if candidates is None else candidates[rows]
-            index[rows], similarity[rows] = self._search(images[rows], more, own)
-            advance(len(index[rows]))
+            return self._search(images[rows], more, own)
+
+        blocks = (slice(at, at + BLOCK) for at in range(0, len(images), BLOCK))
+        with contextlib.closing(in_order(work, blocks, self.threads)) as results:
+            for rows, found in results:
+                index[rows], similarity[rows] = found
+                advance(len(found[0]))
         return Matches(index, similarity)
 
     def _search(

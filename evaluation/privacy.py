@@ -79,7 +79,7 @@ class PrivacyOptions:
     seed : int
         Random seed.
     threads : int, optional
-        Threads of onnxruntime; by default all that the process may use.
+        Number of threads; by default, all that the process may use.
     cache : Path, optional
         Folder of features that were computed before; by default the user's cache folder.
     """
@@ -139,9 +139,20 @@ def privacy(
         The sets cannot be compared.
     """
     options = options or PrivacyOptions()
+    total = work(train, synthetic, holdout, options)
     train, synthetic, holdout, notes = _comparable(train, synthetic, holdout)
+    done = 0
+
+    def counted_advance(count: int) -> None:
+        nonlocal done
+        done += count
+        advance(count)
+
     with threadpool_limits(1, "blas"):  # a second thread costs more than it gains on these sizes
-        return _Evaluation(train, synthetic, holdout, options, advance).result(discriminator, notes)
+        evaluation = _Evaluation(train, synthetic, holdout, options, counted_advance)
+        result = evaluation.result(discriminator, notes)
+    advance(total - done)  # scans that were left out
+    return result
 
 
 def work(
@@ -270,7 +281,7 @@ class _Evaluation:
         mean, deviation = raw.mean(axis=0, dtype=np.float64), raw.std(axis=0, dtype=np.float64)
         self.scale = np.stack([mean - deviation, mean + deviation])
         self.features = scaled(raw, self.scale)
-        self.gallery = Gallery(train.images, train.groups)
+        self.gallery = Gallery(train.images, train.groups, options.threads)
 
     def result(self, discriminator: Discriminator | None, notes: list[str]) -> PrivacyResult:
         """Evaluate."""
@@ -396,7 +407,7 @@ class _Evaluation:
         by = synthetic.features
         features = scaled(self.features[a], by), scaled(real.features[b], by)
         labels = ours[a], theirs[b]
-        there = Gallery(self.synthetic.images)
+        there = Gallery(self.synthetic.images, threads=self.options.threads)
         near = [nearest(row, scaled(by, by), BY_FEATURES) for row in features]
         found = [
             there.search(pixels, candidates=candidates, advance=self.advance)

@@ -1,6 +1,7 @@
 """The sample scans at 64 pixels, in sets, and copies of them as a careless generator would make."""
 
 import dataclasses
+import re
 
 import cv2
 import numpy as np
@@ -8,23 +9,37 @@ from conftest import BRAIN, CLASSES
 
 from scangan.evaluation.scan_set import ScanSet
 
+TWICE = ("image_204", "image_214")  # the same scans as image_136 and image_9
+
 
 def sample_scans(size=64):
-    """All sample scans, in random order."""
+    """The sample scans, in random order; neighbouring slices, by their numbers, are a group."""
     files = [file for name in CLASSES for file in sorted((BRAIN / name).iterdir())]
+    files = [file for file in files if file.stem not in TWICE]
     images = [cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) for file in files]
     images = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in images]
-    labels = np.array([CLASSES.index(file.parent.name) for file in files])
-    names = [f"{file.parent.name}/{file.name}" for file in files]
-    whole = ScanSet(np.stack(images), labels, CLASSES, "sample", sources=names)
+    near = [
+        re.sub(r"\d$", "", f"{file.parent.name}/{file.stem}") for file in files
+    ]  # ten numbers each
+    whole = ScanSet(
+        images=np.stack(images),
+        labels=np.array([CLASSES.index(file.parent.name) for file in files]),
+        classes=CLASSES,
+        name="sample",
+        groups=np.unique(near, return_inverse=True)[1],
+        sources=[f"{file.parent.name}/{file.name}" for file in files],
+    )
     return whole.take(np.random.default_rng(0).permutation(len(whole)))
 
 
 def three_parts(scans):
-    """Training scans, a hold-out, and others: 120, 80 and 40."""
-    parts = np.split(np.arange(len(scans)), [120, 200])
-    names = ("train", "holdout", "others")
-    return [dataclasses.replace(scans.take(p), name=n) for p, n in zip(parts, names, strict=True)]
+    """Training scans, a hold-out, and others: about 120, 80 and 40, without a group in common."""
+    order = np.random.default_rng(0).permutation(scans.groups.max() + 1)
+    parts = np.split(order, [len(order) // 2, len(order) * 5 // 6])
+    return [
+        dataclasses.replace(scans.take(np.flatnonzero(np.isin(scans.groups, part))), name=name)
+        for part, name in zip(parts, ("train", "holdout", "others"))
+    ]
 
 
 def moved(image, scale=1.0, x=0.0, y=0.0):

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from evaluation_scans import COPIES, sample_scans, three_parts, with_copies
+from msgspec.structs import replace
 
 from scangan.artifacts.records import parse_record, parse_records
 from scangan.core.errors import EvaluationError
@@ -16,55 +17,68 @@ from scangan.evaluation.privacy_result import Pair, PrivacyResult
 from scangan.evaluation.scan_set import ScanSet
 
 TRAIN, HOLDOUT, OTHERS = three_parts(sample_scans())
+REST = len(OTHERS)
 
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
-    return PrivacyOptions(planted=15, resamples=200, cache=tmp_path_factory.mktemp("cache"))
+    return PrivacyOptions(
+        planted=10, resamples=100, threads=1, cache=tmp_path_factory.mktemp("cache")
+    )
 
 
 @pytest.fixture(scope="module")
 def a_tenth(options):
-    """Forty other real scans and four copies of training scans."""
+    """Other real scans, and a tenth as many copies of training scans."""
     synthetic, sources = with_copies(OTHERS, TRAIN, 4, seed=1)
     return synthetic, sources, privacy(TRAIN, synthetic, HOLDOUT, options)
+
+
+@pytest.fixture(scope="module")
+def of_others(options):
+    return privacy(TRAIN, OTHERS, HOLDOUT, options)
+
+
+@pytest.fixture(scope="module")
+def few():
+    return [each.take(np.arange(25)) for each in (TRAIN, OTHERS, HOLDOUT)]
 
 
 def test_copies_are_found_and_other_real_scans_are_not(a_tenth, options):
     _, sources, result = a_tenth
     pairs = {pair.index: pair.train_index for pair in result.suspects}
-    assert pairs == {40 + n: source for n, source in enumerate(sources)}
+    assert pairs == {REST + n: source for n, source in enumerate(sources)}
     assert result.threshold.calibrated_on == "holdout"
     assert result.threshold.flagged == 0
 
 
 def test_every_kind_of_copy_is_found(options):
-    synthetic, sources = with_copies(OTHERS, TRAIN, 60)
+    synthetic, sources = with_copies(OTHERS, TRAIN, 40)
     result = privacy(TRAIN, synthetic, HOLDOUT, options)
     pairs = {pair.index: pair.train_index for pair in result.suspects}
-    assert sum(pairs.get(40 + n) == source for n, source in enumerate(sources)) >= 57
-    assert not any(index < 40 for index in pairs)
+    assert sum(pairs.get(REST + n) == source for n, source in enumerate(sources)) >= 38
+    assert not any(index < REST for index in pairs)
     similarities = [pair.similarity for pair in result.suspects]
     assert similarities == sorted(similarities, reverse=True)
 
 
 def test_it_measures_its_own_sensitivity(a_tenth):
     _, _, result = a_tenth
-    assert [level.change for level in result.sensitivity][0] == "exact"
+    assert result.sensitivity[0].change == "exact"
     assert len(result.sensitivity) == 5
     for level in result.sensitivity:
-        assert level.planted == 15 and level.found >= 14
+        assert level.planted == 10 and level.found >= 9
 
 
-def test_a_search_that_finds_nothing_says_so(a_tenth, options, monkeypatch):
+def test_a_search_that_finds_nothing_says_so(few, options, monkeypatch):
     from scangan.evaluation import planted
 
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
     monkeypatch.setitem(planted.LEVELS, "JPEG", lambda image, rng: noise)
-    result = privacy(TRAIN, OTHERS, HOLDOUT, options)
+    result = privacy(*few, options)
     found = {level.change: level.found for level in result.sensitivity}
-    assert found["JPEG"] == 0 and found["exact"] == 15
-    assert "can be missed: JPEG (0 of 15)" in result.verdict
+    assert found["JPEG"] == 0 and found["exact"] == 10
+    assert "can be missed: JPEG (0 of 10)" in result.verdict
 
 
 def test_a_generator_that_replays_its_scans_is_caught(options):
@@ -74,8 +88,8 @@ def test_a_generator_that_replays_its_scans_is_caught(options):
     replay = ScanSet(copies, TRAIN.labels, TRAIN.classes, "replay")
     result = privacy(TRAIN, replay, HOLDOUT, options)
     assert result.membership["pixels"].auc > 0.95 and result.membership["pixels"].tpr > 0.8
-    assert result.membership["features"].auc > 0.8
-    assert len(result.suspects) > 0.9 * len(TRAIN)
+    assert result.membership["features"].auc_low > 0.65
+    assert len(result.suspects) > 0.95 * len(TRAIN)
     assert "better than by guessing" in result.verdict
     assert result.nearness["pixels"].low > 0.5
 
@@ -88,12 +102,12 @@ def test_exact_replay_is_caught_in_features_too(options):
         assert result.nearness[space].share == 1
 
 
-def test_other_real_scans_leak_nothing(options):
-    result = privacy(TRAIN, OTHERS, HOLDOUT, options)
+def test_other_real_scans_leak_nothing(of_others):
+    result = of_others
     for attack in result.membership.values():
         assert attack.auc_low < 0.5 < attack.auc_high
     assert not result.suspects
-    assert "None of 40" in result.verdict and "no better than guessing" in result.verdict
+    assert f"None of {REST}" in result.verdict and "no better than guessing" in result.verdict
     assert "proves nothing" in result.verdict and "arXiv 2505.01524" in result.verdict
 
 
@@ -127,16 +141,12 @@ def test_copies_in_the_hold_out_do_not_hide_those_in_the_synthetic_set(a_tenth, 
     copies = np.stack([COPIES["compressed"](image, rng) for image in TRAIN.images[:4]])
     images = np.concatenate([HOLDOUT.images, copies])
     leaking = ScanSet(images, np.append(HOLDOUT.labels, TRAIN.labels[:4]), TRAIN.classes, "leaking")
+    groups = np.append(HOLDOUT.groups, 1000 + np.arange(4))
+    leaking = dataclasses.replace(leaking, groups=groups)
     result = privacy(TRAIN, synthetic, leaking, options)
-    assert result.threshold == dataclasses_replaced(clean.threshold, copies=4)
+    assert result.threshold == replace(clean.threshold, copies=4)
     assert len(result.suspects) == len(clean.suspects)
     assert any("4 scans are copies" in note and "leaking" in note for note in result.notes)
-
-
-def dataclasses_replaced(record, **given):
-    from msgspec.structs import replace
-
-    return replace(record, **given)
 
 
 def test_the_same_scans_in_the_hold_out_are_left_out(options):
@@ -149,57 +159,62 @@ def test_the_same_scans_in_the_hold_out_are_left_out(options):
     result = privacy(TRAIN, OTHERS, mixed, options)
     assert any("left out 10 scans of mixed: also in train" in note for note in result.notes)
     assert result.membership["pixels"].non_members == len(HOLDOUT)
-    with pytest.raises(EvaluationError, match="120 of 120 scans of same are training scans"):
+    with pytest.raises(
+        EvaluationError, match=f"{len(TRAIN)} of {len(TRAIN)} scans of same are training scans"
+    ):
         privacy(TRAIN, OTHERS, dataclasses.replace(TRAIN, name="same"), options)
 
 
 def test_without_a_hold_out_training_scans_calibrate_and_membership_is_not_tested(a_tenth, options):
-    synthetic, sources, _ = a_tenth
+    synthetic, _, _ = a_tenth
     result = privacy(TRAIN, synthetic, None, options)
     assert result.threshold.calibrated_on == "train"
-    assert {pair.index for pair in result.suspects} == {40, 41, 42, 43}
+    assert {pair.index for pair in result.suspects} == {REST, REST + 1, REST + 2, REST + 3}
     assert result.membership == {} and result.nearness == {} and result.holdout is None
     assert any("membership inference cannot be tested" in note for note in result.notes)
     assert "Membership inference was not tested." in result.verdict
 
 
-def test_groups_of_training_scans_do_not_calibrate_one_another(options):
+def test_groups_of_training_scans_do_not_calibrate_one_another(few, options):
+    some = TRAIN.take(np.arange(50))
     rng = np.random.default_rng(0)
     twice = np.concatenate(
-        [TRAIN.images, np.stack([COPIES["compressed"](image, rng) for image in TRAIN.images])]
+        [some.images, np.stack([COPIES["compressed"](image, rng) for image in some.images])]
     )
-    groups = np.tile(np.arange(len(TRAIN)), 2)
-    doubled = ScanSet(twice, np.tile(TRAIN.labels, 2), TRAIN.classes, "doubled", groups)
-    result = privacy(doubled, OTHERS, None, options)
+    groups = np.tile(some.groups, 2)
+    doubled = ScanSet(twice, np.tile(some.labels, 2), TRAIN.classes, "doubled", groups)
+    result = privacy(doubled, few[1], None, options)
     assert result.threshold.similarity < 0.98 and result.threshold.copies == 0
-    assert all(level.found >= 14 for level in result.sensitivity)
+    assert all(level.found >= 9 for level in result.sensitivity)
 
 
-def test_progress_adds_up_to_the_work(a_tenth, options):
-    synthetic, _, _ = a_tenth
-    for holdout in (HOLDOUT, None):
+def test_progress_adds_up_to_the_work(few, options):
+    train, others, holdout = few
+    copied, _ = with_copies(holdout, train, 3)
+    for real in (holdout, copied, None):
         done = []
-        privacy(TRAIN, synthetic, holdout, options, advance=done.append)
-        assert sum(done) == work(TRAIN, synthetic, holdout, options)
+        privacy(train, others, real, options, advance=done.append)
+        assert sum(done) == work(train, others, real, options)
 
 
 def test_the_same_sets_give_the_same_result_and_a_damaged_cache_is_made_again(
-    a_tenth, options, tmp_path
+    few, options, tmp_path
 ):
-    synthetic, _, result = a_tenth
-    fresh = dataclasses.replace(options, cache=tmp_path / "cache")
-    assert privacy(TRAIN, synthetic, HOLDOUT, fresh) == result
+    train, others, holdout = few
+    result = privacy(train, others, holdout, options)
+    fresh = dataclasses.replace(options, cache=tmp_path / "cache", threads=2)
+    assert privacy(train, others, holdout, fresh) == result
     files = sorted(fresh.cache.iterdir())
     files[0].write_bytes(files[0].read_bytes()[:1000])
     files[1].write_bytes(b"")
     data = bytearray(files[2].read_bytes())
     data[len(data) // 2] ^= 0xFF
     files[2].write_bytes(data)
-    assert privacy(TRAIN, synthetic, HOLDOUT, fresh) == result
+    assert privacy(train, others, holdout, fresh) == result
 
 
 def test_the_files_tell_all_and_read_back(a_tenth, tmp_path):
-    synthetic, sources, result = a_tenth
+    synthetic, _, result = a_tenth
     write_privacy(tmp_path / "out", result, TRAIN, synthetic)
     out = tmp_path / "out"
     assert sorted(p.name for p in out.iterdir()) == [
@@ -219,15 +234,15 @@ def test_the_files_tell_all_and_read_back(a_tenth, tmp_path):
     sheet = cv2.imread(str(out / "suspects.png"), cv2.IMREAD_GRAYSCALE)
     wanted = synthetic.images[first["index"]].repeat(2, 0).repeat(2, 1)
     match = cv2.matchTemplate(sheet, wanted, cv2.TM_SQDIFF)
-    assert match.min() < 1
+    assert match.min() < 100
     y = np.unravel_index(match.argmin(), match.shape)[0]
     beside = TRAIN.images[first["train_index"]].repeat(2, 0).repeat(2, 1)
     match = cv2.matchTemplate(sheet, beside, cv2.TM_SQDIFF)
-    assert match.min() < 1 and np.unravel_index(match.argmin(), match.shape)[0] == y
+    assert match.min() < 100 and np.unravel_index(match.argmin(), match.shape)[0] == y
 
 
-def test_without_suspects_the_picture_shows_the_most_similar_pairs(options, tmp_path):
-    result = privacy(TRAIN, OTHERS, None, options)
+def test_without_suspects_the_picture_shows_the_most_similar_pairs(of_others, tmp_path):
+    result = of_others
     write_privacy(tmp_path, result, TRAIN, OTHERS)
     assert (tmp_path / "suspects.jsonl").read_bytes() == b""
     assert len(result.nearest) == 24 and not result.suspects
@@ -240,7 +255,7 @@ def test_scans_of_other_classes_and_sizes_are_compared_all_the_same(options):
     large = np.stack([cv2.resize(image, (96, 96)) for image in copies.images])
     other = ScanSet(large, np.zeros(len(large), np.int64), ("made_up",), "synthetic")
     result = privacy(TRAIN, other, HOLDOUT, options)
-    assert {pair.index for pair in result.suspects} >= set(range(40, 45))
+    assert {pair.index for pair in result.suspects} >= set(range(REST, REST + 5))
     assert {pair.class_name for pair in result.suspects} == {"made_up"}
     assert any("train has no made_up" in note for note in result.notes)
     assert any("96 pixels were reduced to 64" in note for note in result.notes)
@@ -261,14 +276,19 @@ def test_membership_compares_only_classes_of_both_sides(options):
 
 
 @pytest.mark.parametrize("which", ["train", "synthetic", "holdout"])
-def test_too_few_scans_are_refused_and_few_are_noted(which, options):
+def test_too_few_scans_are_refused(which, options):
     sets = {"train": TRAIN, "synthetic": OTHERS, "holdout": HOLDOUT}
     few = {**sets, which: sets[which].take(np.arange(19))}
-    with pytest.raises(EvaluationError, match="has only 19 scans; this needs at least 20"):
+    with pytest.raises(EvaluationError, match=f"{sets[which].name} has only 19 scans; this needs"):
         privacy(**few, options=options)
-    few = {**sets, which: sets[which].take(np.arange(20))}
-    notes = privacy(**few, options=options).notes
-    assert any("has only 20 scans: its figures mean little" in note for note in notes)
+
+
+def test_few_scans_are_noted(few, options):
+    notes = privacy(*few, options).notes
+    for name in ("train", "others", "holdout"):
+        assert f"{name} has only 25 scans: its figures mean little" in notes
+    for what in ("subjects or groups to calibrate on, up to", "is less than one scan"):
+        assert any(what in note for note in notes)
 
 
 def test_synthetic_scans_are_no_training_scans(options):
