@@ -34,7 +34,10 @@ def parts_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None, l
     ------
     EvaluationError
         The run was trained on none of these scans.
+    TrainingError
+        `run` is not a run, or is damaged.
     """
+    _ = run.config  # raises if this is not a run, which is the likelier mistake
     scans = ScanSet.of_dataset(path)
     known: dict[tuple[str, int], bool] = {}
     for item in run.read_items():
@@ -51,10 +54,10 @@ def parts_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None, l
     notes = []
     if len(other):
         notes.append(f"left out {counted(len(other), 'scan')} of {path}: not in {run.path}")
-    real = scans.synthetic[train]
-    if real.any():
-        notes.append(f"left out {counted(int(real.sum()), 'training scan')} that are synthetic")
-        train = train[~real]
+    synthetic = scans.synthetic[train]
+    if synthetic.any():
+        notes.append(f"left out {counted(int(synthetic.sum()), 'synthetic training scan')}")
+        train = train[~synthetic]
     if not len(held):
         notes.append(f"{run.path} held back no scan")
     return scans.take(train), scans.take(held) if len(held) else None, notes
