@@ -19,6 +19,7 @@ No single test settles this, so three kinds of evidence stand side by side:
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +35,7 @@ from scangan.evaluation.cache import Cache
 from scangan.evaluation.calibration import SURE_FROM, copies_among, nearness, threshold
 from scangan.evaluation.features import DEFAULT, FeatureExtractor
 from scangan.evaluation.membership import attack, blind_scores
-from scangan.evaluation.nearest import nearest, scaled
+from scangan.evaluation.nearest import nearest, scale_of, scaled
 from scangan.evaluation.planted import LEVELS
 from scangan.evaluation.privacy_result import (
     FORMAT,
@@ -206,8 +207,8 @@ def _comparable(
 
 def _apart(holdout: ScanSet, train: ScanSet) -> tuple[ScanSet, list[str]]:
     """Leave out hold-out scans that are training scans, pixel by pixel."""
-    trained = {image.tobytes() for image in train.images}
-    apart = np.array([image.tobytes() not in trained for image in holdout.images])
+    trained = set(map(_digest, train.images))
+    apart = np.array([_digest(image) not in trained for image in holdout.images])
     if apart.all():
         return holdout, []
     if apart.sum() < FEWEST:
@@ -219,6 +220,10 @@ def _apart(holdout: ScanSet, train: ScanSet) -> tuple[ScanSet, list[str]]:
         f"left out {counted(int((~apart).sum()), 'scan')} of {holdout.name}: also in {train.name}"
     )
     return holdout.take(np.flatnonzero(apart)), [note]
+
+
+def _digest(image: Images) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(image).data).digest()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,9 +282,7 @@ class _Evaluation:
         self.extract = FeatureExtractor(options.extractor, options.threads)
         self.cache = Cache(options.cache)
         raw = self._raw(train.images)
-        # Two rows with the mean and the deviation of all of them: scaling needs no more.
-        mean, deviation = raw.mean(axis=0, dtype=np.float64), raw.std(axis=0, dtype=np.float64)
-        self.scale = np.stack([mean - deviation, mean + deviation])
+        self.scale = scale_of(raw)
         self.features = scaled(raw, self.scale)
         self.gallery = Gallery(train.images, train.groups, options.threads)
 
@@ -404,11 +407,12 @@ class _Evaluation:
             )
         images = self.train.images[a], holdout.images[b]
         # Scaled by training scans, these would have fewer outliers than others: members by an artefact.
-        by = synthetic.features
+        by = scale_of(synthetic.features)
         features = scaled(self.features[a], by), scaled(real.features[b], by)
         labels = ours[a], theirs[b]
         there = Gallery(self.synthetic.images, threads=self.options.threads)
-        near = [nearest(row, scaled(by, by), BY_FEATURES) for row in features]
+        rescaled = scaled(synthetic.features, by)
+        near = [nearest(row, rescaled, BY_FEATURES) for row in features]
         found = [
             there.search(pixels, candidates=candidates, advance=self.advance)
             for pixels, (_, candidates) in zip(images, near, strict=True)

@@ -32,7 +32,8 @@ hypothesis.settings.load_profile("scangan")
 # Files that take many seconds of a core, most of them by training, exporting or starting processes;
 # `make test-fast` leaves them out.
 SLOW = {
-    "evaluation/test_metrics.py", "export/test_channel_ranges.py", "export/test_export.py",
+    "cli/test_evaluate_privacy.py", "evaluation/test_metrics.py",
+    "evaluation/test_privacy_evaluation.py", "export/test_channel_ranges.py", "export/test_export.py",
     "export/test_graph.py", "export/test_labels.py", "export/test_precision.py",
     "faults/test_faults.py", "preprocessing/test_cli.py", "preprocessing/test_fuzz.py",
     "preprocessing/test_kernels.py", "preprocessing/test_resume.py", "preprocessing/test_synthetic.py",

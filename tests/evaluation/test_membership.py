@@ -8,7 +8,7 @@ from scipy.stats import binom
 from scangan.evaluation import nearest as nearest_module
 from scangan.evaluation.calibration import copies_among, nearness, threshold
 from scangan.evaluation.membership import attack, blind_scores
-from scangan.evaluation.nearest import nearest, scaled
+from scangan.evaluation.nearest import nearest, scale_of, scaled
 from scangan.evaluation.pairwise import standardised
 
 
@@ -171,4 +171,5 @@ def test_the_nearest_scans_are_those_of_a_full_table(block, monkeypatch):
 def test_features_are_scaled_as_everywhere(monkeypatch):
     monkeypatch.setattr(nearest_module, "BLOCK", 8)
     rows = np.random.default_rng(0).normal(0, 5, (30, 6)).astype(np.float32)
-    assert np.allclose(scaled(rows, rows[:20]), standardised(rows, rows[:20]), atol=1e-5)
+    for by in (rows[:20], scale_of(rows[:20])):
+        assert np.allclose(scaled(rows, by), standardised(rows, rows[:20]), atol=1e-5)
