@@ -28,7 +28,7 @@ ATTACKS = {
     short_help="look for training scans in a synthetic set",
     cls=ScanCommand,
     sections={
-        "Real scans": ("holdout", "run"),
+        "Real scans": ("holdout", "run_path"),
         "Evaluation": ("extractor", "count", "max_copies", "seed", "threads"),
         "Output": ("out", "quiet", "as_json"),
     },

@@ -402,7 +402,7 @@ class _Evaluation:
         a, b = (each[_some(len(each), MOST_ATTACKED, self.options.seed)] for each in rows)
         if len(b) < 100:
             notes.append(
-                f"membership: 1 % of {len(b)} hold-out scans is less than one scan; the true positive "
+                f"membership: 1% of {len(b)} hold-out scans is less than one scan; the true positive "
                 f"rate is that at no false positive"
             )
         images = self.train.images[a], holdout.images[b]

@@ -1,5 +1,6 @@
 """Divide a prepared dataset into the scans that a run was trained on, and those that it held back."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -60,4 +61,9 @@ def parts_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None, l
         train = train[~synthetic]
     if not len(held):
         notes.append(f"{run.path} held back no scan")
-    return scans.take(train), scans.take(held) if len(held) else None, notes
+    parts = (
+        dataclasses.replace(scans.take(rows), name=f"{path} ({name})")
+        for rows, name in ((train, "trained on"), (held, "held back"))
+        if len(rows)
+    )
+    return next(parts), next(parts, None), notes

@@ -75,7 +75,11 @@ def _membership(attacks: dict[str, Attack]) -> str:
     ]
     if not leaks:
         names = ", or by ".join(NAMES[name] for name in tried)
-        return f"Telling training scans from others by {names} did no better than guessing."
+        most = max(each.auc_high for each in tried.values())
+        return (
+            f"Telling training scans from others by {names} did no better than guessing (AUC at most "
+            f"{most:.2f})."
+        )
     which = "; ".join(leaks)
     if BLIND in attacks and _leaks(attacks[BLIND]):
         return (

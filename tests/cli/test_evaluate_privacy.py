@@ -47,6 +47,11 @@ def run(*args):
     return done.exit_code, done.stdout, done.stderr
 
 
+def test_the_help_lists_every_option():
+    code, out, _ = run("--help")
+    assert code == 0 and all(name in out for option in main.params for name in option.opts[:1])
+
+
 def test_it_writes_what_it_found_and_says_it(train, synthetic, tmp_path):
     code, out, err = run(train, synthetic, "--out", tmp_path / "out")
     assert code == 0, err
