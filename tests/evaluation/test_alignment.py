@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from evaluation_scans import COPIES, lit, moved, sample_scans
 
-from scangan.evaluation import alignment
-from scangan.evaluation.alignment import BORDER, Gallery, align, filtered
+from scangan.evaluation import similar
+from scangan.evaluation.alignment import BORDER, align, filtered
+from scangan.evaluation.similar import Gallery
 
 SCANS = sample_scans()
 
@@ -48,9 +49,9 @@ def test_the_short_list_keeps_what_a_search_without_one_finds(gallery, monkeypat
     copies = [change(SCANS.images[n], rng) for n, change in enumerate(COPIES.values())]
     queries = np.concatenate([SCANS.images[125:131], np.stack(copies)])
     short = gallery.search(queries)
-    monkeypatch.setattr(alignment, "SHORT_LIST", 120)
-    monkeypatch.setattr(alignment, "CANDIDATES", 60)
-    monkeypatch.setattr(alignment, "FINALISTS", 60)
+    monkeypatch.setattr(similar, "SHORT_LIST", 120)
+    monkeypatch.setattr(similar, "CANDIDATES", 60)
+    monkeypatch.setattr(similar, "FINALISTS", 60)
     whole = gallery.search(queries)
     assert (whole.similarity >= short.similarity - 1e-6).all()
     lost = whole.similarity - short.similarity
@@ -91,8 +92,8 @@ def test_scans_of_the_same_group_are_not_compared():
 def test_blocks_change_nothing(gallery, monkeypatch):
     queries = SCANS.images[100:140]
     before = gallery.search(queries)
-    monkeypatch.setattr(alignment, "BLOCK", 7)
-    monkeypatch.setattr(alignment, "GALLERY_BLOCK", 33)
+    monkeypatch.setattr(similar, "BLOCK", 7)
+    monkeypatch.setattr(similar, "GALLERY_BLOCK", 33)
     after = Gallery(SCANS.images[:120]).search(queries)
     assert np.array_equal(before.index, after.index)
     assert np.allclose(before.similarity, after.similarity, atol=1e-4)
