@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from scangan.evaluation.membership import attack, blind_scores
+from scangan.evaluation.membership import FALSE_POSITIVES, attack, blind_scores
 from scangan.evaluation.nearest import nearest, scale_of, scaled
 from scangan.evaluation.privacy_result import Attack
 from scangan.evaluation.privacy_sets import FEWEST
@@ -15,6 +15,7 @@ from scangan.evaluation.training_search import (
     BY_FEATURES,
     Features,
     Images,
+    Indices,
     Labels,
     TrainingSearch,
     Values,
@@ -57,24 +58,14 @@ def attacks(
         What was left out.
     """
     train, (held, held_features) = search.train, holdout
-    number = {name: k for k, name in enumerate(train.classes)}
-    theirs = np.array([number.get(name, -1) for name in held.classes] or [0])[held.labels]
-    ours = train.labels if held.classes else np.zeros(len(train), np.int64)
-    rows = np.flatnonzero(np.isin(ours, theirs)), np.flatnonzero(np.isin(theirs, ours))
-    notes = []
+    rows, classes, notes = _alike(train, held)
     if min(map(len, rows)) < FEWEST:
         return {}, [
-            f"membership inference cannot be tested: {train.name} and {held.name} share "
-            f"too few scans of one class"
+            f"membership inference cannot be tested: {train.name} and {held.name} share too few scans "
+            f"of one class"
         ]
-    left = len(ours) - len(rows[0]), len(theirs) - len(rows[1])
-    if any(left):
-        notes.append(
-            f"membership: left out {left[0]} training and {left[1]} hold-out scans of classes that "
-            f"only one side has"
-        )
     a, b = (each[drawn(len(each), MOST_ATTACKED, seed)] for each in rows)
-    if len(b) < 100:
+    if len(b) < 1 / FALSE_POSITIVES:
         notes.append(
             f"membership: 1% of {len(b)} hold-out scans is less than one scan; the true positive "
             f"rate is that at no false positive"
@@ -83,7 +74,7 @@ def attacks(
     # Scaled by training scans, these would have fewer outliers than others: members by an artefact.
     by = scale_of(synthetic[1])
     features = scaled(search.features[a], by), scaled(held_features[b], by)
-    labels = ours[a], theirs[b]
+    labels = classes[0][a], classes[1][b]
     there = Gallery(synthetic[0], threads=search.gallery.threads)
     rescaled = scaled(synthetic[1], by)
     near = [nearest(row, rescaled, BY_FEATURES) for row in features]
@@ -107,3 +98,21 @@ def attacks(
         for name, (member, other) in scores.items()
     }
     return success, notes
+
+
+def _alike(
+    train: ScanSet, held: ScanSet
+) -> tuple[tuple[Indices, Indices], tuple[Labels, Labels], list[str]]:
+    """Choose the scans of classes that both sets have; also return all classes in common numbers."""
+    number = {name: k for k, name in enumerate(train.classes)}
+    theirs = np.array([number.get(name, -1) for name in held.classes] or [0])[held.labels]
+    ours = train.labels if held.classes else np.zeros(len(train), np.int64)
+    rows = np.flatnonzero(np.isin(ours, theirs)), np.flatnonzero(np.isin(theirs, ours))
+    left = len(ours) - len(rows[0]), len(theirs) - len(rows[1])
+    if not any(left):
+        return rows, (ours, theirs), []
+    note = (
+        f"membership: left out {left[0]} training and {left[1]} hold-out scans of classes that only "
+        f"one side has"
+    )
+    return rows, (ours, theirs), [note]

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from conftest import copy_scans
 
 from scangan.cli.evaluate_privacy import main
+from scangan.evaluation.planted import LEVELS
 from scangan.evaluation.scan_set import ScanSet
 from scangan.preprocessing import PrepOptions, prepare
 
@@ -29,6 +30,8 @@ def _scan_sets(monkeypatch, tmp_path):
         return ScanSet(images, np.arange(len(images)) % 2, like.classes, str(path))
 
     there = SimpleNamespace(open_scans=open_scans)
+    for change in list(LEVELS)[1:]:  # exact copies are enough here
+        monkeypatch.delitem(LEVELS, change)
     monkeypatch.setitem(sys.modules, "scangan.cli.scan_sets", there)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 

@@ -64,11 +64,11 @@ def test_scans_of_one_group_count_once_in_the_interval():
 def test_the_interval_covers_guessing_as_often_as_it_says():
     rng = np.random.default_rng(0)
     covered = 0
-    for _ in range(120):
+    for _ in range(100):
         scores = rng.normal(0, 1, 80), rng.normal(0, 1, 60)
-        found = attack(scores, (alone(80), alone(60)), one_class(80, 60), 150)
+        found = attack(scores, (alone(80), alone(60)), one_class(80, 60), 100)
         covered += found.auc_low <= 0.5 <= found.auc_high
-    assert 0.9 <= covered / 120 <= 0.99
+    assert 0.88 <= covered / 100 <= 0.99
 
 
 def test_the_blind_classifier_sees_a_difference_of_the_sides_and_nothing_else():

@@ -18,6 +18,7 @@ from scangan.evaluation.scan_set import ScanSet
 
 TRAIN, HOLDOUT, OTHERS = three_parts(sample_scans())
 REST = len(OTHERS)
+SOME, HELD = TRAIN.take(np.arange(60)), HOLDOUT.take(np.arange(50))
 
 
 @pytest.fixture(scope="module")
@@ -121,18 +122,18 @@ def test_a_hold_out_from_elsewhere_is_no_evidence(options):
 
 
 def test_the_discriminator_attacks_where_there_is_one(options):
-    seen = {image.tobytes() for image in TRAIN.images}
+    seen = {image.tobytes() for image in SOME.images}
     asked = []
 
     def by_heart(images, labels):
         asked.append((images, labels))
         return np.array([float(image.tobytes() in seen) for image in images])
 
-    result = privacy(TRAIN, OTHERS, HOLDOUT, options, by_heart)
+    result = privacy(SOME, OTHERS, HELD, options, by_heart)
     assert result.membership["discriminator"].auc == 1
     assert result.membership["discriminator"].tpr == 1
     assert "by the discriminator's score (AUC 1.00" in result.verdict
-    assert np.array_equal(asked[0][1], TRAIN.labels) and len(asked[1][0]) == len(HOLDOUT)
+    assert np.array_equal(asked[0][1], SOME.labels) and len(asked[1][0]) == len(HELD)
 
 
 def test_copies_in_the_hold_out_do_not_hide_those_in_the_synthetic_set(a_tenth, options):
@@ -151,18 +152,18 @@ def test_copies_in_the_hold_out_do_not_hide_those_in_the_synthetic_set(a_tenth, 
 
 def test_the_same_scans_in_the_hold_out_are_left_out(options):
     mixed = ScanSet(
-        np.concatenate([HOLDOUT.images, TRAIN.images[:10]]),
-        np.append(HOLDOUT.labels, TRAIN.labels[:10]),
+        np.concatenate([HELD.images, SOME.images[:10]]),
+        np.append(HELD.labels, SOME.labels[:10]),
         TRAIN.classes,
         "mixed",
     )
-    result = privacy(TRAIN, OTHERS, mixed, options)
+    result = privacy(SOME, OTHERS, mixed, options)
     assert any("left out 10 scans of mixed: also in train" in note for note in result.notes)
-    assert result.membership["pixels"].non_members == len(HOLDOUT)
+    assert result.membership["pixels"].non_members == len(HELD)
     with pytest.raises(
-        EvaluationError, match=f"{len(TRAIN)} of {len(TRAIN)} scans of same are training scans"
+        EvaluationError, match=f"{len(SOME)} of {len(SOME)} scans of same are training scans"
     ):
-        privacy(TRAIN, OTHERS, dataclasses.replace(TRAIN, name="same"), options)
+        privacy(SOME, OTHERS, dataclasses.replace(SOME, name="same"), options)
 
 
 def test_without_a_hold_out_training_scans_calibrate_and_membership_is_not_tested(a_tenth, options):
@@ -251,26 +252,26 @@ def test_without_suspects_the_picture_shows_the_most_similar_pairs(of_others, tm
 
 
 def test_scans_of_other_classes_and_sizes_are_compared_all_the_same(options):
-    copies, _ = with_copies(OTHERS, TRAIN, 6)
+    copies, _ = with_copies(OTHERS, SOME, 6)
     large = np.stack([cv2.resize(image, (96, 96)) for image in copies.images])
     other = ScanSet(large, np.zeros(len(large), np.int64), ("made_up",), "synthetic")
-    result = privacy(TRAIN, other, HOLDOUT, options)
+    result = privacy(SOME, other, HELD, options)
     assert {pair.index for pair in result.suspects} >= set(range(REST, REST + 5))
     assert {pair.class_name for pair in result.suspects} == {"made_up"}
     assert any("train has no made_up" in note for note in result.notes)
     assert any("96 pixels were reduced to 64" in note for note in result.notes)
     bare = ScanSet(copies.images, np.zeros(len(large), np.int64), name="bare")
-    result = privacy(TRAIN, bare, HOLDOUT, options)
+    result = privacy(SOME, bare, HELD, options)
     assert {pair.class_name for pair in result.suspects} == {None}
 
 
 def test_membership_compares_only_classes_of_both_sides(options):
-    one = HOLDOUT.take(np.flatnonzero(HOLDOUT.labels != 0))
-    result = privacy(TRAIN, OTHERS, one, options)
-    assert result.membership["pixels"].members == int((TRAIN.labels != 0).sum())
+    one = HELD.take(np.flatnonzero(HELD.labels != 0))
+    result = privacy(SOME, OTHERS, one, options)
+    assert result.membership["pixels"].members == int((SOME.labels != 0).sum())
     assert any("classes that only one side has" in note for note in result.notes)
-    other = dataclasses.replace(HOLDOUT, classes=("a", "b", "c", "d"))
-    result = privacy(TRAIN, OTHERS, other, options)
+    other = dataclasses.replace(HELD, classes=("a", "b", "c", "d"))
+    result = privacy(SOME, OTHERS, other, options)
     assert result.membership == {}
     assert any("share too few scans of one class" in note for note in result.notes)
 
