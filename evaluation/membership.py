@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import Ridge
 
+from scangan.evaluation.nearest import scale_of, scaled
 from scangan.evaluation.privacy_result import Attack
 
 FALSE_POSITIVES = 0.01
@@ -76,13 +77,13 @@ def blind_scores(
     Parameters
     ----------
     features : (ndarray, ndarray)
-        Standardised features of members and of non-members, float32 [N, D] and [M, D].
+        Features of members and of non-members, float32 [N, D] and [M, D].
     groups : (ndarray, ndarray)
         Their groups.
     """
     rng = np.random.default_rng(0)
     rows = np.concatenate(features)
-    rows = rows - rows.mean(axis=0)
+    rows = scaled(rows, scale_of(rows))  # by both sides, which are then alike if nothing differs
     members = np.arange(len(rows)) < len(features[0])
     target = np.where(members, 1 / members.sum(), -1 / (~members).sum()) * len(rows)
     fold = np.concatenate([_folds(each, rng) for each in groups])
