@@ -39,6 +39,8 @@ SLOW = (
     "test_guides.py", "test_advice_limits.py", "export/test_labels.py", "runtime/test_parts.py",
     "training/test_report_figure.py", "preprocessing/test_resume.py",
     "export/test_export.py", "preprocessing/test_cli.py", "runtime/test_gen_scans.py",
+    "evaluation/test_privacy_evaluation.py", "evaluation/test_quality.py", "evaluation/test_utility.py",
+    "evaluation/test_intervals.py", "cli/test_evaluate_privacy.py",
     "runtime/test_recipes_page.py", "evaluation/test_metrics.py", "preprocessing/test_fuzz.py",
     "preprocessing/test_synthetic.py", "training/test_recipes.py", "training/test_step.py",
     "runtime/test_formats.py", "runtime/test_loaders.py", "test_litter.py", "test_names.py",

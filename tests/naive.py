@@ -162,3 +162,49 @@ def ms_ssim(a, b, weights):
         product *= max(term.mean(), 0) ** weight
         a, b = ((i[::2, ::2] + i[1::2, ::2] + i[::2, 1::2] + i[1::2, 1::2]) / 4 for i in (a, b))
     return product
+
+
+def aligned_correlation(query, scan, flip, at, border):
+    """Correlation of a scan's window with a query sampled at an alignment, pixel by pixel."""
+    a, b, x, y = at
+    side = len(scan)
+    centre = (side - 1) / 2
+    mine, theirs = [], []
+    for row in range(border, side - border):
+        for column in range(border, side - border):
+            # Where in the query this pixel of the scan comes from; outside, its edge goes on.
+            right, down = column - centre, row - centre
+            u = min(max(a * right - b * down + centre + x, 0), side - 1)
+            v = min(max(b * right + a * down + centre + y, 0), side - 1)
+            i, j = min(int(v), side - 2), min(int(u), side - 2)
+            columns = [(side - 1 - k if flip else k) for k in (j, j + 1)]
+            top, bottom = (
+                (1 - u + j) * query[k][columns[0]] + (u - j) * query[k][columns[1]]
+                for k in (i, i + 1)
+            )
+            mine.append(scan[row][column])
+            theirs.append((1 - v + i) * top + (v - i) * bottom)
+    return float(np.corrcoef(mine, theirs)[0, 1])
+
+
+def best_correlation(query, scan, scales, shifts, border):
+    """The highest correlation over all alignments of a grid, one by one."""
+    return max(
+        aligned_correlation(query, scan, flip, (scale, 0, x, y), border)
+        for flip in (False, True)
+        for scale in scales
+        for x in shifts
+        for y in shifts
+    )
+
+
+def attack_success(members, others, weights, rate):
+    """Area under the ROC curve pair by pair, and the true positive rate at a false positive rate."""
+    total = sum(weights) * len(members)
+    auc = sum(w * ((m > o) + 0.5 * (m == o)) for m in members for o, w in zip(others, weights))
+    best = 0.0
+    for limit in [*members, *others]:
+        false = sum(w for o, w in zip(others, weights) if o >= limit) / sum(weights)
+        if false <= rate + 1e-12:
+            best = max(best, sum(m >= limit for m in members) / len(members))
+    return auc / total, best

@@ -1,0 +1,118 @@
+"""Membership inference: attacks on training scans and on scans that were held back."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.evaluation.membership import FALSE_POSITIVES, attack, blind_scores
+from scangan.evaluation.nearest import nearest, scale_of, scaled
+from scangan.evaluation.privacy_result import Attack
+from scangan.evaluation.privacy_sets import FEWEST
+from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.similar import Gallery
+from scangan.evaluation.training_search import (
+    BY_FEATURES,
+    Features,
+    Images,
+    Indices,
+    Labels,
+    TrainingSearch,
+    Values,
+    drawn,
+)
+
+Discriminator = Callable[[Images, Labels], npt.NDArray[np.floating]]
+
+MOST_ATTACKED = 5000  # members and non-members each; more would hardly narrow the intervals
+
+
+def attacks(
+    search: TrainingSearch,
+    holdout: tuple[ScanSet, Features],
+    synthetic: tuple[Images, Features],
+    resamples: int,
+    seed: int,
+    discriminator: Discriminator | None = None,
+) -> tuple[dict[str, Attack], list[str]]:
+    """Attack training scans and hold-out scans of the classes that both have.
+
+    Parameters
+    ----------
+    search : TrainingSearch
+        The training scans and their features.
+    holdout : (ScanSet, ndarray)
+        Scans that were held back, and their features.
+    synthetic : (ndarray, ndarray)
+        The synthetic scans, and their features.
+    resamples, seed : int
+        Bootstrap samples of the intervals, and their random seed.
+    discriminator : callable, optional
+        See `privacy`.
+
+    Returns
+    -------
+    attacks : dict
+        Success of the attacks, by name.
+    notes : list of str
+        What was left out.
+    """
+    train, (held, held_features) = search.train, holdout
+    rows, classes, notes = _alike(train, held)
+    if min(map(len, rows)) < FEWEST:
+        return {}, [
+            f"membership inference cannot be tested: {train.name} and {held.name} share too few scans "
+            f"of one class"
+        ]
+    a, b = (each[drawn(len(each), MOST_ATTACKED, seed)] for each in rows)
+    if len(b) < 1 / FALSE_POSITIVES:
+        notes.append(
+            f"membership: 1% of {len(b)} hold-out scans is less than one scan; the true positive "
+            f"rate is that at no false positive"
+        )
+    images = train.images[a], held.images[b]
+    # Scaled by training scans, these would have fewer outliers than others: members by an artefact.
+    by = scale_of(synthetic[1])
+    features = scaled(search.features[a], by), scaled(held_features[b], by)
+    labels = classes[0][a], classes[1][b]
+    there = Gallery(synthetic[0], threads=search.gallery.threads)
+    rescaled = scaled(synthetic[1], by)
+    near = [nearest(row, rescaled, BY_FEATURES) for row in features]
+    found = [
+        there.search(pixels, candidates=candidates, advance=search.advance)
+        for pixels, (_, candidates) in zip(images, near, strict=True)
+    ]
+    scores: dict[str, Sequence[Values]] = {
+        "features": [-distance[:, 0] for distance, _ in near],
+        "pixels": [matches.similarity for matches in found],
+    }
+    if discriminator is not None:
+        scores["discriminator"] = [
+            np.asarray(discriminator(*each), np.float64)
+            for each in zip(images, labels, strict=True)
+        ]
+    groups = train.groups[a], held.groups[b]
+    scores["blind"] = blind_scores(features, groups)
+    success = {
+        name: attack((member, other), groups, labels, resamples, seed)
+        for name, (member, other) in scores.items()
+    }
+    return success, notes
+
+
+def _alike(
+    train: ScanSet, held: ScanSet
+) -> tuple[tuple[Indices, Indices], tuple[Labels, Labels], list[str]]:
+    """Choose the scans of classes that both sets have; also return all classes in common numbers."""
+    number = {name: k for k, name in enumerate(train.classes)}
+    theirs = np.array([number.get(name, -1) for name in held.classes] or [0])[held.labels]
+    ours = train.labels if held.classes else np.zeros(len(train), np.int64)
+    rows = np.flatnonzero(np.isin(ours, theirs)), np.flatnonzero(np.isin(theirs, ours))
+    left = len(ours) - len(rows[0]), len(theirs) - len(rows[1])
+    if not any(left):
+        return rows, (ours, theirs), []
+    note = (
+        f"membership: left out {left[0]} training and {left[1]} hold-out scans of classes that only "
+        f"one side has"
+    )
+    return rows, (ours, theirs), [note]

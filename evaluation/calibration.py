@@ -1,0 +1,130 @@
+"""What real scans score, to judge synthetic ones by."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import beta, binom
+
+from scangan.evaluation.privacy_result import Nearness, Threshold
+
+SHARE = 0.01  # of real scans that may be called suspect
+CONFIDENCE = 0.95
+SURE_FROM = 299  # groups from which `threshold` keeps both promises: 0.99 ** 299 < 0.05
+COPIES = 0.05  # quantile of the planted copies from which real scans count as copies
+MOST_COPIES = 0.1  # share of the real scans
+PERCENTILE = 0.01  # of the hold-out's distances
+Values = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+
+
+def copies_among(
+    similarities: Values, planted: Sequence[Values]
+) -> tuple[npt.NDArray[np.bool_], float]:
+    """Find real scans that are copies of training scans themselves.
+
+    Public datasets repeat scans, often re-saved or cropped, across their official splits. Such a scan
+    says nothing about how similar scans of different people are.
+
+    Parameters
+    ----------
+    similarities : ndarray
+        Of real scans to training scans.
+    planted : sequence of ndarray
+        Of planted copies to theirs, for each level of change.
+
+    Returns
+    -------
+    copies : ndarray
+        bool [N]: at least as similar as 19 of 20 planted copies of some level of change. None is if
+        that were over a tenth of the scans: then scans of this kind are alike.
+    limit : float
+        That similarity.
+    """
+    limit = float(min(np.quantile(each, COPIES) for each in planted))
+    copies = similarities >= limit
+    return copies & (copies.mean() <= MOST_COPIES), limit
+
+
+def threshold(
+    similarities: Values, groups: Labels, planted: Sequence[Values], calibrated_on: str
+) -> Threshold:
+    """Choose the similarity above which a scan is suspect, from that of real scans to training scans.
+
+    This is a distribution-free tolerance limit (Wilks 1941): with 95 % confidence, it flags under 1 %
+    of the groups that the real scans come from. It takes the highest similarity of each group, as
+    scans of one group are alike. With fewer than `SURE_FROM` groups no limit is that sure; it is then
+    the highest similarity, and `Threshold.flagged_at_most` tells what can be said. Real scans that
+    are copies of training scans (`copies_among`) do not count.
+    """
+    copies, copies_from = copies_among(similarities, planted)
+    similarities, groups = similarities[~copies], groups[~copies]
+    names, number = np.unique(groups, return_inverse=True)
+    highest = np.full(len(names), -1.0)
+    np.maximum.at(highest, number, similarities)
+    count = len(highest)
+    above = -1  # groups that may lie above the limit: the most that is still sure
+    while binom.cdf(above + 1, count, SHARE) <= 1 - CONFIDENCE:
+        above += 1
+    above = max(above, 0)
+    limit = float(np.sort(highest)[-1 - above])
+    return Threshold(
+        similarity=limit,
+        calibrated_on=calibrated_on,
+        scans=len(similarities),
+        groups=count,
+        copies=int(copies.sum()),
+        copies_from=copies_from,
+        flagged=float((similarities > limit).mean()),
+        flagged_at_most=_at_most(above, count),
+    )
+
+
+def _at_most(above: int, count: int) -> float:
+    """Bound a share from above, with 95 % confidence (Clopper and Pearson 1934)."""
+    return float(beta.ppf(CONFIDENCE, above + 1, count - above)) if above < count else 1.0
+
+
+def nearness(
+    synthetic: tuple[Values, Labels], holdout: tuple[Values, Labels], resamples: int, seed: int
+) -> Nearness:
+    """Compare distances to training scans of synthetic scans with those of a hold-out.
+
+    Parameters
+    ----------
+    synthetic, holdout : (ndarray, ndarray)
+        Distances and groups of the scans. The interval is by bootstrap over groups of both.
+    resamples, seed : int
+        Number of bootstrap samples, and their random seed.
+    """
+    rng = np.random.default_rng(seed)
+    members = [_members(groups) for _, groups in (synthetic, holdout)]
+    shares = []
+    for _ in range(resamples):
+        s, h = (
+            values[_drawn(rows, rng)]
+            for (values, _), rows in zip((synthetic, holdout), members, strict=True)
+        )
+        shares.append((s < np.quantile(h, PERCENTILE)).mean())
+    low, high = np.quantile(shares, (0.025, 0.975))
+    limit = float(np.quantile(holdout[0], PERCENTILE))
+    return Nearness(
+        limit=limit,
+        share=float((synthetic[0] < limit).mean()),
+        low=float(low),
+        high=float(high),
+        median=float(np.median(synthetic[0])),
+        holdout_median=float(np.median(holdout[0])),
+    )
+
+
+def _members(groups: Labels) -> list[npt.NDArray[np.intp]]:
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order])) + 1
+    return np.split(order, starts)
+
+
+def _drawn(members: list[npt.NDArray[np.intp]], rng: np.random.Generator) -> npt.NDArray[np.intp]:
+    if len(members) == sum(map(len, members)):  # each scan alone: the same, but faster
+        return rng.integers(len(members), size=len(members))
+    return np.concatenate([members[n] for n in rng.integers(len(members), size=len(members))])

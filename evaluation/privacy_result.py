@@ -1,0 +1,191 @@
+"""Records of a privacy evaluation: ``result.json`` and a line of ``suspects.jsonl``."""
+
+from scangan.artifacts.records import Record
+from scangan.evaluation.quality_result import SetInfo
+
+FORMAT = 1
+
+
+class Pair(Record, frozen=True, kw_only=True, rename={"class_name": "class"}):
+    """A line of ``suspects.jsonl``: a synthetic scan and the training scan that it is most similar to.
+
+    Parameters
+    ----------
+    synthetic : str
+        Name of the synthetic scan in its set.
+    class_name : str or None
+        Its class; None in a set without classes.
+    index : int
+        Its position in its set, from 0.
+    train : str
+        Name of the training scan.
+    train_index : int
+        Its position among the training scans, from 0.
+    similarity : float
+        Correlation of their details at the best alignment, -1 to 1.
+    distance : float
+        Distance of their features, in standard deviations over the training scans.
+    """
+
+    synthetic: str
+    class_name: str | None
+    index: int
+    train: str
+    train_index: int
+    similarity: float
+    distance: float
+
+
+class Threshold(Record, frozen=True, kw_only=True):
+    """The similarity from which a synthetic scan is suspect, and what it comes from.
+
+    Parameters
+    ----------
+    similarity : float
+        A scan is suspect above it.
+    calibrated_on : {"holdout", "train"}
+        The scans whose similarity to the training scans gave it: the hold-out, or training scans
+        compared with those of other groups.
+    scans, groups : int
+        How many.
+    copies : int
+        Real scans left out, as they are copies of training scans themselves: at least as similar as
+        19 of 20 planted copies of some level of change are.
+    copies_from : float
+        That similarity.
+    flagged : float
+        Share of them that it would call suspect.
+    flagged_at_most : float
+        With 95 % confidence, no more than this share of such groups of real scans is called suspect.
+    """
+
+    similarity: float
+    calibrated_on: str
+    scans: int
+    groups: int
+    copies: int
+    copies_from: float
+    flagged: float
+    flagged_at_most: float
+
+
+class Nearness(Record, frozen=True, kw_only=True):
+    """How near synthetic scans are to the training scans, beside the hold-out.
+
+    Parameters
+    ----------
+    limit : float
+        The first percentile of the distances from hold-out to training scans.
+    share : float
+        Share of the synthetic scans that are nearer; 0.01 is expected of real scans.
+    low, high : float
+        Its 95 % interval.
+    median, holdout_median : float
+        Median distances of synthetic and of hold-out scans to their nearest training scan.
+    """
+
+    limit: float
+    share: float
+    low: float
+    high: float
+    median: float
+    holdout_median: float
+
+
+class Attack(Record, frozen=True, kw_only=True):
+    """Success of a membership inference attack.
+
+    Parameters
+    ----------
+    auc : float
+        Area under the ROC curve: 0.5 is guessing.
+    auc_low, auc_high : float
+        Its 95 % interval.
+    tpr : float
+        True positive rate at 1 % false positives: 0.01 is guessing.
+    tpr_low, tpr_high : float
+        Its 95 % interval.
+    members, non_members : int
+        Number of scans attacked.
+    """
+
+    auc: float
+    auc_low: float
+    auc_high: float
+    tpr: float
+    tpr_low: float
+    tpr_high: float
+    members: int
+    non_members: int
+
+
+class Level(Record, frozen=True, kw_only=True):
+    """How many planted copies of training scans were found at one level of change.
+
+    Parameters
+    ----------
+    change : str
+        What was changed in the copies.
+    planted : int
+        How many were planted.
+    found : int
+        How many were suspects, with the right training scan.
+    """
+
+    change: str
+    planted: int
+    found: int
+
+
+class PrivacyResult(Record, frozen=True, kw_only=True):
+    """Everything that a privacy evaluation found.
+
+    Parameters
+    ----------
+    format_version : int
+        Version of this record.
+    scangan : str
+        Version of scangan.
+    train, synthetic, holdout : SetInfo
+        The sets; `holdout` is None if there is none.
+    extractor, extractor_sha256 : str
+        The network of the feature space, and SHA-256 of its file.
+    threshold : Threshold
+        From which similarity a scan is suspect.
+    suspects : tuple of Pair
+        The suspects, most similar first.
+    nearest : tuple of Pair
+        The most similar pairs, suspect or not, most similar first.
+    nearness : dict
+        Share of synthetic scans nearer to training scans than the hold-out's first percentile, in
+        ``features`` and in ``pixels`` (1 - similarity); empty without a hold-out.
+    membership : dict
+        Success of the attacks, by name: by distance in ``features`` and in ``pixels``, and by
+        ``discriminator``; empty without a hold-out. ``blind`` is a classifier that knows no synthetic
+        scan: where it succeeds, the hold-out differs from the training scans by itself.
+    sensitivity : tuple of Level
+        Share of planted copies that were found.
+    seed : int
+        Random seed.
+    verdict : str
+        What the evidence supports, in plain English.
+    notes : tuple of str
+        What a reader has to know.
+    """
+
+    format_version: int
+    scangan: str
+    train: SetInfo
+    synthetic: SetInfo
+    holdout: SetInfo | None
+    extractor: str
+    extractor_sha256: str
+    threshold: Threshold
+    suspects: tuple[Pair, ...]
+    nearest: tuple[Pair, ...]
+    nearness: dict[str, Nearness]
+    membership: dict[str, Attack]
+    sensitivity: tuple[Level, ...]
+    seed: int
+    verdict: str
+    notes: tuple[str, ...]

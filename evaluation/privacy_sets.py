@@ -1,0 +1,71 @@
+"""Bring the sets of a privacy evaluation to a form in which they can be compared."""
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.core.counted import counted
+from scangan.core.errors import EvaluationError
+from scangan.evaluation.quality import SMALL, differing_settings
+from scangan.evaluation.scan_set import ScanSet
+
+FEWEST = 20  # scans of a set
+
+
+def comparable(
+    train: ScanSet, synthetic: ScanSet, holdout: ScanSet | None
+) -> tuple[ScanSet, ScanSet, ScanSet | None, list[str]]:
+    """Check the sets, bring them to one size, and note what was done."""
+    notes = []
+    sets = [each for each in (train, holdout, synthetic) if each is not None]
+    for each in sets:
+        if each is not synthetic and each.synthetic.any():
+            raise EvaluationError(
+                f"{each.name} holds {counted(int(each.synthetic.sum()), 'synthetic scan')}; "
+                f"give a set of real scans only"
+            )
+        if len(each) < FEWEST:
+            raise EvaluationError(
+                f"{each.name} has only {counted(len(each), 'scan')}; this needs at least {FEWEST}"
+            )
+        if len(each) < SMALL:
+            notes.append(f"{each.name} has only {len(each)} scans: its figures mean little")
+        if each is not train:
+            notes += differing_settings(train, each)
+            lacking = {k for k, n in each.counts.items() if n} - set(train.classes)
+            if lacking and train.classes:
+                notes.append(
+                    f"{train.name} has no {', '.join(sorted(lacking))}; scans of {each.name} were "
+                    f"compared with all its classes"
+                )
+    sizes = {each.size for each in sets}
+    if len(sizes) > 1:
+        notes.append(f"scans of {max(sizes)} pixels were reduced to {min(sizes)}, as others have")
+        train, synthetic = train.resized(min(sizes)), synthetic.resized(min(sizes))
+        holdout = None if holdout is None else holdout.resized(min(sizes))
+    if holdout is not None:
+        holdout, found = _apart(holdout, train)
+        notes += found
+    return train, synthetic, holdout, notes
+
+
+def _apart(holdout: ScanSet, train: ScanSet) -> tuple[ScanSet, list[str]]:
+    """Leave out hold-out scans that are training scans, pixel by pixel."""
+    trained = set(map(_digest, train.images))
+    apart = np.array([_digest(image) not in trained for image in holdout.images])
+    if apart.all():
+        return holdout, []
+    if apart.sum() < FEWEST:
+        raise EvaluationError(
+            f"{len(holdout) - int(apart.sum())} of {len(holdout)} scans of {holdout.name} are training "
+            f"scans; give a hold-out of scans that the generator was not trained on"
+        )
+    note = (
+        f"left out {counted(int((~apart).sum()), 'scan')} of {holdout.name}: also in {train.name}"
+    )
+    return holdout.take(np.flatnonzero(apart)), [note]
+
+
+def _digest(image: npt.NDArray[np.uint8]) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(image).data).digest()

@@ -1,0 +1,69 @@
+"""Divide a prepared dataset into the scans that a run was trained on, and those that it held back."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from scangan.artifacts.dataset import load_dataset
+from scangan.artifacts.run import Run
+from scangan.core.counted import counted
+from scangan.core.errors import EvaluationError
+from scangan.evaluation.scan_set import ScanSet
+
+
+def parts_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None, list[str]]:
+    """Divide a prepared dataset as a run did.
+
+    Scans are recognised by the SHA-256 of their file and the number of their frame.
+
+    Parameters
+    ----------
+    path : path
+        The prepared dataset that the run was trained on.
+    run : Run
+        The run.
+
+    Returns
+    -------
+    train, held_back : ScanSet
+        The scans that it was trained on, and those held back; None if it held back none.
+    notes : list of str
+        What was left out.
+
+    Raises
+    ------
+    EvaluationError
+        The run was trained on none of these scans.
+    TrainingError
+        `run` is not a run, or is damaged.
+    """
+    _ = run.config  # raises if this is not a run, which is the likelier mistake
+    scans = ScanSet.of_dataset(path)
+    known: dict[tuple[str, int], bool] = {}
+    for item in run.read_items():
+        file = item.sha256, item.frame
+        known[file] = known.get(file, True) and item.held_back  # a copy may have been trained on
+    found = [known.get((item.sha256, item.frame)) for item in load_dataset(path).items]
+    train, held, other = (
+        np.flatnonzero([each is part for each in found]) for part in (False, True, None)
+    )
+    if not len(train):
+        raise EvaluationError(
+            f"{run.path} was trained on no scan of {path}; give the dataset that it was trained on"
+        )
+    notes = []
+    if len(other):
+        notes.append(f"left out {counted(len(other), 'scan')} of {path}: not in {run.path}")
+    synthetic = scans.synthetic[train]
+    if synthetic.any():
+        notes.append(f"left out {counted(int(synthetic.sum()), 'synthetic training scan')}")
+        train = train[~synthetic]
+    if not len(held):
+        notes.append(f"{run.path} held back no scan")
+    parts = (
+        dataclasses.replace(scans.take(rows), name=f"{path} ({name})")
+        for rows, name in ((train, "trained on"), (held, "held back"))
+        if len(rows)
+    )
+    return next(parts), next(parts, None), notes

@@ -1,0 +1,95 @@
+"""Say in plain English what the evidence of a privacy evaluation supports."""
+
+from collections.abc import Sequence
+
+from scangan.core.counted import counted
+from scangan.evaluation.privacy_result import Attack, Level, Threshold
+
+GOOD = 0.95  # share of planted copies that should be found
+# An attack counts as better than guessing from here, so that six looks (three attacks by two measures)
+# rarely find a leak where there is none. Intervals of 95 % would, in every seventh evaluation.
+SURE = 2.4  # standard errors of the AUC above 0.5
+SURE_TPR = 0.02  # lower end of the interval of the true positive rate
+BLIND = "blind"  # the attack that knows no synthetic scan
+NAMES = {
+    "features": "the distance to the nearest synthetic scan in feature space",
+    "pixels": "the similarity to the nearest synthetic scan",
+    "discriminator": "the discriminator's score",
+}
+LIMITS = (
+    "A distance test alone proves nothing: it finds near copies, not every trace of a scan "
+    "(arXiv 2505.01524). No result here proves that the scans are anonymous."
+)
+
+
+def verdict(
+    scans: int,
+    suspects: int,
+    limit: Threshold,
+    levels: Sequence[Level],
+    attacks: dict[str, Attack],
+) -> str:
+    """Put suspects, sensitivity and membership inference into a few sentences."""
+    return " ".join(
+        (_copies(scans, suspects, limit), _search(levels), _membership(attacks), LIMITS)
+    )
+
+
+def _copies(scans: int, suspects: int, limit: Threshold) -> str:
+    real = (
+        "a held-back scan"
+        if limit.calibrated_on == "holdout"
+        else "a training scan of another subject or group"
+    )
+    if not suspects:
+        return f"None of {counted(scans, 'synthetic scan')} is more similar to a training scan than {real} is."
+    verb = "is" if suspects == 1 else "are"
+    return (
+        f"{suspects} of {counted(scans, 'synthetic scan')} {verb} more similar to a training scan than "
+        f"{real} usually is: look at the pairs, and leave these scans out."
+    )
+
+
+def _search(levels: Sequence[Level]) -> str:
+    found, planted = sum(each.found for each in levels), sum(each.planted for each in levels)
+    text = f"Of {planted} planted copies of training scans, {found} were found."
+    missed = [
+        f"{each.change} ({each.found} of {each.planted})"
+        for each in levels
+        if each.found < GOOD * each.planted
+    ]
+    return (
+        f"{text} Copies with these changes can be missed: {', '.join(missed)}." if missed else text
+    )
+
+
+def _membership(attacks: dict[str, Attack]) -> str:
+    tried = {name: each for name, each in attacks.items() if name != BLIND}
+    if not tried:
+        return "Membership inference was not tested."
+    leaks = [
+        f"by {NAMES[name]} (AUC {each.auc:.2f}, {each.auc_low:.2f} to {each.auc_high:.2f}; "
+        f"{each.tpr:.0%} found at 1% false positives)"
+        for name, each in tried.items()
+        if _leaks(each)
+    ]
+    if not leaks:
+        names = ", or by ".join(NAMES[name] for name in tried)
+        most = max(each.auc_high for each in tried.values())
+        return (
+            f"Telling training scans from others by {names} did no better than guessing (AUC at most "
+            f"{most:.2f})."
+        )
+    which = "; ".join(leaks)
+    if BLIND in attacks and _leaks(attacks[BLIND]):
+        return (
+            f"Training scans can be told from the hold-out {which}. But a classifier that knows no "
+            f"synthetic scan tells them apart, too (AUC {attacks[BLIND].auc:.2f}): the hold-out differs "
+            f"by itself, so this is no evidence of membership. Use a hold-out from the same source."
+        )
+    return f"An attacker can tell training scans from others better than by guessing: {which}."
+
+
+def _leaks(attack: Attack) -> bool:
+    error = (attack.auc_high - attack.auc_low) / (2 * 1.96)
+    return attack.auc - 0.5 > SURE * error or attack.tpr_low > SURE_TPR

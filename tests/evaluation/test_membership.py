@@ -1,0 +1,175 @@
+"""Figures of attacks, limits from real scans, and nearest scans in feature space."""
+
+import naive
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from scangan.evaluation import nearest as nearest_module
+from scangan.evaluation.calibration import copies_among, nearness, threshold
+from scangan.evaluation.membership import attack, blind_scores
+from scangan.evaluation.nearest import nearest, scale_of, scaled
+from scangan.evaluation.pairwise import standardised
+
+
+def alone(count, start=0):
+    return np.arange(start, start + count)
+
+
+def one_class(*counts):
+    return tuple(np.zeros(count, np.int64) for count in counts)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_attack_agrees_with_its_naive_twin(seed):
+    rng = np.random.default_rng(seed)
+    # Few digits, so that scores are equal within a side and between the two.
+    members, others = rng.normal(0.5, 1, 60).round(1), rng.normal(0, 1, 150).round(1)
+    labels = rng.integers(0, 3, 60), rng.integers(0, 3, 150)
+    found = attack((members, others), (alone(60), alone(150)), labels, 100)
+    share = [np.mean(labels[0] == k) / np.mean(labels[1] == k) for k in labels[1]]
+    auc, tpr = naive.attack_success(members, others, share, 0.01)
+    assert (found.auc, found.tpr) == (pytest.approx(auc), pytest.approx(tpr))
+    assert found.auc_low < found.auc < found.auc_high
+    assert (found.members, found.non_members) == (60, 150)
+
+
+def test_a_class_that_is_more_common_on_one_side_is_no_leak():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [400, 100]), np.repeat([0, 1], [100, 400])
+    scores = tuple(rng.normal(0, 1, 500) + 3 * each for each in labels)
+    found = attack(scores, (alone(500), alone(500)), labels, 300)
+    assert found.auc_low < 0.5 < found.auc_high
+
+
+def test_a_perfect_attack_and_a_blind_one():
+    groups, labels = (alone(50), alone(40)), one_class(50, 40)
+    perfect = attack((np.full(50, 1.0), np.zeros(40)), groups, labels, 100)
+    assert (perfect.auc, perfect.auc_low, perfect.tpr, perfect.tpr_low) == (1, 1, 1, 1)
+    same = attack((np.zeros(50), np.zeros(40)), groups, labels, 100)
+    assert (same.auc, same.tpr) == (0.5, 0)
+
+
+def test_scans_of_one_group_count_once_in_the_interval():
+    rng = np.random.default_rng(0)
+    few = rng.normal(0, 1, 30)
+    members, others = np.repeat(few, 20), rng.normal(0, 1, 600)
+    labels = one_class(600, 600)
+    together = attack((members, others), (np.repeat(alone(30), 20), alone(600)), labels, 300)
+    apart = attack((members, others), (alone(600), alone(600)), labels, 300)
+    assert together.auc == apart.auc
+    assert together.auc_high - together.auc_low > 2 * (apart.auc_high - apart.auc_low)
+
+
+def test_the_interval_covers_guessing_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(100):
+        scores = rng.normal(0, 1, 80), rng.normal(0, 1, 60)
+        found = attack(scores, (alone(80), alone(60)), one_class(80, 60), 100)
+        covered += found.auc_low <= 0.5 <= found.auc_high
+    assert 0.88 <= covered / 100 <= 0.99
+
+
+def test_the_blind_classifier_sees_a_difference_of_the_sides_and_nothing_else():
+    rng = np.random.default_rng(0)
+    groups, labels = (alone(300), alone(200)), one_class(300, 200)
+    for shift, low, high in ((0.0, 0.42, 0.58), (1.0, 0.75, 1.0)):
+        rows = rng.normal(0, 1, (300, 40)), rng.normal(0, 1, (200, 40)) + shift * (alone(40) < 3)
+        scores = blind_scores(tuple(r.astype(np.float32) for r in rows), groups)
+        assert low < attack(scores, groups, labels, 100).auc < high
+    # A group is in one fold: its scans do not help to recognise one another.
+    rows = (
+        np.repeat(rng.normal(0, 1, (25, 40)), 10, axis=0),
+        np.repeat(rng.normal(0, 1, (25, 40)), 10, axis=0),
+    )
+    groups = np.repeat(alone(25), 10), np.repeat(alone(25), 10)
+    scores = blind_scores(tuple(r.astype(np.float32) for r in rows), groups)
+    assert attack(scores, groups, one_class(250, 250), 100).auc < 0.7
+
+
+PLANTED = [np.full(20, 0.99)]
+
+
+@pytest.mark.parametrize("count", [299, 472, 473, 700, 1000])
+def test_the_limit_flags_under_one_percent_of_real_scans_with_95_percent_confidence(count):
+    values = np.random.default_rng(0).permutation(count) / count * 0.9
+    found = threshold(values, alone(count), PLANTED, "holdout")
+    above = int((values > found.similarity).sum())
+    assert binom.cdf(above, count, 0.01) <= 0.05 < binom.cdf(above + 1, count, 0.01)
+    assert found.flagged == above / count and found.flagged_at_most < 0.01
+
+
+def test_the_limit_holds_in_simulation():
+    rng = np.random.default_rng(0)
+    limits = [
+        threshold(rng.uniform(0, 0.9, 400), alone(400), PLANTED, "holdout").similarity
+        for _ in range(400)
+    ]
+    assert np.mean(1 - np.array(limits) / 0.9 < 0.01) > 0.93
+
+
+def test_few_real_scans_give_the_highest_similarity_and_say_what_it_is_worth():
+    found = threshold(np.linspace(0, 0.8, 50), alone(50), PLANTED, "train")
+    assert found.similarity == 0.8
+    assert found.flagged_at_most == pytest.approx(1 - 0.05 ** (1 / 50))
+
+
+def test_a_group_counts_once():
+    values = np.concatenate([np.full(50, 0.85), np.linspace(0, 0.8, 700)])
+    together = np.concatenate([np.zeros(50, int), alone(700, 1)])
+    assert threshold(values, together, PLANTED, "holdout").similarity < 0.85
+    assert threshold(values, alone(750), PLANTED, "holdout").similarity == 0.85
+
+
+def test_real_scans_that_are_copies_do_not_set_the_limit():
+    values = np.concatenate([np.linspace(0, 0.9, 290), np.full(10, 0.998)])
+    found = threshold(values, alone(300), PLANTED, "holdout")
+    assert (found.similarity, found.copies, found.scans) == (0.9, 10, 290)
+    # Where many are that similar, scans of this kind are alike, and the limit must say so.
+    values = np.concatenate([np.linspace(0, 0.9, 200), np.full(100, 0.998)])
+    found = threshold(values, alone(300), PLANTED, "holdout")
+    assert (found.similarity, found.copies) == (0.998, 0)
+
+
+def test_copies_are_as_similar_as_those_of_the_hardest_change():
+    easy, hard = np.linspace(0.98, 1, 101), np.linspace(0.9, 0.95, 101)
+    copies, limit = copies_among(np.array([0.5] * 30 + [0.91]), [easy, hard])
+    assert limit == pytest.approx(0.9025) and copies.sum() == 1
+
+
+def test_one_percent_of_real_scans_are_nearer_than_the_first_percentile():
+    rng = np.random.default_rng(0)
+    groups, covered = (alone(1000), alone(800)), 0
+    for _ in range(30):
+        real, alike = rng.normal(9, 1, 800), rng.normal(9, 1, 1000)
+        same = nearness((alike, groups[0]), (real, groups[1]), 200, 0)
+        covered += same.low <= 0.01 <= same.high and same.high < 0.05
+    assert covered >= 25
+    near = rng.normal(7, 1, 1000)
+    assert nearness((near, groups[0]), (real, groups[1]), 200, 0).low > 0.2
+
+
+@pytest.mark.parametrize("block", [7, 1024])
+def test_the_nearest_scans_are_those_of_a_full_table(block, monkeypatch):
+    monkeypatch.setattr(nearest_module, "BLOCK", block)
+    rng = np.random.default_rng(0)
+    gallery = rng.normal(0, 1, (50, 20)).astype(np.float32)
+    queries = np.concatenate([gallery[:5], rng.normal(0, 1, (20, 20)).astype(np.float32)])
+    table = np.linalg.norm(queries[:, None].astype(float) - gallery, axis=2)
+    distances, indices = nearest(queries, gallery, 3)
+    assert np.allclose(distances, np.sort(table)[:, :3])
+    assert np.array_equal(indices, np.argsort(table)[:, :3])
+    groups = rng.integers(0, 4, 25), rng.integers(0, 4, 50)
+    table[groups[0][:, None] == groups[1]] = np.inf
+    distances, indices = nearest(queries, gallery, 2, groups)
+    assert np.array_equal(indices, np.argsort(table)[:, :2])
+    distances, indices = nearest(queries[:2], gallery[:2], 4)
+    assert np.isinf(distances[:, 2:]).all() and (indices[:, 2:] == -1).all()
+
+
+def test_features_are_scaled_as_everywhere(monkeypatch):
+    monkeypatch.setattr(nearest_module, "BLOCK", 8)
+    rows = np.random.default_rng(0).normal(0, 5, (30, 6)).astype(np.float32)
+    for by in (rows[:20], scale_of(rows[:20])):
+        assert np.allclose(scaled(rows, by), standardised(rows, rows[:20]), atol=1e-5)
