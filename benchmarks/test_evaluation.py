@@ -9,9 +9,9 @@ from threadpoolctl import threadpool_limits
 
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.features import NETWORKS, FeatureExtractor
-from scangan.evaluation.quality import QualityOptions, extracted, quality
+from scangan.evaluation.judge_quality import QualityOptions, extracted, quality
+from scangan.evaluation.judge_utility import UtilityOptions, utility
 from scangan.evaluation.scan_set import ScanSet
-from scangan.evaluation.utility import UtilityOptions, utility
 
 CLASSES = tuple("abcd")
 COUNT = 1000

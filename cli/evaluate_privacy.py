@@ -99,7 +99,7 @@ def main(
     treat the real scans.
     """
     from scangan.cli.scan_sets import open_scans
-    from scangan.evaluation.privacy import PrivacyOptions, privacy, work
+    from scangan.evaluation.judge_privacy import PrivacyOptions, privacy, work
     from scangan.evaluation.privacy_files import PICTURE, write_privacy
     from scangan.evaluation.scan_set import ScanSet
 

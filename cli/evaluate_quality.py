@@ -73,7 +73,7 @@ def main(
     from scangan.artifacts.records import to_told, write_record
     from scangan.cli.scan_sets import open_pair
     from scangan.evaluation.features import installed
-    from scangan.evaluation.quality import QualityOptions, quality
+    from scangan.evaluation.judge_quality import QualityOptions, quality
     from scangan.evaluation.quality_text import quality_lines
 
     output = Output(quiet, as_json)

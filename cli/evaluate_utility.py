@@ -115,7 +115,7 @@ def main(
     """
     from scangan.artifacts.records import to_told, write_record
     from scangan.cli.scan_sets import open_pair, open_scans, refuse_trained_on
-    from scangan.evaluation.utility import UtilityOptions, split_for_test, trainings, utility
+    from scangan.evaluation.judge_utility import UtilityOptions, split_for_test, trainings, utility
     from scangan.evaluation.utility_text import utility_lines
 
     output = Output(quiet, as_json)

@@ -1,5 +1,39 @@
-"""Score synthetic scans against real ones."""
+"""Judge synthetic scans against real ones: their quality, their use and whose scans are in them."""
+
+from typing import TYPE_CHECKING
 
 from scangan.core.errors import EvaluationError as EvaluationError
+from scangan.core.lazy import lazily
 
-__all__ = ["EvaluationError"]
+if TYPE_CHECKING:
+    from scangan.evaluation.judge_privacy import PrivacyOptions as PrivacyOptions
+    from scangan.evaluation.judge_privacy import privacy as privacy
+    from scangan.evaluation.judge_quality import QualityOptions as QualityOptions
+    from scangan.evaluation.judge_quality import quality as quality
+    from scangan.evaluation.judge_utility import UtilityOptions as UtilityOptions
+    from scangan.evaluation.judge_utility import utility as utility
+    from scangan.evaluation.scan_set import ScanSet as ScanSet
+
+__all__ = [
+    "EvaluationError",
+    "PrivacyOptions",
+    "QualityOptions",
+    "ScanSet",
+    "UtilityOptions",
+    "privacy",
+    "quality",
+    "utility",
+]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "PrivacyOptions": "scangan.evaluation.judge_privacy",
+        "privacy": "scangan.evaluation.judge_privacy",
+        "QualityOptions": "scangan.evaluation.judge_quality",
+        "quality": "scangan.evaluation.judge_quality",
+        "UtilityOptions": "scangan.evaluation.judge_utility",
+        "utility": "scangan.evaluation.judge_utility",
+        "ScanSet": "scangan.evaluation.scan_set",
+    },
+)

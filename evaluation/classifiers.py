@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.features import DEFAULT, FeatureExtractor
+from scangan.evaluation.judge_quality import extracted
 from scangan.evaluation.probe import train_probe
-from scangan.evaluation.quality import extracted
 
 Rows = npt.NDArray[np.generic]  # what a classifier sees of N scans: [N, ...]
 Scores = npt.NDArray[np.float64]  # [N, K], rows sum to 1

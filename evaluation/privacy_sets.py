@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
-from scangan.evaluation.quality import SMALL, differing_settings
+from scangan.evaluation.judge_quality import SMALL, differing_settings
 from scangan.evaluation.scan_set import ScanSet
 
 FEWEST = 20  # scans of a set

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.calibration import threshold
 from scangan.evaluation.features import FeatureExtractor
+from scangan.evaluation.judge_quality import extracted
 from scangan.evaluation.nearest import nearest, scale_of, scaled
 from scangan.evaluation.planted import LEVELS
 from scangan.evaluation.privacy_result import Level, Pair, Threshold
-from scangan.evaluation.quality import extracted
 from scangan.evaluation.scan_set import ScanSet
 from scangan.evaluation.similar import Gallery, Matches
 

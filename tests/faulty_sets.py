@@ -9,10 +9,10 @@ import sys
 import cv2
 import numpy as np
 
-from scangan.evaluation.quality import QualityOptions, quality
+from scangan.evaluation.judge_quality import QualityOptions, quality
+from scangan.evaluation.judge_utility import split_for_test
 from scangan.evaluation.quality_result import Figure
 from scangan.evaluation.scan_set import ScanSet
-from scangan.evaluation.utility import split_for_test
 
 
 def noise(scans):

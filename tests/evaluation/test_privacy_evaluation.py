@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from scangan.artifacts.records import parse_record, parse_records
 from scangan.core.errors import EvaluationError
-from scangan.evaluation.privacy import PrivacyOptions, privacy, work
+from scangan.evaluation.judge_privacy import PrivacyOptions, privacy, work
 from scangan.evaluation.privacy_files import write_privacy
 from scangan.evaluation.privacy_result import Pair, PrivacyResult
 from scangan.evaluation.scan_set import ScanSet

@@ -12,8 +12,8 @@ from scangan.core.errors import EvaluationError
 from scangan.evaluation import features as module
 from scangan.evaluation.features import NETWORKS, installed
 from scangan.evaluation.halves import group_halves
+from scangan.evaluation.judge_quality import QualityOptions, quality
 from scangan.evaluation.metric_list import METRICS
-from scangan.evaluation.quality import QualityOptions, quality
 from scangan.evaluation.quality_result import QualityResult
 from scangan.evaluation.quality_text import quality_lines
 from scangan.evaluation.scan_set import ScanSet

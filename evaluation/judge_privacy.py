@@ -32,13 +32,13 @@ from scangan.evaluation.attacks import MOST_ATTACKED, Discriminator, attacks
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.calibration import SURE_FROM, copies_among, nearness, threshold
 from scangan.evaluation.features import DEFAULT, FeatureExtractor
+from scangan.evaluation.judge_quality import set_info
 from scangan.evaluation.planted import LEVELS
 from scangan.evaluation.privacy_result import FORMAT, Attack, Nearness, PrivacyResult, Threshold
 from scangan.evaluation.privacy_sets import comparable
-from scangan.evaluation.quality import set_info
+from scangan.evaluation.privacy_verdict import verdict
 from scangan.evaluation.scan_set import ScanSet
 from scangan.evaluation.training_search import MOST_CALIBRATING, Found, TrainingSearch
-from scangan.evaluation.verdict import verdict
 
 Advance = Callable[[int], None]
 

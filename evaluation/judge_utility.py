@@ -16,8 +16,8 @@ from scangan.evaluation.classifiers import Classifier, Rows, make_classifier
 from scangan.evaluation.diets import BASELINE, DIETS, Diet, classical_copies, make_diet
 from scangan.evaluation.features import DEFAULT
 from scangan.evaluation.halves import group_halves
+from scangan.evaluation.judge_quality import set_info
 from scangan.evaluation.leaks import refuse_leaks
-from scangan.evaluation.quality import set_info
 from scangan.evaluation.resampling import TestScans, Values, estimate, holm, p_value
 from scangan.evaluation.scan_set import ScanSet, with_shared_classes
 from scangan.evaluation.utility_result import FORMAT, CurvePoint, DietResult, UtilityResult
