@@ -30,6 +30,7 @@ EXTRAS = {
     "sklearn": "eval",
     "scipy": "eval",
     "platformdirs": "eval",
+    "keras": "classifiers",
     "matplotlib": "train",
     "torch": "train",
     "onnx": "train",

@@ -76,7 +76,8 @@ def halves(real):
 
 
 def cell(figure: Figure, scale=1.0):
-    return f"{figure.value * scale:.3g} ({(figure.real or 0) * scale:.3g})"
+    digits = 0 if scale > 1 else 2
+    return f"{figure.value * scale:.{digits}f} ({figure.real * scale:.{digits}f})"
 
 
 def main(path):
