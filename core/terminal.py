@@ -135,10 +135,8 @@ def progress(
             said, rate = now, done / (now - begun)
             seconds = min((total - done) / max(rate, 1e-9), 1e10)
             left = datetime.timedelta(seconds=round(seconds))
-            say(
-                f"{description}: {done} of {total} {unit}, {rate:.3g} {unit}/s, {left} left",
-                err=True,
-            )
+            pace = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
+            say(f"{description}: {done} of {total} {unit}, {pace} {unit}/s, {left} left", err=True)
 
     yield advance
 

@@ -57,7 +57,12 @@ def child(request):
         scangan.export.fidelity.COUNT = 96  # scans of an int8 file that are compared
     from scangan.cli.command import run_and_leave
 
-    run_and_leave(main)
+    try:
+        run_and_leave(main)
+    except BaseException:  # with --debug; an interpreter that was forked can hang while it ends
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def run_code(code):
