@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.features import NETWORKS, FeatureExtractor
-from scangan.evaluation.judge_quality import QualityOptions, extracted, quality
+from scangan.evaluation.judge_quality import QualityOptions, quality
 from scangan.evaluation.judge_utility import UtilityOptions, utility
 from scangan.evaluation.scan_set import ScanSet
 
@@ -54,7 +54,7 @@ def test_features(benchmark, sets, tmp_path, how):
         count = iter(range(100))
 
         def work():
-            extracted(images, extract, Cache(tmp_path / str(next(count))))
+            Cache(tmp_path / str(next(count))).features(images, extract)
 
     benchmark.pedantic(work, rounds=3, warmup_rounds=1)
 

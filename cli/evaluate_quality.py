@@ -23,10 +23,6 @@ SECTIONS = {
 )
 @click.argument("real")
 @click.argument("synthetic")
-@click.option("--out", type=options.out_path, required=True, help="folder for result.json")
-@click.option(
-    "--count", default=400, show_default=True, help="scans per class to generate from a model"
-)
 @click.option(
     "--extractor",
     "extractors",
@@ -40,15 +36,7 @@ SECTIONS = {
 )
 @click.option("--seed", default=0, show_default=True, help="random seed of the halves")
 @click.option("--strict", is_flag=True, help="refuse sets of different size or preparation")
-@click.option("--threads", type=int, help="number of threads  [default: all available]")
-@click.option(
-    "--cache",
-    type=options.out_path,
-    metavar="FOLDER",
-    help="where to keep features for the next time  [default: your cache folder]",
-)
-@options.quiet
-@options.as_json
+@options.evaluating
 def main(
     real: str,
     synthetic: str,
@@ -73,16 +61,16 @@ def main(
     from scangan.artifacts.records import to_told, write_record
     from scangan.cli.scan_sets import open_pair
     from scangan.evaluation.features import installed
-    from scangan.evaluation.judge_quality import QualityOptions, quality
+    from scangan.evaluation.judge_quality import QualityOptions, quality, work
     from scangan.evaluation.quality_text import quality_lines
 
     output = Output(quiet, as_json)
     chosen = QualityOptions(extractors or installed(), repeats, seed, strict, threads, cache)
-    out.mkdir(parents=True, exist_ok=True)
     one, other = open_pair(real, synthetic, count=count)
-    total = (len(one) + len(other)) * len(chosen.extractors)
+    total = work(one, other, chosen)
     with progress("extracting features", total, "scans", quiet=output.silent) as advance:
         result = quality(one, other, chosen, advance)
+    out.mkdir(parents=True, exist_ok=True)
     write_record(out / "result.json", result)
     for line in quality_lines(result):
         output.say(line)

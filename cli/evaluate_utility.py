@@ -9,7 +9,7 @@ from scangan.cli.command import Output, ScanCommand
 from scangan.core.terminal import progress
 
 SECTIONS = {
-    "Comparison": ("test", "run", "count", "classifiers", "seeds", "fractions"),
+    "Comparison": ("test", "run", "drop_leaks", "count", "classifiers", "seeds", "fractions"),
     "Classifiers": ("extractor", "weights", "steps"),
     "Output": ("out", "quiet", "as_json"),
     "Running": ("threads", "cache"),
@@ -33,7 +33,6 @@ def _fractions(
 )
 @click.argument("real")
 @click.argument("synthetic")
-@click.option("--out", type=options.out_path, required=True, help="folder for result.json")
 @click.option(
     "--test",
     metavar="REAL",
@@ -45,9 +44,6 @@ def _fractions(
     help="the run of the generator: test scans that it was trained on are refused",
 )
 @click.option(
-    "--count", default=400, show_default=True, help="scans per class to generate from a model"
-)
-@click.option(
     "--classifier",
     "classifiers",
     multiple=True,
@@ -55,6 +51,11 @@ def _fractions(
     show_default=True,
     metavar="NAME",
     help="probe, cnn, vgg16, resnet152v2 or mobilenetv2; repeatable",
+)
+@click.option(
+    "--drop-leaks",
+    is_flag=True,
+    help="leave out test scans that are also in the training set, instead of refusing",
 )
 @click.option("--seeds", default=3, show_default=True, help="how often to train each, 1 to 20")
 @click.option(
@@ -64,13 +65,7 @@ def _fractions(
     metavar="A,B,...",
     help="draw a learning curve with these shares of the real scans, such as 0.1,0.25,0.5,1",
 )
-@click.option(
-    "--extractor",
-    default="efficientnet-lite0",
-    show_default=True,
-    metavar="NAME|FILE.onnx",
-    help="network whose features the probe learns from",
-)
+@options.extractor
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
@@ -78,15 +73,7 @@ def _fractions(
     help="pretrained weights for vgg16, resnet152v2 or mobilenetv2",
 )
 @click.option("--steps", type=int, help="training steps of a network  [default: its own]")
-@click.option("--threads", type=int, help="number of threads  [default: all available]")
-@click.option(
-    "--cache",
-    type=options.out_path,
-    metavar="FOLDER",
-    help="where to keep features and results for the next time  [default: your cache folder]",
-)
-@options.quiet
-@options.as_json
+@options.evaluating
 def main(
     real: str,
     synthetic: str,
@@ -94,6 +81,7 @@ def main(
     test: str | None,
     run: Path | None,
     count: int,
+    drop_leaks: bool,
     classifiers: tuple[str, ...],
     seeds: int,
     fractions: tuple[float, ...],
@@ -114,23 +102,25 @@ def main(
     same as a training scan, or the same subject, is refused.
     """
     from scangan.artifacts.records import to_told, write_record
-    from scangan.cli.scan_sets import open_pair, open_scans, refuse_trained_on
+    from scangan.artifacts.run import Run
+    from scangan.cli.scan_sets import open_pair, open_scans
     from scangan.evaluation.judge_utility import UtilityOptions, split_for_test, trainings, utility
+    from scangan.evaluation.leaks import refuse_trained_on
     from scangan.evaluation.utility_text import utility_lines
 
     output = Output(quiet, as_json)
     chosen = UtilityOptions(
-        classifiers, seeds, fractions, extractor, weights, steps, threads, cache
+        classifiers, seeds, fractions, extractor, weights, steps, drop_leaks, threads, cache
     )
-    out.mkdir(parents=True, exist_ok=True)
     train, made = open_pair(real, synthetic, count=count)
     if test is None:
         train, tested = split_for_test(train)
     else:
         tested = open_scans(test, like=train)
-    known = refuse_trained_on(run, tested)
+    known = refuse_trained_on(Run(run) if run else None, tested)
     with progress("training", trainings(chosen), "classifiers", quiet=output.silent) as advance:
         result = utility(train, made, tested, chosen, advance, notes=known)
+    out.mkdir(parents=True, exist_ok=True)
     write_record(out / "result.json", result)
     for line in utility_lines(result):
         output.say(line)

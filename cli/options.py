@@ -81,3 +81,29 @@ classes = click.option(
 quiet = click.option("--quiet", is_flag=True, help="print only errors")
 as_json = click.option("--json", "as_json", is_flag=True, help="print one JSON object, for scripts")
 out_path = click.Path(path_type=Path)
+evaluating = _all(
+    click.option("--out", type=out_path, required=True, help="folder to write to"),
+    click.option(
+        "--count",
+        default=400,
+        show_default=True,
+        type=click.IntRange(1),
+        help="scans of each class to generate, if SYNTHETIC is a model",
+    ),
+    click.option("--threads", type=int, help="number of threads  [default: all available]"),
+    click.option(
+        "--cache",
+        type=out_path,
+        metavar="FOLDER",
+        help="where to keep features and results for the next time  [default: your cache folder]",
+    ),
+    quiet,
+    as_json,
+)
+extractor = click.option(
+    "--extractor",
+    default="efficientnet-lite0",
+    show_default=True,
+    metavar="NAME|FILE.onnx",
+    help="network whose features are compared",
+)

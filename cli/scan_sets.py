@@ -106,27 +106,3 @@ def generated(model: str, count: int, seed: int = SEED) -> ScanSet:
             sources=sources,
             synthetic=np.ones(count * len(names), bool),
         )
-
-
-def refuse_trained_on(run: Path | None, test: ScanSet) -> tuple[str, ...]:
-    """Refuse test scans that a generator was trained on; without its run, return a note.
-
-    Raises
-    ------
-    EvaluationError
-        A test scan's file is among those of the run that were not held back.
-    """
-    if run is None:
-        return (
-            "without --run, it cannot be ruled out that the generator was trained on test scans",
-        )
-    from scangan.artifacts.run import Run
-
-    seen = {item.sha256 for item in Run(run).read_items() if not item.held_back}
-    found = [name for name, each in zip(test.sources, test.hashes, strict=True) if each in seen]
-    if found:
-        raise EvaluationError(
-            f"the generator of {run} was trained on {len(found)} test scans, {found[0]} among them; "
-            f"train on a part that prep-scans --split made, and test on another"
-        )
-    return ()

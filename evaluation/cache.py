@@ -10,8 +10,11 @@ import numpy.typing as npt
 import platformdirs
 
 from scangan.core.files import written_whole
+from scangan.evaluation.features import FeatureExtractor
 
 Array = npt.NDArray[np.generic]
+
+BLOCK = 128  # scans between two signs of progress
 
 
 class Cache:
@@ -54,3 +57,37 @@ class Cache:
         except OSError:  # no space or no permission: the cache only saves time
             pass
         return arrays
+
+    def features(
+        self,
+        images: npt.NDArray[np.uint8],
+        extract: FeatureExtractor,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> npt.NDArray[np.float32]:
+        """Extract features, or read those that were kept: float32 [N, D].
+
+        Parameters
+        ----------
+        images : ndarray
+            uint8 [N, H, W].
+        extract : FeatureExtractor
+            The network.
+        advance : callable
+            Called with the number of scans after each block, `N` in all.
+        """
+        done = 0
+
+        def compute() -> dict[str, Array]:
+            nonlocal done
+            blocks = []
+            for start in range(0, len(images), BLOCK):
+                blocks.append(extract(images[start : start + BLOCK]))
+                done += len(blocks[-1])
+                advance(len(blocks[-1]))
+            return {"features": np.concatenate(blocks)}
+
+        content = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+        key = ("features", extract.sha256, extract.network.tensor, images.shape, content)
+        found = np.asarray(self.get(key, compute)["features"], np.float32)
+        advance(len(images) - done)  # those that were kept
+        return found

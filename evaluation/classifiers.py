@@ -1,5 +1,6 @@
 """The classifiers that learn from each diet, behind one protocol."""
 
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +11,6 @@ import numpy.typing as npt
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.features import DEFAULT, FeatureExtractor
-from scangan.evaluation.judge_quality import extracted
 from scangan.evaluation.probe import train_probe
 
 Rows = npt.NDArray[np.generic]  # what a classifier sees of N scans: [N, ...]
@@ -65,7 +65,7 @@ class Probe:
 
     def sees(self, images: npt.NDArray[np.uint8]) -> Rows:
         """Extract features: float32 [N, D]."""
-        return extracted(images, self._extract, self._cache)
+        return self._cache.features(images, self._extract)
 
     def scores(
         self,
@@ -118,3 +118,13 @@ def make_classifier(
         name, threads=threads, weights=weights, steps=steps
     )
     return made
+
+
+def balanced_batches(
+    labels: npt.NDArray[np.int64], classes: int, batch: int, steps: int, rng: np.random.Generator
+) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]]:
+    """Draw batches with every class as often: indices of scans and their labels, int64 [batch]."""
+    of_class = [np.flatnonzero(labels == k) for k in range(classes)]
+    for _ in range(steps):
+        asked = rng.integers(0, classes, batch)
+        yield np.array([rng.choice(of_class[k]) for k in asked]), asked

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scangan.core.errors import EvaluationError
+from scangan.evaluation.classifiers import balanced_batches
 
 WIDTHS = (16, 32, 64, 128)
 BATCH, STEPS, RATE, DECAY, DROPOUT = 32, 600, 2e-3, 1e-2, 0.3
@@ -93,14 +94,11 @@ def _train(
     steps: int,
     rng: np.random.Generator,
 ) -> None:
-    of_class = [np.flatnonzero(labels == k) for k in range(classes)]
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, RATE, total_steps=steps, pct_start=0.1
     )
-    for _ in range(steps):
-        asked = rng.integers(0, classes, BATCH)
-        chosen = np.array([rng.choice(of_class[k]) for k in asked])
+    for chosen, asked in balanced_batches(labels, classes, BATCH, steps, rng):
         loss = nn.functional.cross_entropy(network(_normal(rows[chosen])), torch.from_numpy(asked))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -32,7 +32,6 @@ from scangan.evaluation.attacks import MOST_ATTACKED, Discriminator, attacks
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.calibration import SURE_FROM, copies_among, nearness, threshold
 from scangan.evaluation.features import DEFAULT, FeatureExtractor
-from scangan.evaluation.judge_quality import set_info
 from scangan.evaluation.planted import LEVELS
 from scangan.evaluation.privacy_result import FORMAT, Attack, Nearness, PrivacyResult, Threshold
 from scangan.evaluation.privacy_sets import comparable
@@ -193,9 +192,9 @@ def _result(
     return PrivacyResult(
         format_version=FORMAT,
         scangan=version("scangan"),
-        train=set_info(search.train),
-        synthetic=set_info(synthetic),
-        holdout=None if holdout is None else set_info(holdout),
+        train=search.train.info,
+        synthetic=synthetic.info,
+        holdout=None if holdout is None else holdout.info,
         extractor=search.extract.name,
         extractor_sha256=search.extract.sha256,
         threshold=limit,

@@ -16,16 +16,14 @@ from scangan.evaluation.classifiers import Classifier, Rows, make_classifier
 from scangan.evaluation.diets import BASELINE, DIETS, Diet, classical_copies, make_diet
 from scangan.evaluation.features import DEFAULT
 from scangan.evaluation.halves import group_halves
-from scangan.evaluation.judge_quality import set_info
-from scangan.evaluation.leaks import refuse_leaks
-from scangan.evaluation.resampling import TestScans, Values, estimate, holm, p_value
-from scangan.evaluation.scan_set import ScanSet, with_shared_classes
+from scangan.evaluation.leaks import without_leaks
+from scangan.evaluation.resampling import Resampler, Values, estimate, holm, p_value
+from scangan.evaluation.scan_set import SMALL, ScanSet, with_shared_classes
 from scangan.evaluation.utility_result import FORMAT, CurvePoint, DietResult, UtilityResult
 from scangan.evaluation.utility_verdict import verdict
 
 Indices = npt.NDArray[np.intp]
 FEWEST = 2  # scans of each class, in training and in the test
-SMALL = 50  # test scans; fewer say little
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +44,8 @@ class UtilityOptions:
         Pretrained weights for a network of Keras.
     steps : int, optional
         Training steps of a network.
+    drop_leaks : bool
+        Leave out test scans that are also in the training set, instead of refusing the set.
     threads : int, optional
         Number of threads.
     cache : Path, optional
@@ -58,6 +58,7 @@ class UtilityOptions:
     extractor: str = DEFAULT
     weights: Path | None = None
     steps: int | None = None
+    drop_leaks: bool = False
     threads: int | None = None
     cache: Path | None = None
 
@@ -99,6 +100,7 @@ def utility(
     """
     options = options or UtilityOptions()
     train, synthetic, test, found = _comparable(train, synthetic, test)
+    test, left_out = without_leaks(train, test, drop=options.drop_leaks, threads=options.threads)
     bench = _Bench(train, synthetic, test, options, advance)
     diets: list[DietResult] = []
     curve: list[CurvePoint] = []
@@ -108,14 +110,14 @@ def utility(
     return UtilityResult(
         format_version=FORMAT,
         scangan=version("scangan"),
-        train=set_info(train),
-        synthetic=set_info(synthetic),
-        test=set_info(test),
+        train=train.info,
+        synthetic=synthetic.info,
+        test=test.info,
         seeds=options.seeds,
         diets=tuple(diets),
         curve=tuple(curve),
         verdict=tuple(verdict(diets, curve)),
-        notes=(*notes, *found),
+        notes=(*notes, *found, *left_out),
     )
 
 
@@ -141,8 +143,7 @@ def _comparable(
     train: ScanSet, synthetic: ScanSet, test: ScanSet
 ) -> tuple[ScanSet, ScanSet, ScanSet, list[str]]:
     for each in (train, test):
-        if each.synthetic.any():
-            raise EvaluationError(f"{each.name} holds synthetic scans; give real ones only")
+        each.check_real()
     train, synthetic, notes = with_shared_classes(train, synthetic)
     train, test, more = with_shared_classes(train, test)
     if len(train.classes) < 2:
@@ -162,7 +163,6 @@ def _comparable(
             raise EvaluationError(
                 f"{each.name} has fewer than {FEWEST} scans of {', '.join(few)}; add scans"
             )
-    refuse_leaks(train, test)
     if len(test) < SMALL:
         notes.append(f"only {len(test)} test scans: the intervals are wide and mean little")
     return train, synthetic, test, [*notes, *more]
@@ -181,7 +181,7 @@ class _Bench:
     ) -> None:
         self.train, self.synthetic, self.test = train, synthetic, test
         self.options, self.advance, self.cache = options, advance, Cache(options.cache)
-        self.scans = TestScans(test.labels, test.groups, len(train.classes), options.seeds)
+        self.scans = Resampler(test.labels, test.groups, len(train.classes), options.seeds)
         self.classical = classical_copies(train.images)
         self._seen: dict[str, tuple[Rows, Rows, Rows, Rows]] = {}
 

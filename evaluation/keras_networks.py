@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.core.errors import EvaluationError
+from scangan.evaluation.classifiers import balanced_batches
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
 
@@ -57,10 +58,7 @@ class KerasNetwork:
         keras.utils.set_random_seed(seed)
         model = self._model(rows.shape[1], classes)
         rng = np.random.default_rng(seed)
-        of_class = [np.flatnonzero(labels == k) for k in range(classes)]
-        for _ in range(self.steps):
-            asked = rng.integers(0, classes, BATCH)
-            chosen = np.array([rng.choice(of_class[k]) for k in asked])
+        for chosen, asked in balanced_batches(labels, classes, BATCH, self.steps, rng):
             model.train_on_batch(_colour(rows[chosen]), asked)
         parts = [
             keras.ops.convert_to_numpy(model.predict_on_batch(_colour(test[at : at + BATCH])))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import Ridge
 
+from scangan.evaluation.halves import folds_of
 from scangan.evaluation.nearest import scale_of, scaled
 from scangan.evaluation.privacy_result import Attack
 
@@ -86,7 +87,7 @@ def blind_scores(
     rows = scaled(rows, scale_of(rows))  # by both sides, which are then alike if nothing differs
     members = np.arange(len(rows)) < len(features[0])
     target = np.where(members, 1 / members.sum(), -1 / (~members).sum()) * len(rows)
-    fold = np.concatenate([_folds(each, rng) for each in groups])
+    fold = np.concatenate([folds_of(each, FOLDS, rng) for each in groups])
     # A typical direction keeps half of its weight.
     alpha = float(np.square(rows, dtype=np.float64).sum() / min(rows.shape))
     scores = np.empty(len(rows))
@@ -94,12 +95,6 @@ def blind_scores(
         ridge = Ridge(alpha=alpha, solver="cholesky").fit(rows[fold != k], target[fold != k])
         scores[fold == k] = ridge.predict(rows[fold == k])
     return scores[members], scores[~members]
-
-
-def _folds(groups: Labels, rng: np.random.Generator) -> Labels:
-    _, number = np.unique(groups, return_inverse=True)
-    count = int(number.max()) + 1
-    return np.asarray((rng.permutation(count) % FOLDS)[number], np.int64)
 
 
 def _drawn(number: Labels, rng: np.random.Generator) -> npt.NDArray[np.float64]:

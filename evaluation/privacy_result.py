@@ -1,7 +1,7 @@
 """Records of a privacy evaluation: ``result.json`` and a line of ``suspects.jsonl``."""
 
 from scangan.artifacts.records import Record
-from scangan.evaluation.quality_result import SetInfo
+from scangan.evaluation.scan_set import SetInfo
 
 FORMAT = 1
 

@@ -7,8 +7,7 @@ import numpy.typing as npt
 
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
-from scangan.evaluation.judge_quality import SMALL, differing_settings
-from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.scan_set import SMALL, ScanSet, differing_settings
 
 FEWEST = 20  # scans of a set
 
@@ -20,11 +19,8 @@ def comparable(
     notes = []
     sets = [each for each in (train, holdout, synthetic) if each is not None]
     for each in sets:
-        if each is not synthetic and each.synthetic.any():
-            raise EvaluationError(
-                f"{each.name} holds {counted(int(each.synthetic.sum()), 'synthetic scan')}; "
-                f"give a set of real scans only"
-            )
+        if each is not synthetic:
+            each.check_real()
         if len(each) < FEWEST:
             raise EvaluationError(
                 f"{each.name} has only {counted(len(each), 'scan')}; this needs at least {FEWEST}"

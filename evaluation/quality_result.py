@@ -3,6 +3,7 @@
 from msgspec import field
 
 from scangan.artifacts.records import Record
+from scangan.evaluation.scan_set import SetInfo
 
 FORMAT = 1
 
@@ -67,15 +68,6 @@ class Space(Record, frozen=True):
     picked_checkpoint: bool
     figures: dict[str, Figures]
     named_as: dict[str, dict[str, int]]
-
-
-class SetInfo(Record, frozen=True):
-    """A set of scans that was evaluated."""
-
-    name: str
-    sha256: str
-    size: int
-    counts: dict[str, int]
 
 
 class QualityResult(Record, frozen=True):

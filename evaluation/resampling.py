@@ -10,8 +10,8 @@ Weights = npt.NDArray[np.float64]  # [draws, N]: how often each scan was drawn
 Values = npt.NDArray[np.float64]  # [draws + 1]: all scans once, then each draw
 
 
-class TestScans:
-    """The test scans, drawn again and again; the same draws for every classifier, so that they pair.
+class Resampler:
+    """Draws the test scans again and again; the same draws for every classifier, so that they pair.
 
     Parameters
     ----------
@@ -22,8 +22,6 @@ class TestScans:
     seeds : int
         Trainings of each classifier, which are drawn as well.
     """
-
-    __test__ = False  # its name is no wish to be collected by pytest
 
     def __init__(
         self,

@@ -11,11 +11,23 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.artifacts.dataset import load_dataset
+from scangan.artifacts.records import Record
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
 
 Images = npt.NDArray[np.uint8]  # [N, H, W]
 Labels = npt.NDArray[np.int64]  # [N]
+
+SMALL = 50  # scans of a set; fewer say little
+
+
+class SetInfo(Record, frozen=True):
+    """A set of scans that was evaluated."""
+
+    name: str
+    sha256: str
+    size: int
+    counts: dict[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +158,19 @@ class ScanSet:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
+    @property
+    def info(self) -> SetInfo:
+        """What a result says of the set."""
+        return SetInfo(name=self.name, sha256=self.sha256, size=self.size, counts=self.counts)
+
+    def check_real(self) -> None:
+        """Refuse a set with scans that say that they are synthetic."""
+        if self.synthetic.any():
+            raise EvaluationError(
+                f"{self.name} holds {counted(int(self.synthetic.sum()), 'synthetic scan')}; "
+                f"give a set of real scans only"
+            )
+
     def of_class(self, number: int) -> npt.NDArray[np.intp]:
         """Return the indices of the scans of a class."""
         return np.flatnonzero(self.labels == number)
@@ -218,3 +243,12 @@ def with_shared_classes(a: ScanSet, b: ScanSet) -> tuple[ScanSet, ScanSet, list[
         if names
     ]
     return a.with_classes(shared), b.with_classes(shared), notes
+
+
+def differing_settings(a: ScanSet, b: ScanSet) -> list[str]:
+    """Describe options of the preparation that differ; an option that one side lacks does not."""
+    return [
+        f"{a.name} was prepared with {key} {a.settings[key]} and {b.name} with {b.settings[key]}"
+        for key in a.settings
+        if key != "size" and key in b.settings and a.settings[key] != b.settings[key]
+    ]

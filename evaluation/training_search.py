@@ -9,7 +9,6 @@ import numpy.typing as npt
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.calibration import threshold
 from scangan.evaluation.features import FeatureExtractor
-from scangan.evaluation.judge_quality import extracted
 from scangan.evaluation.nearest import nearest, scale_of, scaled
 from scangan.evaluation.planted import LEVELS
 from scangan.evaluation.privacy_result import Level, Pair, Threshold
@@ -98,17 +97,7 @@ class TrainingSearch:
         self.gallery = Gallery(train.images, train.groups, threads)
 
     def _raw(self, images: Images) -> Features:
-        """Extract features; scans whose features were kept count as done, too."""
-        done = 0
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            self.advance(count)
-
-        features = extracted(images, self.extract, self.cache, advance)
-        self.advance(len(images) - done)
-        return features
+        return self.cache.features(images, self.extract, self.advance)
 
     def found(self, images: Images) -> Found:
         """Search the training scans for some scans."""

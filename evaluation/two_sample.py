@@ -4,6 +4,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.kernel_ridge import KernelRidge
 
+from scangan.evaluation.halves import folds_of
+
 FOLDS = 5
 FEWEST = 2 * FOLDS  # scans of a sample
 
@@ -42,18 +44,11 @@ def two_sample_accuracy(
     ridge = KernelRidge(alpha=float(np.diagonal(kernel).mean()), kernel="precomputed")
     weight = np.where(sample < 0, len(b), len(a)) / len(rows)
     right = np.zeros(len(rows), bool)
-    fold = np.concatenate([_folds(groups[a]), _folds(groups[b])])
+    fold = np.concatenate(
+        [folds_of(groups[side], FOLDS, np.random.default_rng(0)) for side in (a, b)]
+    )
     for number in range(FOLDS):
         learn, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         ridge.fit(kernel[np.ix_(learn, learn)], sample[learn], sample_weight=weight[learn])
         right[test] = np.sign(ridge.predict(kernel[np.ix_(test, learn)])) == sample[test]
     return float((right[sample < 0].mean() + right[sample > 0].mean()) / 2)
-
-
-def _folds(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Deal out groups to the folds, large ones first: the fold of each scan."""
-    _, number, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    fold = np.empty(len(counts), np.int64)
-    order = np.random.default_rng(0).permutation(len(counts))
-    fold[order[np.argsort(-counts[order], kind="stable")]] = np.arange(len(counts)) % FOLDS
-    return np.asarray(fold[number])

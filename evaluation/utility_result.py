@@ -3,7 +3,7 @@
 from msgspec import field
 
 from scangan.artifacts.records import Record
-from scangan.evaluation.quality_result import SetInfo
+from scangan.evaluation.scan_set import SetInfo
 
 FORMAT = 1
 

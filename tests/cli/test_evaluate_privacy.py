@@ -1,14 +1,13 @@
 """The command ``eval-scans privacy``."""
 
 import json
-import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import copy_scans
 
+from scangan.cli import scan_sets
 from scangan.cli.evaluate_privacy import main
 from scangan.evaluation.planted import LEVELS
 from scangan.evaluation.scan_set import ScanSet
@@ -25,14 +24,22 @@ def train(tmp_path_factory):
 def _scan_sets(monkeypatch, tmp_path):
     """SYNTHETIC is a file of arrays here; the cache is of this test."""
 
-    def open_scans(path, *, like, count):
-        images = np.load(path)
-        return ScanSet(images, np.arange(len(images)) % 2, like.classes, str(path))
+    opened = scan_sets.open_scans
 
-    there = SimpleNamespace(open_scans=open_scans)
+    def open_scans(path, *, like=None, count=0):
+        if not path.endswith(".npy"):
+            return opened(path, like=like)
+        images = np.load(path)
+        return ScanSet(images, np.arange(len(images)) % 2, like.classes, path)
+
+    def open_pair(real, synthetic, *, count):
+        first = opened(real)
+        return first, open_scans(synthetic, like=first)
+
     for change in list(LEVELS)[1:]:  # exact copies are enough here
         monkeypatch.delitem(LEVELS, change)
-    monkeypatch.setitem(sys.modules, "scangan.cli.scan_sets", there)
+    monkeypatch.setattr(scan_sets, "open_scans", open_scans)
+    monkeypatch.setattr(scan_sets, "open_pair", open_pair)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 

@@ -84,8 +84,10 @@ def test_the_blind_classifier_sees_a_difference_of_the_sides_and_nothing_else():
         np.repeat(rng.normal(0, 1, (25, 40)), 10, axis=0),
     )
     groups = np.repeat(alone(25), 10), np.repeat(alone(25), 10)
-    scores = blind_scores(tuple(r.astype(np.float32) for r in rows), groups)
-    assert attack(scores, groups, one_class(250, 250), 100).auc < 0.7
+    rows = tuple(r.astype(np.float32) for r in rows)
+    torn, whole = blind_scores(rows, (alone(250), alone(250))), blind_scores(rows, groups)
+    assert attack(torn, groups, one_class(250, 250), 100).auc > 0.95
+    assert attack(whole, groups, one_class(250, 250), 100).auc < 0.85  # 0.5, give or take 0.11
 
 
 PLANTED = [np.full(20, 0.99)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from scangan.evaluation.resampling import TestScans, estimate, holm, p_value
+from scangan.evaluation.resampling import Resampler, estimate, holm, p_value
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def found():
 
 def test_figures_are_those_of_scikit_learn(found):
     labels, scores = found
-    ours = TestScans(labels, np.arange(90), 3, 2).measure(scores)
+    ours = Resampler(labels, np.arange(90), 3, 2).measure(scores)
     named = scores.argmax(axis=2)
     each = {
         "accuracy": metrics.accuracy_score,
@@ -36,7 +36,7 @@ def test_figures_are_those_of_scikit_learn(found):
 
 def test_each_draw_is_scikit_learns_figure_of_the_drawn_scans(found):
     labels, scores = found
-    scans = TestScans(labels, np.arange(90), 3, 2)
+    scans = Resampler(labels, np.arange(90), 3, 2)
     ours = scans.measure(scores)
     for draw in (1, 7):
         again = np.repeat(np.arange(90), scans._weights[draw].astype(int))
@@ -58,7 +58,7 @@ def test_scans_of_one_subject_widen_the_interval(found):
     right = np.repeat(rng.random(20) < 0.7, 10)
     scores = np.eye(2)[np.where(right, labels, 1 - labels)][None]
     together, alone = (
-        estimate(TestScans(labels, g, 2, 1).measure(scores)["accuracy"])
+        estimate(Resampler(labels, g, 2, 1).measure(scores)["accuracy"])
         for g in (groups, np.arange(200))
     )
     assert together.high - together.low > 2 * (alone.high - alone.low)
@@ -66,7 +66,7 @@ def test_scans_of_one_subject_widen_the_interval(found):
 
 def test_a_confusion_matrix_counts_every_test_scan(found):
     labels, scores = found
-    table = TestScans(labels, np.arange(90), 3, 2).confusion(scores)
+    table = Resampler(labels, np.arange(90), 3, 2).confusion(scores)
     want = np.mean([metrics.confusion_matrix(labels, one.argmax(1)) for one in scores], axis=0)
     assert table == pytest.approx(want)
 

@@ -115,7 +115,7 @@ def test_classical_copies_keep_the_scan_and_change_it(real):
     assert np.array_equal(copies, classical_copies(some))
 
 
-@pytest.mark.parametrize("leak", ["file", "subject", "picture"])
+@pytest.mark.parametrize("leak", ["file", "subject", "picture", "moved picture"])
 def test_a_leak_is_refused(parts, tmp_path, leak):
     train, synthetic, test = parts
     at = 3
@@ -131,9 +131,14 @@ def test_a_leak_is_refused(parts, tmp_path, leak):
     else:
         images = np.array(test.images)
         images[at] = np.clip(train.images[0] * 0.9 + 10, 0, 255)
+        if leak == "moved picture":
+            images[at] = np.roll(images[at], (1, -1), (0, 1))[:, ::-1]
         test = dataclasses.replace(test, images=images)
     with pytest.raises(EvaluationError, match=rf"1 scan .*{test.sources[at]}.*--split"):
         run(train, synthetic, test, tmp_path)
+    result = run(train, synthetic, test, tmp_path, drop_leaks=True)
+    assert sum(result.test.counts.values()) == len(test) - 1
+    assert any("left out 1 scan" in note for note in result.notes)
 
 
 def test_what_was_trained_before_is_not_trained_again(parts, tmp_path, monkeypatch):

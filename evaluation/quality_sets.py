@@ -1,0 +1,82 @@
+"""Bring the sets of a quality evaluation to a form in which they can be compared."""
+
+import numpy as np
+
+from scangan.core.counted import counted
+from scangan.core.errors import EvaluationError
+from scangan.evaluation.pairwise import FEWEST
+from scangan.evaluation.scan_set import SMALL, ScanSet, differing_settings, with_shared_classes
+
+MOST = 2500  # scans per side; the time grows with their square
+LEAST = 2 * FEWEST  # scans of a class, as half of them need neighbours
+
+
+def comparable(
+    real: ScanSet, synthetic: ScanSet, *, strict: bool, seed: int
+) -> tuple[ScanSet, ScanSet, list[str]]:
+    """Reduce two sets to what can be compared, and note what was done.
+
+    Parameters
+    ----------
+    real, synthetic : ScanSet
+        The two sets.
+    strict : bool
+        Refuse sets of different size or preparation.
+    seed : int
+        Random seed of the scans that are drawn from a large set.
+    """
+    real.check_real()
+    counts = [(each.name, len(each)) for each in (real, synthetic)]
+    real, synthetic, notes = with_shared_classes(real, synthetic)
+    differences = differing_settings(real, synthetic)
+    if real.size != synthetic.size:
+        small = min(real.size, synthetic.size)
+        differences.append(
+            f"{real.name} has {real.size} pixels and {synthetic.name} {synthetic.size}; "
+            f"the larger was reduced to {small}"
+        )
+    if differences and strict:
+        raise EvaluationError(f"{'; '.join(differences)}; prepare both alike, or omit --strict")
+    if real.size != synthetic.size:
+        real, synthetic = (each.resized(small) for each in (real, synthetic))
+    notes += differences
+    notes += [
+        f"{name} has only {counted(count, 'scan')}: its figures mean little"
+        for name, count in counts
+        if count < SMALL
+    ]
+    real, synthetic, left_out = _large_enough(real, synthetic)
+    notes += left_out
+    rng = np.random.default_rng(seed)
+    for each in (real, synthetic):
+        if len(each) > MOST:
+            notes.append(f"{each.name}: {MOST} of {len(each)} scans were drawn at random")
+    return _drawn(real, rng), _drawn(synthetic, rng), notes
+
+
+def _large_enough(real: ScanSet, synthetic: ScanSet) -> tuple[ScanSet, ScanSet, list[str]]:
+    """Leave out classes that are too small; without any large one, compare all scans as one."""
+    if min(len(real), len(synthetic)) < LEAST:
+        raise EvaluationError(
+            f"a comparison needs at least {LEAST} scans on each side; {real.name} has {len(real)} and "
+            f"{synthetic.name} {len(synthetic)}; add scans"
+        )
+    short = [
+        name
+        for k, name in enumerate(real.classes)
+        if min(len(real.of_class(k)), len(synthetic.of_class(k))) < LEAST
+    ]
+    if not short:
+        return real, synthetic, []
+    rest = tuple(name for name in real.classes if name not in short)
+    if not rest:
+        note = f"no class has {LEAST} scans on both sides; compared as a whole"
+        return real.without_classes(), synthetic.without_classes(), [note]
+    note = f"left out, with fewer than {LEAST} scans on a side: {', '.join(short)}"
+    return real.with_classes(rest), synthetic.with_classes(rest), [note]
+
+
+def _drawn(scans: ScanSet, rng: np.random.Generator) -> ScanSet:
+    if len(scans) <= MOST:
+        return scans
+    return scans.take(np.sort(rng.permutation(len(scans))[:MOST]))

@@ -1,0 +1,146 @@
+"""The figures of a quality evaluation in one feature space."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.evaluation import two_sample
+from scangan.evaluation.draws import Draw, Draws, real_over_synthetic
+from scangan.evaluation.features import DEFAULT, FeatureExtractor
+from scangan.evaluation.halves import Halves
+from scangan.evaluation.kid import kernel_distances, kid_interval
+from scangan.evaluation.pairwise import Pairwise, standardised
+from scangan.evaluation.probe import named_right, train_probe
+from scangan.evaluation.quality_result import Figure, Figures, Space
+from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.two_sample import two_sample_accuracy
+
+SLOW_REPEATS = 6  # splits for figures that train or extrapolate
+Indices = npt.NDArray[np.intp]
+Features = npt.NDArray[np.float32]
+
+
+def in_space(
+    extract: FeatureExtractor,
+    features: list[Features],
+    real: ScanSet,
+    synthetic: ScanSet,
+    splits: Sequence[Halves],
+) -> Space:
+    """Compute the figures of one feature space.
+
+    Parameters
+    ----------
+    extract : FeatureExtractor
+        The network.
+    features : list of ndarray
+        Features of the real and of the synthetic scans, float32 [N, D].
+    real, synthetic : ScanSet
+        The scans.
+    splits : sequence of Halves
+        Their halves; synthetic scans have the numbers after the real ones.
+    """
+    rows = np.concatenate(features)
+    used = [f.astype(np.float64) for f in features]
+    if extract.network.standardise:
+        used = [standardised(f, by=features[0]) for f in features]
+    pairs = Pairwise(np.concatenate(used))
+    # Scaled by both sides: scaled by one, its scans would be told by their smaller outliers.
+    alike = Pairwise(standardised(rows, by=rows))
+    later = real.groups.max() + 1 - synthetic.groups.min()
+    groups = np.concatenate([real.groups, synthetic.groups + later])
+
+    def measure(a: Indices, b: Indices, slow: bool) -> dict[str, float]:
+        found = {"fid": pairs.frechet(a, b), "variety": pairs.spread(b) / pairs.spread(a)}
+        found |= pairs.neighbours(a, b)
+        if slow:
+            found["fid_infinite"] = pairs.frechet_infinite(a, b)
+        if slow and min(len(a), len(b)) >= two_sample.FEWEST:
+            found["two_sample"] = two_sample_accuracy(alike.products, a, b, groups)
+        return found
+
+    draws = Draws(real.classes)
+    named_as = np.zeros((len(real.classes), len(real.classes)), np.int64)
+    for number, halves in enumerate(splits):
+        draws.measure(halves, measure, slow=number < SLOW_REPEATS)
+        if number < SLOW_REPEATS and len(real.classes) > 1:
+            named_as += _agreement(draws, rows, halves)
+    figures = {"kid": _kid(used, real, synthetic, splits[0])} | draws.figures()
+    if "fid" in figures:  # large groups can leave less than half of a class
+        figures["fid_ratio"] = real_over_synthetic(figures["fid"])
+    return Space(
+        extractor=extract.name,
+        source=extract.network.source,
+        sha256=extract.sha256,
+        picked_checkpoint=extract.name == DEFAULT,
+        figures=figures,
+        named_as={
+            name: dict(zip(real.classes, map(int, row), strict=True))
+            for name, row in zip(real.classes, named_as, strict=True)
+        },
+    )
+
+
+def _agreement(draws: Draws, rows: Features, halves: Halves) -> npt.NDArray[np.int64]:
+    """Ask probes that learnt from halves of the real scans for the classes of the other scans.
+
+    Returns
+    -------
+    ndarray
+        int64 [K, K]: how many synthetic scans of each class were named as each class.
+    """
+    named = np.zeros((len(halves.real), len(halves.real)), np.int64)
+    halves_of_both = (
+        (halves.real, halves.synthetic, halves.other_real),
+        (halves.other_real, halves.other_synthetic, halves.real),
+    )
+    right: list[list[float]] = []
+    for learnt, synthetic, real in halves_of_both:
+        probe = train_probe([rows[i] for i in learnt])
+        for k, indices in enumerate(synthetic):
+            np.add.at(named[k], probe.predict(rows[indices]), 1)
+        right += [named_right(probe, [rows[i] for i in side]) for side in (synthetic, real)]
+    for k, (first, real_1, second, real_2) in enumerate(zip(*right, strict=True)):
+        counts = len(halves.real[k]), len(halves.synthetic[k])
+        draws.add(
+            "agreement", draws.classes[k], Draw((first, second), (real_1 + real_2) / 2, *counts)
+        )
+    draws.add_mean("agreement")
+    return named
+
+
+def _kid(
+    features: list[npt.NDArray[np.float64]],
+    real: ScanSet,
+    synthetic: ScanSet,
+    split: Halves,
+) -> Figures:
+    """Compute KID from all scans, as it has no bias, and that of one half against the other."""
+    classes = range(max(len(real.classes), 1))
+    of_real = [real.of_class(k) for k in classes]
+    r, s = [features[0][i] for i in of_real], [features[1][synthetic.of_class(k)] for k in classes]
+    groups = [real.groups[i] for i in of_real]
+    groups_s = [synthetic.groups[synthetic.of_class(k)] for k in classes]
+    halves = split.real, split.other_real
+    a, b = ([features[0][i] for i in half] for half in halves)
+    groups_a, groups_b = ([real.groups[i] for i in half] for half in halves)
+
+    def figure(chosen: slice) -> Figure:
+        value, _ = kernel_distances(r[chosen], s[chosen])
+        low, high = kid_interval(r[chosen], s[chosen], groups[chosen], value, groups_s[chosen])
+        beside, _ = kernel_distances(a[chosen], b[chosen])
+        span = kid_interval(a[chosen], b[chosen], groups_a[chosen], beside, groups_b[chosen])
+        return Figure(
+            value=value,
+            low=low,
+            high=high,
+            real=beside,
+            real_low=span[0],
+            real_high=span[1],
+            n_real=sum(map(len, r[chosen])),
+            n_synthetic=sum(map(len, s[chosen])),
+        )
+
+    each = {name: figure(slice(k, k + 1)) for k, name in enumerate(real.classes)}
+    return Figures(overall=figure(slice(None)), classes=each if len(each) > 1 else {})
