@@ -95,6 +95,7 @@ def main(
         ours = open_scans(synthetic, like=real, count=count)
     if holdout is not None:
         held = open_scans(holdout, like=real)
+    out.mkdir(parents=True, exist_ok=True)  # before the long work
     for note in notes:
         output.say(note)
     with progress(

@@ -67,10 +67,10 @@ def main(
     output = Output(quiet, as_json)
     chosen = QualityOptions(extractors or installed(), repeats, seed, strict, threads, cache)
     one, other = open_pair(real, synthetic, count=count)
+    out.mkdir(parents=True, exist_ok=True)  # before the long work
     total = work(one, other, chosen)
     with progress("extracting features", total, "scans", quiet=output.silent) as advance:
         result = quality(one, other, chosen, advance)
-    out.mkdir(parents=True, exist_ok=True)
     write_record(out / "result.json", result)
     for line in quality_lines(result):
         output.say(line)

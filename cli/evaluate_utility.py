@@ -1,5 +1,6 @@
 """``eval-scans utility``: train classifiers with and without synthetic scans."""
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -115,12 +116,13 @@ def main(
     train, made = open_pair(real, synthetic, count=count)
     if test is None:
         train, tested = split_for_test(train)
+        chosen = dataclasses.replace(chosen, drop_leaks=True)  # nobody chose that split
     else:
         tested = open_scans(test, like=train)
     known = refuse_trained_on(Run(run) if run else None, tested)
+    out.mkdir(parents=True, exist_ok=True)  # before the long work
     with progress("training", trainings(chosen), "classifiers", quiet=output.silent) as advance:
         result = utility(train, made, tested, chosen, advance, notes=known)
-    out.mkdir(parents=True, exist_ok=True)
     write_record(out / "result.json", result)
     for line in utility_lines(result):
         output.say(line)

@@ -54,6 +54,8 @@ def explain(error: Exception) -> str:
             errno.EACCES: "; change its permissions, or choose another",
             errno.EROFS: "; choose a folder that you can write to",
             errno.ENOENT: "; check the path: it or a folder in it is missing",
+            errno.EEXIST: "; choose another name",
+            errno.ENOTDIR: "; choose another path: part of it is a file",
             errno.ENAMETOOLONG: "; choose a shorter name",
         }.get(error.errno, "")
         return f"{where}: {os.strerror(error.errno).lower()}{advice}"

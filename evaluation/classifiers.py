@@ -80,6 +80,15 @@ class Probe:
         return np.asarray(probe.predict_proba(test), np.float64)
 
 
+def check_names(names: tuple[str, ...]) -> None:
+    """Refuse names that are not among `CLASSIFIERS`."""
+    for name in names:
+        if name not in CLASSIFIERS:
+            raise EvaluationError(
+                f"there is no classifier {name}; choose from {', '.join(CLASSIFIERS)}"
+            )
+
+
 def make_classifier(
     name: str,
     *,
@@ -108,10 +117,6 @@ def make_classifier(
     """
     if name == "probe":
         return Probe(extractor, cache, threads)
-    if name not in CLASSIFIERS:
-        raise EvaluationError(
-            f"there is no classifier {name}; choose from {', '.join(CLASSIFIERS)}"
-        )
     # Only these need torch: imported when they are asked for.
     module = "cnn" if name == "cnn" else "keras_networks"
     made: Classifier = import_module(f"scangan.evaluation.{module}").make(

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.cache import Cache
-from scangan.evaluation.classifiers import Classifier, Rows, make_classifier
+from scangan.evaluation.classifiers import Classifier, Rows, check_names, make_classifier
 from scangan.evaluation.diets import BASELINE, DIETS, Diet, classical_copies, make_diet
 from scangan.evaluation.features import DEFAULT
 from scangan.evaluation.halves import group_halves
@@ -64,6 +64,7 @@ class UtilityOptions:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_names(self.classifiers)
         if not 1 <= self.seeds <= 20:
             raise EvaluationError(f"--seeds {self.seeds} is out of range; it takes 1 to 20")
         if any(not 0 < share <= 1 for share in self.fractions):

@@ -60,12 +60,11 @@ def without_leaks(
     count, first = counted(int(leaks.sum()), "scan"), test.sources[int(np.argmax(leaks))]
     if not drop or leaks.all():
         raise EvaluationError(
-            f"{count} of {test.name} (first {first}) also in {train.name}, by file, subject or picture; "
-            f"results would be too good: split them together with prep-scans --split, or leave them out "
-            f"with --drop-leaks"
+            f"{count} of {test.name} also in {train.name}, by file, subject or picture (first: {first}), so "
+            f"results would be too good; leave them out with --drop-leaks, or test on other scans"
         )
     kept = test.take(np.flatnonzero(~leaks))
-    return kept, [f"left out {count} of {test.name}, also in {train.name} (first {first})"]
+    return kept, [f"left out {count} of {test.name}, also in {train.name} (first: {first})"]
 
 
 def refuse_trained_on(run: Run | None, test: ScanSet) -> tuple[str, ...]:

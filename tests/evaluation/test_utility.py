@@ -134,7 +134,7 @@ def test_a_leak_is_refused(parts, tmp_path, leak):
         if leak == "moved picture":
             images[at] = np.roll(images[at], (1, -1), (0, 1))[:, ::-1]
         test = dataclasses.replace(test, images=images)
-    with pytest.raises(EvaluationError, match=rf"1 scan .*{test.sources[at]}.*--split"):
+    with pytest.raises(EvaluationError, match=rf"1 scan .*{test.sources[at]}.*--drop-leaks"):
         run(train, synthetic, test, tmp_path)
     result = run(train, synthetic, test, tmp_path, drop_leaks=True)
     assert sum(result.test.counts.values()) == len(test) - 1
@@ -161,7 +161,7 @@ def test_options_out_of_range_are_refused():
         with pytest.raises(EvaluationError, match="takes"):
             UtilityOptions(**wrong)
     with pytest.raises(EvaluationError, match="choose from probe, cnn"):
-        make_classifier("svm", cache=None)
+        UtilityOptions(classifiers=("svm",))
 
 
 def test_classes_that_only_one_side_has_are_left_out(parts, tmp_path):
