@@ -1,5 +1,6 @@
 """Membership inference: attacks on training scans and on scans that were held back."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -22,9 +23,24 @@ from scangan.evaluation.training_search import (
     drawn,
 )
 
-Discriminator = Callable[[Images, Labels], npt.NDArray[np.floating]]
-
 MOST_ATTACKED = 5000  # members and non-members each; more would hardly narrow the intervals
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscriminatorScores:
+    """A discriminator to attack with.
+
+    Parameters
+    ----------
+    scores : callable
+        Returns a score for each scan, higher for more real, from uint8 [N, H, W] and classes int64
+        [N] (indices into the classes of the training scans).
+    sha256 : str
+        Identifies its weights.
+    """
+
+    scores: Callable[[Images, Labels], npt.NDArray[np.floating]]
+    sha256: str
 
 
 def attacks(
@@ -33,7 +49,7 @@ def attacks(
     synthetic: tuple[Images, Features],
     resamples: int,
     seed: int,
-    discriminator: Discriminator | None = None,
+    discriminator: DiscriminatorScores | None = None,
 ) -> tuple[dict[str, Attack], list[str]]:
     """Attack training scans and hold-out scans of the classes that both have.
 
@@ -47,8 +63,8 @@ def attacks(
         The synthetic scans, and their features.
     resamples, seed : int
         Bootstrap samples of the intervals, and their random seed.
-    discriminator : callable, optional
-        See `privacy`.
+    discriminator : DiscriminatorScores, optional
+        The discriminator of the run.
 
     Returns
     -------
@@ -88,7 +104,7 @@ def attacks(
     }
     if discriminator is not None:
         scores["discriminator"] = [
-            np.asarray(discriminator(*each), np.float64)
+            np.asarray(discriminator.scores(*each), np.float64)
             for each in zip(images, labels, strict=True)
         ]
     groups = train.groups[a], held.groups[b]

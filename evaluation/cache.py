@@ -1,18 +1,22 @@
-"""Keep features and trained classifiers by content, so that they are computed once."""
+"""Keep features, trained classifiers and results by content, so that they are computed once."""
 
 import hashlib
 import zipfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import platformdirs
 
+from scangan.artifacts.records import Record, line_of, parse_record
 from scangan.core.files import written_whole
 from scangan.evaluation.features import FeatureExtractor
 
 Array = npt.NDArray[np.generic]
+R = TypeVar("R", bound=Record)
 
 BLOCK = 128  # scans between two signs of progress
 
@@ -57,6 +61,25 @@ class Cache:
         except OSError:  # no space or no permission: the cache only saves time
             pass
         return arrays
+
+    def result(self, kind: type[R], key: object, compute: Callable[[], R]) -> R:
+        """Return the result kept for a key by this version of scangan, or compute and keep it.
+
+        Parameters
+        ----------
+        kind : type
+            The kind of record.
+        key : object
+            See `get`.
+        compute : callable
+            Returns the record.
+        """
+
+        def text() -> dict[str, Array]:
+            return {"json": np.frombuffer(line_of(compute()).encode(), np.uint8)}
+
+        kept = self.get((kind.__name__, version("scangan"), key), text)["json"]
+        return parse_record(kind, np.asarray(kept, np.uint8).tobytes())
 
     def features(
         self,

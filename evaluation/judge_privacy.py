@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
-from scangan.evaluation.attacks import MOST_ATTACKED, Discriminator, attacks
+from scangan.evaluation.attacks import MOST_ATTACKED, DiscriminatorScores, attacks
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.calibration import SURE_FROM, copies_among, nearness, threshold
 from scangan.evaluation.features import DEFAULT, FeatureExtractor
@@ -86,7 +86,7 @@ def privacy(
     synthetic: ScanSet,
     holdout: ScanSet | None = None,
     options: PrivacyOptions | None = None,
-    discriminator: Discriminator | None = None,
+    discriminator: DiscriminatorScores | None = None,
     advance: Advance = lambda _: None,
 ) -> PrivacyResult:
     """Look for training scans in a synthetic set.
@@ -102,9 +102,8 @@ def privacy(
         cannot be tested.
     options : PrivacyOptions, optional
         How to evaluate.
-    discriminator : callable
-        Returns a score for each scan, higher for more real, from uint8 [N, H, W] and classes int64
-        [N] (indices into ``train.classes``).
+    discriminator : DiscriminatorScores, optional
+        The discriminator of the run, to attack with it, too.
     advance : callable
         Called with the number of scans just extracted or searched; `work` tells the total.
 
@@ -119,21 +118,29 @@ def privacy(
         The sets cannot be compared.
     """
     options = options or PrivacyOptions()
-    total = work(train, synthetic, holdout, options)
-    train, synthetic, holdout, notes = comparable(train, synthetic, holdout)
-    done = 0
+    total, done = work(train, synthetic, holdout, options), 0
 
     def counted_advance(count: int) -> None:
         nonlocal done
         done += count
         advance(count)
 
+    extract = FeatureExtractor(options.extractor, options.threads)
+    cache = Cache(options.cache)
+
+    def compute() -> PrivacyResult:
+        ours, made, held, notes = comparable(train, synthetic, holdout)
+        search = TrainingSearch(ours, extract, cache, options.threads, counted_advance)
+        return _result(search, made, held, options, discriminator, notes)
+
+    sets = [each.identity for each in (train, synthetic, holdout) if each]
+    attacked = discriminator.sha256 if discriminator else None
+    how = options.planted, options.resamples, options.seed
     with threadpool_limits(1, "blas"):  # a second thread costs more than it gains on these sizes
-        extract = FeatureExtractor(options.extractor, options.threads)
-        cache = Cache(options.cache)
-        search = TrainingSearch(train, extract, cache, options.threads, counted_advance)
-        result = _result(search, synthetic, holdout, options, discriminator, notes)
-    advance(total - done)  # scans that were left out
+        result = cache.result(
+            PrivacyResult, (sets, extract.name, extract.sha256, attacked, how), compute
+        )
+    advance(total - done)  # scans that were left out, or all if the result was kept
     return result
 
 
@@ -154,7 +161,7 @@ def _result(
     synthetic: ScanSet,
     holdout: ScanSet | None,
     options: PrivacyOptions,
-    discriminator: Discriminator | None,
+    discriminator: DiscriminatorScores | None,
     notes: list[str],
 ) -> PrivacyResult:
     """Evaluate; `notes` are those about the sets."""

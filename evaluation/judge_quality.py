@@ -1,7 +1,7 @@
 """How much do synthetic scans look like real ones? Figures in several feature spaces, with intervals."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -84,31 +84,48 @@ def quality(
         The sets cannot be compared.
     """
     options = options or QualityOptions()
-    total = work(real, synthetic, options)
-    sets = comparable(real, synthetic, strict=options.strict, seed=options.seed)
-    real, synthetic, notes = sets
-    splits = list(_splits(real, synthetic, options))
-    cache, spaces, done = Cache(options.cache), {}, 0
+    extractors = [FeatureExtractor(n, options.threads) for n in dict.fromkeys(options.extractors)]
+    total, done = work(real, synthetic, options), 0
 
     def count(scans: int) -> None:
         nonlocal done
         done += scans
         advance(scans)
 
+    cache = Cache(options.cache)
+    networks = [(extract.name, extract.sha256) for extract in extractors]
+    how = options.repeats, options.seed, options.strict
     with threadpool_limits(1, "blas"):  # a second thread costs more than it gains on these sizes
-        for name in dict.fromkeys(options.extractors):
-            extract = FeatureExtractor(name, options.threads)
-            features = [cache.features(each.images, extract, count) for each in (real, synthetic)]
-            spaces[name] = in_space(extract, features, real, synthetic, splits)
-        figures = of_pixels(real, synthetic, splits)
-    advance(total - done)  # scans that were left out
+        result = cache.result(
+            QualityResult,
+            (real.identity, synthetic.identity, networks, how),
+            lambda: _quality(real, synthetic, options, extractors, cache, count),
+        )
+    advance(total - done)  # scans that were left out, or all if the result was kept
+    return result
+
+
+def _quality(
+    real: ScanSet,
+    synthetic: ScanSet,
+    options: QualityOptions,
+    extractors: Sequence[FeatureExtractor],
+    cache: Cache,
+    advance: Callable[[int], None],
+) -> QualityResult:
+    real, synthetic, notes = comparable(real, synthetic, strict=options.strict, seed=options.seed)
+    splits = list(_splits(real, synthetic, options))
+    spaces = {}
+    for extract in extractors:
+        features = [cache.features(each.images, extract, advance) for each in (real, synthetic)]
+        spaces[extract.name] = in_space(extract, features, real, synthetic, splits)
     return QualityResult(
         format_version=FORMAT,
         scangan=version("scangan"),
         real=real.info,
         synthetic=synthetic.info,
         spaces=spaces,
-        pixels=figures,
+        pixels=of_pixels(real, synthetic, splits),
         repeats=options.repeats,
         seed=options.seed,
         notes=tuple(notes),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -100,12 +100,51 @@ def utility(
         The sets cannot be compared, or the test scans leak.
     """
     options = options or UtilityOptions()
+    cache = Cache(options.cache)
+    classifiers = [
+        make_classifier(
+            name,
+            cache=cache,
+            extractor=options.extractor,
+            threads=options.threads,
+            weights=options.weights,
+            steps=options.steps,
+        )
+        for name in dict.fromkeys(options.classifiers)
+    ]
+    total, done = trainings(options), 0
+
+    def count(trained: int) -> None:
+        nonlocal done
+        done += trained
+        advance(trained)
+
+    sets = [each.identity for each in (train, synthetic, test)]
+    how = options.seeds, options.fractions, options.drop_leaks, notes
+    result = cache.result(
+        UtilityResult,
+        (sets, [each.described for each in classifiers], how),
+        lambda: _utility(train, synthetic, test, options, classifiers, count, notes),
+    )
+    advance(total - done)  # all, if the result was kept
+    return result
+
+
+def _utility(
+    train: ScanSet,
+    synthetic: ScanSet,
+    test: ScanSet,
+    options: UtilityOptions,
+    classifiers: Sequence[Classifier],
+    advance: Callable[[int], None],
+    notes: tuple[str, ...],
+) -> UtilityResult:
     train, synthetic, test, found = _comparable(train, synthetic, test)
     test, left_out = without_leaks(train, test, drop=options.drop_leaks, threads=options.threads)
     bench = _Bench(train, synthetic, test, options, advance)
     diets: list[DietResult] = []
     curve: list[CurvePoint] = []
-    for classifier in bench.classifiers:
+    for classifier in classifiers:
         diets += bench.diets(classifier)
         curve += bench.curve(classifier)
     return UtilityResult(
@@ -185,19 +224,6 @@ class _Bench:
         self.scans = Resampler(test.labels, test.groups, len(train.classes), options.seeds)
         self.classical = classical_copies(train.images)
         self._seen: dict[str, tuple[Rows, Rows, Rows, Rows]] = {}
-
-    @property
-    def classifiers(self) -> Iterator[Classifier]:
-        """Make each classifier."""
-        for name in dict.fromkeys(self.options.classifiers):
-            yield make_classifier(
-                name,
-                cache=self.cache,
-                extractor=self.options.extractor,
-                threads=self.options.threads,
-                weights=self.options.weights,
-                steps=self.options.steps,
-            )
 
     def diets(self, classifier: Classifier) -> list[DietResult]:
         """Train a classifier on each diet."""

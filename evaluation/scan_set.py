@@ -158,6 +158,14 @@ class ScanSet:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 of everything that an evaluation of this set depends on, in hexadecimal."""
+        beside = (self.name, self.settings, *map(list, (self.sources, self.hashes, self.subjects)))
+        return hashlib.sha256(
+            repr((self.sha256, beside, self.synthetic.tolist())).encode()
+        ).hexdigest()
+
     @property
     def info(self) -> SetInfo:
         """What a result says of the set."""

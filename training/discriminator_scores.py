@@ -4,7 +4,7 @@ A discriminator that has learnt its training scans by heart gives them higher sc
 which is how LOGAN (Hayes et al. 2019) tells who was in a training set.
 """
 
-from collections.abc import Callable
+import hashlib
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import torch
 
 from scangan.artifacts.run import Run
 from scangan.core.errors import TrainingError
+from scangan.evaluation.attacks import DiscriminatorScores
 from scangan.training.checkpoints import load_checkpoint
 from scangan.training.discriminator import Discriminator, make_discriminator
 
@@ -19,10 +20,9 @@ from scangan.training.discriminator import Discriminator, make_discriminator
 BATCH = 63
 Images = npt.NDArray[np.uint8]  # [N, H, W]
 Labels = npt.NDArray[np.int64]
-Score = Callable[[Images, Labels], npt.NDArray[np.float64]]
 
 
-def discriminator_scores(run: Run, classes: tuple[str, ...]) -> Score:
+def discriminator_scores(run: Run, classes: tuple[str, ...]) -> DiscriminatorScores:
     """Load a run's last discriminator.
 
     Parameters
@@ -34,8 +34,8 @@ def discriminator_scores(run: Run, classes: tuple[str, ...]) -> Score:
 
     Returns
     -------
-    callable
-        Returns the scores, float64 [N], of uint8 [N, H, W] and labels int64 [N].
+    DiscriminatorScores
+        Its scores, and the hash of its weights.
 
     Raises
     ------
@@ -46,10 +46,10 @@ def discriminator_scores(run: Run, classes: tuple[str, ...]) -> Score:
     known = run.classes
     if known and (lacking := [name for name in classes if name not in known]):
         raise TrainingError(f"{run.path} was not trained on {', '.join(lacking)}")
+    runs = [run]
     if options.per_class:
-        networks = [_load(Run(run.path / "classes" / str(k))) for k in range(len(known))]
-    else:
-        networks = [_load(run)]
+        runs = [Run(run.path / "classes" / str(k)) for k in range(len(known))]
+    networks = [_load(each) for each in runs]
     number = np.array([known.index(name) for name in classes] if known else [0], np.int64)
 
     def score(images: Images, labels: Labels) -> npt.NDArray[np.float64]:
@@ -66,7 +66,15 @@ def discriminator_scores(run: Run, classes: tuple[str, ...]) -> Score:
             scores[of_class] = _scores(network, images[of_class], own[of_class])
         return scores
 
-    return score
+    return DiscriminatorScores(score, _sha256(networks))
+
+
+def _sha256(networks: list[Discriminator]) -> str:
+    digest = hashlib.sha256()
+    for network in networks:
+        for tensor in network.state_dict().values():
+            digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def _load(run: Run) -> Discriminator:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from scangan.artifacts.records import parse_record, parse_records
 from scangan.core.errors import EvaluationError
+from scangan.evaluation.attacks import DiscriminatorScores
 from scangan.evaluation.judge_privacy import PrivacyOptions, privacy, work
 from scangan.evaluation.privacy_files import write_privacy
 from scangan.evaluation.privacy_result import Pair, PrivacyResult
@@ -129,7 +130,8 @@ def test_the_discriminator_attacks_where_there_is_one(options):
         asked.append((images, labels))
         return np.array([float(image.tobytes() in seen) for image in images])
 
-    result = privacy(SOME, OTHERS, HELD, options, by_heart)
+    discriminator = DiscriminatorScores(by_heart, "by heart")
+    result = privacy(SOME, OTHERS, HELD, options, discriminator)
     assert result.membership["discriminator"].auc == 1
     assert result.membership["discriminator"].tpr == 1
     assert "by the discriminator's score (AUC 1.00" in result.verdict
