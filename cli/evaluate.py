@@ -5,7 +5,7 @@ import click
 from scangan.cli.command import SETTINGS
 from scangan.cli.front_door import Verbs
 
-VERBS = {"Questions": ("quality", "utility", "privacy")}
+VERBS = {"Questions": ("quality", "utility", "privacy"), "All of them": ("report",)}
 
 
 @click.command(
@@ -23,6 +23,7 @@ def main() -> None:
     eval-scans quality dataset/test model.onnx --out quality
     eval-scans utility dataset/train model.onnx --test dataset/test --out utility
     eval-scans privacy dataset/train model.onnx --holdout dataset/test --out privacy
+    eval-scans report dataset/test model.onnx --train dataset/train --out report
 
     Each set is a prepared dataset, a folder of scans, or (for synthetic scans) a model file.
     """

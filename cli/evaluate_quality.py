@@ -23,14 +23,7 @@ SECTIONS = {
 )
 @click.argument("real")
 @click.argument("synthetic")
-@click.option(
-    "--extractor",
-    "extractors",
-    multiple=True,
-    metavar="NAME|FILE.onnx",
-    help="network to compare with: efficientnet-lite0, dinov2-s, resnet-nsfw, or a file that maps "
-    "images to features; repeatable  [default: efficientnet-lite0, and the others if installed]",
-)
+@options.extractors
 @click.option(
     "--repeats", default=20, show_default=True, help="random halves to average over, 5 to 1000"
 )
@@ -56,7 +49,7 @@ def main(
     Each is a prepared dataset or a folder of scans; SYNTHETIC may also be a model file, or the name of
     a bundled model. Use real scans that the generator was not trained on.
 
-    Every figure stands beside that of real scans against other real scans, with a 95 % interval.
+    Every figure stands beside that of real scans against other real scans, with a 95% interval.
     """
     from scangan.artifacts.records import to_told, write_record
     from scangan.cli.scan_sets import open_pair

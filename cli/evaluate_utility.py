@@ -17,15 +17,6 @@ SECTIONS = {
 }
 
 
-def _fractions(
-    _ctx: click.Context, _parameter: click.Parameter, text: str | None
-) -> tuple[float, ...]:
-    try:
-        return tuple(map(float, text.split(","))) if text else ()
-    except ValueError as error:
-        raise click.BadParameter("give numbers with commas, such as 0.1,0.25,0.5,1") from error
-
-
 @click.command(
     "utility",
     short_help="does a classifier gain from them?",
@@ -44,27 +35,11 @@ def _fractions(
     type=click.Path(path_type=Path),
     help="the run of the generator: test scans that it was trained on are refused",
 )
-@click.option(
-    "--classifier",
-    "classifiers",
-    multiple=True,
-    default=("probe",),
-    show_default=True,
-    metavar="NAME",
-    help="probe, cnn, vgg16, resnet152v2 or mobilenetv2; repeatable",
-)
+@options.classifiers
 @click.option(
     "--drop-leaks",
     is_flag=True,
     help="leave out test scans that are also in the training set, instead of refusing",
-)
-@click.option("--seeds", default=3, show_default=True, help="how often to train each, 1 to 20")
-@click.option(
-    "--real-fractions",
-    "fractions",
-    callback=_fractions,
-    metavar="A,B,...",
-    help="draw a learning curve with these shares of the real scans, such as 0.1,0.25,0.5,1",
 )
 @options.extractor
 @click.option(

@@ -107,3 +107,41 @@ extractor = click.option(
     metavar="NAME|FILE.onnx",
     help="network whose features are compared",
 )
+extractors = click.option(
+    "--extractor",
+    "extractors",
+    multiple=True,
+    metavar="NAME|FILE.onnx",
+    help="network to compare with: efficientnet-lite0, dinov2-s, resnet-nsfw, or a file that maps "
+    "images to features; repeatable  [default: efficientnet-lite0, and the others if installed]",
+)
+
+
+def _fractions(
+    _ctx: click.Context, _parameter: click.Parameter, text: str | None
+) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, text.split(","))) if text else ()
+    except ValueError as error:
+        raise click.BadParameter("give numbers with commas, such as 0.1,0.25,0.5,1") from error
+
+
+classifiers = _all(
+    click.option(
+        "--classifier",
+        "classifiers",
+        multiple=True,
+        default=("probe",),
+        show_default=True,
+        metavar="NAME",
+        help="probe, cnn, vgg16, resnet152v2 or mobilenetv2; repeatable",
+    ),
+    click.option("--seeds", default=3, show_default=True, help="how often to train each, 1 to 20"),
+    click.option(
+        "--real-fractions",
+        "fractions",
+        callback=_fractions,
+        metavar="A,B,...",
+        help="draw a learning curve with these shares of the real scans, such as 0.1,0.25,0.5,1",
+    ),
+)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scangan.artifacts.card import ModelCard
 from scangan.artifacts.dataset import is_prepared, is_split
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.scan_set import ScanSet
@@ -87,6 +88,16 @@ def open_scans(
         out = Path(folder) / "prepared"
         prepare(path, out, PrepOptions(**chosen))  # type: ignore[arg-type]
         return dataclasses.replace(ScanSet.of_dataset(out), name=path)
+
+
+def card_of(path: str) -> tuple[ModelCard | None, str]:
+    """Return the card of a model and the SHA-256 of its file; no card for scans on disk."""
+    if not is_model(path):
+        return None, ""
+    from scangan.runtime.generator import ScanGenerator
+
+    with ScanGenerator(path) as generator:
+        return generator.card, generator.sha256
 
 
 def generated(model: str, count: int, seed: int = SEED) -> ScanSet:

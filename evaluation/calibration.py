@@ -51,7 +51,7 @@ def threshold(
 ) -> Threshold:
     """Choose the similarity above which a scan is suspect, from that of real scans to training scans.
 
-    This is a distribution-free tolerance limit (Wilks 1941): with 95 % confidence, it flags under 1 %
+    This is a distribution-free tolerance limit (Wilks 1941): with 95% confidence, it flags under 1%
     of the groups that the real scans come from. It takes the highest similarity of each group, as
     scans of one group are alike. With fewer than `SURE_FROM` groups no limit is that sure; it is then
     the highest similarity, and `Threshold.flagged_at_most` tells what can be said. Real scans that
@@ -81,7 +81,7 @@ def threshold(
 
 
 def _at_most(above: int, count: int) -> float:
-    """Bound a share from above, with 95 % confidence (Clopper and Pearson 1934)."""
+    """Bound a share from above, with 95% confidence (Clopper and Pearson 1934)."""
     return float(beta.ppf(CONFIDENCE, above + 1, count - above)) if above < count else 1.0
 
 

@@ -80,7 +80,7 @@ class Draws:
         )
 
     def figures(self) -> dict[str, Figures]:
-        """Return the means over all halves with their 95 % intervals."""
+        """Return the means over all halves with their 95% intervals."""
         return {
             metric: Figures(
                 overall=self._figure(metric, None) if None in scopes else None,
@@ -139,7 +139,7 @@ def real_over_synthetic(figures: Figures) -> Figures:
 
 
 def summary(halves: list[tuple[float, float]], share_of: int | None) -> tuple[float, float, float]:
-    """Return the mean of a figure over all halves, and its 95 % interval.
+    """Return the mean of a figure over all halves, and its 95% interval.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def summary(halves: list[tuple[float, float]], share_of: int | None) -> tuple[fl
 def interval(
     value: float, variance: float, repeats: int, share_of: int | None = None
 ) -> tuple[float, float]:
-    """Return the 95 % interval of a figure.
+    """Return the 95% interval of a figure.
 
     Parameters
     ----------

@@ -165,15 +165,19 @@ class FeatureExtractor:
     """
 
     def __init__(self, name: str = DEFAULT, threads: int | None = None) -> None:
-        self.name = name
+        self.name, self._threads = name, threads
         if name in NETWORKS:
             self.network, self._data = NETWORKS[name], read_bytes(NETWORKS[name].path)
-            session = None
         else:
-            self.network, self._data, session = _own_network(name, threads)
-        if self.network.inner:
-            session = _open(_with_output(self._data, self.network.tensor), threads, name)
-        self._session = session or _open(self._data, threads, name)
+            self.network, self._data = _own_network(name, threads)
+            _ = self._session  # a tensor that is not there is found out before any work
+
+    @cached_property
+    def _session(self) -> "InferenceSession":
+        """Open the network when features are extracted: often, they were kept."""
+        inner = self.network.inner
+        data = _with_output(self._data, self.network.tensor) if inner else self._data
+        return _open(data, self._threads, self.name)
 
     @cached_property
     def sha256(self) -> str:
@@ -218,7 +222,7 @@ def _open(data: bytes, threads: int | None, name: str) -> "InferenceSession":
         raise EvaluationError(f"{name} is not an extractor: {error}") from error
 
 
-def _own_network(name: str, threads: int | None) -> tuple[Network, bytes, "InferenceSession"]:
+def _own_network(name: str, threads: int | None) -> tuple[Network, bytes]:
     """Read the user's own ONNX file and find out which input it expects."""
     file, _, tensor = name.partition(".onnx:")
     path = Path(f"{file}.onnx" if tensor else name)
@@ -256,7 +260,7 @@ def _own_network(name: str, threads: int | None) -> tuple[Network, bytes, "Infer
         name, "", str(path), side, tensor, tensor not in outputs, prepare, pool, str(path),
         standardise=False,
     )  # fmt: skip
-    return own, data, session
+    return own, data
 
 
 def _with_output(data: bytes, tensor: str) -> bytes:

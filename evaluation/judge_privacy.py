@@ -12,7 +12,7 @@ No single test settles this, so three kinds of evidence stand side by side:
 - **Membership inference.** Can an attacker tell who was in the training set? By the distance to the nearest
   synthetic scan (van Breugel et al. 2023, "Membership inference attacks against synthetic data through
   overfitting detection"), and by the discriminator (LOGAN, Hayes et al. 2019). The true positive rate at
-  1 % false positives counts more than the average over all scans (Carlini et al. 2022, "Membership
+  1% false positives counts more than the average over all scans (Carlini et al. 2022, "Membership
   inference attacks from first principles"). A classifier that sees no synthetic scan attacks as well: where
   it succeeds, the hold-out differs from the training scans by itself (Das et al. 2024, "Blind baselines beat
   membership inference attacks", arXiv 2406.16201).

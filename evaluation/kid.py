@@ -67,7 +67,7 @@ def kid_interval(
     kid: float,
     synthetic_groups: Sequence[npt.NDArray[np.int64]] | None = None,
 ) -> tuple[float, float]:
-    """Estimate the 95 % interval of a KID over all classes.
+    """Estimate the 95% interval of a KID over all classes.
 
     KID is a U-statistic. Its error has a linear part, which vanishes when both sides have the same
     distribution, and a quadratic part, which is then all there is (Hoeffding's decomposition). A

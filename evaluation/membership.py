@@ -1,7 +1,7 @@
 """How well an attack tells training scans (members) from other scans (non-members).
 
 A membership inference attack gives each scan a score, higher for scans that it takes for members. The
-area under the ROC curve is its success over all scans. The true positive rate at 1 % false positives is
+area under the ROC curve is its success over all scans. The true positive rate at 1% false positives is
 its success on the scans that it is surest of, which is what counts for privacy (Carlini et al. 2022).
 """
 
@@ -27,7 +27,7 @@ def attack(
     resamples: int,
     seed: int = 0,
 ) -> Attack:
-    """Measure an attack, with 95 % intervals by bootstrap over groups.
+    """Measure an attack, with 95% intervals by bootstrap over groups.
 
     Non-members are weighted so that each class counts as much as among the members: else an attack
     would seem to succeed where the two sides only differ in how common a class is.
@@ -121,7 +121,7 @@ def _success(
     weights: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
     count: int,
 ) -> tuple[float, float]:
-    """Return the area under the ROC curve, and the true positive rate at 1 % false positives.
+    """Return the area under the ROC curve, and the true positive rate at 1% false positives.
 
     Parameters
     ----------

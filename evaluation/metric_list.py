@@ -15,9 +15,11 @@ class Metric:
     better : {"lower", "higher", "like real"}
         Which values are better.
     reads : str
-        How to read it, in one sentence.
-    source : str
-        The paper that defines it.
+        What it is, in one phrase.
+    trap : str
+        What misleads about it, in one phrase.
+    cites : str
+        The key of the paper that defines it, in ``report/templates/references.bib``; empty for none.
     scale : float
         What a value is multiplied by to show it.
     digits : int
@@ -29,7 +31,8 @@ class Metric:
     name: str
     better: Literal["lower", "higher", "like real"]
     reads: str
-    source: str
+    trap: str
+    cites: str
     scale: float = 1.0
     digits: int = 2
     unit: str = ""
@@ -43,77 +46,94 @@ IN_FEATURE_SPACE = {
     "kid": Metric(
         "KID x1000", "lower",
         "distance of the two distributions; 0 is perfect, and noise can make it negative",
-        "Binkowski et al. 2018, Demystifying MMD GANs", 1000, 0,
+        "its scale depends on the feature space: compare it with real scans in the same space",
+        "binkowski2018", 1000, 0,
     ),
     "fid": Metric(
         "FID", "lower",
-        "distance of the two distributions as if they were normal; compare only at the same n",
-        "Heusel et al. 2017, GANs trained by a two time-scale update rule", 1, 1,
+        "distance of the two distributions as if they were normal",
+        "it falls as n grows: compare it only at the same n",
+        "heusel2017", 1, 1,
     ),
     "fid_infinite": Metric(
         "FID, infinite n", "lower", "FID extrapolated to infinitely many scans",
-        "Chong and Forsyth 2020, Effectively unbiased FID", 1, 1,
+        "the fewer the scans, the further the extrapolation",
+        "chong2020", 1, 1,
     ),
     "fid_ratio": Metric(
         "FID ratio", "higher",
         "FID of real scans against real ones over that of synthetic ones; 1 is perfect",
-        "Osuala et al. 2023, medigan", 1, 2,
+        "both FIDs are biased, and the ratio inherits it: compare it at the same n",
+        "osuala2023", 1, 2,
     ),
     "precision": Metric(
         "precision", "like real", "share of synthetic scans that resemble a real one",
-        "Kynkäänniemi et al. 2019, Improved precision and recall", 100, 0, " %",
+        "it stays high if a generator copies, or repeats a few good scans",
+        "kynkaanniemi2019", 100, 0, "%",
     ),
     "recall": Metric(
         "recall", "like real", "share of real scans that some synthetic one resembles",
-        "Kynkäänniemi et al. 2019, Improved precision and recall", 100, 0, " %",
+        "a few outliers on the synthetic side can raise it",
+        "kynkaanniemi2019", 100, 0, "%",
     ),
     "density": Metric(
         "density", "like real", "how many real scans a synthetic one resembles, on a scale of real ones",
-        "Naeem et al. 2020, Reliable fidelity and diversity metrics",
+        "scans of the most common kind raise it above 1: more is not better",
+        "naeem2020",
     ),
     "coverage": Metric(
         "coverage", "like real", "share of real scans with a synthetic one among their neighbours",
-        "Naeem et al. 2020, Reliable fidelity and diversity metrics", 100, 0, " %",
+        "more synthetic scans raise it: compare it at the same n",
+        "naeem2020", 100, 0, "%",
     ),
     "variety": Metric(
         "variety", "like real", "mean distance of two synthetic scans over that of two real ones",
+        "a few scans, each repeated often, still have a high mean distance",
         "",
     ),
     "agreement": Metric(
         "class agreement", "like real",
         "how often a probe that learnt from real scans names the class that was asked for",
-        "Shmelkov et al. 2018, How good is my GAN? (GAN-test)", 100, 0, " %",
+        "a caricature of each class exceeds what real scans reach",
+        "shmelkov2018", 100, 0, "%",
     ),
     "two_sample": Metric(
         "told from real", "lower",
-        "how often a classifier tells synthetic scans from real ones; 50 % is perfect",
-        "Lopez-Paz and Oquab 2017, Revisiting classifier two-sample tests", 100, 0, " %",
+        "how often a classifier tells synthetic scans from real ones; 50% is perfect",
+        "one trace that no reader would see, such as a checkerboard, suffices for 100%",
+        "lopezpaz2017", 100, 0, "%",
     ),
 }  # fmt: skip
 OF_PIXELS = {
     "ssim_nearest": Metric(
         "SSIM of nearest pairs", "like real",
         "similarity of a synthetic scan to the real scan nearest to it; far above real may be copying",
-        "Wang et al. 2004, Image quality assessment", 1, 3,
+        "a copy that was moved or mirrored is not similar: look for copies with eval-scans privacy",
+        "wang2004", 1, 3,
     ),
     "ms_ssim": Metric(
         "MS-SSIM within", "like real",
         "similarity of two synthetic scans; above real means less variety",
-        "Odena et al. 2017, Conditional image synthesis with ACGANs", 1, 3,
+        "blur raises it and noise lowers it, whatever the variety",
+        "odena2017", 1, 3,
     ),
     "wasserstein": Metric(
         "histogram, Wasserstein", "lower", "how far grey levels must move, in levels of 256",
-        "Vaserstein 1969, Markov processes over denumerable products of spaces", 1, 1,
+        "it sees grey levels only, not what the scans show",
+        "vaserstein1969", 1, 1,
     ),
     "jensen_shannon": Metric(
         "histogram, Jensen-Shannon", "lower", "distance of the grey levels, 0 to 1",
-        "Endres and Schindelin 2003, A new metric for probability distributions", 1, 3,
+        "neighbouring grey levels count as different as black and white",
+        "endres2003", 1, 3,
     ),
     "euclidean": Metric(
-        "histogram, Euclidean", "lower", "distance of the grey levels as shares", "", 1, 3
+        "histogram, Euclidean", "lower", "distance of the grey levels as shares",
+        "the share of black background decides it", "", 1, 3,
     ),
     "manhattan": Metric(
-        "histogram, Manhattan", "lower", "distance of the grey levels as shares, 0 to 2", "", 1, 3
+        "histogram, Manhattan", "lower", "distance of the grey levels as shares, 0 to 2",
+        "the share of black background counts most", "", 1, 3,
     ),
 }  # fmt: skip
 METRICS = IN_FEATURE_SPACE | OF_PIXELS

@@ -33,7 +33,7 @@ def brightened(image: Image, rng: np.random.Generator) -> Image:
 
 
 def moved(image: Image, rng: np.random.Generator) -> Image:
-    """Shift by up to 3 pixels of 64 and scale by 3 %, larger or smaller."""
+    """Shift by up to 3 pixels of 64 and scale by 3%, larger or smaller."""
     height, width = image.shape
     scale = 1 + SCALE * rng.choice([-1, 1])
     right, down = rng.uniform(-SHIFT, SHIFT, 2) * (width, height)

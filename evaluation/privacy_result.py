@@ -56,7 +56,7 @@ class Threshold(Record, frozen=True, kw_only=True):
     flagged : float
         Share of them that it would call suspect.
     flagged_at_most : float
-        With 95 % confidence, no more than this share of such groups of real scans is called suspect.
+        With 95% confidence, no more than this share of such groups of real scans is called suspect.
     """
 
     similarity: float
@@ -79,7 +79,7 @@ class Nearness(Record, frozen=True, kw_only=True):
     share : float
         Share of the synthetic scans that are nearer; 0.01 is expected of real scans.
     low, high : float
-        Its 95 % interval.
+        Its 95% interval.
     median, holdout_median : float
         Median distances of synthetic and of hold-out scans to their nearest training scan.
     """
@@ -100,11 +100,11 @@ class Attack(Record, frozen=True, kw_only=True):
     auc : float
         Area under the ROC curve: 0.5 is guessing.
     auc_low, auc_high : float
-        Its 95 % interval.
+        Its 95% interval.
     tpr : float
-        True positive rate at 1 % false positives: 0.01 is guessing.
+        True positive rate at 1% false positives: 0.01 is guessing.
     tpr_low, tpr_high : float
-        Its 95 % interval.
+        Its 95% interval.
     members, non_members : int
         Number of scans attacked.
     """
@@ -167,8 +167,8 @@ class PrivacyResult(Record, frozen=True, kw_only=True):
         Share of planted copies that were found.
     seed : int
         Random seed.
-    verdict : str
-        What the evidence supports, in plain English.
+    verdict : tuple of str
+        What the evidence supports, in sentences.
     notes : tuple of str
         What a reader has to know.
     """
@@ -187,5 +187,5 @@ class PrivacyResult(Record, frozen=True, kw_only=True):
     membership: dict[str, Attack]
     sensitivity: tuple[Level, ...]
     seed: int
-    verdict: str
+    verdict: tuple[str, ...]
     notes: tuple[str, ...]

@@ -24,7 +24,7 @@ def privacy_lines(result: PrivacyResult) -> Iterator[str]:
     for name, attack in result.membership.items():
         yield f"membership {ATTACKS[name]}: {_attack(attack)}"
     yield from result.notes
-    yield result.verdict
+    yield " ".join(result.verdict)
 
 
 def _attack(attack: Attack) -> str:

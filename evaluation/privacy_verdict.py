@@ -7,7 +7,7 @@ from scangan.evaluation.privacy_result import Attack, Level, Threshold
 
 GOOD = 0.95  # share of planted copies that should be found
 # An attack counts as better than guessing from here, so that six looks (three attacks by two measures)
-# rarely find a leak where there is none. Intervals of 95 % would, in every seventh evaluation.
+# rarely find a leak where there is none. Intervals of 95% would, in every seventh evaluation.
 SURE = 2.4  # standard errors of the AUC above 0.5
 SURE_TPR = 0.02  # lower end of the interval of the true positive rate
 BLIND = "blind"  # the attack that knows no synthetic scan
@@ -28,11 +28,9 @@ def verdict(
     limit: Threshold,
     levels: Sequence[Level],
     attacks: dict[str, Attack],
-) -> str:
+) -> tuple[str, ...]:
     """Put suspects, sensitivity and membership inference into a few sentences."""
-    return " ".join(
-        (_copies(scans, suspects, limit), _search(levels), _membership(attacks), LIMITS)
-    )
+    return _copies(scans, suspects, limit), _search(levels), _membership(attacks), LIMITS
 
 
 def _copies(scans: int, suspects: int, limit: Threshold) -> str:
@@ -67,21 +65,21 @@ def _membership(attacks: dict[str, Attack]) -> str:
     tried = {name: each for name, each in attacks.items() if name != BLIND}
     if not tried:
         return "Membership inference was not tested."
-    leaks = [
+    told = [
         f"by {NAMES[name]} (AUC {each.auc:.2f}, {each.auc_low:.2f} to {each.auc_high:.2f}; "
         f"{each.tpr:.0%} found at 1% false positives)"
         for name, each in tried.items()
-        if _leaks(each)
+        if leaks(each)
     ]
-    if not leaks:
+    if not told:
         names = ", or by ".join(NAMES[name] for name in tried)
         most = max(each.auc_high for each in tried.values())
         return (
             f"Telling training scans from others by {names} did no better than guessing (AUC at most "
             f"{most:.2f})."
         )
-    which = "; ".join(leaks)
-    if BLIND in attacks and _leaks(attacks[BLIND]):
+    which = "; ".join(told)
+    if BLIND in attacks and leaks(attacks[BLIND]):
         return (
             f"Training scans can be told from the hold-out {which}. But a classifier that knows no "
             f"synthetic scan tells them apart, too (AUC {attacks[BLIND].auc:.2f}): the hold-out differs "
@@ -90,6 +88,7 @@ def _membership(attacks: dict[str, Attack]) -> str:
     return f"An attacker can tell training scans from others better than by guessing: {which}."
 
 
-def _leaks(attack: Attack) -> bool:
+def leaks(attack: Attack) -> bool:
+    """Whether an attack did better than guessing."""
     error = (attack.auc_high - attack.auc_low) / (2 * 1.96)
     return attack.auc - 0.5 > SURE * error or attack.tpr_low > SURE_TPR

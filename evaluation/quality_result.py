@@ -16,14 +16,14 @@ class Figure(Record, frozen=True, kw_only=True):
     value : float
         The figure of the synthetic scans.
     low, high : float
-        Its 95 % interval.
+        Its 95% interval.
     n_real, n_synthetic : int
         Scans on each side of one comparison.
     real : float or None
         The same figure of other real scans in the place of the synthetic ones; None where it makes
         no sense.
     real_low, real_high : float or None
-        Its 95 % interval.
+        Its 95% interval.
     """
 
     value: float

@@ -12,7 +12,7 @@ BY_CLASS = ("kid", "recall", "agreement", "two_sample")  # worth a line for each
 def quality_lines(result: QualityResult) -> Iterator[str]:
     """Describe a result: a line per figure, with its interval, beside that of real scans."""
     for info, kind in ((result.real, "real"), (result.synthetic, "synthetic")):
-        total = counted(sum(info.counts.values()), f"{kind} scan") if info.counts else kind
+        total = counted(info.scans, f"{kind} scan")
         each = ", ".join(f"{count} {name}" for name, count in info.counts.items())
         yield f"{info.name}: {total}" + (f" ({each})" if len(info.counts) > 1 else "")
     for note in result.notes:
@@ -32,7 +32,7 @@ def _heading(space: Space) -> str:
 
 
 def _table(figures: Mapping[str, Figures]) -> Iterator[str]:
-    yield f"  {'':<26} {'synthetic':>9} {'95 % interval':>17} {'real':>8} {'95 % interval':>17}  n"
+    yield f"  {'':<26} {'synthetic':>9} {'95% interval':>17} {'real':>8} {'95% interval':>17}  n"
     for key, metric in METRICS.items():
         if key not in figures:
             continue

@@ -22,11 +22,26 @@ SMALL = 50  # scans of a set; fewer say little
 
 
 class SetInfo(Record, frozen=True):
-    """A set of scans that was evaluated."""
+    """A set of scans that was evaluated.
+
+    Parameters
+    ----------
+    name : str
+        Where the scans come from.
+    sha256 : str
+        See `ScanSet.sha256`.
+    size : int
+        Width and height in pixels.
+    scans : int
+        Number of scans.
+    counts : dict
+        Number of scans in each class; empty for scans without classes.
+    """
 
     name: str
     sha256: str
     size: int
+    scans: int
     counts: dict[str, int]
 
 
@@ -169,7 +184,13 @@ class ScanSet:
     @property
     def info(self) -> SetInfo:
         """What a result says of the set."""
-        return SetInfo(name=self.name, sha256=self.sha256, size=self.size, counts=self.counts)
+        return SetInfo(
+            name=self.name,
+            sha256=self.sha256,
+            size=self.size,
+            scans=len(self),
+            counts=self.counts,
+        )
 
     def check_real(self) -> None:
         """Refuse a set with scans that say that they are synthetic."""

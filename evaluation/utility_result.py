@@ -9,7 +9,7 @@ FORMAT = 1
 
 
 class Estimate(Record, frozen=True, kw_only=True):
-    """A figure with its 95 % interval."""
+    """A figure with its 95% interval."""
 
     value: float
     low: float

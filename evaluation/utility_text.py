@@ -10,7 +10,7 @@ def utility_lines(result: UtilityResult) -> Iterator[str]:
     """Describe a result: a line per classifier and diet, the learning curve, and the verdict."""
     for info, what in ((result.train, "to learn from"), (result.synthetic, "synthetic"),
                        (result.test, "to test on")):  # fmt: skip
-        yield f"{info.name}: {counted(sum(info.counts.values()), 'scan')} {what}"
+        yield f"{info.name}: {counted(info.scans, 'scan')} {what}"
     for note in result.notes:
         yield f"note: {note}"
     yield ""

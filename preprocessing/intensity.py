@@ -29,7 +29,7 @@ class Survey:
     """Histograms of physical values over many scans, every scan with the same weight.
 
     The bin of a value is the upper 20 bits of its float32: sign, exponent and 11 bits, in order of
-    size. So 8 MiB hold any range of values to 0.05 %, and the order of adding does not matter. Files
+    size. So 8 MiB hold any range of values to 0.05%, and the order of adding does not matter. Files
     of similar magnitude share a histogram. Files with values far beyond all others (a dose grid, an
     undeclared padding value) are left out, as they alone would set the window.
     Safe to share between threads.
@@ -91,7 +91,7 @@ class Survey:
             return len(self._seen) > before
 
     def window(self) -> Window:
-        """Compute robust percentiles (0.1 and 99.9 %) over all scans added and not left out."""
+        """Compute robust percentiles (0.1 and 99.9%) over all scans added and not left out."""
         outlying = set(self._outlying())
         weights = np.zeros(1 << 20, np.int64)
         for magnitude, counted in self._weights.items():
@@ -110,7 +110,7 @@ def thinned(scan: Scan) -> Scan:
 
 
 def own_window(scan: Scan) -> Window:
-    """Compute robust percentiles (0.1 and 99.9 %) of one scan."""
+    """Compute robust percentiles (0.1 and 99.9%) of one scan."""
     low, high = np.quantile(_sample(scan), [TAILS, 1 - TAILS])
     return _widened(float(low), float(high))
 

@@ -20,36 +20,23 @@ from matplotlib.ticker import (
 from scangan.artifacts.run_records import Tick
 from scangan.artifacts.scores import LOW_VARIETY, RealScores
 from scangan.core.counted import counted
+from scangan.core.plot_style import (
+    BLUE,
+    DASHES,
+    GREEN,
+    INK,
+    ORANGE,
+    PALE,
+    PALETTE,
+    QUIET,
+    VERMILION,
+)
 from scangan.training.progress_text import best_so_far
 
 Curve = npt.NDArray[np.float64]  # [lines]; NaN where a line lacks the value
 Lines = Sequence[Tick]
 Plot = Callable[[Axes, Lines, RealScores], None]
 
-# Okabe and Ito 2008, Color Universal Design: safe for colour-blind readers. Without yellow, which is
-# hard to see on white.
-BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = PALETTE = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00",
-)  # fmt: skip
-INK, QUIET, PALE = "#222222", "#666666", "#BBBBBB"
-STYLE = {
-    "font.size": 7.5,
-    "axes.titlesize": 8.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": QUIET,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.6,
-    "legend.edgecolor": "none",
-    "lines.linewidth": 1.4,
-    "lines.markersize": 3,
-    "text.parse_math": False,  # a class may be called $x_1$
-}
-DASHES = (0, (4, 3))
 LOWEST_KID = 0.1  # x1000; the estimate is unbiased, so it can be negative
 MOST_MARKED = 40  # mark each tick with a dot if there are at most this many
 

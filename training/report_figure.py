@@ -13,18 +13,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from scangan.artifacts.scores import RealScores
+from scangan.core.plot_style import INK, PALETTE, QUIET, STYLE, VERMILION
 from scangan.core.sheet import NOTICE
 from scangan.preprocessing.transforms import resize
-from scangan.training.report_curves import (
-    INK,
-    PALETTE,
-    QUIET,
-    STYLE,
-    VERMILION,
-    Lines,
-    plots,
-    readable,
-)
+from scangan.training.report_curves import Lines, plots, readable
 
 Grey = npt.NDArray[np.uint8]
 Row = tuple[str, Grey]  # a class and its scans

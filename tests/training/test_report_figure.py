@@ -14,7 +14,8 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from ticks import real_scores, ticks
 
-from scangan.training.report_curves import LOWEST_KID, PALETTE, STYLE, plots, readable
+from scangan.core.plot_style import PALETTE, STYLE
+from scangan.training.report_curves import LOWEST_KID, plots, readable
 from scangan.training.report_figure import CELL, MOST_ROWS, WIDTH, draw_report
 
 REAL = {
