@@ -108,7 +108,13 @@ def attacks(
             for each in zip(images, labels, strict=True)
         ]
     groups = train.groups[a], held.groups[b]
-    scores["blind"] = blind_scores(features, groups)
+    blind = blind_scores(features, groups)
+    if blind is None:
+        notes.append(
+            "membership: one side has only one subject or group, so no blind attack was tried"
+        )
+    else:
+        scores["blind"] = blind
     success = {
         name: attack((member, other), groups, labels, resamples, seed)
         for name, (member, other) in scores.items()

@@ -66,7 +66,7 @@ class Draws:
                 continue  # large groups can leave little for a half
             one, two, real = (function(a, b, slow) for a, b in of_scope)
             counts = len(of_scope[0][0]), len(of_scope[0][1])
-            for metric in one:
+            for metric in (m for m in one if m in two and m in real):
                 draw = Draw((one[metric], two[metric]), real[metric], *counts)
                 self.add(metric, scope, draw)
 
@@ -81,16 +81,21 @@ class Draws:
 
     def figures(self) -> dict[str, Figures]:
         """Return the means over all halves with their 95% intervals."""
-        return {
-            metric: Figures(
-                overall=self._figure(metric, None) if None in scopes else None,
-                classes={k: self._figure(metric, k) for k in self.classes if k in scopes},
-            )
+        known = {
+            metric: {
+                scope: self._figure(metric, draws)
+                for scope, draws in scopes.items()
+                if len(draws) > 1
+            }
             for metric, scopes in self._draws.items()
         }
+        return {
+            metric: Figures(scopes.get(None), {k: scopes[k] for k in self.classes if k in scopes})
+            for metric, scopes in known.items()
+            if scopes
+        }
 
-    def _figure(self, metric: str, scope: Scope) -> Figure:
-        draws = self._draws[metric][scope]
+    def _figure(self, metric: str, draws: list[Draw]) -> Figure:
         n_real, n_synthetic = draws[-1].n_real, draws[-1].n_synthetic
         share = metric in SHARES
         share_of = n_synthetic if share else None

@@ -122,12 +122,3 @@ def _two_halves(
         for half in (first, ~first)
     )
     return a, b
-
-
-def folds_of(groups: Labels, count: int, rng: np.random.Generator) -> Labels:
-    """Deal out groups to folds at random, large ones first: the fold of each scan, int64 [N]."""
-    _, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    fold = np.empty(len(sizes), np.int64)
-    order = rng.permutation(len(sizes))
-    fold[order[np.argsort(-sizes[order], kind="stable")]] = np.arange(len(sizes)) % count
-    return np.asarray(fold[number])

@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import Ridge
 
-from scangan.evaluation.halves import folds_of
+from scangan.evaluation.folds import fold_count, folds_of
 from scangan.evaluation.nearest import scale_of, scaled
 from scangan.evaluation.privacy_result import Attack
 
 FALSE_POSITIVES = 0.01
-FOLDS = 5
 Features = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -69,11 +68,12 @@ def attack(
 
 def blind_scores(
     features: tuple[Features, Features], groups: tuple[Labels, Labels]
-) -> tuple[Scores, Scores]:
+) -> tuple[Scores, Scores] | None:
     """Score scans without any synthetic scan, by a ridge classifier of members against non-members.
 
-    Cross-validated in five folds that keep groups whole. It cannot know who was a member: if it does
-    better than guessing, then the two sides differ by themselves, such as in their source.
+    Cross-validated in up to five folds that keep groups whole; None if a side has only one group. It
+    cannot know who was a member: if it does better than guessing, then the two sides differ by
+    themselves, such as in their source.
 
     Parameters
     ----------
@@ -87,11 +87,14 @@ def blind_scores(
     rows = scaled(rows, scale_of(rows))  # by both sides, which are then alike if nothing differs
     members = np.arange(len(rows)) < len(features[0])
     target = np.where(members, 1 / members.sum(), -1 / (~members).sum()) * len(rows)
-    fold = np.concatenate([folds_of(each, FOLDS, rng) for each in groups])
+    folds = fold_count(*groups)
+    if folds < 2:
+        return None
+    fold = np.concatenate([folds_of(each, folds, rng) for each in groups])
     # A typical direction keeps half of its weight.
     alpha = float(np.square(rows, dtype=np.float64).sum() / min(rows.shape))
     scores = np.empty(len(rows))
-    for k in range(FOLDS):
+    for k in range(folds):
         ridge = Ridge(alpha=alpha, solver="cholesky").fit(rows[fold != k], target[fold != k])
         scores[fold == k] = ridge.predict(rows[fold == k])
     return scores[members], scores[~members]

@@ -4,9 +4,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.kernel_ridge import KernelRidge
 
-from scangan.evaluation.halves import folds_of
+from scangan.evaluation.folds import FOLDS, fold_count, folds_of
 
-FOLDS = 5
 FEWEST = 2 * FOLDS  # scans of a sample
 
 Indices = npt.NDArray[np.intp]
@@ -17,26 +16,30 @@ def two_sample_accuracy(
     a: Indices,
     b: Indices,
     groups: npt.NDArray[np.int64],
-) -> float:
+) -> float | None:
     """Return how often a linear classifier names the sample of a scan that it did not learn from.
 
-    Classifier two-sample test (Lopez-Paz and Oquab 2017), with a ridge classifier and 5-fold
-    cross-validation that keeps groups whole. Both samples count the same.
+    Classifier two-sample test (Lopez-Paz and Oquab 2017), with a ridge classifier and cross-validation
+    in up to 5 folds that keep groups whole. Both samples count the same.
 
     Parameters
     ----------
     products : ndarray
         float64 [N, N]: inner products of standardised features.
     a, b : ndarray
-        Indices of the two samples, at least ten each.
+        Indices of the two samples.
     groups : ndarray
         int64 [N]: scans with the same number are in the same fold.
 
     Returns
     -------
-    float
-        0.5 if they cannot be told apart, 1 if they always can.
+    float or None
+        0.5 if they cannot be told apart, 1 if they always can; None if a sample has fewer than 10
+        scans or only one group.
     """
+    folds = fold_count(groups[a], groups[b])
+    if min(len(a), len(b)) < FEWEST or folds < 2:
+        return None
     rows = np.concatenate([a, b])
     sample = np.repeat([-1, 1], [len(a), len(b)])
     kernel = products[np.ix_(rows, rows)]
@@ -45,9 +48,9 @@ def two_sample_accuracy(
     weight = np.where(sample < 0, len(b), len(a)) / len(rows)
     right = np.zeros(len(rows), bool)
     fold = np.concatenate(
-        [folds_of(groups[side], FOLDS, np.random.default_rng(0)) for side in (a, b)]
+        [folds_of(groups[side], folds, np.random.default_rng(0)) for side in (a, b)]
     )
-    for number in range(FOLDS):
+    for number in range(folds):
         learn, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         ridge.fit(kernel[np.ix_(learn, learn)], sample[learn], sample_weight=weight[learn])
         right[test] = np.sign(ridge.predict(kernel[np.ix_(test, learn)])) == sample[test]

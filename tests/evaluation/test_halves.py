@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from scangan.evaluation.draws import interval, summary
+from scangan.evaluation.folds import fold_count, folds_of
 from scangan.evaluation.halves import group_halves, halved
 
 
@@ -62,3 +63,15 @@ def test_a_share_stays_within_0_and_1_and_always_has_an_interval():
     low, high = interval(1.0, 0.0, 20, 50)
     assert high == 1.0 and low == pytest.approx(0.929, abs=0.001)  # Wilson's for 50 of 50
     assert interval(3.0, 0.0, 20) == (3.0, 3.0)
+
+
+def test_every_fold_has_a_group_of_each_sample_and_tears_none(scans):
+    _, groups = scans
+    few = np.repeat([4, 9, 2], [10, 3, 5])
+    count = fold_count(groups, few)
+    assert count == 3
+    for each in (groups, few):
+        fold = folds_of(each, count, np.random.default_rng(0))
+        assert set(fold) == {0, 1, 2}
+        assert all(len(set(fold[each == group])) == 1 for group in set(each))
+    assert fold_count(groups) == 5 and fold_count(groups, np.zeros(8, int)) == 1

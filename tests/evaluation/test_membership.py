@@ -50,6 +50,17 @@ def test_a_perfect_attack_and_a_blind_one():
     assert (same.auc, same.tpr) == (0.5, 0)
 
 
+@pytest.mark.parametrize("groups", [1, 2, 3, 8])
+def test_the_blind_attack_takes_as_many_folds_as_there_are_groups(groups):
+    rng = np.random.default_rng(0)
+    features = rng.normal(0, 1, (60, 8)), rng.normal(3, 1, (24, 8))
+    scores = blind_scores(features, (alone(60), np.arange(24) % groups))
+    if groups == 1:
+        assert scores is None
+    else:
+        assert scores[0].min() > scores[1].max()  # they differ: every scan is told
+
+
 def test_scans_of_one_group_count_once_in_the_interval():
     rng = np.random.default_rng(0)
     few = rng.normal(0, 1, 30)

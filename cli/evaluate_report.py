@@ -1,0 +1,135 @@
+"""``eval-scans report``: answer all questions in one HTML page."""
+
+import datetime
+import shlex
+from pathlib import Path
+
+import click
+
+from scangan.cli import options
+from scangan.cli.command import Output, ScanCommand, typed
+from scangan.core.errors import EvaluationError
+from scangan.core.terminal import progress
+
+
+@click.command(
+    "report",
+    short_help="answer all questions in one page",
+    cls=ScanCommand,
+    sections={
+        "Real scans": ("train", "run_path", "no_real_images"),
+        "Evaluation": ("count", "extractors", "classifiers", "seeds", "fractions"),
+        "Output": ("out", "quiet", "as_json"),
+        "Running": ("threads", "cache"),
+    },
+)
+@click.argument("real")
+@click.argument("synthetic")
+@click.option(
+    "--train",
+    metavar="REAL",
+    help="scans that the generator was trained on: also evaluate utility and privacy",
+)
+@click.option(
+    "--run",
+    "run_path",
+    type=options.out_path,
+    metavar="RUN",
+    help="run of train-gan; --train is then its prepared dataset",
+)
+@click.option(
+    "--no-real-images", is_flag=True, help="show no real scan, and no name of a real file or folder"
+)
+@options.extractors
+@options.classifiers
+@options.evaluating
+def main(
+    real: str,
+    synthetic: str,
+    out: Path,
+    train: str | None,
+    run_path: Path | None,
+    no_real_images: bool,
+    count: int,
+    extractors: tuple[str, ...],
+    classifiers: tuple[str, ...],
+    seeds: int,
+    fractions: tuple[float, ...],
+    threads: int | None,
+    cache: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Evaluate SYNTHETIC against REAL, and write one page that opens from disk.
+
+    \b
+    eval-scans report dataset/test model.onnx --train dataset/train --out report
+
+    REAL must be scans that the generator was not trained on. Without --train, only quality is
+    evaluated. What was evaluated before is read from the cache.
+
+    Writes report.html, report.md, plots and result.json. The page shows real scans unless you give
+    --no-real-images.
+    """
+    from scangan.artifacts.run import Run
+    from scangan.cli.scan_sets import card_of, open_pair, open_scans
+    from scangan.evaluation.features import installed
+    from scangan.evaluation.judge_all import JudgeOptions, judge_all, work
+    from scangan.evaluation.judge_privacy import PrivacyOptions
+    from scangan.evaluation.judge_quality import QualityOptions
+    from scangan.evaluation.judge_utility import UtilityOptions
+    from scangan.evaluation.leaks import refuse_trained_on
+    from scangan.evaluation.report.write import HTML, Origin, anonymous, write_report
+
+    if run_path and not train:
+        raise EvaluationError(f"give the prepared dataset that {run_path} was trained on: --train")
+    output = Output(quiet, as_json)
+    chosen = JudgeOptions(
+        QualityOptions(extractors or installed(), threads=threads, cache=cache),
+        UtilityOptions(
+            classifiers, seeds, fractions, drop_leaks=True, threads=threads, cache=cache
+        ),
+        PrivacyOptions(threads=threads, cache=cache),
+    )
+    test, made = open_pair(real, synthetic, count=count)
+    trained = discriminator = None
+    if run_path:
+        from scangan.evaluation.run_parts import parts_of_run
+        from scangan.training.discriminator_scores import discriminator_scores
+
+        trained, _, more = parts_of_run(train or "", Run(run_path))
+        discriminator = discriminator_scores(Run(run_path), trained.classes)
+        for note in more:
+            output.say(note)
+    elif train:
+        trained = open_scans(train, like=test)
+    notes = refuse_trained_on(Run(run_path) if run_path else None, test)
+    command = typed()
+    if no_real_images:
+        test = anonymous(test, "real scans")
+        trained = trained and anonymous(trained, "training scans")
+        command = _without_paths(command, real=real, train=train, run=run_path)
+    out.mkdir(parents=True, exist_ok=True)  # before the long work
+    with progress(
+        "evaluating", work(test, made, trained, chosen), "steps", quiet=output.silent
+    ) as advance:
+        found = judge_all(
+            test, made, trained, chosen, discriminator=discriminator, notes=notes, advance=advance
+        )
+    card, sha256 = card_of(synthetic)
+    origin = Origin(command, card, sha256, datetime.datetime.now().date().isoformat())
+    result = write_report(
+        out, found, test, made, trained, origin=origin, real_images=not no_real_images, cache=cache
+    )
+    for question, sentence in result.verdict.items():
+        output.say(f"{question}: {sentence}")
+    shown = "no real scan" if no_real_images else "real scans: treat it as you treat them"
+    output.end(
+        {"out": str(out), "verdict": result.verdict}, f"report: {out / HTML} (shows {shown})"
+    )
+
+
+def _without_paths(command: str, **paths: object) -> str:
+    """Replace the paths of real scans, which may name a patient, by what they are."""
+    told = {str(path): name.upper() for name, path in paths.items() if path}
+    return shlex.join([told.get(word, word) for word in shlex.split(command)])

@@ -1,0 +1,97 @@
+"""Quality, utility and privacy of a synthetic set, for one report."""
+
+import dataclasses
+from collections.abc import Callable
+
+from scangan.artifacts.records import Record
+from scangan.evaluation import judge_privacy, judge_quality, judge_utility
+from scangan.evaluation.attacks import DiscriminatorScores
+from scangan.evaluation.judge_privacy import PrivacyOptions, privacy
+from scangan.evaluation.judge_quality import QualityOptions, quality
+from scangan.evaluation.judge_utility import UtilityOptions, utility
+from scangan.evaluation.privacy_result import PrivacyResult
+from scangan.evaluation.quality_result import QualityResult
+from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.utility_result import UtilityResult
+
+
+class Judgement(Record, frozen=True, kw_only=True):
+    """What the evaluations of a synthetic set found.
+
+    Parameters
+    ----------
+    quality : QualityResult
+        Whether it looks like real scans.
+    utility : UtilityResult or None
+        Whether a classifier gains from it; None if the training scans are not known.
+    privacy : PrivacyResult or None
+        Whether training scans are in it; None if they are not known.
+    """
+
+    quality: QualityResult
+    utility: UtilityResult | None
+    privacy: PrivacyResult | None
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgeOptions:
+    """How to evaluate quality, utility and privacy."""
+
+    quality: QualityOptions = dataclasses.field(default_factory=QualityOptions)
+    utility: UtilityOptions = dataclasses.field(default_factory=UtilityOptions)
+    privacy: PrivacyOptions = dataclasses.field(default_factory=PrivacyOptions)
+
+
+def judge_all(
+    real: ScanSet,
+    synthetic: ScanSet,
+    train: ScanSet | None = None,
+    options: JudgeOptions | None = None,
+    *,
+    discriminator: DiscriminatorScores | None = None,
+    notes: tuple[str, ...] = (),
+    advance: Callable[[int], None] = lambda _: None,
+) -> Judgement:
+    """Evaluate quality, and utility and privacy if the training scans are known.
+
+    Parameters
+    ----------
+    real : ScanSet
+        Real scans that the generator was not trained on.
+    synthetic : ScanSet
+        The synthetic scans.
+    train : ScanSet, optional
+        The real scans that the generator was trained on.
+    options : JudgeOptions, optional
+        How to evaluate.
+    discriminator : DiscriminatorScores, optional
+        See `privacy`.
+    notes : tuple of str
+        See `utility`.
+    advance : callable
+        Called with the number of scans that were just compared, or classifiers trained; `work` tells
+        the total.
+
+    Raises
+    ------
+    EvaluationError
+        The sets cannot be compared.
+    """
+    options = options or JudgeOptions()
+    looks = quality(real, synthetic, options.quality, advance)
+    if train is None:
+        return Judgement(quality=looks, utility=None, privacy=None)
+    return Judgement(
+        quality=looks,
+        utility=utility(train, synthetic, real, options.utility, advance, notes),
+        privacy=privacy(train, synthetic, real, options.privacy, discriminator, advance),
+    )
+
+
+def work(real: ScanSet, synthetic: ScanSet, train: ScanSet | None, options: JudgeOptions) -> int:
+    """Return how often `judge_all` counts, for `advance`."""
+    count = judge_quality.work(real, synthetic, options.quality)
+    if train is not None:
+        count += judge_utility.trainings(options.utility)
+        count += judge_privacy.work(train, synthetic, real, options.privacy)
+    return count

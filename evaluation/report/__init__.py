@@ -1,0 +1,1 @@
+"""One report of all three evaluations: an HTML page, and Markdown for a paper's supplement."""

@@ -1,0 +1,117 @@
+"""Privacy in a report."""
+
+from collections.abc import Iterator, Sequence
+
+from scangan.core.counted import counted
+from scangan.evaluation.privacy_result import Attack, Pair, PrivacyResult
+from scangan.evaluation.privacy_text import ATTACKS
+from scangan.evaluation.privacy_verdict import leaks
+from scangan.evaluation.report import plots
+from scangan.evaluation.report.parts import Part, Picture, Section, Table
+
+LISTED = 50  # suspects
+
+
+def privacy_sections(result: PrivacyResult, pairs: Sequence[Picture]) -> Iterator[Section]:
+    """Describe a privacy evaluation.
+
+    Parameters
+    ----------
+    result : PrivacyResult
+        What it found.
+    pairs : sequence of Picture
+        Pairs of a synthetic and a training scan; empty where real scans are not shown.
+    """
+    parts: list[Part] = [_threshold(result), plots.planted(result.sensitivity)]
+    if result.membership:
+        parts.append(_membership(result.membership))
+    if result.nearness:
+        parts.append(_nearness(result))
+    yield Section("Privacy", result.verdict, tuple(parts))
+    if result.suspects:
+        listed = result.suspects[:LISTED]
+        title = f"Suspects: {counted(len(result.suspects), 'scan')}"
+        yield Section(title, (), (*pairs, _suspects(listed)))
+    elif pairs:
+        text = "None is suspect. These are the most similar pairs: synthetic left, training scan right."
+        yield Section("Most similar pairs", (text,), tuple(pairs))
+
+
+def verdict(result: PrivacyResult) -> str:
+    """Say in one sentence what was found, and that it is no proof."""
+    found = sum(each.found for each in result.sensitivity)
+    planted = sum(each.planted for each in result.sensitivity)
+    said = [
+        f"{len(result.suspects)} of {counted(result.synthetic.scans, 'synthetic scan')} "
+        f"{'is' if len(result.suspects) == 1 else 'are'} suspiciously similar to a training scan",
+        f"{found} of {planted} planted copies were found",
+        _told(result.membership),
+    ]
+    return (
+        f"{', '.join(said[:-1])}, and {said[-1]}; this does not prove that the scans are anonymous."
+    )
+
+
+def _told(attacks: dict[str, Attack]) -> str:
+    tried = {name: each for name, each in attacks.items() if name != "blind"}
+    if not tried:
+        return "membership inference was not tested"
+    if not any(map(leaks, tried.values())):
+        return "membership inference did no better than guessing"
+    if "blind" in attacks and leaks(attacks["blind"]):
+        return (
+            "membership inference proves nothing, as the hold-out differs from the training scans by "
+            "itself"
+        )
+    best = max(each.auc for each in tried.values())
+    return (
+        f"an attacker can tell who was in the training set better than by guessing (AUC {best:.2f})"
+    )
+
+
+def _threshold(result: PrivacyResult) -> Table:
+    limit = result.threshold
+    rows = (
+        ("a scan is suspect above a similarity of", f"{limit.similarity:.3f}"),
+        ("calibrated on", f"{limit.scans} scans of {limit.groups} groups ({limit.calibrated_on})"),
+        ("of these, it would call suspect", f"{limit.flagged:.2%}"),
+        ("with 95% confidence, at most", f"{limit.flagged_at_most:.2%}"),
+        ("left out, as copies of training scans", str(limit.copies)),
+    )
+    return Table("The search for copies", ("", ""), rows)
+
+
+def _membership(attacks: dict[str, Attack]) -> Table:
+    rows = tuple(
+        (
+            ATTACKS[name],
+            f"{each.auc:.2f} ({each.auc_low:.2f} to {each.auc_high:.2f})",
+            f"{each.tpr:.1%} ({each.tpr_low:.1%} to {each.tpr_high:.1%})",
+            f"{each.members}, {each.non_members}",
+        )
+        for name, each in attacks.items()
+    )
+    columns = ("attack", "AUC (0.5 is guessing)", "found at 1% false positives", "members, others")
+    return Table("Membership inference, with 95% intervals", columns, rows)
+
+
+def _nearness(result: PrivacyResult) -> Table:
+    rows = tuple(
+        (name, f"{near.share:.1%} ({near.low:.1%} to {near.high:.1%})",
+         f"{near.median:.3g}", f"{near.holdout_median:.3g}")
+        for name, near in result.nearness.items()
+    )  # fmt: skip
+    columns = ("distance in", "share of scans (1% expected)", "median", "median of the hold-out")
+    caption = (
+        "Nearer to a training scan than the first percentile of the hold-out; alone, no evidence"
+    )
+    return Table(caption, columns, rows)
+
+
+def _suspects(listed: Sequence[Pair]) -> Table:
+    rows = tuple(
+        (each.synthetic, each.class_name or "", each.train, f"{each.similarity:.3f}")
+        for each in listed
+    )
+    columns = ("synthetic scan", "class", "training scan", "similarity")
+    return Table(f"The {len(listed)} most similar", columns, rows)

@@ -1,0 +1,270 @@
+"""Write a report: ``report.html``, ``report.md``, its plots, and ``result.json``."""
+
+import base64
+import dataclasses
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
+from pathlib import Path
+
+import jinja2
+
+from scangan.artifacts.card import ModelCard
+from scangan.artifacts.records import Record, write_record
+from scangan.core.files import write_bytes
+from scangan.evaluation.cache import Cache
+from scangan.evaluation.judge_all import Judgement
+from scangan.evaluation.report import privacy_sections, quality_sections, utility_sections
+from scangan.evaluation.report.feature_maps import feature_maps
+from scangan.evaluation.report.parts import Plot, Section, Table, Verbatim
+from scangan.evaluation.report.pictures import pairs, real_beside_synthetic
+from scangan.evaluation.scan_set import ScanSet, SetInfo
+
+HTML, MARKDOWN, RESULT, PLOTS = "report.html", "report.md", "result.json", "plots"
+TEMPLATES = Path(__file__).with_name("templates")
+SHOWS_PATIENTS = (
+    "This report shows scans of real patients. Treat it as you treat the scans. "
+    "A report made with --no-real-images shows none."
+)
+SHOWS_NONE = "This report shows no real scan. All pictures are synthetic."
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "onnxruntime",
+    "opencv-python-headless",
+    "torch",
+    "keras",
+)
+NOT_JUDGED = "not evaluated, as the training scans are not known (--train)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """How a report came about.
+
+    Parameters
+    ----------
+    command : str
+        The command line; empty from Python.
+    card : ModelCard, optional
+        The card of the model that made the synthetic scans.
+    model_sha256 : str
+        SHA-256 of its file.
+    date : str
+        When, ISO 8601.
+    """
+
+    command: str = ""
+    card: ModelCard | None = None
+    model_sha256: str = ""
+    date: str = ""
+
+
+class ReportResult(Record, frozen=True, kw_only=True):
+    """``result.json`` of a report: everything that it shows in numbers.
+
+    Parameters
+    ----------
+    verdict : dict
+        A sentence on each question.
+    judgement : Judgement
+        What the evaluations found.
+    command, date : str
+        See `Origin`.
+    versions : dict
+        Versions of Python and of the libraries.
+    """
+
+    verdict: dict[str, str]
+    judgement: Judgement
+    command: str
+    date: str
+    versions: dict[str, str]
+
+
+def anonymous(scans: ScanSet, name: str) -> ScanSet:
+    """Return real scans without the names of their folder and files, which may name a patient."""
+    return dataclasses.replace(scans, name=name, sources=())
+
+
+def write_report(
+    out: Path,
+    judgement: Judgement,
+    real: ScanSet,
+    synthetic: ScanSet,
+    train: ScanSet | None = None,
+    *,
+    origin: Origin | None = None,
+    real_images: bool = True,
+    cache: Path | None = None,
+) -> ReportResult:
+    """Write the report of a judgement to a folder.
+
+    Parameters
+    ----------
+    out : Path
+        The folder.
+    judgement : Judgement
+        What `judge_all` found for these sets. Without real images, judge sets that are `anonymous`:
+        the report names what the judgement names.
+    real, synthetic, train : ScanSet
+        The sets.
+    origin : Origin, optional
+        How the report came about.
+    real_images : bool
+        Whether to show real scans, and pairs of synthetic and training scans.
+    cache : Path, optional
+        Folder of features that were computed before; by default the user's cache folder.
+    """
+    origin = origin or Origin()
+    result = ReportResult(
+        verdict=verdict(judgement),
+        judgement=judgement,
+        command=origin.command,
+        date=origin.date,
+        versions=dict(_versions()),
+    )
+    sections = list(_sections(result, real, synthetic, train, origin, real_images, Cache(cache)))
+    plots = [part for each in sections for part in each.parts if isinstance(part, Plot)]
+    told = {
+        "title": f"Evaluation of {judgement.quality.synthetic.name}",
+        "banner": SHOWS_PATIENTS if real_images else SHOWS_NONE,
+        "shows_patients": real_images,
+        "verdict": result.verdict,
+        "sections": sections,
+        "result": result,
+        "plots": PLOTS,
+    }
+    (out / PLOTS).mkdir(parents=True, exist_ok=True)
+    for plot in plots:
+        write_bytes(out / PLOTS / f"{plot.name}.svg", plot.svg.encode())
+    for name in (HTML, MARKDOWN):
+        write_bytes(out / name, _render(f"{name}.jinja", told).encode())
+    write_record(out / RESULT, result)
+    return result
+
+
+def verdict(judgement: Judgement) -> dict[str, str]:
+    """Answer each question in one sentence."""
+    use, secrecy = judgement.utility, judgement.privacy
+    return {
+        "Quality": quality_sections.verdict(judgement.quality),
+        "Utility": utility_sections.verdict(use) if use else f"{NOT_JUDGED.capitalize()}.",
+        "Privacy": privacy_sections.verdict(secrecy) if secrecy else f"{NOT_JUDGED.capitalize()}.",
+    }
+
+
+def _sections(
+    result: ReportResult,
+    real: ScanSet,
+    synthetic: ScanSet,
+    train: ScanSet | None,
+    origin: Origin,
+    real_images: bool,
+    cache: Cache,
+) -> Iterator[Section]:
+    found = result.judgement
+    yield _sets(found)
+    suspects = (
+        frozenset(pair.index for pair in found.privacy.suspects) if found.privacy else frozenset()
+    )
+    hidden = frozenset() if real_images else suspects
+    shown = real_beside_synthetic(real, synthetic, hidden, show_real=real_images)
+    text = "Drawn at random, not chosen."
+    if hidden:
+        text += " Suspects are left out, as they may show a patient."
+    yield Section(
+        "Real beside synthetic scans" if real_images else "Synthetic scans", (text,), tuple(shown)
+    )
+    maps = feature_maps(found.quality, real, synthetic, cache)
+    yield from quality_sections.quality_sections(found.quality, maps)
+    if found.utility:
+        yield from utility_sections.utility_sections(found.utility)
+    if found.privacy:
+        two = pairs(found.privacy, train, synthetic) if real_images and train else ()
+        yield from privacy_sections.privacy_sections(found.privacy, two)
+    if origin.card:
+        yield _card(origin.card, origin.model_sha256)
+    yield Section("How to read the figures", (), (quality_sections.reading(),))
+    yield _made(result)
+    bibtex = (TEMPLATES / "references.bib").read_text(encoding="utf-8")
+    yield Section("References", (), (Verbatim("BibTeX", bibtex),))
+
+
+def _sets(found: Judgement) -> Section:
+    sets: list[tuple[str, SetInfo]] = [
+        ("real", found.quality.real),
+        ("synthetic", found.quality.synthetic),
+    ]
+    if found.privacy:
+        sets.append(("trained on", found.privacy.train))
+    if found.utility:
+        sets.append(("to test classifiers", found.utility.test))
+    rows = tuple(
+        (
+            role,
+            info.name,
+            str(info.scans),
+            ", ".join(f"{count} {name}" for name, count in info.counts.items()),
+            str(info.size),
+            info.sha256[:12],
+        )
+        for role, info in sets
+    )
+    columns = ("", "name", "scans", "of each class", "pixels", "SHA-256")
+    parts = (found.quality, found.utility, found.privacy)
+    notes = dict.fromkeys(note for part in parts if part for note in part.notes)
+    text = tuple(f"{note[:1].upper()}{note[1:]}." for note in notes)
+    return Section("Scans", text, (Table("What was compared", columns, rows),))
+
+
+def _card(card: ModelCard, sha256: str) -> Section:
+    recipe = card.recipe.get("name")
+    rows = (
+        ("architecture", f"{card.architecture}, {card.size} x {card.size} pixels"),
+        ("classes", ", ".join(card.classes)),
+        ("trained on", ", ".join(f"{n} {name}" for name, n in card.dataset_counts.items())),
+        ("recipe", str(recipe or "")),
+        ("precision", card.precision),
+        ("training began", card.date),
+        ("licence of the training scans", card.license),
+        ("citation of the training scans", card.citation),
+        ("SHA-256 of the file", sha256),
+    )
+    return Section("Model card", (), (Table("", ("", ""), tuple(row for row in rows if row[1])),))
+
+
+def _made(result: ReportResult) -> Section:
+    command = (Verbatim("Command", result.command),) if result.command else ()
+    rows = tuple(result.versions.items())
+    return Section("How it was made", (), (*command, Table("Versions", ("", ""), rows)))
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    yield "scangan", version("scangan")
+    yield "Python", platform.python_version()
+    yield "system", f"{platform.system()} {platform.machine()}"
+    for name in LIBRARIES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
+
+
+def _render(template: str, told: dict[str, object]) -> str:
+    pages = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=jinja2.select_autoescape(["html.jinja"], default=False),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    pages.filters["data"] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode()
+    pages.filters["cell"] = lambda text: text.replace("|", r"\|").replace("\n", " ")
+    pages.filters["rule"] = lambda _: "---"
+    pages.filters["groupby_runs"] = lambda parts: [
+        (kind, list(run)) for kind, run in groupby(parts, key=lambda part: part.kind)
+    ]
+    return pages.get_template(template).render(told)

@@ -1,0 +1,37 @@
+"""Open pages in headless Chromium."""
+
+import contextlib
+import shutil
+
+import pytest
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+         "--disable-component-update", "--no-first-run"]  # fmt: skip
+
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
+
+
+@contextlib.contextmanager
+def opened(path, **context):
+    """Open a file, and yield the page and what was wrong: console messages and network requests."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_context(**context).new_page()
+        wrong = []
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on(
+            "request", lambda request: wrong.append(request.url[:80]) if _is_network(request) else 0
+        )
+        page.goto(path.as_uri())
+        yield page, wrong
+        browser.close()
+
+
+def _is_network(request):
+    return not request.url.startswith(("file:", "data:"))

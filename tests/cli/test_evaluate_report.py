@@ -1,0 +1,78 @@
+"""The command ``eval-scans report``."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from conftest import BRAIN, CLASSES, copy_scans
+
+from scangan.artifacts.records import parse_record
+from scangan.cli.evaluate import main
+from scangan.evaluation.planted import LEVELS
+from scangan.evaluation.report.write import ReportResult
+from scangan.preprocessing import PrepOptions, prepare
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Training scans, prepared, and a folder of others; nobody may see the names of their folders."""
+    folder = tmp_path_factory.mktemp("smith")
+    prepare(copy_scans(folder / "scans", 25), folder / "john", PrepOptions(size=64))
+    for name in CLASSES[:2]:
+        (folder / "jane" / name).mkdir(parents=True)
+        for file in sorted((BRAIN / name).iterdir())[25:50]:
+            shutil.copy(file, folder / "jane" / name)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _few_copies(monkeypatch):
+    for change in list(LEVELS)[1:]:  # exact copies are enough here
+        monkeypatch.delitem(LEVELS, change)
+
+
+def _run(folder, out, *args):
+    given = [folder / "jane", "brain-mri-64", "--count", 20, "--out", out, "--seeds", 1]
+    given += ["--extractor", "efficientnet-lite0", "--cache", folder / "cache", *args]
+    return CliRunner().invoke(main, ["report", *map(str, given)])
+
+
+def test_one_command_answers_all_questions(folder, tmp_path):
+    done = _run(
+        folder, tmp_path / "report", "--train", folder / "john", "--real-fractions", "0.5,1"
+    )
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["Quality", "Utility", "Privacy", "report"]
+    assert (
+        lines[-1]
+        == f"report: {tmp_path / 'report/report.html'} (shows real scans: treat it as you treat them)"
+    )
+    result = parse_record(ReportResult, (tmp_path / "report/result.json").read_text())
+    assert result.judgement.quality.real.name == str(folder / "jane")
+    assert result.judgement.utility.curve and result.judgement.privacy.membership
+    assert str(folder / "john") in (tmp_path / "report/report.html").read_text()
+    assert "| architecture | acgan, 64 x 64 pixels |" in (tmp_path / "report/report.md").read_text()
+
+
+def test_no_name_of_a_real_folder_leaves_the_hospital(folder, tmp_path, monkeypatch):
+    command = ["eval-scans", "report", str(folder / "jane"), "m", "--train", str(folder / "john")]
+    monkeypatch.setattr("sys.argv", command)
+    done = _run(
+        folder, tmp_path / "report", "--train", folder / "john", "--no-real-images", "--json"
+    )
+    assert done.exit_code == 0, done.output
+    assert set(json.loads(done.stdout)["verdict"]) == {"Quality", "Utility", "Privacy"}
+    files = [file for file in (tmp_path / "report").rglob("*") if file.is_file()]
+    assert len(files) > 5
+    for file in files:
+        text = file.read_text()
+        assert not any(name in text for name in ("smith", "john", "jane", "image_"))
+    assert "REAL m --train TRAIN" in (tmp_path / "report/report.md").read_text()
+
+
+def test_a_run_without_its_dataset_is_refused_before_any_work(folder, tmp_path):
+    done = _run(folder, tmp_path / "report", "--run", tmp_path / "run")
+    assert done.exit_code == 1 and not (tmp_path / "report").exists()
+    assert done.stderr.count("\n") == 1 and "--train" in done.stderr

@@ -1,0 +1,296 @@
+"""The report of all evaluations: what it shows, what it must not show, and how it looks in a browser."""
+
+import base64
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+from browser import needs_chromium, opened
+from evaluation_scans import sample_scans, three_parts, with_copies
+
+from scangan.artifacts.records import parse_record
+from scangan.evaluation.judge_all import JudgeOptions, judge_all, work
+from scangan.evaluation.judge_privacy import PrivacyOptions
+from scangan.evaluation.judge_quality import QualityOptions
+from scangan.evaluation.judge_utility import UtilityOptions
+from scangan.evaluation.metric_list import METRICS
+from scangan.evaluation.report.parts import Matrix
+from scangan.evaluation.report.write import (
+    HTML,
+    MARKDOWN,
+    RESULT,
+    Origin,
+    ReportResult,
+    anonymous,
+    write_report,
+)
+from scangan.runtime.generator import ScanGenerator
+
+TRAIN, HOLDOUT, OTHERS = (
+    dataclasses.replace(part, name=f"/ward 7/{part.name}") for part in three_parts(sample_scans())
+)
+# Half of these are copies of training scans.
+SYNTHETIC = dataclasses.replace(with_copies(OTHERS, TRAIN, 40)[0], name="made", sources=())
+A4 = 718  # pixels of CSS between margins of 1 cm
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    return JudgeOptions(
+        QualityOptions(("efficientnet-lite0",), repeats=5, threads=1, cache=cache),
+        UtilityOptions(seeds=1, fractions=(0.5, 1), drop_leaks=True, threads=1, cache=cache),
+        PrivacyOptions(planted=10, resamples=100, threads=1, cache=cache),
+    )
+
+
+@pytest.fixture(scope="module")
+def judged(options):
+    return judge_all(HOLDOUT, SYNTHETIC, TRAIN, options)
+
+
+@pytest.fixture(scope="module")
+def report(judged, options, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report")
+    with ScanGenerator() as generator:
+        origin = Origin("eval-scans report a b", generator.card, generator.sha256, "2026-01-31")
+    cache = options.quality.cache
+    write_report(out, judged, HOLDOUT, SYNTHETIC, TRAIN, origin=origin, cache=cache)
+    return out
+
+
+@pytest.fixture(scope="module")
+def without_real_images(options, tmp_path_factory):
+    out = tmp_path_factory.mktemp("anonymous")
+    real, train = anonymous(HOLDOUT, "real scans"), anonymous(TRAIN, "training scans")
+    judged = judge_all(real, SYNTHETIC, train, options)
+    cache = options.quality.cache
+    write_report(out, judged, real, SYNTHETIC, train, real_images=False, cache=cache)
+    return out
+
+
+class _Page(HTMLParser):
+    """The elements of a page; it must close what it opens."""
+
+    EMPTY = ("meta", "img", "br", "link", "path", "use")
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.elements = [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in self.EMPTY:
+            assert self.open.pop() == tag
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def _pictures(out):
+    """The pictures of a page, uint8 [H, W], by their alternative text."""
+    found = {}
+    for image in _Page((out / HTML).read_text()).all("img"):
+        kind, _, data = image["src"].partition(",")
+        assert kind == "data:image/png;base64"
+        pixels = np.frombuffer(base64.b64decode(data), np.uint8)
+        found[image["alt"]] = cv2.imdecode(pixels, cv2.IMREAD_GRAYSCALE)
+    return found
+
+
+def _is_in(scan, picture):
+    """Whether a scan of 64 pixels is one of those in a picture."""
+    step = len(scan) + 2
+    places = [
+        picture[y : y + len(scan), x : x + len(scan)]
+        for y in range(0, picture.shape[0], step)
+        for x in range(0, picture.shape[1], step)
+    ]
+    return any(np.array_equal(scan, place) for place in places)
+
+
+def test_one_file_holds_all_and_asks_for_nothing(report):
+    text = (report / HTML).read_text()
+    page = _Page(text)
+    assert not page.all("script") and not page.all("link")
+    for tag in ("img", "use", "a", "image"):
+        for attributes in page.all(tag):
+            for name in ("src", "href", "xlink:href"):
+                assert attributes.get(name, "#").startswith(("#", "data:"))
+    assert "default-src 'none'" in page.all("meta")[3]["content"]
+    assert all(image["alt"] for image in page.all("img"))
+    assert all(each["aria-label"] for each in page.all("div") if each.get("role"))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_it_says_what_matters_first(report, judged):
+    words = re.sub(r"<[^>]+>", " ", (report / HTML).read_text().split("</style>")[1])
+    said = " ".join(words.split())
+    assert said.startswith("This report shows scans of real patients.")
+    result = parse_record(ReportResult, (report / RESULT).read_text())
+    assert list(result.verdict) == ["Quality", "Utility", "Privacy"]
+    for sentence in result.verdict.values():
+        assert sentence in said and sentence in (report / MARKDOWN).read_text()
+    count = len(judged.privacy.suspects)
+    assert count >= 38 and f"{count} of {len(SYNTHETIC)} synthetic scans are susp" in said
+    assert result.judgement == judged
+    assert result.command == "eval-scans report a b" and result.versions["scangan"]
+
+
+def test_every_figure_is_there_with_its_interval_its_trap_and_its_paper(report, judged):
+    text = (report / MARKDOWN).read_text()
+    space = judged.quality.spaces["efficientnet-lite0"]
+    bibtex = text.split("## References")[1]
+    for key, metric in METRICS.items():
+        figures = (space.figures | judged.quality.pixels)[key]
+        low, high = (
+            metric.shown(each).removesuffix(metric.unit)
+            for each in (figures.overall.low, figures.overall.high)
+        )
+        assert (
+            f"| {metric.name} | {metric.shown(figures.overall.value)} ({low} to {high}) |" in text
+        )
+        assert metric.trap in text
+        assert not metric.cites or f"{{{metric.cites}," in bibtex
+    for diet in judged.utility.diets:
+        assert f"| {diet.diet} | {diet.n_train} |" in text
+    for level in judged.privacy.sensitivity:
+        assert f"{level.change} {level.found} of {level.planted}" in text
+    for name in re.findall(r"\]\(plots/(.*?)\)", text):
+        assert (report / "plots" / name).read_text().startswith("<svg")
+    assert "CC0" in text or "licence of the training scans" in text
+
+
+def test_real_and_synthetic_scans_stand_side_by_side(report, judged):
+    pictures = _pictures(report)
+    for k, name in enumerate(HOLDOUT.classes):
+        for scans, what in ((HOLDOUT, "real"), (SYNTHETIC, "synthetic")):
+            (picture,) = (
+                p for alt, p in pictures.items() if f"{what} scans of class {name}" in alt
+            )
+            shown = [n for n in scans.of_class(k) if _is_in(scans.images[n], picture)]
+            assert len(shown) == 8
+    first = judged.privacy.suspects[0]
+    pair = next(p for alt, p in pictures.items() if f"synthetic scan {first.synthetic}." in alt)
+    assert np.array_equal(pair[:, :64], SYNTHETIC.images[first.index])
+    assert np.array_equal(pair[:, -64:], TRAIN.images[first.train_index])
+
+
+def test_without_real_images_nothing_of_a_patient_is_shown_or_named(without_real_images):
+    out = without_real_images
+    pictures = _pictures(out)
+    assert pictures and all("synthetic scan" in alt for alt in pictures)
+    for scans in (HOLDOUT, TRAIN):
+        assert not any(_is_in(scan, p) for scan in scans.images for p in pictures.values())
+    result = parse_record(ReportResult, (out / RESULT).read_text())
+    for pair in result.judgement.privacy.suspects:  # a copy of a patient's scan is one
+        assert not any(_is_in(SYNTHETIC.images[pair.index], p) for p in pictures.values())
+    files = [each.read_text() for each in out.rglob("*") if each.is_file()]
+    assert len(files) > 5
+    for text in files:
+        assert not any(source in text for source in (*HOLDOUT.sources, *TRAIN.sources))
+        assert "ward" not in text
+    assert "This report shows no real scan." in (out / HTML).read_text()
+
+
+def test_what_was_judged_before_is_read_from_the_cache(judged, options, monkeypatch):
+    def never(*_):
+        raise AssertionError
+
+    for name in ("judge_quality._quality", "judge_utility._utility", "judge_privacy._result"):
+        monkeypatch.setattr(f"scangan.evaluation.{name}", never)
+    counted = []
+    again = judge_all(HOLDOUT, SYNTHETIC, TRAIN, options, advance=counted.append)
+    assert again == judged
+    assert sum(counted) == work(HOLDOUT, SYNTHETIC, TRAIN, options)
+    with pytest.raises(AssertionError):  # another set is not read from it
+        judge_all(HOLDOUT, dataclasses.replace(SYNTHETIC, name="other"), TRAIN, options)
+
+
+def test_without_training_scans_only_quality_is_judged(options, tmp_path):
+    judged = judge_all(HOLDOUT, SYNTHETIC, None, options)
+    assert judged.utility is None and judged.privacy is None
+    result = write_report(tmp_path, judged, HOLDOUT, SYNTHETIC, cache=options.quality.cache)
+    assert "--train" in result.verdict["Utility"] and "--train" in result.verdict["Privacy"]
+    text = (tmp_path / MARKDOWN).read_text()
+    assert "Membership inference, with" not in text and "Balanced accuracy" not in text
+
+
+def test_names_cannot_become_markup(options, tmp_path):
+    """Class and file names come from folders that others made."""
+    evil = '<img src=x onerror=alert(1)>|"&'
+    classes = (evil, *HOLDOUT.classes[1:])
+    real, made = (dataclasses.replace(s, classes=classes, name=evil) for s in (HOLDOUT, SYNTHETIC))
+    judged = judge_all(real, made, None, options)
+    write_report(tmp_path, judged, real, made, cache=options.quality.cache)
+    page = _Page((tmp_path / HTML).read_text())
+    assert not any("onerror" in each for _, attributes in page.elements for each in attributes)
+    rows = [
+        r for r in (tmp_path / MARKDOWN).read_text().splitlines() if "onerror" in r and r[0] == "|"
+    ]
+    assert rows and all(r"\|" in row for row in rows)
+
+
+def test_the_rows_of_a_matrix_add_up():
+    matrix = Matrix("", ("a", "b"), ((3.0, 1.0), (0.0, 0.0)))
+    assert matrix.rows == (("a", (("3", 75), ("1", 25))), ("b", (("0", 0), ("0", 0))))
+
+
+def test_the_same_report_twice_is_the_same_bytes(report, judged, options, tmp_path):
+    with ScanGenerator() as generator:
+        origin = Origin("eval-scans report a b", generator.card, generator.sha256, "2026-01-31")
+    cache = options.quality.cache
+    write_report(tmp_path, judged, HOLDOUT, SYNTHETIC, TRAIN, origin=origin, cache=cache)
+    for file in (HTML, MARKDOWN, RESULT):
+        assert (tmp_path / file).read_bytes() == (report / file).read_bytes()
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_a_browser_shows_it_without_a_fault(report, scheme, width):
+    with opened(report / HTML, color_scheme=scheme, viewport={"width": width, "height": 800}) as (
+        page,
+        wrong,
+    ):
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth)")
+        small = "[...document.querySelectorAll('p, td, th')].map(e => getComputedStyle(e).fontSize)"
+        assert min(float(each[:-2]) for each in page.evaluate(small)) >= 14
+        ink, paper = (
+            page.evaluate(f"getComputedStyle(document.body).{each}")
+            for each in ("color", "backgroundColor")
+        )
+        assert _contrast(ink, paper) > 7
+        svg = page.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
+        assert _contrast(svg, paper) > 7
+        page.keyboard.press("Tab")
+        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        assert page.evaluate(outline) == "solid"
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": A4, "height": 1000})
+        assert page.evaluate("document.documentElement.scrollWidth") <= A4
+        assert not wrong
+
+
+def _contrast(one, other):
+    """The contrast ratio of two CSS colours (WCAG 2.1)."""
+    lights = []
+    for colour in (one, other):
+        rgb = np.array(list(map(float, re.findall(r"[\d.]+", colour)[:3]))) / 255
+        linear = np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        lights.append(float(linear @ [0.2126, 0.7152, 0.0722]))
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
