@@ -10,10 +10,11 @@ from evaluation_scans import COPIES, sample_scans, three_parts, with_copies
 from msgspec.structs import replace
 
 from scangan.artifacts.records import parse_record, parse_records
+from scangan.artifacts.suspects import Pair
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.judge_privacy import PrivacyOptions, privacy, work
 from scangan.evaluation.privacy_files import write_privacy
-from scangan.evaluation.privacy_result import Pair, PrivacyResult
+from scangan.evaluation.privacy_result import PrivacyResult
 from scangan.evaluation.scan_set import ScanSet
 
 TRAIN, HOLDOUT, OTHERS = three_parts(sample_scans())
