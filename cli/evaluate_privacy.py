@@ -127,9 +127,10 @@ def main(
 def _without_suspects(result: "PrivacyResult", synthetic: str, count: int, out: Path) -> str:
     """Say how to generate the same scans again, but not the suspects."""
     from scangan.artifacts.suspects import SUSPECTS
-    from scangan.cli.scan_sets import SEED, is_model
+    from scangan.cli.scan_sets import is_model
 
-    unknown = sum(suspect.origin is None for suspect in result.suspects)
+    known = [suspect.origin for suspect in result.suspects if suspect.origin is not None]
+    unknown = len(result.suspects) - len(known)
     exclude = f"--exclude {shlex.quote(str(out / SUSPECTS))}"
     if unknown:
         return (
@@ -137,8 +138,8 @@ def _without_suspects(result: "PrivacyResult", synthetic: str, count: int, out: 
             f"seed made them; give the model, or the folder that gen-scans wrote"
         )
     if is_model(synthetic):
-        again = f"gen-scans --model {shlex.quote(synthetic)} --seed {SEED} --count {count} {exclude}"
-        return f"to generate these scans without the suspects: {again}"
+        which = f"--model {shlex.quote(synthetic)} --seed {known[0].seed} --count {count}"
+        return f"to generate these scans without the suspects: gen-scans {which} {exclude}"
     return (
         f"to generate these scans without the suspects, type the gen-scans command that made them with "
         f"{exclude}, and another --out, or --force to replace them"

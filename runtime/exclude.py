@@ -15,6 +15,7 @@ from scangan.core.counted import counted
 from scangan.core.errors import GenerationError
 
 Note = Callable[[str], None]
+Suspects = dict[int | None, frozenset[int]]  # indices by class number
 Options = tuple[int, float, bool]  # seed, truncation, paired
 EVALUATE = "run eval-scans privacy on the scans that you want"
 
@@ -63,9 +64,7 @@ def without_suspects(
     return dataclasses.replace(request, spans=spans)
 
 
-def suspect_indices(
-    file: str | Path, model: ModelFile, draw: Draw
-) -> dict[int | None, frozenset[int]]:
+def suspect_indices(file: str | Path, model: ModelFile, draw: Draw) -> Suspects:
     """Return the indices of suspects by class number, for scans that are drawn in one way.
 
     Lines about other scans are skipped: a folder may hold scans of several seeds.
