@@ -125,9 +125,10 @@ def _why_other(
         )
     pairs = zip(_typed(_options(same[0])), _typed(wanted), strict=True)
     theirs, ours = zip(*((a, b) for a, b in pairs if a != b), strict=True)
+    made, asked = " and ".join(theirs), " and ".join(ours)
     return (
-        f"{file} is about scans made with {' '.join(theirs)}, and this request has {' '.join(ours)}; "
-        f"use the same, or {EVALUATE}"
+        f"{file} is about scans made with {made}, and this request has {asked}; use the same, or "
+        f"{EVALUATE}"
     )
 
 

@@ -15,7 +15,11 @@ from programs import main_of
 from scangan.evaluation.planted import LEVELS
 from scangan.runtime import ScanGenerator
 
-COPIES = {("cat", 3), ("dog", 0), ("2", 7)}  # class, index: scans of the model that are training scans
+COPIES = {
+    ("cat", 3),
+    ("dog", 0),
+    ("2", 7),
+}  # class, index: scans of the model that are training scans
 
 
 def type_in(line):
@@ -31,10 +35,14 @@ def works(line):
     return output
 
 
+def lines_of(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
 def made(folder):
     """The scans of a folder: their bytes by class and index."""
-    found = folder_bytes(folder)
-    lines = [json.loads(line) for line in Path(folder, "manifest.jsonl").open()]
+    found = folder_bytes(Path(folder))
+    lines = lines_of(Path(folder, "manifest.jsonl"))
     scans = {(line["class"], line["index"]): found[line["file"]] for line in lines}
     assert len(scans) == len(lines) == sum(name.endswith(".png") for name in found)
     return scans
@@ -71,9 +79,9 @@ def _here(leaked, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_model_without_the_suspects(tmp_path):
+def test_a_model_without_the_suspects():
     said = works("eval-scans privacy prepared 'my model.onnx' --count 8 --out 'my results'")
-    suspects = [json.loads(line) for line in Path("my results/suspects.jsonl").open()]
+    suspects = lines_of(Path("my results/suspects.jsonl"))
     assert {(s["origin"]["class"], s["origin"]["index"]) for s in suspects} == COPIES
     (command,) = re.findall(r"without the suspects: (gen-scans .*)$", said, re.M)
     assert "3 suspects left out: my results/suspects.jsonl" in works(command)
@@ -89,9 +97,11 @@ def test_a_model_without_the_suspects(tmp_path):
 
 @pytest.mark.parametrize("kind", ["png", "dicom"])
 def test_a_folder_without_the_suspects(kind):
-    generate = f"gen-scans --model 'my model.onnx' --seed 5 --count 9 --format {kind} --out 'my scans'"
+    generate = (
+        f"gen-scans --model 'my model.onnx' --seed 5 --count 9 --format {kind} --out 'my scans'"
+    )
     works(generate)
-    before = folder_bytes("my scans")
+    before = folder_bytes(Path("my scans"))
     said = works("eval-scans privacy prepared 'my scans' --out found")
     (words,) = [line for line in said.splitlines() if "without the suspects" in line]
     exclude = re.search(r" with (--exclude \S+), and another --out, or --force ", words)[1]
@@ -100,7 +110,7 @@ def test_a_folder_without_the_suspects(kind):
     assert "24 synthetic scans of cat, dog, 2: my scans" in done
     ending = {"png": "png", "dicom": "dcm"}[kind]
     lost = {f"{name}/{index:09d}.{ending}" for name, index in COPIES}
-    after = folder_bytes("my scans")
+    after = folder_bytes(Path("my scans"))
     assert before.keys() - after.keys() == lost
     scans = {name for name in after if name.endswith(ending)}
     assert {name: after[name] for name in scans} == {name: before[name] for name in scans}
@@ -113,7 +123,7 @@ def test_scans_that_were_saved_again_are_still_known():
         assert cv2.imwrite(str(file.with_suffix(".tif")), pixels)
         file.unlink()
     works("eval-scans privacy prepared scans --out found")
-    suspects = [json.loads(line)["origin"] for line in Path("found/suspects.jsonl").open()]
+    suspects = [line["origin"] for line in lines_of(Path("found/suspects.jsonl"))]
     assert {(s["class"], s["index"], s["seed"]) for s in suspects} == {(*c, 5) for c in COPIES}
 
 
@@ -121,7 +131,9 @@ def test_a_list_about_other_scans_is_refused_and_its_advice_works():
     works("eval-scans privacy prepared 'my model.onnx' --count 8 --out found")
     code, said = type_in("gen-scans --model 'my model.onnx' --exclude found/suspects.jsonl --out o")
     assert code == 1 and said.count("\n") == 1 and not Path("o").exists()
-    theirs, ours = re.search(r"made with (.*), and this request has (.*); use the same", said).groups()
+    theirs, ours = re.search(
+        r"made with (.*), and this request has (.*); use the same", said
+    ).groups()
     assert (theirs, ours) == ("--seed 1000000", "--seed 0")
     works(f"gen-scans --model 'my model.onnx' --exclude found/suspects.jsonl --out o {theirs}")
 
