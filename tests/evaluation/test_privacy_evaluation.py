@@ -229,7 +229,7 @@ def test_the_files_tell_all_and_read_back(a_tenth, tmp_path):
     assert tuple(parse_records(Pair, lines)) == result.suspects
     first = json.loads(lines.splitlines()[0])
     assert set(first) == {
-        "synthetic", "class", "index", "train", "train_index", "similarity", "distance",
+        "synthetic", "class", "index", "train", "train_index", "similarity", "distance", "origin",
     }  # fmt: skip
     assert first["class"] == synthetic.classes[synthetic.labels[first["index"]]]
     assert first["train"] == TRAIN.sources[first["train_index"]]
