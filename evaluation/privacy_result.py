@@ -1,7 +1,7 @@
 """Records of a privacy evaluation, as ``result.json`` holds them."""
 
 from scangan.artifacts.records import Record
-from scangan.artifacts.suspects import Pair
+from scangan.artifacts.suspects import Pair as Pair  # a part of a result
 from scangan.evaluation.scan_set import SetInfo
 
 FORMAT = 1
