@@ -1,7 +1,9 @@
 """A request: which scans of which classes to make, from which latents, in which format."""
 
 import dataclasses
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from scangan.artifacts.latents import LARGEST_INDEX, Draw
 from scangan.core.errors import USAGE, GenerationError
@@ -13,16 +15,52 @@ SHARD_SIZE = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """`count` scans of one class from index `start`; `number` is None for a model without classes."""
+    """`count` scans of one class from index `start`, without those in `left_out`.
+
+    Parameters
+    ----------
+    number : int or None
+        Number of the class; None for a model without classes.
+    start, count : int
+        The indices: `start` to `start` + `count` - 1.
+    left_out : tuple of int
+        Indices that are not made, in increasing order.
+    """
 
     number: int | None
     start: int
     count: int
+    left_out: tuple[int, ...] = ()
 
     @property
     def indices(self) -> range:
-        """The indices of the scans."""
+        """The indices of the scans, also of those left out."""
         return range(self.start, self.start + self.count)
+
+    @property
+    def kept(self) -> int:
+        """The number of scans to make."""
+        return self.count - len(self.left_out)
+
+    def without(self, indices: Iterable[int]) -> "Span":
+        """Return the span without these indices; those of no scan in it change nothing."""
+        more = {index for index in indices if index in self.indices}
+        return dataclasses.replace(self, left_out=tuple(sorted(more.union(self.left_out))))
+
+    def runs(self) -> Iterator["Span"]:
+        """Yield the scans to make as spans of consecutive indices."""
+        start = self.start
+        for stop in (*self.left_out, self.start + self.count):
+            if stop > start:
+                yield Span(self.number, start, stop - start)
+            start = stop + 1
+
+    def place(self, index: int) -> int | None:
+        """Return how many scans to make come before that of an index; None if it is not made."""
+        before = bisect_left(self.left_out, index)
+        if index not in self.indices or self.left_out[before : before + 1] == (index,):
+            return None
+        return index - self.start - before
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +105,7 @@ class Request:
     Parameters
     ----------
     spans : tuple of Span
-        The scans of each class.
+        The scans of each class; at least one of each is made.
     draw : Draw
         How to draw latents.
     format : {"png", "tar", "npz", "dicom"}
@@ -107,11 +145,18 @@ class Request:
                 raise GenerationError(
                     f"--count {span.count} is out of range; it takes 1 or more", exit_code=USAGE
                 )
+            out = span.left_out
+            if any(a >= b for a, b in pairwise(out)) or not all(i in span.indices for i in out):
+                raise GenerationError(
+                    f"the scans left out must be in order, from {span.start} to {span.indices[-1]}"
+                )
+            if not span.kept:
+                raise GenerationError(f"all {span.count} scans of class {span.number} are left out")
 
     @property
     def total(self) -> int:
         """The number of scans."""
-        return sum(span.count for span in self.spans)
+        return sum(span.kept for span in self.spans)
 
     @property
     def unit(self) -> int:
@@ -127,8 +172,8 @@ class Request:
     def between(self, first: int, last: int, most: int) -> Iterator[Span]:
         """Yield the scans at positions `first` to `last` - 1, in spans of at most `most`."""
         before = 0
-        for span in self.spans:
-            begin, end = max(first - before, 0), min(last - before, span.count)
+        for run in (run for span in self.spans for run in span.runs()):
+            begin, end = max(first - before, 0), min(last - before, run.count)
             for start in range(begin, end, most):
-                yield Span(span.number, span.start + start, min(most, end - start))
-            before += span.count
+                yield Span(run.number, run.start + start, min(most, end - start))
+            before += run.count

@@ -46,6 +46,7 @@ class ClassRecord(Record, frozen=True, rename={"class_name": "class"}):
     number: int | None
     start: int
     count: int
+    left_out: tuple[int, ...] | UnsetType = UNSET  # written only if there are any
 
 
 class RequestRecord(Record, frozen=True):
@@ -179,10 +180,10 @@ class Plan:
         if folder not in self.folders or not (stem.isascii() and stem.isdecimal()):
             return None
         which, index = self.folders.index(folder), int(stem)
-        span = self.request.spans[which]
-        if index not in span.indices or file != self.file_name(which, index):
+        place = self.request.spans[which].place(index)
+        if place is None or file != self.file_name(which, index):
             return None
-        return sum(s.count for s in self.request.spans[:which]) + index - span.start
+        return sum(s.kept for s in self.request.spans[:which]) + place
 
     def manifest_name(self, part: Part) -> str:
         """Return the file name of the manifest, or of a part's manifest."""
@@ -197,7 +198,14 @@ class Plan:
             format_version=FORMAT_VERSION,
             model=self.model,
             classes=tuple(
-                ClassRecord(class_name=name, folder=folder, **dataclasses.asdict(span))
+                ClassRecord(
+                    class_name=name,
+                    folder=folder,
+                    number=span.number,
+                    start=span.start,
+                    count=span.count,
+                    left_out=span.left_out or UNSET,
+                )
                 for name, folder, span in zip(self.names, self.folders, request.spans, strict=True)
             ),
             **dataclasses.asdict(request.draw),
@@ -243,7 +251,7 @@ class Plan:
     def _of_record(cls, told: RequestRecord) -> "Plan":
         if any(c.folder != _plain(c.folder) or not c.folder for c in told.classes):
             raise ValueError("the folder of a class is not a plain name")
-        spans = tuple(Span(c.number, c.start, c.count) for c in told.classes)
+        spans = tuple(Span(c.number, c.start, c.count, c.left_out or ()) for c in told.classes)
         return cls(
             told.model,
             Request(
@@ -261,11 +269,10 @@ class Plan:
         old, new = to_told(before.to_record()), to_told(self.to_record())
         for told, plan in ((old, before), (new, self)):
             told["model"] = told["model"][:12]
-            told["classes"] = ", ".join(
-                f"{_range(span)} of {name}" if name is not None else _range(span)
-                for name, span in zip(plan.names, plan.request.spans, strict=True)
-            )
+            told["classes"] = ", ".join(map(_range, plan.names, plan.request.spans))
         found = [f"{key} {old[key]} -> {new[key]}" for key in new if old[key] != new[key]]
+        if not found and self.request.spans != before.request.spans:
+            found = ["as many scans are left out, but others"]
         if not found and self.folders != before.folders:
             found = [f"folders {', '.join(before.folders)} -> {', '.join(self.folders)}"]
         return "; ".join(found)
@@ -331,6 +338,8 @@ def _plain(name: str) -> str:
     return plain.strip(". ")
 
 
-def _range(span: Span) -> str:
+def _range(name: str | None, span: Span) -> str:
     start = f" from {span.start}" if span.start else ""
-    return f"{span.count}{start}"
+    of = "" if name is None else f" of {name}"
+    without = f" ({len(span.left_out)} left out)" if span.left_out else ""
+    return f"{span.count}{start}{of}{without}"

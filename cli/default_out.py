@@ -46,6 +46,8 @@ def scans_folder(
     parts.append(f"seed{request.draw.seed}")
     parts.append(f"balance-{topped_up}" if topped_up else f"n{request.spans[0].count}")
     parts += _drawn(request.draw, request.spans[0].start, precision)
+    left_out = sum(len(span.left_out) for span in request.spans)
+    parts += [f"without{left_out}"] if left_out else []
     parts += [request.format] if request.format != "png" else []
     parts += [f"by{shard_size}"] if shard_size is not None else []
     return Path("-".join(parts))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COUNT = 16
 SECTIONS = {
-    "Which scans": ("model", "classes", "count", "balance", "target"),
+    "Which scans": ("model", "classes", "count", "balance", "target", "exclude"),
     "Sampling": ("seed", "start", "truncation", "paired"),
     "Output": ("kind", "shard_size", "out", "no_sheet", "force"),
     "Parallel jobs": ("shard",),
@@ -45,6 +45,12 @@ SECTIONS = {
 )
 @click.option(
     "--target", type=int, metavar="N", help="with --balance: top classes up to N scans instead"
+)
+@click.option(
+    "--exclude",
+    type=options.out_path,
+    metavar="FILE",
+    help="leave out the scans listed in suspects.jsonl of eval-scans privacy; no others replace them",
 )
 @options.drawing
 @click.option(
@@ -85,6 +91,7 @@ def main(
     count: int | None,
     balance: Path | None,
     target: int | None,
+    exclude: Path | None,
     seed: int,
     start: int,
     truncation: float,
@@ -111,6 +118,7 @@ def main(
     gen-scans --class glioma_tumor --count 500 --seed 1 --out more
     gen-scans --balance scans --out scans-more    top up the smaller classes
     gen-scans --count 100000 --format tar --shard 3/8 --out big
+    gen-scans --seed 1000000 --count 400 --exclude private/suspects.jsonl
 
     The same model, seed, class and index always make the same scan, whatever the batch, threads,
     shard or count.
@@ -155,6 +163,10 @@ def main(
         format=kind,
         shard_size=SHARD_SIZE if shard_size is None else shard_size,
     )
+    if exclude is not None:
+        from scangan.runtime.exclude import without_suspects
+
+        request = without_suspects(request, generator.file, exclude, note=output.say)
     if out is None:
         out = scans_folder(
             model,
@@ -180,6 +192,8 @@ def main(
         )
     seconds = time.perf_counter() - began
     told = _facts(generator, request, part)
+    if exclude is not None:
+        told["left_out"] = sum(len(span.left_out) for span in request.spans)
     told |= {"out": str(out), "made": made, "seconds": round(seconds, 3)}
     look = f" (look at {out / SHEET})" if (out / SHEET).exists() else ""
     output.end(told, f"{_summary(generator, request, part, made)}: {out}{look}")
@@ -193,7 +207,7 @@ def _facts(generator: "ScanGenerator", request: "Request", part: "Part") -> dict
     first, last = request.positions(part)
     return {
         "scans": last - first,
-        "classes": {_name(generator, s.number): s.count for s in request.spans},
+        "classes": {_name(generator, s.number): s.kept for s in request.spans},
         "format": request.format,
         "seed": request.draw.seed,
         "model": str(generator.file.path),
@@ -206,8 +220,8 @@ def _facts(generator: "ScanGenerator", request: "Request", part: "Part") -> dict
 def _summary(generator: "ScanGenerator", request: "Request", part: "Part", made: int) -> str:
     first, last = request.positions(part)
     names = [name for span in request.spans if (name := _name(generator, span.number))]
-    if len({span.count for span in request.spans}) > 1:
-        names = [f"{s.count} {_name(generator, s.number)}" for s in request.spans]
+    if len({span.kept for span in request.spans}) > 1:
+        names = [f"{s.kept} {_name(generator, s.number)}" for s in request.spans]
     of = f" of {', '.join(names)}" if names else ""
     which = f" (part {part.i}/{part.n})" if part.n > 1 else ""
     there = last - first - made

@@ -9,6 +9,8 @@ import numpy as np
 
 from scangan.artifacts.card import ModelCard
 from scangan.artifacts.dataset import is_prepared, is_split
+from scangan.artifacts.manifest import origins
+from scangan.artifacts.scan_folder import ScanRecord
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.scan_set import ScanSet
 
@@ -87,7 +89,8 @@ def open_scans(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "prepared"
         prepare(path, out, PrepOptions(**chosen))  # type: ignore[arg-type]
-        return dataclasses.replace(ScanSet.of_dataset(out), name=path)
+        made = ScanSet.of_dataset(out)
+        return dataclasses.replace(made, name=path, origins=origins(Path(path), made.sources))
 
 
 def card_of(path: str) -> tuple[ModelCard | None, str]:
@@ -107,13 +110,20 @@ def generated(model: str, count: int, seed: int = SEED) -> ScanSet:
     with ScanGenerator(model) as generator:
         names: list[str | None] = list(generator.classes) or [None]
         parts = [generator.sample(count, name, seed) for name in names]
-        sources = [f"{name or 'scan'}/{index}" for name in names for index in range(count)]
+        records = [
+            ScanRecord(
+                synthetic=True, model=generator.sha256, seed=seed, index=index, class_name=name
+            )
+            for name in names
+            for index in range(count)
+        ]
         return ScanSet(
             np.concatenate(parts),
             np.repeat(np.arange(len(names)), count),
             generator.classes,
             f"{model}, seed {seed}",
             settings=dict(generator.card.preprocessing),
-            sources=sources,
+            sources=[f"{each.class_name or 'scan'}/{each.index}" for each in records],
             synthetic=np.ones(count * len(names), bool),
+            origins=records,
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from scangan.artifacts.records import write_record, write_records
+from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.counted import counted
 from scangan.core.files import write_bytes
 from scangan.core.png import encode_png
@@ -12,7 +13,7 @@ from scangan.core.sheet import contact_sheet
 from scangan.evaluation.privacy_result import PrivacyResult
 from scangan.evaluation.scan_set import ScanSet
 
-RESULT, SUSPECTS, PICTURE = "result.json", "suspects.jsonl", "suspects.png"
+RESULT, PICTURE = "result.json", "suspects.png"
 NOTICE = "Left: synthetic image made by a generative model. Right: scan of a patient."
 
 

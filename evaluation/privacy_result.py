@@ -1,39 +1,10 @@
-"""Records of a privacy evaluation: ``result.json`` and a line of ``suspects.jsonl``."""
+"""Records of a privacy evaluation, as ``result.json`` holds them."""
 
 from scangan.artifacts.records import Record
+from scangan.artifacts.suspects import Pair as Pair  # a part of a result
 from scangan.evaluation.scan_set import SetInfo
 
 FORMAT = 1
-
-
-class Pair(Record, frozen=True, kw_only=True, rename={"class_name": "class"}):
-    """A line of ``suspects.jsonl``: a synthetic scan and the training scan that it is most similar to.
-
-    Parameters
-    ----------
-    synthetic : str
-        Name of the synthetic scan in its set.
-    class_name : str or None
-        Its class; None in a set without classes.
-    index : int
-        Its position in its set, from 0.
-    train : str
-        Name of the training scan.
-    train_index : int
-        Its position among the training scans, from 0.
-    similarity : float
-        Correlation of their details at the best alignment, -1 to 1.
-    distance : float
-        Distance of their features, in standard deviations over the training scans.
-    """
-
-    synthetic: str
-    class_name: str | None
-    index: int
-    train: str
-    train_index: int
-    similarity: float
-    distance: float
 
 
 class Threshold(Record, frozen=True, kw_only=True):

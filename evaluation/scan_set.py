@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from scangan.artifacts.dataset import load_dataset
 from scangan.artifacts.records import Record
+from scangan.artifacts.scan_folder import ScanRecord
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
 
@@ -70,6 +71,8 @@ class ScanSet:
         SHA-256 of each scan's file, and its subject; empty where unknown.
     synthetic : ndarray, optional
         bool [N]: the scans that say that a generative model made them; by default, none.
+    origins : sequence of ScanRecord or None, optional
+        The model, seed, class and index of each synthetic scan; None where unknown.
 
     Examples
     --------
@@ -87,6 +90,7 @@ class ScanSet:
     hashes: Sequence[str] = ()
     subjects: Sequence[str] = ()
     synthetic: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.empty(0, bool))
+    origins: Sequence[ScanRecord | None] = ()
 
     def __post_init__(self) -> None:
         """Fill in defaults and check the arrays."""
@@ -107,6 +111,8 @@ class ScanSet:
                 object.__setattr__(self, field, [""] * count)
         if not len(self.synthetic):
             object.__setattr__(self, "synthetic", np.zeros(count, bool))
+        if not len(self.origins):
+            object.__setattr__(self, "origins", [None] * count)
         beside = (
             self.labels,
             self.groups,
@@ -114,6 +120,7 @@ class ScanSet:
             self.hashes,
             self.subjects,
             self.synthetic,
+            self.origins,
         )
         if any(len(each) != count for each in beside):
             raise EvaluationError(f"{self.name}: the fields differ in length")
@@ -215,6 +222,7 @@ class ScanSet:
             hashes=[self.hashes[n] for n in indices],
             subjects=[self.subjects[n] for n in indices],
             synthetic=self.synthetic[indices],
+            origins=[self.origins[n] for n in indices],
         )
 
     def with_classes(self, names: tuple[str, ...]) -> "ScanSet":

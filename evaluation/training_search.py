@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.suspects import Pair
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.calibration import threshold
 from scangan.evaluation.features import FeatureExtractor
 from scangan.evaluation.nearest import nearest, scale_of, scaled
 from scangan.evaluation.planted import LEVELS
-from scangan.evaluation.privacy_result import Level, Pair, Threshold
+from scangan.evaluation.privacy_result import Level, Threshold
 from scangan.evaluation.scan_set import ScanSet
 from scangan.evaluation.similar import Gallery, Matches
 
@@ -141,6 +142,7 @@ class TrainingSearch:
             train_index=other,
             similarity=round(float(found.matches.similarity[n]), 6),
             distance=round(float(np.linalg.norm(apart)), 4),
+            origin=synthetic.origins[n],
         )
 
 

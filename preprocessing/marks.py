@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-MANIFESTS = ("manifest.jsonl", "manifest-*-of-*.jsonl")
+from scangan.artifacts.manifest import manifests_beside
 
 
 def named_synthetic(source: Path, files: Iterable[str]) -> frozenset[str]:
@@ -27,12 +27,9 @@ def named_synthetic(source: Path, files: Iterable[str]) -> frozenset[str]:
         Those among `files` that are synthetic.
     """
     paths = [PurePosixPath(file) for file in files]
-    folders = {folder for path in paths for folder in path.parents}
     made = {
         str(folder / stem)
-        for folder in folders
-        for pattern in MANIFESTS
-        for manifest in sorted((source / folder).glob(pattern))
+        for folder, manifest in manifests_beside(source, paths)
         for stem in _stems(manifest)
     }
     return frozenset(str(path) for path in paths if str(path.with_suffix("")) in made)

@@ -93,7 +93,9 @@ def facts(plan: Plan) -> list[tuple[str, str]]:
         which = f"index {span.start}"
         if span.count > 1:
             which = f"indexes {span.start} to {span.indices[-1]}"
-        rows.append((f"class {name}" if name is not None else "scans", f"{span.count}, {which}"))
+        if span.left_out:
+            which += f" without {len(span.left_out)} that were left out"
+        rows.append((f"class {name}" if name is not None else "scans", f"{span.kept}, {which}"))
     rows += [("model file, sha256", plan.model), ("seed", str(draw.seed))]
     rows += [("truncation", str(draw.truncation))] if draw.truncation != 1.0 else []
     rows += [("paired", "the same latents for every class")] if draw.paired else []

@@ -22,6 +22,7 @@ from scangan.core.session import open_session
 from scangan.core.threads import in_order, usable_cpus
 from scangan.runtime import DEFAULT_MODEL
 from scangan.runtime.catalog import open_model
+from scangan.runtime.exclude import Suspects, suspect_indices
 
 CPU_PIXELS, GPU_PIXELS = 1 << 17, 1 << 20  # per batch; larger batches are no faster
 IN_FLIGHT = 2  # passes on a GPU: one computes while the scans of the other are fetched
@@ -208,6 +209,7 @@ class ScanGenerator:
         *,
         truncation: float = 1.0,
         paired: bool = False,
+        exclude: str | Path | None = None,
     ) -> Iterator[tuple[int, str | None, Images]]:
         """Generate scans one by one, computing a few batches ahead.
 
@@ -219,6 +221,8 @@ class ScanGenerator:
             Class name or number; by default all classes in turn: index 0 of each, index 1 of each...
         seed, start, truncation, paired
             See `sample`.
+        exclude : path, optional
+            The ``suspects.jsonl`` of ``eval-scans privacy``: leave out its scans.
 
         Yields
         ------
@@ -228,17 +232,23 @@ class ScanGenerator:
             Class name; None for an unconditional model.
         image : ndarray
             uint8 [H, W].
+
+        Raises
+        ------
+        GenerationError
+            As `sample`, or the file to exclude is about other scans, or is not a list of suspects.
         """
         numbers: Sequence[int | None] = (
             range(len(self.classes)) if label is None and self.classes else [self._number(label)]
         )
         draw = Draw(seed, truncation, paired)
         start, count = _checked(start, count)
+        suspects = suspect_indices(exclude, self.file, draw) if exclude is not None else {}
         # A generator function: it starts with the first scan, so arguments are checked here, earlier.
-        return self._stream(numbers, draw, start, start + count)
+        return self._stream(numbers, draw, start, start + count, suspects)
 
     def _stream(
-        self, numbers: Sequence[int | None], draw: Draw, start: int, end: int
+        self, numbers: Sequence[int | None], draw: Draw, start: int, end: int, suspects: Suspects
     ) -> Iterator[tuple[int, str | None, Images]]:
         each = max(1, self.batch // len(numbers))
         batches = (
@@ -246,11 +256,14 @@ class ScanGenerator:
             for at in range(start, end, each)
         )
         names = [None if number is None else self.classes[number] for number in numbers]
+        left_out = [suspects.get(number, frozenset()) for number in numbers]
         for spans, images in in_order(lambda b: self.make(b, draw), batches, self.threads):
             by_class = images.reshape(len(spans), -1, *images.shape[1:])
             for i, (offset, name) in itertools.product(range(spans[0].count), enumerate(names)):
-                # A copy, so that keeping one scan does not keep its whole batch in memory.
-                yield spans[0].start + i, name, by_class[offset, i].copy()
+                index = spans[0].start + i
+                if index not in left_out[offset]:
+                    # A copy, so that keeping one scan does not keep its whole batch in memory.
+                    yield index, name, by_class[offset, i].copy()
 
     def make(self, spans: Sequence[Span], draw: Draw) -> Images:
         """Generate a batch in one pass: uint8 [N, H, W], the scans of each span in order."""

@@ -216,14 +216,11 @@ def _not_whole(out: Path, plan: Plan, part: Part) -> None:
 
 def make_sheet(generator: ScanGenerator, plan: Plan) -> Images:
     """Lay out the first scans of each class as a contact sheet: uint8 [H, W]."""
-    draw, rows = plan.request.draw, []
+    draw, rows, at = plan.request.draw, [], 0
     for span, folder in zip(plan.request.spans, plan.folders, strict=True):
-        ends = range(span.start, span.start + min(span.count, ON_SHEET))
-        few = [
-            Span(span.number, start, min(generator.batch, ends.stop - start))
-            for start in ends[:: generator.batch]
-        ]
+        few = plan.request.between(at, at + min(span.kept, ON_SHEET), generator.batch)
         rows.append((folder, np.concatenate([generator.make([one], draw) for one in few])))
+        at += span.kept
     return contact_sheet(rows, f"synthetic scans, seed {draw.seed}")
 
 

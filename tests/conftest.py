@@ -118,7 +118,8 @@ def folder_bytes(folder):
     }
 
 
-def _export_random(path, classes):
+def export_random(path, classes, size=32):
+    """Export a generator with random weights, whose scans differ as those of a trained one do."""
     import torch
 
     from scangan.export.exporter import graph_sha256, to_onnx, write_model
@@ -126,7 +127,7 @@ def _export_random(path, classes):
     from scangan.training.networks import Generator
 
     torch.manual_seed(0)
-    generator = Generator(size=32, width=4, latent=10, classes=len(classes))
+    generator = Generator(size=size, width=4, latent=10, classes=len(classes))
     # Running statistics and weights as far from their initial values as training takes them.
     for name, tensor in generator.state_dict().items():
         if name.endswith("running_var"):
@@ -138,7 +139,7 @@ def _export_random(path, classes):
         architecture="acgan" if classes else "dcgan",
         latent=10,
         classes=classes,
-        size=32,
+        size=size,
         graph_sha256=graph_sha256(model.SerializeToString()),
     )
     write_model(model, card, path)
@@ -148,13 +149,13 @@ def _export_random(path, classes):
 @pytest.fixture(scope="session")
 def tiny_acgan(tmp_path_factory):
     """Export a conditional generator with random weights: 3 classes, 32 pixels."""
-    return _export_random(tmp_path_factory.mktemp("models") / "tiny.onnx", ("cat", "dog", "2"))
+    return export_random(tmp_path_factory.mktemp("models") / "tiny.onnx", ("cat", "dog", "2"))
 
 
 @pytest.fixture(scope="session")
 def tiny_dcgan(tmp_path_factory):
     """Export an unconditional generator with random weights, 32 pixels."""
-    return _export_random(tmp_path_factory.mktemp("models") / "plain.onnx", ())
+    return export_random(tmp_path_factory.mktemp("models") / "plain.onnx", ())
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import click.testing
 import cv2
 import numpy as np
 import pytest
-from conftest import BRAIN, CLASSES
+from conftest import BRAIN, CLASSES, export_random
 from dicoms import dicom
 from programs import PROGRAMS, main_of
 
@@ -192,11 +192,19 @@ def test_train_on_your_own_scans(after_training):
 
 
 def test_judge_what_was_made(after_training):
+    # So few steps of training make flat images, which are not usable as scans in a folder.
+    export_random(Path("mine.onnx"), CLASSES, size=16)
     printed, _ = follow("guides/judge.md")
     assert re.search(r"KID \S+, from \S+ to \S+", printed)
     for folder in ("judged", "private", "useful"):
         assert json.loads(Path(folder, "result.json").read_text())["format_version"] == 1
     assert Path("private", "suspects.png").stat().st_size > 1000
+    for found, scans in {"private": "without-suspects", "private-too": "to-look-at"}.items():
+        suspects = Path(found, "suspects.jsonl").read_text().splitlines()
+        out = [json.loads(line)["origin"] for line in suspects]
+        out = {(origin["class"], origin["index"]) for origin in out if origin["index"] < 4}
+        made = [json.loads(line) for line in Path(scans, "manifest.jsonl").read_text().splitlines()]
+        assert len(made) == 16 - len(out) and out.isdisjoint((m["class"], m["index"]) for m in made)
 
 
 def test_top_up_a_class_and_train_a_classifier(after_training):

@@ -10,11 +10,12 @@ from evaluation_scans import COPIES, sample_scans, three_parts, with_copies
 from msgspec.structs import replace
 
 from scangan.artifacts.records import parse_record, parse_records
+from scangan.artifacts.suspects import Pair
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.attacks import DiscriminatorScores
 from scangan.evaluation.judge_privacy import PrivacyOptions, privacy, work
 from scangan.evaluation.privacy_files import write_privacy
-from scangan.evaluation.privacy_result import Pair, PrivacyResult
+from scangan.evaluation.privacy_result import PrivacyResult
 from scangan.evaluation.scan_set import ScanSet
 
 TRAIN, HOLDOUT, OTHERS = three_parts(sample_scans())
@@ -234,7 +235,7 @@ def test_the_files_tell_all_and_read_back(a_tenth, tmp_path):
     assert tuple(parse_records(Pair, lines)) == result.suspects
     first = json.loads(lines.splitlines()[0])
     assert set(first) == {
-        "synthetic", "class", "index", "train", "train_index", "similarity", "distance",
+        "synthetic", "class", "index", "train", "train_index", "similarity", "distance", "origin",
     }  # fmt: skip
     assert first["class"] == synthetic.classes[synthetic.labels[first["index"]]]
     assert first["train"] == TRAIN.sources[first["train_index"]]

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from conftest import _export_random
+from conftest import export_random
 from faults.commands import COMMANDS, make_templates
 from faults.kinds import KINDS
 from faults.shim import build, why_not
@@ -31,7 +31,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="faults-", dir=place) as name:
         folder = Path(name).resolve()
         shim = build(folder)
-        model = _export_random(folder / "tiny.onnx", ("cat", "dog", "2"))
+        model = export_random(folder / "tiny.onnx", ("cat", "dog", "2"))
         (folder / "templates").mkdir()
         cells = [(c, k) for c in COMMANDS for k in KINDS if only in f"{c.title} | {k.title}"]
         benches = []

@@ -41,21 +41,34 @@ def test_no_two_classes_share_a_folder(names):
     assert len({folder.lower() for folder in folders}) == len(names)
 
 
+counts_and_left_out = st.integers(1, 40).flatmap(
+    lambda count: st.tuples(
+        st.just(count), st.sets(st.integers(0, count - 1), max_size=min(count - 1, 6))
+    )
+)
 requests = st.builds(
     Request,
-    spans=st.lists(st.integers(1, 40), min_size=1, max_size=4).map(
-        lambda counts: tuple(Span(i, 3 * i, count) for i, count in enumerate(counts))
+    spans=st.lists(counts_and_left_out, min_size=1, max_size=4).map(
+        lambda each: tuple(
+            Span(i, 3 * i, count).without(3 * i + k for k in out)
+            for i, (count, out) in enumerate(each)
+        )
     ),
     format=st.sampled_from(FORMATS),
     shard_size=st.integers(1, 17),
 )
 
 
+def _scans(request):
+    """Class number and index of every scan to make, in order."""
+    return [(s.number, i) for s in request.spans for i in s.indices if i not in set(s.left_out)]
+
+
 @given(requests, st.integers(1, 9))
 def test_parts_are_the_whole_and_cut_no_file(request, n):
     positions = [request.positions(Part(i, n)) for i in range(n)]
     assert [a for a, _ in positions] == [0, *(b for _, b in positions[:-1])]
-    assert positions[-1][1] == request.total
+    assert positions[-1][1] == request.total == len(_scans(request))
     assert all(a % request.unit == 0 or a == request.total for a, _ in positions)
 
 
@@ -63,7 +76,7 @@ def test_parts_are_the_whole_and_cut_no_file(request, n):
 def test_spans_between_positions_are_all_and_in_order(request, most, data):
     first = data.draw(st.integers(0, request.total))
     last = data.draw(st.integers(first, request.total))
-    scans = [(span.number, i) for span in request.spans for i in span.indices]
+    scans = _scans(request)
     found = list(request.between(first, last, most))
     assert [(s.number, i) for s in found for i in s.indices] == scans[first:last]
     assert all(1 <= span.count <= most for span in found)
@@ -78,7 +91,7 @@ def test_a_manifest_names_every_scan_and_file_once(request, n):
     assert lines == [json.loads(line) for line in plan.manifest(0, request.total)]
     told = [(line["class"], line["index"]) for line in lines]
     names = dict(enumerate(plan.names))
-    assert told == [(names[s.number], i) for s in request.spans for i in s.indices]
+    assert told == [(names[number], i) for number, i in _scans(request)]
     places = [(line["file"], line.get("member"), line.get("row")) for line in lines]
     assert len(set(places)) == len(places)
     assert set(plan.files(0, request.total)) == {line["file"] for line in lines}
@@ -87,6 +100,9 @@ def test_a_manifest_names_every_scan_and_file_once(request, n):
         first.setdefault(line["file"], at)
     assert {file: plan.position_of(file) for file in first} == first
     assert plan.position_of("notes.txt") is plan.position_of("a/notes.png") is None
+    if not plan.sharded:
+        out = [(which, i) for which, s in enumerate(request.spans) for i in s.left_out]
+        assert all(plan.position_of(plan.file_name(*scan)) is None for scan in out)
     assert all(is_ours(name.split("/")[-1]) for name in plan.files(0, request.total))
 
 
@@ -111,6 +127,16 @@ def test_a_plan_survives_its_file(tmp_path_factory, request, psi, paired):
     read = Plan.read(folder)
     assert read.to_record() == plan.to_record() and plan.difference(read) == ""
     assert list(read.manifest(0, request.total)) == list(plan.manifest(0, request.total))
+    told = json.loads((folder / "request.json").read_text())["classes"]
+    assert [each.get("left_out") for each in told] == [
+        list(span.left_out) or None for span in request.spans
+    ]
+
+
+@pytest.mark.parametrize("left_out", [(7,), (1,), (3, 3), (4, 3), (2, 3, 4, 5, 6)])
+def test_scans_that_cannot_be_left_out(left_out):
+    with pytest.raises(GenerationError, match="left out"):
+        Request(spans=(Span(0, 2, 5, left_out),))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""Find out where scans in a folder come from, by the manifests of gen-scans beside them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from msgspec import UNSET, UnsetType
+
+from scangan.artifacts.records import parse_record
+from scangan.artifacts.scan_folder import ScanRecord
+
+MANIFESTS = ("manifest.jsonl", "manifest-*-of-*.jsonl")
+
+
+class ManifestLine(ScanRecord, frozen=True, kw_only=True, rename={"class_name": "class"}):
+    """A line of ``manifest.jsonl``: the file of a scan, its place in a shard, and its record."""
+
+    file: str
+    member: str | UnsetType = UNSET  # in a tar
+    row: int | UnsetType = UNSET  # in an npz
+
+    @property
+    def record(self) -> ScanRecord:
+        """Where the scan comes from."""
+        return ScanRecord(
+            synthetic=self.synthetic,
+            model=self.model,
+            seed=self.seed,
+            index=self.index,
+            class_name=self.class_name,
+            truncation=self.truncation,
+            paired=self.paired,
+        )
+
+
+def manifests_beside(
+    source: Path, files: Iterable[PurePosixPath]
+) -> Iterator[tuple[PurePosixPath, Path]]:
+    """Yield each manifest in the folders of some files, or in a folder above, up to `source`.
+
+    Yields
+    ------
+    folder : PurePosixPath
+        The manifest's folder, relative to `source`.
+    manifest : Path
+        The file.
+    """
+    for folder in sorted({folder for file in files for folder in file.parents}):
+        for pattern in MANIFESTS:
+            for manifest in sorted((source / folder).glob(pattern)):
+                yield folder, manifest
+
+
+def origins(source: Path, files: Sequence[str]) -> list[ScanRecord | None]:
+    """Return where each file comes from; None if no manifest lists it.
+
+    A file that was saved again in another format still has its line.
+
+    Parameters
+    ----------
+    source : Path
+        The folder that the files are relative to.
+    files : sequence of str
+        Paths with ``/``.
+    """
+    paths = [PurePosixPath(file) for file in files]
+    listed = {
+        str((folder / (line.member or line.file)).with_suffix("")): line.record
+        for folder, manifest in manifests_beside(source, paths)
+        for line in _lines(manifest)
+    }
+    return [listed.get(str(path.with_suffix(""))) for path in paths]
+
+
+def _lines(manifest: Path) -> Iterator[ManifestLine]:
+    """Read a manifest, up to the first line that gen-scans did not write."""
+    try:
+        with manifest.open("rb") as lines:
+            for line in lines:
+                yield parse_record(ManifestLine, line)
+    except (OSError, ValueError):
+        return
