@@ -1,8 +1,6 @@
 """``eval-scans privacy``: look for training scans in a synthetic set."""
 
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -11,9 +9,6 @@ from scangan.cli.command import Output, ScanCommand
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
 from scangan.core.terminal import progress
-
-if TYPE_CHECKING:
-    from scangan.evaluation.privacy_result import PrivacyResult
 
 
 @click.command(
@@ -77,7 +72,7 @@ def main(
     Writes result.json, suspects.jsonl and suspects.png, which shows real scans: treat them as you
     treat the real scans. "gen-scans --exclude" leaves the suspects out.
     """
-    from scangan.cli.scan_sets import open_pair, open_scans
+    from scangan.cli.scan_sets import open_pair, open_scans, without_suspects
     from scangan.evaluation.judge_privacy import PrivacyOptions, privacy, work
     from scangan.evaluation.privacy_files import PICTURE, write_privacy
     from scangan.evaluation.privacy_text import privacy_lines
@@ -112,7 +107,7 @@ def main(
         output.say(line)
     copies = len(result.suspects)
     if copies:
-        output.say(_without_suspects(result, synthetic, count, out))
+        output.say(without_suspects(result, synthetic, count, out))
     told = {"out": str(out), "scans": len(ours), "suspects": copies}
     output.end(
         told, f"{counted(copies, 'suspect')} of {len(ours)}: {out} (look at {out / PICTURE})"
@@ -122,25 +117,3 @@ def main(
             f"{counted(copies, 'suspect')}, but --max-copies allows {max_copies}; look at "
             f"{out / PICTURE}"
         )
-
-
-def _without_suspects(result: "PrivacyResult", synthetic: str, count: int, out: Path) -> str:
-    """Say how to generate the same scans again, but not the suspects."""
-    from scangan.artifacts.suspects import SUSPECTS
-    from scangan.cli.scan_sets import is_model
-
-    known = [suspect.origin for suspect in result.suspects if suspect.origin is not None]
-    unknown = len(result.suspects) - len(known)
-    exclude = f"--exclude {shlex.quote(str(out / SUSPECTS))}"
-    if unknown:
-        return (
-            f"gen-scans cannot leave out {counted(unknown, 'suspect')}: no manifest says which model and "
-            f"seed made them; give the model, or the folder that gen-scans wrote"
-        )
-    if is_model(synthetic):
-        which = f"--model {shlex.quote(synthetic)} --seed {known[0].seed} --count {count}"
-        return f"to generate these scans without the suspects: gen-scans {which} {exclude}"
-    return (
-        f"to generate these scans without the suspects, type the gen-scans command that made them with "
-        f"{exclude}, and another --out, or --force to replace them"
-    )

@@ -68,11 +68,11 @@ def main(
     REAL must be scans that the generator was not trained on. Without --train, only quality is
     evaluated. What was evaluated before is read from the cache.
 
-    Writes report.html, report.md, plots and result.json. The page shows real scans unless you give
-    --no-real-images.
+    Writes report.html, report.md for a paper, its plots, result.json and suspects.jsonl. The page
+    shows real scans unless you give --no-real-images.
     """
     from scangan.artifacts.run import Run
-    from scangan.cli.scan_sets import card_of, open_pair, open_scans
+    from scangan.cli.scan_sets import card_of, open_pair, open_scans, without_suspects
     from scangan.evaluation.features import installed
     from scangan.evaluation.judge_all import JudgeOptions, judge_all, work
     from scangan.evaluation.judge_privacy import PrivacyOptions
@@ -123,6 +123,8 @@ def main(
     )
     for question, sentence in result.verdict.items():
         output.say(f"{question}: {sentence}")
+    if found.privacy and found.privacy.suspects:
+        output.say(without_suspects(found.privacy, synthetic, count, out))
     shown = "no real scan" if no_real_images else "real scans: treat it as you treat them"
     output.end(
         {"out": str(out), "verdict": result.verdict}, f"report: {out / HTML} (shows {shown})"

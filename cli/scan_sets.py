@@ -1,6 +1,7 @@
 """Open what evaluations compare: a prepared dataset, a folder of scans, or a model file."""
 
 import dataclasses
+import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,10 @@ from scangan.artifacts.card import ModelCard
 from scangan.artifacts.dataset import is_prepared, is_split
 from scangan.artifacts.manifest import origins
 from scangan.artifacts.scan_folder import ScanRecord
+from scangan.artifacts.suspects import SUSPECTS
+from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
+from scangan.evaluation.privacy_result import PrivacyResult
 from scangan.evaluation.scan_set import ScanSet
 
 SEED = 1_000_000  # far from the seeds that people look at first
@@ -127,3 +131,22 @@ def generated(model: str, count: int, seed: int = SEED) -> ScanSet:
             synthetic=np.ones(count * len(names), bool),
             origins=records,
         )
+
+
+def without_suspects(result: PrivacyResult, synthetic: str, count: int, out: Path) -> str:
+    """Say how to generate the same scans again, but not the suspects."""
+    known = [suspect.origin for suspect in result.suspects if suspect.origin is not None]
+    unknown = len(result.suspects) - len(known)
+    exclude = f"--exclude {shlex.quote(str(out / SUSPECTS))}"
+    if unknown:
+        return (
+            f"gen-scans cannot leave out {counted(unknown, 'suspect')}: no manifest says which model and "
+            f"seed made them; give the model, or the folder that gen-scans wrote"
+        )
+    if is_model(synthetic):
+        which = f"--model {shlex.quote(synthetic)} --seed {known[0].seed} --count {count}"
+        return f"to generate these scans without the suspects: gen-scans {which} {exclude}"
+    return (
+        f"to generate these scans without the suspects, type the gen-scans command that made them with "
+        f"{exclude}, and another --out, or --force to replace them"
+    )

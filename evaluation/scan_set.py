@@ -183,7 +183,8 @@ class ScanSet:
     @cached_property
     def identity(self) -> str:
         """SHA-256 of everything that an evaluation of this set depends on, in hexadecimal."""
-        beside = (self.name, self.settings, *map(list, (self.sources, self.hashes, self.subjects)))
+        lists = self.sources, self.hashes, self.subjects, self.origins
+        beside = (self.name, self.settings, *map(list, lists))
         return hashlib.sha256(
             repr((self.sha256, beside, self.synthetic.tolist())).encode()
         ).hexdigest()

@@ -1,4 +1,4 @@
-"""Write a report: ``report.html``, ``report.md``, its plots, and ``result.json``."""
+"""Write a report: a page, the same for a paper, its plots, and its figures as JSON."""
 
 import base64
 import dataclasses
@@ -11,7 +11,8 @@ from pathlib import Path
 import jinja2
 
 from scangan.artifacts.card import ModelCard
-from scangan.artifacts.records import Record, write_record
+from scangan.artifacts.records import Record, write_record, write_records
+from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.files import write_bytes
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.judge_all import Judgement
@@ -142,6 +143,8 @@ def write_report(
         write_bytes(out / PLOTS / f"{plot.name}.svg", plot.svg.encode())
     for name in (HTML, MARKDOWN):
         write_bytes(out / name, _render(f"{name}.jinja", told).encode())
+    if judgement.privacy:
+        write_records(out / SUSPECTS, judgement.privacy.suspects)
     write_record(out / RESULT, result)
     return result
 
