@@ -74,10 +74,10 @@ def main(
     from scangan.artifacts.run import Run
     from scangan.cli.scan_sets import card_of, open_pair, open_scans, without_suspects
     from scangan.evaluation.features import installed
-    from scangan.evaluation.judge_all import JudgeOptions, judge_all, work
     from scangan.evaluation.judge_privacy import PrivacyOptions
     from scangan.evaluation.judge_quality import QualityOptions
     from scangan.evaluation.judge_utility import UtilityOptions
+    from scangan.evaluation.judgement import JudgeOptions, judge_all, work
     from scangan.evaluation.leaks import refuse_trained_on
     from scangan.evaluation.report.write import HTML, Origin, anonymous, write_report
 

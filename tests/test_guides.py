@@ -196,6 +196,7 @@ def test_judge_what_was_made(after_training):
     export_random(Path("mine.onnx"), CLASSES, size=16)
     printed, _ = follow("guides/judge.md")
     assert re.search(r"KID \S+, from \S+ to \S+", printed)
+    assert "<title>Evaluation of mine.onnx" in Path("report", "report.html").read_text()
     for folder in ("judged", "private", "useful"):
         assert json.loads(Path(folder, "result.json").read_text())["format_version"] == 1
     assert Path("private", "suspects.png").stat().st_size > 1000

@@ -15,7 +15,7 @@ from scangan.artifacts.records import Record, write_record, write_records
 from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.files import write_bytes
 from scangan.evaluation.cache import Cache
-from scangan.evaluation.judge_all import Judgement
+from scangan.evaluation.judgement import Judgement
 from scangan.evaluation.report import privacy_sections, quality_sections, utility_sections
 from scangan.evaluation.report.feature_maps import feature_maps
 from scangan.evaluation.report.parts import Plot, Section, Table, Verbatim
@@ -91,7 +91,7 @@ def anonymous(scans: ScanSet, name: str) -> ScanSet:
 
 
 def write_report(
-    out: Path,
+    out: str | Path,
     judgement: Judgement,
     real: ScanSet,
     synthetic: ScanSet,
@@ -105,7 +105,7 @@ def write_report(
 
     Parameters
     ----------
-    out : Path
+    out : path
         The folder.
     judgement : Judgement
         What `judge_all` found for these sets. Without real images, judge sets that are `anonymous`:
@@ -119,7 +119,7 @@ def write_report(
     cache : Path, optional
         Folder of features that were computed before; by default the user's cache folder.
     """
-    origin = origin or Origin()
+    out, origin = Path(out), origin or Origin()
     result = ReportResult(
         verdict=verdict(judgement),
         judgement=judgement,

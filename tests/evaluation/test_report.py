@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,16 +13,18 @@ from browser import needs_chromium, opened
 from evaluation_scans import sample_scans, three_parts, with_copies
 
 from scangan.artifacts.records import parse_record
-from scangan.evaluation.judge_all import JudgeOptions, judge_all, work
 from scangan.evaluation.judge_privacy import PrivacyOptions
 from scangan.evaluation.judge_quality import QualityOptions
 from scangan.evaluation.judge_utility import UtilityOptions
+from scangan.evaluation.judgement import JudgeOptions, judge_all, work
 from scangan.evaluation.metric_list import METRICS
 from scangan.evaluation.report.parts import Matrix
+from scangan.evaluation.report.quality_sections import reading
 from scangan.evaluation.report.write import (
     HTML,
     MARKDOWN,
     RESULT,
+    TEMPLATES,
     Origin,
     ReportResult,
     anonymous,
@@ -242,6 +245,17 @@ def test_names_cannot_become_markup(options, tmp_path):
         r for r in (tmp_path / MARKDOWN).read_text().splitlines() if "onerror" in r and r[0] == "|"
     ]
     assert rows and all(r"\|" in row for row in rows)
+
+
+def test_the_page_of_figures_says_the_same():
+    page = (Path(__file__).parents[2] / "docs" / "figures.md").read_text()
+    for row in reading().rows:
+        assert f"| {' | '.join(row)} |" in page
+    bibtex = (TEMPLATES / "references.bib").read_text()
+    cited = re.findall(r"\b[a-z]+(?:19|20)\d\d\b", page)
+    assert len(cited) > 15
+    for key in cited:
+        assert f"{{{key}," in bibtex
 
 
 def test_the_rows_of_a_matrix_add_up():
