@@ -50,6 +50,10 @@ class ModelCard:
         Name of the training recipe, its options, and when in the run the generator was kept.
     scores : dict
         Scores, with the number of scans that they were measured on.
+    judged : dict
+        Figures of an evaluation in several feature spaces (``eval-scans report --write-model``), and
+        the version of scangan that measured them: ``spaces``, the name of a space, the name of a
+        figure, and then its value, interval and those of real scans.
     precision : str
         Precision of the weights: ``fp32``, ``fp16`` or ``int8``.
     fidelity : dict
@@ -83,6 +87,7 @@ class ModelCard:
     dataset_counts: dict[str, int] = dataclasses.field(default_factory=dict)
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
     scores: dict[str, Any] = dataclasses.field(default_factory=dict)
+    judged: dict[str, Any] = dataclasses.field(default_factory=dict)
     precision: str = "fp32"
     fidelity: dict[str, Any] = dataclasses.field(default_factory=dict)
     parity: int = 0

@@ -19,7 +19,7 @@ from scangan.core.terminal import progress
     sections={
         "Real scans": ("train", "run_path", "no_real_images"),
         "Evaluation": ("count", "extractors", "classifiers", "seeds", "fractions"),
-        "Output": ("out", "quiet", "as_json"),
+        "Output": ("out", "write_model", "quiet", "as_json"),
         "Running": ("threads", "cache"),
     },
 )
@@ -40,6 +40,12 @@ from scangan.core.terminal import progress
 @click.option(
     "--no-real-images", is_flag=True, help="show no real scan, and no name of a real file or folder"
 )
+@click.option(
+    "--write-model",
+    type=options.out_path,
+    metavar="FILE",
+    help="also write a copy of the model with the figures of quality in its card",
+)
 @options.extractors
 @options.classifiers
 @options.evaluating
@@ -50,6 +56,7 @@ def main(
     train: str | None,
     run_path: Path | None,
     no_real_images: bool,
+    write_model: Path | None,
     count: int,
     extractors: tuple[str, ...],
     classifiers: tuple[str, ...],
@@ -72,7 +79,7 @@ def main(
     shows real scans unless you give --no-real-images.
     """
     from scangan.artifacts.run import Run
-    from scangan.cli.scan_sets import card_of, open_pair, open_scans, without_suspects
+    from scangan.cli.scan_sets import model_of, open_pair, open_scans, without_suspects
     from scangan.evaluation.features import installed
     from scangan.evaluation.judge_privacy import PrivacyOptions
     from scangan.evaluation.judge_quality import QualityOptions
@@ -83,6 +90,13 @@ def main(
 
     if run_path and not train:
         raise EvaluationError(f"give the prepared dataset that {run_path} was trained on: --train")
+    model = model_of(synthetic)
+    if write_model and not model:
+        raise EvaluationError(f"--write-model needs a model to copy; {synthetic} is not one")
+    if write_model and model:
+        from scangan.export.judged import check_copy, write_judged
+
+        check_copy(model, write_model)
     output = Output(quiet, as_json)
     chosen = JudgeOptions(
         QualityOptions(extractors or installed(), threads=threads, cache=cache),
@@ -116,11 +130,13 @@ def main(
         found = judge_all(
             test, made, trained, chosen, discriminator=discriminator, notes=notes, advance=advance
         )
-    card, sha256 = card_of(synthetic)
-    origin = Origin(command, card, sha256, datetime.datetime.now().date().isoformat())
+    origin = Origin(command, model, datetime.datetime.now().date().isoformat())
     result = write_report(
         out, found, test, made, trained, origin=origin, real_images=not no_real_images, cache=cache
     )
+    if write_model and model:
+        write_judged(model, found.quality, write_model)
+        output.say(f"a copy of the model with these figures in its card: {write_model}")
     for question, sentence in result.verdict.items():
         output.say(f"{question}: {sentence}")
     if found.privacy and found.privacy.suspects:

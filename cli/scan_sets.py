@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scangan.artifacts.card import ModelCard
 from scangan.artifacts.dataset import is_prepared, is_split
 from scangan.artifacts.manifest import origins
+from scangan.artifacts.modelfile import ModelFile
 from scangan.artifacts.scan_folder import ScanRecord
 from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.counted import counted
@@ -97,14 +97,14 @@ def open_scans(
         return dataclasses.replace(made, name=path, origins=origins(Path(path), made.sources))
 
 
-def card_of(path: str) -> tuple[ModelCard | None, str]:
-    """Return the card of a model and the SHA-256 of its file; no card for scans on disk."""
+def model_of(path: str) -> ModelFile | None:
+    """Return the file of a model; None for scans on disk."""
     if not is_model(path):
-        return None, ""
+        return None
     from scangan.runtime.generator import ScanGenerator
 
     with ScanGenerator(path) as generator:
-        return generator.card, generator.sha256
+        return generator.file
 
 
 def generated(model: str, count: int, seed: int = SEED) -> ScanSet:

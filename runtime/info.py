@@ -1,11 +1,19 @@
 """Format a model card as a table for the terminal."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from scangan.artifacts.card import has_controls
 from scangan.artifacts.modelfile import ModelFile
 from scangan.core.counted import counted
 from scangan.core.errors import GenerationError
+
+# Figures of an evaluation: key, name, scale and unit.
+SHOWN = (
+    ("kid", "KID x1000", 1000, ""),
+    ("recall", "recall", 100, "%"),
+    ("two_sample", "told from real", 100, "%"),
+)
 
 
 def card_table(file: ModelFile) -> str:
@@ -60,6 +68,7 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         rows.append(("class agreement", text))
     return [
         *rows,
+        *_judged(card.judged),
         ("parity", f"at most {card.parity} of 255 grey levels from the trained generator"),
         ("preprocessing", ", ".join(f"{k} {v}" for k, v in card.preprocessing.items())),
         ("trained with", _trained(card.recipe)),
@@ -69,6 +78,17 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         ("made with", ", ".join(f"{k} {v}" for k, v in card.versions.items())),
         ("date", card.date),
     ]
+
+
+def _judged(judged: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the figures of an independent evaluation, a row for each feature space."""
+    for space, figures in judged.get("spaces", {}).items():
+        shown = [
+            f"{name} {scale * found['value']:.0f}{unit} (real scans: {scale * found['real']:.0f}{unit})"
+            for key, name, scale, unit in SHOWN
+            if (found := figures.get(key))
+        ]
+        yield f"in {space}", ", ".join(shown)
 
 
 def _trained(recipe: dict[str, Any]) -> str:

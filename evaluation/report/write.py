@@ -11,6 +11,7 @@ from pathlib import Path
 import jinja2
 
 from scangan.artifacts.card import ModelCard
+from scangan.artifacts.modelfile import ModelFile
 from scangan.artifacts.records import Record, write_record, write_records
 from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.files import write_bytes
@@ -49,17 +50,14 @@ class Origin:
     ----------
     command : str
         The command line; empty from Python.
-    card : ModelCard, optional
-        The card of the model that made the synthetic scans.
-    model_sha256 : str
-        SHA-256 of its file.
+    model : ModelFile, optional
+        The model that made the synthetic scans.
     date : str
         When, ISO 8601.
     """
 
     command: str = ""
-    card: ModelCard | None = None
-    model_sha256: str = ""
+    model: ModelFile | None = None
     date: str = ""
 
 
@@ -188,8 +186,8 @@ def _sections(
     if found.privacy:
         two = pairs(found.privacy, train, synthetic) if real_images and train else ()
         yield from privacy_sections.privacy_sections(found.privacy, two)
-    if origin.card:
-        yield _card(origin.card, origin.model_sha256)
+    if origin.model:
+        yield _card(origin.model.card, origin.model.sha256)
     yield Section("How to read the figures", (), (quality_sections.reading(),))
     yield _made(result)
     bibtex = (TEMPLATES / "references.bib").read_text(encoding="utf-8")

@@ -72,7 +72,11 @@ def test_no_name_of_a_real_folder_leaves_the_hospital(folder, tmp_path, monkeypa
     assert "REAL m --train TRAIN" in (tmp_path / "report/report.md").read_text()
 
 
-def test_a_run_without_its_dataset_is_refused_before_any_work(folder, tmp_path):
-    done = _run(folder, tmp_path / "report", "--run", tmp_path / "run")
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [(("--run", "run"), "--train"), (("--write-model", "no/a.onnx"), "no does not exist")],
+)
+def test_what_cannot_be_done_is_refused_before_any_work(folder, tmp_path, given, why):
+    done = _run(folder, tmp_path / "report", *given)
     assert done.exit_code == 1 and not (tmp_path / "report").exists()
-    assert done.stderr.count("\n") == 1 and "--train" in done.stderr
+    assert done.stderr.count("\n") == 1 and why in done.stderr

@@ -59,7 +59,7 @@ def judged(options):
 def report(judged, options, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
     with ScanGenerator() as generator:
-        origin = Origin("eval-scans report a b", generator.card, generator.sha256, "2026-01-31")
+        origin = Origin("eval-scans report a b", generator.file, "2026-01-31")
     cache = options.quality.cache
     write_report(out, judged, HOLDOUT, SYNTHETIC, TRAIN, origin=origin, cache=cache)
     return out
@@ -265,7 +265,7 @@ def test_the_rows_of_a_matrix_add_up():
 
 def test_the_same_report_twice_is_the_same_bytes(report, judged, options, tmp_path):
     with ScanGenerator() as generator:
-        origin = Origin("eval-scans report a b", generator.card, generator.sha256, "2026-01-31")
+        origin = Origin("eval-scans report a b", generator.file, "2026-01-31")
     cache = options.quality.cache
     write_report(tmp_path, judged, HOLDOUT, SYNTHETIC, TRAIN, origin=origin, cache=cache)
     for file in (HTML, MARKDOWN, RESULT):
