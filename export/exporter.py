@@ -86,7 +86,7 @@ def export_run(
     if opset not in OPSETS:
         raise ExportError(f"opset {opset} is not supported; choose {OPSETS[0]} to {OPSETS[-1]}")
     trained, out = open_run(run), Path(out)
-    _check_target(out)
+    check_target(out)
     (generator, _), latent = load_generator(trained), trained.options.latent
     if precision == "int8":
         dataset = _real_scans(trained, real, accept_loss)
@@ -193,7 +193,8 @@ def run_card(run: Run) -> ModelCard:
     )
 
 
-def _check_target(out: Path) -> None:
+def check_target(out: Path) -> None:
+    """Refuse a name that is not that of a model file, or a folder that does not exist."""
     if out.is_dir():
         raise ExportError(
             f"{out} is a folder; name a file: -o {shlex.quote(str(out / 'model.onnx'))}"

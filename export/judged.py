@@ -11,7 +11,7 @@ from scangan.artifacts.modelfile import ModelFile
 from scangan.artifacts.records import to_told
 from scangan.core.errors import ExportError
 from scangan.evaluation.quality_result import QualityResult
-from scangan.export.exporter import write_model
+from scangan.export.exporter import check_target, write_model
 
 
 def write_judged(file: ModelFile, result: QualityResult, out: Path) -> None:
@@ -42,21 +42,16 @@ def write_judged(file: ModelFile, result: QualityResult, out: Path) -> None:
 
 
 def check_copy(file: ModelFile, out: Path) -> None:
-    """Refuse to write a copy over the model itself, or where it cannot be.
+    """Refuse to write a copy over the model itself, or where no model file can be.
 
     Raises
     ------
     ExportError
-        `out` is the model, a folder, or in a folder that does not exist.
+        `out` is the model, or see `exporter.check_target`.
     """
+    check_target(out)
     if out.exists() and out.samefile(file.path):
         raise ExportError(f"{out} is the model that was evaluated; give the copy another name")
-    if out.is_dir():
-        raise ExportError(
-            f"{out} is a folder; give the name of a file, such as {out / 'model.onnx'}"
-        )
-    if not out.parent.is_dir():
-        raise ExportError(f"{out.parent} does not exist; make that folder first")
 
 
 def _judged(result: QualityResult) -> dict[str, Any]:
