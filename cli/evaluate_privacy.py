@@ -86,12 +86,13 @@ def main(
         held = None
     else:
         from scangan.artifacts.run import Run
+        from scangan.evaluation.attacks import DiscriminatorScores
         from scangan.evaluation.run_parts import parts_of_run
         from scangan.training.discriminator_scores import discriminator_scores
 
         run = Run(run_path)
         real, held, notes = parts_of_run(train, run)
-        discriminator = discriminator_scores(run, real.classes)
+        discriminator = DiscriminatorScores(*discriminator_scores(run, real.classes))
         ours = open_scans(synthetic, like=real, count=count)
     if holdout is not None:
         held = open_scans(holdout, like=real)

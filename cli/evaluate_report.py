@@ -108,11 +108,12 @@ def main(
     test, made = open_pair(real, synthetic, count=count)
     trained = discriminator = None
     if run_path:
+        from scangan.evaluation.attacks import DiscriminatorScores
         from scangan.evaluation.run_parts import parts_of_run
         from scangan.training.discriminator_scores import discriminator_scores
 
         trained, _, more = parts_of_run(train or "", Run(run_path))
-        discriminator = discriminator_scores(Run(run_path), trained.classes)
+        discriminator = DiscriminatorScores(*discriminator_scores(Run(run_path), trained.classes))
         for note in more:
             output.say(note)
     elif train:

@@ -5,6 +5,7 @@ which is how LOGAN (Hayes et al. 2019) tells who was in a training set.
 """
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,6 @@ import torch
 
 from scangan.artifacts.run import Run
 from scangan.core.errors import TrainingError
-from scangan.evaluation.attacks import DiscriminatorScores
 from scangan.training.checkpoints import load_checkpoint
 from scangan.training.discriminator import Discriminator, make_discriminator
 
@@ -20,9 +20,10 @@ from scangan.training.discriminator import Discriminator, make_discriminator
 BATCH = 63
 Images = npt.NDArray[np.uint8]  # [N, H, W]
 Labels = npt.NDArray[np.int64]
+Score = Callable[[Images, Labels], npt.NDArray[np.float64]]
 
 
-def discriminator_scores(run: Run, classes: tuple[str, ...]) -> DiscriminatorScores:
+def discriminator_scores(run: Run, classes: tuple[str, ...]) -> tuple[Score, str]:
     """Load a run's last discriminator.
 
     Parameters
@@ -34,8 +35,10 @@ def discriminator_scores(run: Run, classes: tuple[str, ...]) -> DiscriminatorSco
 
     Returns
     -------
-    DiscriminatorScores
-        Its scores, and the hash of its weights.
+    scores : callable
+        Returns the scores, float64 [N], of uint8 [N, H, W] and labels int64 [N].
+    sha256 : str
+        SHA-256 of its weights.
 
     Raises
     ------
@@ -66,7 +69,7 @@ def discriminator_scores(run: Run, classes: tuple[str, ...]) -> DiscriminatorSco
             scores[of_class] = _scores(network, images[of_class], own[of_class])
         return scores
 
-    return DiscriminatorScores(score, _sha256(networks))
+    return score, _sha256(networks)
 
 
 def _sha256(networks: list[Discriminator]) -> str:

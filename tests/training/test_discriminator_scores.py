@@ -32,7 +32,7 @@ FAMILIES = {
 def test_scores_are_those_of_the_last_discriminator_scan_by_scan(family, prepared, tmp_path):
     run, network = start_run(tmp_path / "run", prepared, **FAMILIES[family])
     images, labels = np.array(prepared.images[:130]), prepared.labels[:130]
-    score = discriminator_scores(run, prepared.classes).scores
+    score = discriminator_scores(run, prepared.classes)[0]
     found = score(images, labels)
     assert found.dtype == np.float64 and found.shape == (130,) and np.ptp(found) > 0
     for n in (0, 62, 63, 64, 129):
@@ -49,10 +49,10 @@ def test_scores_are_those_of_the_last_discriminator_scan_by_scan(family, prepare
 def test_classes_are_told_by_their_names(prepared, tmp_path):
     run, _ = start_run(tmp_path / "run", prepared)
     images, labels = np.array(prepared.images[:40]), prepared.labels[:40]
-    found = discriminator_scores(run, prepared.classes).scores(images, labels)
+    found = discriminator_scores(run, prepared.classes)[0](images, labels)
     other = prepared.classes[::-1]
     renumbered = len(other) - 1 - labels
-    assert np.allclose(discriminator_scores(run, other).scores(images, renumbered), found)
+    assert np.allclose(discriminator_scores(run, other)[0](images, renumbered), found)
     with pytest.raises(TrainingError, match="was not trained on heart"):
         discriminator_scores(run, ("heart",))
 
@@ -72,7 +72,7 @@ def test_a_discriminator_per_class_scores_its_own(prepared, tmp_path):
         save(of_class, step)
         networks.append(step.discriminator.eval())
     images, labels = np.array(prepared.images[::20]), prepared.labels[::20]
-    found = discriminator_scores(run, prepared.classes).scores(images, labels)
+    found = discriminator_scores(run, prepared.classes)[0](images, labels)
     assert set(labels) == {0, 1, 2, 3}
     for image, label, value in zip(images, labels, found):
         pixels = torch.from_numpy(image[None, None]).float() / 127.5 - 1
@@ -97,7 +97,7 @@ def test_a_discriminator_that_knows_its_scans_by_heart_gives_them_away(prepared,
         loss.backward()
         optimizer.step()
     save(run, step)
-    found = discriminator_scores(run, prepared.classes).scores(
+    found = discriminator_scores(run, prepared.classes)[0](
         np.array(prepared.images), prepared.labels
     )
     parts = [[each[~held], each[held]] for each in (found, prepared.groups, prepared.labels)]
@@ -106,7 +106,7 @@ def test_a_discriminator_that_knows_its_scans_by_heart_gives_them_away(prepared,
 
 def test_what_cannot_be_scored_is_refused(prepared, tmp_path):
     run, _ = start_run(tmp_path / "run", prepared)
-    score = discriminator_scores(run, prepared.classes).scores
+    score = discriminator_scores(run, prepared.classes)[0]
     with pytest.raises(TrainingError, match="trained at 32 pixels; these scans have 64"):
         score(np.zeros((2, 64, 64), np.uint8), np.zeros(2, np.int64))
     saved = torch.load(run.path / "last.pt", weights_only=True)
