@@ -19,7 +19,7 @@ from scangan.evaluation.report.parts import Plot
 from scangan.evaluation.utility_result import CurvePoint, DietResult
 
 SYNTHETIC, REAL = VERMILION, BLUE
-WIDTH = 4.4  # inches, so that text is readable on a narrow screen
+WIDTH = 3.5  # inches: text keeps its size on a screen of 360 pixels
 MOST = 400  # points of each kind on a map
 APART = 0.16  # between synthetic and real on one line
 # The text around a plot decides its ink, so it is readable in the dark, too.
@@ -41,7 +41,7 @@ Points = npt.NDArray[np.float64]  # [N, 2]
 @rc_context(LOOK)
 def shares(space: str, figures: Mapping[str, Figure]) -> Plot:
     """Draw shares, each from 0 to 1, of synthetic and of real scans with their intervals."""
-    ax = _axes(0.75 + 0.42 * len(figures), "Shares of scans")
+    ax = _axes(0.95 + 0.4 * len(figures), "Shares of scans")
     _intervals(ax, figures)
     ax.set_xlim(-0.02, 1.02)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
@@ -53,7 +53,7 @@ def shares(space: str, figures: Mapping[str, Figure]) -> Plot:
 def distances(space: str, classes: Mapping[str, Figure]) -> Plot:
     """Draw KID within each class."""
     scaled = {name: _times(figure, 1000) for name, figure in classes.items()}
-    ax = _axes(0.75 + 0.42 * len(classes), "KID x1000 within classes")
+    ax = _axes(0.95 + 0.4 * len(classes), "KID x1000 within classes")
     _intervals(ax, scaled)
     caption = "KID of each class with 95% intervals; lower is better."
     return _plot(ax, f"{space}-kid", caption, _told(scaled, 1, ""))
@@ -64,7 +64,7 @@ def precision_recall(
     space: str, precision: Mapping[str, Figure], recall: Mapping[str, Figure]
 ) -> Plot:
     """Draw precision against recall of each class, beside those of real scans."""
-    ax = _axes(3.4, "Precision and recall")
+    ax = _axes(3.0, "Precision and recall")
     for (name, p), colour in zip(precision.items(), _colours(len(precision)), strict=False):
         r = recall[name]
         spans = [[r.value - r.low], [r.high - r.value]], [[p.value - p.low], [p.high - p.value]]
@@ -111,7 +111,7 @@ def feature_map(
     explained : float
         Share of the variance of the real scans along these directions.
     """
-    ax = _axes(3.4, "Map of scans")
+    ax = _axes(3.0, "Map of scans")
     rng = np.random.default_rng(0)
     some = rng.permutation(len(real))[:MOST]
     ax.scatter(
@@ -168,7 +168,7 @@ def diets(classifier: str, results: Sequence[DietResult]) -> Plot:
 @rc_context(LOOK)
 def learning_curve(classifier: str, points: Sequence[CurvePoint]) -> Plot:
     """Draw balanced accuracy against the number of real training scans."""
-    ax = _axes(2.8, f"How many real scans are enough? ({classifier})")
+    ax = _axes(2.4, f"How many real scans are enough? ({classifier})")
     counts = np.array([point.n_real for point in points])
     for kind, colour, label, shift in (
         ("real", REAL, "real alone", 0.985),
@@ -227,10 +227,7 @@ def _intervals(ax: Axes, figures: Mapping[str, Figure]) -> None:
     ax.plot([], [], "o-", color=SYNTHETIC, label="synthetic")
     ax.plot([], [], "o-", color=REAL, label="real")
     _rows(ax, list(figures))
-    ax.legend(
-        loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0, framealpha=0,
-        borderpad=0.2, handlelength=1.4,
-    )  # fmt: skip
+    ax.figure.legend(loc="outside lower center", ncols=2, framealpha=0)
 
 
 def _span(ax: Axes, row: float, value: float, low: float, high: float, colour: str) -> None:
