@@ -18,6 +18,8 @@ from scangan.evaluation.quality_result import QualityResult
 from scangan.evaluation.quality_text import quality_lines
 from scangan.evaluation.scan_set import ScanSet
 
+pytestmark = pytest.mark.usefixtures("once")
+
 
 @pytest.fixture(scope="module")
 def real(prepared):
