@@ -40,10 +40,11 @@ class ShippedGenerator(nn.Module):
                 # The weights of a transposed convolution are [in, out, y, x].
                 folded = folded * (scale[:, None] if i == 0 else scale[:, None, None])
             self.register_buffer(f"weight{i}", folded.float())
-            self.register_buffer(f"bias{i}", None if self.by_norm else shift.float())
             if self.by_norm:
                 self.register_buffer(f"scale{i}", scale.float())
                 self.register_buffer(f"shift{i}", shift.float())
+            else:
+                self.register_buffer(f"bias{i}", shift.float())
         if self.by_product:
             table = blend(generator.embedding.weight.detach().double(), share)
             self.register_buffer("embedding", table.float())
@@ -68,7 +69,8 @@ class ShippedGenerator(nn.Module):
 
     def product(self, i: int, x: Tensor) -> Tensor:
         """Multiply the input of layer i by its weights: float32 [N, C, H, W]."""
-        weight, bias = self.get_buffer(f"weight{i}"), self.get_buffer(f"bias{i}")
+        weight = self.get_buffer(f"weight{i}")
+        bias = getattr(self, f"bias{i}", None)  # folded from the norm, or added by `match_ranges`
         if i == 0:
             maps: Tensor = F.linear(x, weight, bias).unflatten(
                 1, (-1, self.first_map, self.first_map)

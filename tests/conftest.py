@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from exports import FOLDER, exports_once
 from faults.shim import Zygote
 from faults.zygote import HEAVY, LIGHT
 
@@ -118,6 +119,17 @@ def folder_bytes(folder):
     }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _exports(tmp_path_factory):
+    """Keep what torch exports in one folder for all processes of the tests."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports"
+    folder.mkdir(exist_ok=True)
+    os.environ[FOLDER] = str(folder)
+    yield
+    del os.environ[FOLDER]
+
+
 def export_random(path, classes, size=32):
     """Export a generator with random weights, whose scans differ as those of a trained one do."""
     import torch
@@ -134,7 +146,8 @@ def export_random(path, classes, size=32):
             tensor.uniform_(0.5, 2.0)
         elif tensor.is_floating_point():
             tensor.normal_(1.0 if "scale" in name else 0.0, 0.3)
-    model = to_onnx(generator.eval(), 10)
+    with exports_once():
+        model = to_onnx(generator.eval(), 10)
     card = ModelCard(
         architecture="acgan" if classes else "dcgan",
         latent=10,

@@ -1,12 +1,13 @@
 """Exports of torch, each made once: it takes seconds for one, and many tests need the same."""
 
 import contextlib
+import functools
 import hashlib
+import os
+import tempfile
+from pathlib import Path
 
-import onnx
-import pytest
-
-MADE = {}  # of all test files that run in this process
+FOLDER = "SCANGAN_TEST_EXPORTS"  # where all processes of the tests keep them: see `conftest.py`
 
 
 def _all_of(network):
@@ -19,22 +20,52 @@ def _all_of(network):
     return repr(choices), *weights
 
 
-@contextlib.contextmanager
-def exports_once():
+def keep_exports(change=setattr):
     """Let torch export each network once for a version of the operators, and hand out copies.
 
     Not for tests that compare two exports of one network.
     """
+    import onnx
+
     from scangan.export import graph
 
-    export = graph._export
+    export, folder = graph._export, Path(os.environ[FOLDER])
 
     def once(network, latent, opset):
-        key = _all_of(network), latent, opset
-        if key not in MADE:
-            MADE[key] = export(network, latent, opset).SerializeToString()
-        return onnx.GraphProto.FromString(MADE[key])
+        key = repr((_all_of(network), latent, opset))
+        file = folder / hashlib.sha256(key.encode()).hexdigest()
+        try:
+            return onnx.GraphProto.FromString(file.read_bytes())
+        except OSError:  # not there yet, or out of reach in a test of faults
+            made = export(network, latent, opset)
+        with contextlib.suppress(OSError):
+            _write_whole(file, made.SerializeToString())
+        return made
+
+    change(graph, "_export", once)
+    _parse_once(change)
+
+
+def _write_whole(file, data):
+    """Write a file that is whole whenever another process reads or writes it."""
+    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as beside:
+        beside.write(data)
+    Path(beside.name).replace(file)
+
+
+def _parse_once(change):
+    """Let the exporter parse the sources of its 500 operators once, not for each export."""
+    from onnxscript import values
+
+    parse = values.TracedOnnxFunction.function_ir.fget
+    change(values.TracedOnnxFunction, "function_ir", property(functools.cache(parse)))
+
+
+@contextlib.contextmanager
+def exports_once():
+    """Share exports, as `keep_exports` does."""
+    import pytest  # not at the top: processes that fork commands import this file, too
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(graph, "_export", once)
+        keep_exports(patch.setattr)
         yield

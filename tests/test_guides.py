@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from conftest import BRAIN, CLASSES, export_random
 from dicoms import dicom
+from exports import exports_once
 from programs import PROGRAMS, main_of
 
 from scangan.cli.evaluate import VERBS as QUESTIONS
@@ -86,8 +87,8 @@ def follow(page):
 
 @pytest.fixture(scope="module", autouse=True)
 def few_scores():
-    """Score with few scans, which takes most of the time of such short runs."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Score few scans and export each generator once: both take most of the time of such short runs."""
+    with pytest.MonkeyPatch.context() as patch, exports_once():
         patch.setattr("scangan.training.scoring.PER_TICK", 8)
         patch.setattr("scangan.artifacts.train_options.FEWEST_TICKS", 1)
         patch.setattr("scangan.export.fidelity.COUNT", 16)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import copy_scans
+from scans_once import scans_once
 
 from scangan.cli import scan_sets
 from scangan.cli.evaluate_privacy import main
@@ -18,6 +19,13 @@ from scangan.preprocessing import PrepOptions, prepare
 def train(tmp_path_factory):
     folder = tmp_path_factory.mktemp("train")
     return prepare(copy_scans(folder / "scans", 40), folder / "train", PrepOptions(size=32)).path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _once():
+    """See each scan once."""
+    with scans_once():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,8 @@ from scangan.artifacts.records import to_told
 from scangan.core.errors import EvaluationError
 from scangan.evaluation import metrics
 
+pytestmark = pytest.mark.usefixtures("once")
+
 
 @pytest.fixture(scope="module")
 def reference(prepared):
@@ -187,6 +189,7 @@ def test_too_few_synthetic_scans_are_refused(reference, prepared):
         reference.score(prepared.images[:12], np.repeat(np.arange(4), 3))
 
 
+@pytest.mark.usefixtures("every_time")
 def test_scores_are_the_same_every_time(reference, prepared):
     again = metrics.RealReference(prepared.images, prepared.labels, prepared.classes)
     images, labels = prepared.images[::3], prepared.labels[::3]
@@ -207,6 +210,7 @@ def test_one_class_has_no_agreement(prepared):
     assert scores.mean_agreement is None and scores.agreement == {}
 
 
+@pytest.mark.usefixtures("every_time")
 def test_extractor_does_not_mind_the_batch(prepared):
     from scangan.evaluation.features import FeatureExtractor
 

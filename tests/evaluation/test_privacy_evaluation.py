@@ -22,6 +22,8 @@ TRAIN, HOLDOUT, OTHERS = three_parts(sample_scans())
 REST = len(OTHERS)
 SOME, HELD = TRAIN.take(np.arange(60)), HOLDOUT.take(np.arange(50))
 
+pytestmark = pytest.mark.usefixtures("once")
+
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
@@ -196,6 +198,7 @@ def test_groups_of_training_scans_do_not_calibrate_one_another(few, options):
     assert all(level.found >= 9 for level in result.sensitivity)
 
 
+@pytest.mark.usefixtures("every_time")
 def test_progress_adds_up_to_the_work(few, options):
     train, others, holdout = few
     copied, _ = with_copies(holdout, train, 3)
@@ -205,6 +208,7 @@ def test_progress_adds_up_to_the_work(few, options):
         assert sum(done) == work(train, others, real, options)
 
 
+@pytest.mark.usefixtures("every_time")
 def test_the_same_sets_give_the_same_result_and_a_damaged_cache_is_made_again(
     few, options, tmp_path
 ):

@@ -16,6 +16,8 @@ from scangan.evaluation.probe import train_probe
 from scangan.evaluation.scan_set import ScanSet
 from scangan.evaluation.utility_text import utility_lines
 
+pytestmark = pytest.mark.usefixtures("once")
+
 
 class Pixels:
     """The probe on pixels, which costs nothing."""

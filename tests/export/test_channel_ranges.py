@@ -85,6 +85,7 @@ def test_others_are_left_alone(options):
         assert torch.equal(after.get_buffer(name), tensor)
 
 
+@pytest.mark.usefixtures("export_once")
 def test_eight_bits_lose_less_with_it(monkeypatch):
     generator = _generator()
     want = make_images(build(generator, LATENT, "fp32").model, BATCHES)

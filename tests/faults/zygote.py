@@ -15,6 +15,7 @@ import time
 import traceback
 from pathlib import Path
 
+from exports import FOLDER, keep_exports
 from faults import careless
 from few_scores import score_few
 from programs import main_of
@@ -103,6 +104,8 @@ def main():
     os.dup2(2, 1)
     for name in sys.argv[1:]:
         importlib.import_module(name)
+    if FOLDER in os.environ and "scangan.export.exporter" in sys.modules:
+        keep_exports()
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:

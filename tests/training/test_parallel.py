@@ -1,4 +1,4 @@
-"""Several processes train as one does: two of them on the CPU, some started by torchrun as by a user."""
+"""Several processes train as one does: forks that are told what torchrun tells, and one run by torchrun itself."""
 
 import json
 import os
@@ -27,7 +27,6 @@ from scangan.training.sampling import Sampler
 from scangan.training.step import TrainingStep
 
 CPU = torch.device("cpu")
-DEADLOCK = 300  # seconds, on a busy machine
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 SMALL = {"size": 32, "width": 8, "batch": 16, "kimg": 1.0}
 # A first step of Adam turns rounding into whole steps: the weights must stay for G's gradients.
@@ -173,17 +172,6 @@ def _start(argv):
     )
 
 
-def _run(argv):
-    child = _start(argv)
-    try:
-        stdout, stderr = child.communicate(timeout=DEADLOCK)
-    except subprocess.TimeoutExpired:
-        child.terminate()  # not kill: torchrun ends the others
-        child.communicate()
-        raise
-    return subprocess.CompletedProcess(argv, child.returncode, stdout, stderr)
-
-
 def _close(got, want, scale=None):
     scale = want.abs().max() if scale is None else scale
     return bool((got - want).abs().max() <= 1e-5 * scale)
@@ -276,12 +264,12 @@ def prepared(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run_of_two(prepared, tmp_path_factory):
+def run_of_two(prepared, tmp_path_factory, warm):
     """Train with two processes, undisturbed: the run, and what was printed."""
-    out = tmp_path_factory.mktemp("runs") / "two"
-    done = _run(_by_torchrun(prepared.path, out))
-    assert done.returncode == 0, done.stderr
-    return out, done.stdout
+    folder = tmp_path_factory.mktemp("runs")
+    done = _by_forks(warm, folder, prepared.path, folder / "two")
+    assert done.code == 0, done.stderr
+    return folder / "two", done.stdout
 
 
 @pytest.fixture(scope="module")
