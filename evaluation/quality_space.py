@@ -54,7 +54,7 @@ def in_space(
         found = {"fid": pairs.frechet(a, b), "variety": pairs.spread(b) / pairs.spread(a)}
         found |= pairs.neighbours(a, b)
         if slow:
-            found["fid_infinite"] = pairs.frechet_infinite(a, b)
+            found["fid_infinite"] = pairs.frechet_infinite(a, b, found["fid"])
             told = two_sample_accuracy(alike.products, a, b, groups)
             found |= {} if told is None else {"two_sample": told}
         return found

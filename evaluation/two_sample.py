@@ -2,9 +2,10 @@
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.kernel_ridge import KernelRidge
+from scipy.linalg import cho_factor, cho_solve
 
 from scangan.evaluation.folds import FOLDS, fold_count, folds_of
+from scangan.evaluation.pairwise import block
 
 FEWEST = 2 * FOLDS  # scans of a sample
 
@@ -42,16 +43,24 @@ def two_sample_accuracy(
         return None
     rows = np.concatenate([a, b])
     sample = np.repeat([-1, 1], [len(a), len(b)])
-    kernel = products[np.ix_(rows, rows)]
+    kernel = block(products, rows, rows)
     # The kernel's mean diagonal: a typical direction keeps half of its weight.
-    ridge = KernelRidge(alpha=float(np.diagonal(kernel).mean()), kernel="precomputed")
-    weight = np.where(sample < 0, len(b), len(a)) / len(rows)
+    alpha = np.diagonal(kernel).mean()
+    if not alpha:  # all scans are the same
+        return 0.5
+    # A weighted ridge regression is a plain one with rows and targets times the roots of the weights.
+    root = np.sqrt(np.where(sample < 0, len(b), len(a)) / len(rows))
+    kernel *= root[:, None]
+    kernel *= root
+    np.fill_diagonal(kernel, np.diagonal(kernel) + alpha)  # no test reads the diagonal
     right = np.zeros(len(rows), bool)
     fold = np.concatenate(
         [folds_of(groups[side], folds, np.random.default_rng(0)) for side in (a, b)]
     )
     for number in range(folds):
         learn, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        ridge.fit(kernel[np.ix_(learn, learn)], sample[learn], sample_weight=weight[learn])
-        right[test] = np.sign(ridge.predict(kernel[np.ix_(test, learn)])) == sample[test]
+        # Its transpose is the same matrix, in the order that LAPACK overwrites instead of copying.
+        factor = cho_factor(block(kernel, learn, learn).T, overwrite_a=True, check_finite=False)
+        dual = cho_solve(factor, root[learn] * sample[learn], check_finite=False)
+        right[test] = np.sign(block(kernel, test, learn) @ dual) == sample[test]
     return float((right[sample < 0].mean() + right[sample > 0].mean()) / 2)

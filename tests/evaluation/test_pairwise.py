@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from cpu_torchvision import import_torchvision
 from prdc import compute_prdc
-from scipy.linalg import sqrtm
+from scipy.linalg import sqrtm, svdvals
 
-from scangan.evaluation.pairwise import Pairwise, joined, standardised
+from scangan.evaluation.pairwise import Pairwise, joined, standardised, sum_of_singular_values
 
 A, B = np.arange(70), np.arange(70, 150)
 
@@ -62,6 +62,25 @@ def test_frechet_of_a_sample_with_itself_is_nothing(pairs):
     assert pairs.frechet(A, A) == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("kept", [40, 69, 5])
+def test_small_singular_values_keep_their_digits(kept):
+    """However fast they fall, and whatever number of them is 0, the sum is that of the values."""
+    rng = np.random.default_rng(3)
+    for fall in (0.01, 0.3, 2):
+        rows, columns = (np.linalg.qr(rng.normal(size=(n, kept)))[0] for n in (70, 80))
+        centred = (rows * np.exp(-fall * np.arange(kept))) @ columns.T
+        centred -= centred.mean(axis=0)
+        centred -= centred.mean(axis=1, keepdims=True)
+        for each in (centred, centred.T):
+            assert sum_of_singular_values(each) == pytest.approx(svdvals(each).sum(), rel=1e-8)
+    assert sum_of_singular_values(np.zeros((8, 8))) == 0
+
+
+def test_a_known_distance_changes_nothing_in_the_extrapolation(pairs):
+    known = pairs.frechet_infinite(A, B, pairs.frechet(A, B))
+    assert known == pairs.frechet_infinite(A, B)
+
+
 def test_extrapolation_removes_most_of_the_bias():
     rng = np.random.default_rng(2)
     rows = rng.normal(size=(1200, 30))  # one distribution: the true distance is 0
@@ -81,12 +100,6 @@ def test_neighbours_are_those_of_prdc(features, pairs, capsys, k, names):
 def test_spread_is_the_mean_distance_of_pairs(features, pairs):
     some = [np.linalg.norm(x - y) for i, x in enumerate(features[A]) for y in features[A][:i]]
     assert pairs.spread(A) == pytest.approx(np.mean(some))
-
-
-def test_the_nearest_scan_is_the_nearest(features, pairs):
-    found = pairs.nearest(A, B)
-    for b, a in zip(B, found):
-        assert a == min(A, key=lambda i: np.linalg.norm(features[i] - features[b]))
 
 
 def test_standardised_features_have_one_scale_and_constants_vanish(features):
