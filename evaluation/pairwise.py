@@ -4,6 +4,7 @@ A half of a set is a choice of rows and columns. So a thousand features of any l
 once, and each of the random halves costs no more than a look-up.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -23,7 +24,7 @@ PRECISE = 1e-8  # error of a sum of singular values, to the sum, that a shortcut
 
 
 class Pairwise:
-    """Inner products and distances of all pairs of scans, real ones first.
+    """Inner products of all pairs of scans.
 
     Parameters
     ----------
@@ -42,62 +43,82 @@ class Pairwise:
         rows -= rows.mean(axis=0)
         self.products: Matrix = rows @ rows.T
 
-    @cached_property
-    def distances(self) -> Matrix:
-        """float64 [N, N]: Euclidean distances."""
-        norms = np.diagonal(self.products)
-        squares = np.add.outer(norms, norms)
-        squares -= self.products  # twice, and in place: these may be the largest arrays in memory
-        squares -= self.products
-        np.maximum(squares, 0, out=squares)
-        np.fill_diagonal(squares, 0)
-        return np.sqrt(squares, out=squares)
+    def of(self, a: Indices, b: Indices) -> "TwoSamples":
+        """Look up two samples: real scans, and those to compare with them."""
+        aa, bb, ab = (block(self.products, i, j) for i, j in ((a, a), (b, b), (a, b)))
+        return TwoSamples(aa, bb, ab)
 
-    def frechet(self, a: Indices, b: Indices) -> float:
-        """Compute the Fréchet distance of two samples, FID of Heusel et al. 2017.
+
+@dataclasses.dataclass(frozen=True)
+class TwoSamples:
+    """Figures of real scans `a` and other scans `b`.
+
+    Parameters
+    ----------
+    aa, bb, ab : ndarray
+        float64 [len(a), len(a)] and so on: inner products of the centred features.
+    """
+
+    aa: Matrix
+    bb: Matrix
+    ab: Matrix
+
+    def frechet(self) -> float:
+        """Compute the Fréchet distance of both samples, FID of Heusel et al. 2017.
 
         Tr (Σa Σb)^½ is the sum of the singular values of Xa Xbᵀ / √((n - 1)(m - 1)) for centred
         samples Xa and Xb, which is a small matrix however long the features are.
         """
-        aa, bb = block(self.products, a, a), block(self.products, b, b)
-        ab = block(self.products, a, b)
+        aa, bb, ab = self.aa, self.bb, self.ab
         means = aa.mean() + bb.mean() - 2 * ab.mean()
         spread = sum((np.trace(own) - len(own) * own.mean()) / (len(own) - 1) for own in (aa, bb))
         centred = ab - ab.mean(axis=0) - ab.mean(axis=1, keepdims=True) + ab.mean()
         shared = sum_of_singular_values(centred)
-        return float(means + spread - 2 * shared / np.sqrt((len(a) - 1) * (len(b) - 1)))
+        return float(means + spread - 2 * shared / np.sqrt((len(aa) - 1) * (len(bb) - 1)))
 
-    def frechet_infinite(self, a: Indices, b: Indices, whole: float | None = None) -> float:
+    def frechet_infinite(self, whole: float | None = None) -> float:
         """Extrapolate the Fréchet distance to infinitely many scans (Chong and Forsyth 2020).
 
         Its bias falls as 1 / n, so a line through the distances of smaller samples over 1 / n meets
-        the axis at no bias. The indices must be in random order.
+        the axis at no bias. The scans must be in random order.
 
         Parameters
         ----------
-        a, b : ndarray
-            Indices of the two samples.
         whole : float, optional
-            ``frechet(a, b)``, if already known.
+            ``frechet()``, if already known.
         """
         shares = 1 / np.linspace(1, 4, SIZES)  # even steps in 1 / n, down to a quarter
-        values = [self.frechet(a, b) if whole is None else whole]
-        values += [
-            self.frechet(a[: max(2, round(s * len(a)))], b[: max(2, round(s * len(b)))])
-            for s in shares[1:]
-        ]
+        values = [self.frechet() if whole is None else whole]
+        values += [self._first(share).frechet() for share in shares[1:]]
         return float(np.polyfit(1 / shares, values, 1)[1])
 
-    def neighbours(self, a: Indices, b: Indices) -> dict[str, float]:
-        """Compute precision, recall, density and coverage of the scans `b` for the real scans `a`.
+    def _first(self, share: float) -> "TwoSamples":
+        n, m = (max(2, round(share * len(own))) for own in (self.aa, self.bb))
+        return TwoSamples(self.aa[:n, :n], self.bb[:m, :m], self.ab[:n, :m])
+
+    @cached_property
+    def distances(self) -> tuple[Matrix, Matrix, Matrix]:
+        """Euclidean distances within a, within b, and from a to b."""
+        a, b = np.diagonal(self.aa), np.diagonal(self.bb)
+        found = []
+        for x, y, products in ((a, a, self.aa), (b, b, self.bb), (a, b, self.ab)):
+            squares = np.add.outer(x, y)
+            squares -= 2 * products
+            np.maximum(squares, 0, out=squares)
+            found.append(np.sqrt(squares, out=squares))
+        for own in found[:2]:
+            np.fill_diagonal(own, 0)
+        return found[0], found[1], found[2]
+
+    def neighbours(self) -> dict[str, float]:
+        """Compute precision, recall, density and coverage of `b`.
 
         Precision and recall with k = 3 (Kynkäänniemi et al. 2019), density and coverage with k = 5
         (Naeem et al. 2020).
         """
-        own_a, own_b = block(self.distances, a, a), block(self.distances, b, b)
-        between = block(self.distances, a, b)
-        radii, wide = self._radii(own_a, PRECISION_NEAREST, DENSITY_NEAREST)
-        (radii_b,) = self._radii(own_b, PRECISION_NEAREST)
+        own_a, own_b, between = self.distances
+        radii, wide = _radii(own_a, PRECISION_NEAREST, DENSITY_NEAREST)
+        (radii_b,) = _radii(own_b, PRECISION_NEAREST)
         inside = between < wide[:, None]
         return {
             "precision": float((between < radii[:, None]).any(axis=0).mean()),
@@ -106,17 +127,18 @@ class Pairwise:
             "coverage": float(inside.any(axis=1).mean()),
         }
 
-    @staticmethod
-    def _radii(own: Matrix, *nearest: int) -> list[Matrix]:
-        """Return the distance of each scan to its k-th neighbour, for some k in rising order."""
-        # Each row holds the distance to itself, 0, so the k-th neighbour is at index k.
-        few = np.partition(own, nearest[-1], axis=1)[:, : nearest[-1] + 1]
-        few = np.sort(few, axis=1)
-        return [few[:, k] for k in nearest]
+    def variety(self) -> float:
+        """Return the mean distance of pairs of distinct scans of `b`, divided by that of `a`."""
+        spread_a, spread_b = (own.sum() / (len(own) * (len(own) - 1)) for own in self.distances[:2])
+        return float(spread_b / spread_a)
 
-    def spread(self, a: Indices) -> float:
-        """Return the mean distance of all pairs of distinct scans."""
-        return float(block(self.distances, a, a).sum() / (len(a) * (len(a) - 1)))
+
+def _radii(own: Matrix, *nearest: int) -> list[Matrix]:
+    """Return the distance of each scan to its k-th neighbour, for some k in rising order."""
+    # Each row holds the distance to itself, 0, so the k-th neighbour is at index k.
+    few = np.partition(own, nearest[-1], axis=1)[:, : nearest[-1] + 1]
+    few = np.sort(few, axis=1)
+    return [few[:, k] for k in nearest]
 
 
 def block(matrix: Matrix, rows: Indices, columns: Indices) -> Matrix:

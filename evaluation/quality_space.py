@@ -52,10 +52,10 @@ def in_space(
     alike = Pairwise(standardised(rows, by=rows))
 
     def measure(a: Indices, b: Indices, slow: bool) -> dict[str, float]:
-        found = {"fid": pairs.frechet(a, b), "variety": pairs.spread(b) / pairs.spread(a)}
-        found |= pairs.neighbours(a, b)
+        both = pairs.of(a, b)
+        found = {"fid": both.frechet(), "variety": both.variety(), **both.neighbours()}
         if slow:
-            found["fid_infinite"] = pairs.frechet_infinite(a, b, found["fid"])
+            found["fid_infinite"] = both.frechet_infinite(found["fid"])
             told = two_sample_accuracy(alike.products, a, b, groups)
             found |= {} if told is None else {"two_sample": told}
         return found

@@ -41,8 +41,12 @@ def two_sample_accuracy(
     folds = fold_count(groups[a], groups[b])
     if min(len(a), len(b)) < FEWEST or folds < 2:
         return None
-    rows = np.concatenate([a, b])
-    sample = np.repeat([-1, 1], [len(a), len(b)])
+    fold = np.concatenate(
+        [folds_of(groups[side], folds, np.random.default_rng(0)) for side in (a, b)]
+    )
+    order = np.argsort(fold, kind="stable")  # a fold is a slice
+    rows = np.concatenate([a, b])[order]
+    sample = np.repeat([-1, 1], [len(a), len(b)])[order]
     kernel = block(products, rows, rows)
     # The kernel's mean diagonal: a typical direction keeps half of its weight.
     alpha = np.diagonal(kernel).mean()
@@ -52,15 +56,16 @@ def two_sample_accuracy(
     root = np.sqrt(np.where(sample < 0, len(b), len(a)) / len(rows))
     kernel *= root[:, None]
     kernel *= root
-    np.fill_diagonal(kernel, np.diagonal(kernel) + alpha)  # no test reads the diagonal
+    np.fill_diagonal(kernel, np.diagonal(kernel) + alpha)
     right = np.zeros(len(rows), bool)
-    fold = np.concatenate(
-        [folds_of(groups[side], folds, np.random.default_rng(0)) for side in (a, b)]
-    )
-    for number in range(folds):
-        learn, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+    ends = np.bincount(fold).cumsum()
+    for test in map(slice, [0, *ends[:-1]], ends):
+        learn = np.delete(np.delete(kernel, test, axis=0), test, axis=1)
         # Its transpose is the same matrix, in the order that LAPACK overwrites instead of copying.
-        factor = cho_factor(block(kernel, learn, learn).T, overwrite_a=True, check_finite=False)
-        dual = cho_solve(factor, root[learn] * sample[learn], check_finite=False)
-        right[test] = np.sign(block(kernel, test, learn) @ dual) == sample[test]
+        factor = cho_factor(learn.T, overwrite_a=True, check_finite=False)
+        weights = np.zeros(len(rows))
+        weights[np.delete(np.arange(len(rows)), test)] = cho_solve(
+            factor, np.delete(root * sample, test), check_finite=False
+        )
+        right[test] = np.sign(kernel[test] @ weights) == sample[test]
     return float((right[sample < 0].mean() + right[sample > 0].mean()) / 2)
