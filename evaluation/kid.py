@@ -6,8 +6,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from scangan.evaluation.pairwise import block
+
 DRAWS = 1000  # random weights for an interval
 Features = npt.NDArray[np.floating]  # [N, D]
+Indices = npt.NDArray[np.intp]
+Labels = npt.NDArray[np.int64]
 
 
 def polynomial_kernel(a: Features, b: Features) -> npt.NDArray[np.float64]:
@@ -91,47 +95,86 @@ def kid_interval(
     low, high : float
         The interval.
     """
-    x, y = np.concatenate(real), np.concatenate(synthetic)
-    class_x = np.repeat(np.arange(len(real)), [len(f) for f in real])
-    class_y = np.repeat(np.arange(len(synthetic)), [len(f) for f in synthetic])
-    together_x = _sums_over(np.concatenate(real_groups))
-    together_y = _sums_over(
-        np.concatenate(synthetic_groups) if synthetic_groups else np.arange(len(y))
-    )
-    weight_x = 1 / (len(real) * np.bincount(class_x)[class_x])
-    weight_y = 1 / (len(synthetic) * np.bincount(class_y)[class_y])
-    xx, yy, xy = polynomial_kernel(x, x), polynomial_kernel(y, y), polynomial_kernel(x, y)
-    np.fill_diagonal(xx, 0)
-    np.fill_diagonal(yy, 0)
-    # How much each scan moves the figure, compared with the others of its class.
-    move_x = 2 * weight_x * _centred(xx @ weight_x - xy @ weight_y, class_x)
-    move_y = 2 * weight_y * _centred(yy @ weight_y - weight_x @ xy, class_y)
-    linear_x, linear_y = (
-        np.square(together @ move).sum() * together.shape[0] / (together.shape[0] - 1)
-        for together, move in ((together_x, move_x), (together_y, move_y))
-    )
-    # What is left of each pair when the two scans' own parts are gone.
-    pairs_x, pairs_y, pairs_xy = (
-        row @ (_centred(_centred(kernel, a).T, b).T * np.outer(weight_a, weight_b)) @ column.T
-        for kernel, a, b, weight_a, weight_b, row, column in (
-            (xx, class_x, class_x, weight_x, weight_x, together_x, together_x),
-            (yy, class_y, class_y, weight_y, weight_y, together_y, together_y),
-            (xy, class_x, class_y, weight_x, weight_y, together_x, together_y),
+    groups = list(real_groups)
+    groups += synthetic_groups or [np.arange(sum(map(len, synthetic)))]
+    ends = np.cumsum([len(f) for f in (*real, *synthetic)])
+    rows = np.split(np.arange(ends[-1]), ends[:-1])
+    table = KernelTable(np.concatenate([*real, *synthetic]), np.concatenate(groups))
+    return table.interval(rows[: len(real)], rows[len(real) :], kid)
+
+
+class KernelTable:
+    """The kernels of all pairs of scans: computed once, used for every KID of some of them.
+
+    Parameters
+    ----------
+    features : ndarray
+        float [N, D].
+    groups : ndarray
+        int64 [N]: groups of the scans, which are independent of each other.
+    """
+
+    def __init__(self, features: Features, groups: Labels) -> None:
+        self._kernel, self._groups = polynomial_kernel(features, features), groups
+
+    def kid(self, real: Sequence[Indices], synthetic: Sequence[Indices]) -> float:
+        """Compute KID over all classes, as `kernel_distances` does, from the indices of each class."""
+        rr, ss, rs = (
+            np.mean([[self._mean(i, j) for j in b] for i in a])
+            for a, b in ((real, real), (synthetic, synthetic), (real, synthetic))
         )
-    )
-    np.fill_diagonal(pairs_x, 0)
-    np.fill_diagonal(pairs_y, 0)
-    pairs = np.block([[pairs_x, -pairs_xy], [-pairs_xy.T, pairs_y]])
-    quadratic_x, quadratic_y = 2 * np.square(pairs_x).sum(), 2 * np.square(pairs_y).sum()
-    quadratic_xy = 4 * np.square(pairs_xy).sum()
-    # The noise of the linear parts has a known expectation.
-    linear = linear_x + linear_y - 2 * (quadratic_x + quadratic_y + quadratic_xy)
-    rng = np.random.default_rng(0)
-    weights = rng.standard_normal((len(pairs), DRAWS))
-    errors = np.einsum("ij,ij->j", weights, pairs @ weights)
-    errors += rng.standard_normal(DRAWS) * np.sqrt(max(linear, 0))
-    low, high = np.quantile(errors, (0.025, 0.975))
-    return float(kid - high), float(kid - low)
+        return float(rr + ss - 2 * rs)
+
+    def _mean(self, a: Indices, b: Indices) -> float:
+        kernel = block(self._kernel, a, b)
+        if a is b:  # no scan is paired with itself
+            return float((kernel.sum() - np.trace(kernel)) / (len(a) * (len(a) - 1)))
+        return float(kernel.mean())
+
+    def interval(
+        self, real: Sequence[Indices], synthetic: Sequence[Indices], kid: float
+    ) -> tuple[float, float]:
+        """Estimate the 95% interval of `kid`, as `kid_interval` does."""
+        x, y = np.concatenate(real), np.concatenate(synthetic)
+        class_x, class_y = (
+            np.repeat(np.arange(len(side)), [len(i) for i in side]) for side in (real, synthetic)
+        )
+        together_x, together_y = (_sums_over(self._groups[i]) for i in (x, y))
+        weight_x = 1 / (len(real) * np.bincount(class_x)[class_x])
+        weight_y = 1 / (len(synthetic) * np.bincount(class_y)[class_y])
+        xx, yy, xy = (block(self._kernel, i, j) for i, j in ((x, x), (y, y), (x, y)))
+        np.fill_diagonal(xx, 0)
+        np.fill_diagonal(yy, 0)
+        # How much each scan moves the figure, compared with the others of its class.
+        move_x = 2 * weight_x * _centred(xx @ weight_x - xy @ weight_y, class_x)
+        move_y = 2 * weight_y * _centred(yy @ weight_y - weight_x @ xy, class_y)
+        linear_x, linear_y = (
+            np.square(together @ move).sum() * together.shape[0] / (together.shape[0] - 1)
+            for together, move in ((together_x, move_x), (together_y, move_y))
+        )
+        # What is left of each pair when the two scans' own parts are gone.
+        pairs_x, pairs_y, pairs_xy = (
+            row @ (_centred(_centred(kernel, a).T, b).T * np.outer(weight_a, weight_b)) @ column.T
+            for kernel, a, b, weight_a, weight_b, row, column in (
+                (xx, class_x, class_x, weight_x, weight_x, together_x, together_x),
+                (yy, class_y, class_y, weight_y, weight_y, together_y, together_y),
+                (xy, class_x, class_y, weight_x, weight_y, together_x, together_y),
+            )
+        )
+        np.fill_diagonal(pairs_x, 0)
+        np.fill_diagonal(pairs_y, 0)
+        pairs = np.block([[pairs_x, -pairs_xy], [-pairs_xy.T, pairs_y]]).astype(np.float32)
+        quadratic_x, quadratic_y = 2 * np.square(pairs_x).sum(), 2 * np.square(pairs_y).sum()
+        quadratic_xy = 4 * np.square(pairs_xy).sum()
+        # The noise of the linear parts has a known expectation.
+        linear = linear_x + linear_y - 2 * (quadratic_x + quadratic_y + quadratic_xy)
+        rng = np.random.default_rng(0)
+        weights = rng.standard_normal((len(pairs), DRAWS))
+        # Far more digits than the quantiles of the draws have.
+        errors = np.einsum("ij,ij->j", weights, pairs @ weights.astype(np.float32))
+        errors += rng.standard_normal(DRAWS) * np.sqrt(max(linear, 0))
+        low, high = np.quantile(errors, (0.025, 0.975))
+        return float(kid - high), float(kid - low)
 
 
 def _sums_over(groups: npt.NDArray[np.int64]) -> csr_array:

@@ -9,13 +9,14 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 Images = npt.NDArray[np.uint8]  # [N, H, W]
-Stack = npt.NDArray[np.float32]
+Stack = npt.NDArray[np.float32]  # [H, N, W], or [N, H * W]
 
 LEVELS = 256
 WINDOW, SIGMA = 11, 1.5  # of Wang et al. 2004
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+MIDDLE = 128.0  # grey level
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, Wang et al. 2003, finest first
-AT_ONCE = 128  # images per call: OpenCV filters them as the channels of one
+AT_ONCE = 128  # images per call: OpenCV filters them as one, side by side
 
 
 def histograms(images: Images) -> npt.NDArray[np.float64]:
@@ -43,6 +44,16 @@ def histogram_distances(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) 
     }
 
 
+def nearest(gallery: Images, queries: Images) -> npt.NDArray[np.intp]:
+    """Find the scan of a gallery that is nearest to each query in pixels: intp [len(queries)]."""
+    asked, distances = _flat(queries), []
+    for at in range(0, len(gallery), AT_ONCE):
+        part = _flat(gallery[at : at + AT_ONCE])
+        # The norm of the query is the same for all, so it does not decide.
+        distances.append(np.einsum("np,np->n", part, part)[:, None] - 2 * (part @ asked.T))
+    return np.asarray(np.concatenate(distances).argmin(axis=0))
+
+
 def ssim(a: Images, b: Images) -> npt.NDArray[np.float64]:
     """Compute the structural similarity of pairs (Wang et al. 2004): float64 [N], 1 if equal."""
     return _in_blocks(a, b, lambda x, y: _similarity(x, y)[0])
@@ -58,7 +69,7 @@ def ms_ssim(a: Images, b: Images) -> npt.NDArray[np.float64]:
     weights = np.array(WEIGHTS[: max(fitting, 1)]) / sum(WEIGHTS[: max(fitting, 1)])
 
     def of_block(x: Stack, y: Stack) -> npt.NDArray[np.float64]:
-        product: npt.NDArray[np.float64] = np.ones(x.shape[2])
+        product: npt.NDArray[np.float64] = np.ones(x.shape[1])
         for scale, weight in enumerate(weights):
             whole, contrast = _similarity(x, y)
             term = whole if scale == len(weights) - 1 else contrast
@@ -73,37 +84,49 @@ def _in_blocks(
     a: Images, b: Images, function: Callable[[Stack, Stack], npt.NDArray[np.float64]]
 ) -> npt.NDArray[np.float64]:
     parts = [
-        function(_channels_last(a[at : at + AT_ONCE]), _channels_last(b[at : at + AT_ONCE]))
+        function(_side_by_side(a[at : at + AT_ONCE]), _side_by_side(b[at : at + AT_ONCE]))
         for at in range(0, len(a), AT_ONCE)
     ]
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def _channels_last(images: Images) -> Stack:
-    return np.ascontiguousarray(images.transpose(1, 2, 0), np.float32)
+def _flat(images: Images) -> Stack:
+    """Flatten scans: float32 [N, H * W], around 0 so that products keep their digits."""
+    return images.reshape(len(images), -1).astype(np.float32) - MIDDLE
+
+
+def _side_by_side(images: Images) -> Stack:
+    """Put images beside each other: float32 [H, N, W], around 0 so that squares keep their digits."""
+    return np.asarray(images.transpose(1, 0, 2), np.float32, order="C") - MIDDLE
 
 
 def _half(stack: Stack) -> Stack:
     """Average blocks of 2x2 pixels; an odd last row or column is dropped."""
-    h, w = stack.shape[0] // 2 * 2, stack.shape[1] // 2 * 2
-    blocks = stack[:h, :w].reshape(h // 2, 2, w // 2, 2, -1)
-    return np.ascontiguousarray(blocks.mean(axis=(1, 3)))
+    h, w = stack.shape[0] // 2 * 2, stack.shape[2] // 2 * 2
+    blocks = stack[:h, :, :w]
+    sums = blocks[::2] + blocks[1::2]
+    return np.asarray((sums[:, :, ::2] + sums[:, :, 1::2]) / 4)
 
 
 def _similarity(x: Stack, y: Stack) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return mean SSIM and mean contrast-structure term of each channel, over full windows only."""
+    """Return mean SSIM and mean contrast-structure term of each image, over full windows only."""
     reach = WINDOW // 2
+    rows, _, columns = x.shape
 
-    def blurred(stack: Stack) -> npt.NDArray[np.float64]:
-        full = cv2.GaussianBlur(stack, (WINDOW, WINDOW), SIGMA)
-        full = full.reshape(stack.shape)  # OpenCV drops a single channel
-        inner = full[reach : stack.shape[0] - reach, reach : stack.shape[1] - reach]
-        return np.asarray(inner, np.float64)
+    def blurred(stack: Stack) -> Stack:
+        full = cv2.GaussianBlur(stack.reshape(rows, -1), (WINDOW, WINDOW), SIGMA)
+        # A window that reaches into the image beside it is not a full one.
+        full = full.reshape(stack.shape)[reach : rows - reach, :, reach : columns - reach]
+        return np.asarray(full)
 
     mean_x, mean_y = blurred(x), blurred(y)
-    var_x = blurred(x * x) - mean_x**2
-    var_y = blurred(y * y) - mean_y**2
-    covariance = blurred(x * y) - mean_x * mean_y
-    contrast = (2 * covariance + C2) / (var_x + var_y + C2)
-    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
-    return (luminance * contrast).mean(axis=(0, 1)), contrast.mean(axis=(0, 1))
+    product, squares = mean_x * mean_y, mean_x**2 + mean_y**2
+    variances = blurred(x * x + y * y) - squares
+    covariance = blurred(x * y) - product
+    contrast = (2 * covariance + C2) / (variances + C2)
+    # The true means are `MIDDLE` larger.
+    shift = MIDDLE * (mean_x + mean_y + MIDDLE)
+    luminance = (2 * (product + shift) + C1) / (squares + 2 * shift + C1)
+    means = ((luminance * contrast), contrast)
+    whole, structure = (each.mean(axis=(0, 2), dtype=np.float64) for each in means)
+    return whole, structure

@@ -8,7 +8,6 @@ import numpy.typing as npt
 from scangan.evaluation import pixels
 from scangan.evaluation.draws import Draws
 from scangan.evaluation.halves import Halves
-from scangan.evaluation.pairwise import Pairwise
 from scangan.evaluation.quality_result import Figures
 from scangan.evaluation.quality_space import SLOW_REPEATS
 from scangan.evaluation.scan_set import ScanSet
@@ -21,13 +20,13 @@ def of_pixels(real: ScanSet, synthetic: ScanSet, splits: Sequence[Halves]) -> di
     """Compute the figures of histograms and structural similarity."""
     images = np.concatenate([real.images, synthetic.images])
     counts = pixels.histograms(images)
-    pairs = Pairwise(images.reshape(len(images), -1).astype(np.float32))
 
     def measure(a: Indices, b: Indices, slow: bool) -> dict[str, float]:
         found = pixels.histogram_distances(counts[a], counts[b])
         if slow:
             some = b[:COMPARED]  # the indices are in random order
-            found["ssim_nearest"] = pixels.ssim(images[pairs.nearest(a, some)], images[some]).mean()
+            near = a[pixels.nearest(images[a], images[some])]
+            found["ssim_nearest"] = pixels.ssim(images[near], images[some]).mean()
             half = len(some) // 2
             found["ms_ssim"] = pixels.ms_ssim(
                 images[some[:half]], images[some[half : 2 * half]]

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scangan.evaluation.draws import Draw, Draws, real_over_synthetic
 from scangan.evaluation.features import DEFAULT, FeatureExtractor
 from scangan.evaluation.halves import Halves
-from scangan.evaluation.kid import kernel_distances, kid_interval
+from scangan.evaluation.kid import KernelTable
 from scangan.evaluation.pairwise import Pairwise, standardised
 from scangan.evaluation.probe import named_right, train_probe
 from scangan.evaluation.quality_result import Figure, Figures, Space
@@ -41,20 +41,21 @@ def in_space(
         Their halves; synthetic scans have the numbers after the real ones.
     """
     rows = np.concatenate(features)
-    used = [f.astype(np.float64) for f in features]
-    if extract.network.standardise:
-        used = [standardised(f, by=features[0]) for f in features]
-    pairs = Pairwise(np.concatenate(used))
-    # Scaled by both sides: scaled by one, its scans would be told by their smaller outliers.
-    alike = Pairwise(standardised(rows, by=rows))
     later = real.groups.max() + 1 - synthetic.groups.min()
     groups = np.concatenate([real.groups, synthetic.groups + later])
+    used = rows.astype(np.float64)
+    if extract.network.standardise:
+        used = standardised(rows, by=features[0])
+    kid = _kid(used, groups, real, synthetic, splits[0])
+    pairs = Pairwise(used)
+    # Scaled by both sides: scaled by one, its scans would be told by their smaller outliers.
+    alike = Pairwise(standardised(rows, by=rows))
 
     def measure(a: Indices, b: Indices, slow: bool) -> dict[str, float]:
-        found = {"fid": pairs.frechet(a, b), "variety": pairs.spread(b) / pairs.spread(a)}
-        found |= pairs.neighbours(a, b)
+        both = pairs.of(a, b)
+        found = {"fid": both.frechet(), "variety": both.variety(), **both.neighbours()}
         if slow:
-            found["fid_infinite"] = pairs.frechet_infinite(a, b)
+            found["fid_infinite"] = both.frechet_infinite(found["fid"])
             told = two_sample_accuracy(alike.products, a, b, groups)
             found |= {} if told is None else {"two_sample": told}
         return found
@@ -65,7 +66,7 @@ def in_space(
         draws.measure(halves, measure, slow=number < SLOW_REPEATS)
         if number < SLOW_REPEATS and len(real.classes) > 1:
             named_as += _agreement(draws, rows, halves)
-    figures = {"kid": _kid(used, real, synthetic, splits[0])} | draws.figures()
+    figures = {"kid": kid} | draws.figures()
     if "fid" in figures:  # large groups can leave less than half of a class
         figures["fid_ratio"] = real_over_synthetic(figures["fid"])
     return Space(
@@ -110,26 +111,25 @@ def _agreement(draws: Draws, rows: Features, halves: Halves) -> npt.NDArray[np.i
 
 
 def _kid(
-    features: list[npt.NDArray[np.float64]],
+    features: npt.NDArray[np.float64],
+    groups: npt.NDArray[np.int64],
     real: ScanSet,
     synthetic: ScanSet,
     split: Halves,
 ) -> Figures:
     """Compute KID from all scans, as it has no bias, and that of one half against the other."""
+    table = KernelTable(features, groups)
     classes = range(max(len(real.classes), 1))
-    of_real = [real.of_class(k) for k in classes]
-    r, s = [features[0][i] for i in of_real], [features[1][synthetic.of_class(k)] for k in classes]
-    groups = [real.groups[i] for i in of_real]
-    groups_s = [synthetic.groups[synthetic.of_class(k)] for k in classes]
-    halves = split.real, split.other_real
-    a, b = ([features[0][i] for i in half] for half in halves)
-    groups_a, groups_b = ([real.groups[i] for i in half] for half in halves)
+    all_real = [real.of_class(k) for k in classes]
+    all_synthetic = [synthetic.of_class(k) + len(real) for k in classes]
 
     def figure(chosen: slice) -> Figure:
-        value, _ = kernel_distances(r[chosen], s[chosen])
-        low, high = kid_interval(r[chosen], s[chosen], groups[chosen], value, groups_s[chosen])
-        beside, _ = kernel_distances(a[chosen], b[chosen])
-        span = kid_interval(a[chosen], b[chosen], groups_a[chosen], beside, groups_b[chosen])
+        r, s = all_real[chosen], all_synthetic[chosen]
+        value = table.kid(r, s)
+        low, high = table.interval(r, s, value)
+        halves = split.real[chosen], split.other_real[chosen]
+        beside = table.kid(*halves)
+        span = table.interval(*halves, beside)
         return Figure(
             value=value,
             low=low,
@@ -137,8 +137,8 @@ def _kid(
             real=beside,
             real_low=span[0],
             real_high=span[1],
-            n_real=sum(map(len, r[chosen])),
-            n_synthetic=sum(map(len, s[chosen])),
+            n_real=sum(map(len, r)),
+            n_synthetic=sum(map(len, s)),
         )
 
     each = {name: figure(slice(k, k + 1)) for k, name in enumerate(real.classes)}

@@ -2,9 +2,10 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import solve
+from scipy.linalg import cho_factor, cho_solve
 
 from scangan.evaluation.folds import FOLDS, fold_count, folds_of
+from scangan.evaluation.pairwise import block
 
 FEWEST = 2 * FOLDS  # scans of a sample
 
@@ -40,21 +41,31 @@ def two_sample_accuracy(
     folds = fold_count(groups[a], groups[b])
     if min(len(a), len(b)) < FEWEST or folds < 2:
         return None
-    rows = np.concatenate([a, b])
-    sample = np.repeat([-1, 1], [len(a), len(b)])
-    kernel = products[np.ix_(rows, rows)]
-    # The kernel's mean diagonal: a typical direction keeps half of its weight. It is 0 if all are equal.
-    alpha = float(np.diagonal(kernel).mean()) or 1.0
-    weight = np.where(sample < 0, len(b), len(a)) / len(rows)
-    right = np.zeros(len(rows), bool)
     fold = np.concatenate(
         [folds_of(groups[side], folds, np.random.default_rng(0)) for side in (a, b)]
     )
-    for number in range(folds):
-        learn, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        # Kernel ridge regression; a scan of weight w counts as w scans (Saunders et al. 1998).
-        gram = kernel[np.ix_(learn, learn)]
-        gram[np.diag_indices_from(gram)] += alpha / weight[learn]
-        dual = solve(gram, sample[learn], overwrite_a=True, check_finite=False, assume_a="pos")
-        right[test] = np.sign(kernel[np.ix_(test, learn)] @ dual) == sample[test]
+    order = np.argsort(fold, kind="stable")  # a fold is a slice
+    rows = np.concatenate([a, b])[order]
+    sample = np.repeat([-1, 1], [len(a), len(b)])[order]
+    kernel = block(products, rows, rows)
+    # The kernel's mean diagonal: a typical direction keeps half of its weight.
+    alpha = np.diagonal(kernel).mean()
+    if not alpha:  # all scans are the same
+        return 0.5
+    # A weighted ridge regression is a plain one with rows and targets times the roots of the weights.
+    root = np.sqrt(np.where(sample < 0, len(b), len(a)) / len(rows))
+    kernel *= root[:, None]
+    kernel *= root
+    np.fill_diagonal(kernel, np.diagonal(kernel) + alpha)
+    right = np.zeros(len(rows), bool)
+    ends = np.bincount(fold).cumsum()
+    for test in map(slice, [0, *ends[:-1]], ends):
+        learn = np.delete(np.delete(kernel, test, axis=0), test, axis=1)
+        # Its transpose is the same matrix, in the order that LAPACK overwrites instead of copying.
+        factor = cho_factor(learn.T, overwrite_a=True, check_finite=False)
+        weights = np.zeros(len(rows))
+        weights[np.delete(np.arange(len(rows)), test)] = cho_solve(
+            factor, np.delete(root * sample, test), check_finite=False
+        )
+        right[test] = np.sign(kernel[test] @ weights) == sample[test]
     return float((right[sample < 0].mean() + right[sample > 0].mean()) / 2)

@@ -67,9 +67,9 @@ def test_figures_of_two_real_samples_cover_their_mean():
                 (halves.real, halves.synthetic), (halves.other_real, halves.other_synthetic),
             ):  # fmt: skip
                 a, s = joined(a), joined(s) + len(LABELS)
-                figures = pairs.neighbours(a, s) | {
-                    "fid": pairs.frechet(a, s),
-                    "variety": pairs.spread(s) / pairs.spread(a),
+                figures = pairs.of(a, s).neighbours() | {
+                    "fid": pairs.of(a, s).frechet(),
+                    "variety": pairs.of(a, s).variety(),
                     "two_sample": two_sample_accuracy(pairs.products, a, s, groups),
                 }
                 for name, value in figures.items():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from cpu_torchvision import import_torchvision
 from prdc import compute_prdc
-from scipy.linalg import sqrtm
+from scipy.linalg import sqrtm, svdvals
 
-from scangan.evaluation.pairwise import Pairwise, joined, standardised
+from scangan.evaluation.pairwise import Pairwise, joined, standardised, sum_of_singular_values
 
 A, B = np.arange(70), np.arange(70, 150)
 
@@ -33,7 +33,7 @@ def _frechet(x, y):
 @pytest.mark.parametrize("length", [3, 40])
 def test_frechet_is_the_naive_one(features, length):
     rows = features[:, :length]
-    assert Pairwise(rows).frechet(A, B) == pytest.approx(_frechet(rows[A], rows[B]), rel=1e-6)
+    assert Pairwise(rows).of(A, B).frechet() == pytest.approx(_frechet(rows[A], rows[B]), rel=1e-6)
 
 
 def test_frechet_is_that_of_torchmetrics(features, pairs):
@@ -44,7 +44,7 @@ def test_frechet_is_that_of_torchmetrics(features, pairs):
 
     x, y = (torch.tensor(features[i]) for i in (A, B))
     theirs = _compute_fid(x.mean(0), torch.cov(x.T), y.mean(0), torch.cov(y.T))
-    assert pairs.frechet(A, B) == pytest.approx(float(theirs), rel=1e-6)
+    assert pairs.of(A, B).frechet() == pytest.approx(float(theirs), rel=1e-6)
 
 
 def test_frechet_of_features_longer_than_the_sample_is_the_naive_one():
@@ -55,18 +55,37 @@ def test_frechet_of_features_longer_than_the_sample_is_the_naive_one():
     shared = np.sqrt(np.maximum(np.linalg.eigvals(one @ two).real, 0)).sum()
     means = ((rows[a].mean(0) - rows[b].mean(0)) ** 2).sum()
     want = means + np.trace(one) + np.trace(two) - 2 * shared
-    assert Pairwise(rows).frechet(a, b) == pytest.approx(want, rel=1e-5)
+    assert Pairwise(rows).of(a, b).frechet() == pytest.approx(want, rel=1e-5)
 
 
 def test_frechet_of_a_sample_with_itself_is_nothing(pairs):
-    assert pairs.frechet(A, A) == pytest.approx(0, abs=1e-9)
+    assert pairs.of(A, A).frechet() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("kept", [40, 69, 5])
+def test_small_singular_values_keep_their_digits(kept):
+    """However fast they fall, and whatever number of them is 0, the sum is that of the values."""
+    rng = np.random.default_rng(3)
+    for fall in (0.01, 0.3, 2):
+        rows, columns = (np.linalg.qr(rng.normal(size=(n, kept)))[0] for n in (70, 80))
+        centred = (rows * np.exp(-fall * np.arange(kept))) @ columns.T
+        centred -= centred.mean(axis=0)
+        centred -= centred.mean(axis=1, keepdims=True)
+        for each in (centred, centred.T):
+            assert sum_of_singular_values(each) == pytest.approx(svdvals(each).sum(), rel=1e-8)
+    assert sum_of_singular_values(np.zeros((8, 8))) == 0
+
+
+def test_a_known_distance_changes_nothing_in_the_extrapolation(pairs):
+    known = pairs.of(A, B).frechet_infinite(pairs.of(A, B).frechet())
+    assert known == pairs.of(A, B).frechet_infinite()
 
 
 def test_extrapolation_removes_most_of_the_bias():
     rng = np.random.default_rng(2)
     rows = rng.normal(size=(1200, 30))  # one distribution: the true distance is 0
     pairs, a, b = Pairwise(rows), np.arange(600), np.arange(600, 1200)
-    assert abs(pairs.frechet_infinite(a, b)) < 0.2 * pairs.frechet(a, b)
+    assert abs(pairs.of(a, b).frechet_infinite()) < 0.2 * pairs.of(a, b).frechet()
 
 
 @pytest.mark.parametrize(
@@ -74,19 +93,16 @@ def test_extrapolation_removes_most_of_the_bias():
 )
 def test_neighbours_are_those_of_prdc(features, pairs, capsys, k, names):
     theirs = compute_prdc(features[A], features[B], nearest_k=k)
-    found = pairs.neighbours(A, B)
+    found = pairs.of(A, B).neighbours()
     assert {n: found[n] for n in names} == pytest.approx({n: theirs[n] for n in names})
 
 
-def test_spread_is_the_mean_distance_of_pairs(features, pairs):
-    some = [np.linalg.norm(x - y) for i, x in enumerate(features[A]) for y in features[A][:i]]
-    assert pairs.spread(A) == pytest.approx(np.mean(some))
-
-
-def test_the_nearest_scan_is_the_nearest(features, pairs):
-    found = pairs.nearest(A, B)
-    for b, a in zip(B, found):
-        assert a == min(A, key=lambda i: np.linalg.norm(features[i] - features[b]))
+def test_variety_is_the_ratio_of_the_mean_distances_of_pairs(features, pairs):
+    spread_a, spread_b = (
+        np.mean([np.linalg.norm(x - y) for i, x in enumerate(rows) for y in rows[:i]])
+        for rows in (features[A], features[B])
+    )
+    assert pairs.of(A, B).variety() == pytest.approx(spread_b / spread_a)
 
 
 def test_standardised_features_have_one_scale_and_constants_vanish(features):

@@ -57,6 +57,12 @@ def test_a_scan_is_like_itself_and_unlike_its_negative(scans):
     assert (pixels.ms_ssim(a, 255 - a) < 0.1).all()
 
 
+def test_the_nearest_scan_is_the_nearest(scans):
+    gallery, queries = scans[0][:135], scans[1][130:]  # more than one block
+    apart = [np.square(gallery.astype(int) - q.astype(int)).sum(axis=(1, 2)) for q in queries]
+    assert pixels.nearest(gallery, queries).tolist() == [each.argmin() for each in apart]
+
+
 @pytest.mark.parametrize("side", [16, 64, 200])
 def test_any_size_has_ms_ssim(side):
     rng = np.random.default_rng(0)
