@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.kernel_ridge import KernelRidge
 
-from scangan.evaluation.halves import folds_of
+from scangan.evaluation.folds import folds_of
 from scangan.evaluation.two_sample import FOLDS, two_sample_accuracy
 
 
