@@ -144,14 +144,20 @@ def test_features_are_kept_and_a_damaged_cache_is_made_again(some, tmp_path, mon
     first = compare(*some, tmp_path)
     made = sum(calls)
     assert made == 64 and compare(*some, tmp_path) == first and sum(calls) == made
-    file = next(tmp_path.glob("*.npz"))
-    for damage in (b"", file.read_bytes()[:200], b"\0" * 5000):
-        file.write_bytes(damage)
-        assert compare(*some, tmp_path) == first
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(data)
-    assert compare(*some, tmp_path) == first
+    files = list(tmp_path.glob("*.npz"))
+    assert len(files) == 3  # features of both sets, and the result
+    for damage in (
+        lambda data: b"", lambda data: data[:200], lambda data: b"\0" * 5000, _with_a_bit_flipped
+    ):  # fmt: skip
+        for file in files:
+            file.write_bytes(damage(file.read_bytes()))
+        calls.clear()
+        assert compare(*some, tmp_path) == first and sum(calls) == made
+
+
+def _with_a_bit_flipped(data):
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
 @pytest.mark.usefixtures("pixels_only")
