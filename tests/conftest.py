@@ -17,6 +17,7 @@ from faults.shim import Zygote
 from faults.zygote import HEAVY, LIGHT
 
 DATA = Path(__file__).parent / "data"
+CHEST = Path(__file__).parent / "data" / "chest_xray"
 BRAIN = DATA / "brain_mri"
 CLASSES = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
 

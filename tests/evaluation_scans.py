@@ -5,7 +5,7 @@ import re
 
 import cv2
 import numpy as np
-from conftest import BRAIN, CLASSES
+from conftest import BRAIN, CHEST, CLASSES
 
 from scangan.evaluation.scan_set import ScanSet
 
@@ -28,6 +28,22 @@ def sample_scans(size=64):
         name="sample",
         groups=np.unique(near, return_inverse=True)[1],
         sources=[f"{file.parent.name}/{file.name}" for file in files],
+    )
+    return whole.take(np.random.default_rng(0).permutation(len(whole)))
+
+
+def sample_chest(size=64):
+    """The sample chest radiographs, each of another child, in random order."""
+    files = sorted(CHEST.glob("*/*.jpg"))
+    images = [cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) for file in files]
+    classes = ("NORMAL", "PNEUMONIA")
+    whole = ScanSet(
+        images=np.stack(
+            [cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA) for i in images]
+        ),
+        labels=np.array([classes.index(file.parent.name) for file in files]),
+        classes=classes,
+        name="chest",
     )
     return whole.take(np.random.default_rng(0).permutation(len(whole)))
 

@@ -1,4 +1,4 @@
-"""Sets of scans with one known fault each, and what a quality evaluation says of them.
+"""Sets of scans with one known fault each, and what quality and utility say of them.
 
 ``python tests/faulty_sets.py PREPARED`` prints the table of docs/guides/judge.md.
 """
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from scangan.evaluation.judge_quality import QualityOptions, quality
-from scangan.evaluation.judge_utility import split_for_test
+from scangan.evaluation.judge_utility import UtilityOptions, split_for_test, utility
 from scangan.evaluation.quality_result import Figure
 from scangan.evaluation.scan_set import ScanSet
 
@@ -70,6 +70,14 @@ def figures(real, scans, **options):
     return next(iter(result.spaces.values())).figures, result.pixels
 
 
+def use(real, scans, **options):
+    """Return balanced accuracy on real scans of a probe that learnt from `scans`, and of one from real ones."""
+    train, test = split_for_test(real)
+    options = UtilityOptions(seeds=1, drop_leaks=True, **options)
+    diets = {each.diet: each.metrics for each in utility(train, scans, test, options).diets}
+    return [diets[name]["balanced_accuracy"].value for name in ("synthetic", "real")]
+
+
 def halves(real):
     """Return three quarters of the real scans, and the quarter that gets a fault."""
     return split_for_test(real)
@@ -83,13 +91,15 @@ def cell(figure: Figure, scale=1.0):
 def main(path):
     real, other = halves(ScanSet.of_dataset(path))
     other = dataclasses.replace(other, hashes=[""] * len(other))
-    print(f"| fault | {' | '.join(COLUMNS)} | MS-SSIM | KID of {real.classes[0]} |")
-    print("| --- |" + " ---: |" * (len(COLUMNS) + 2))
+    more = "MS-SSIM", f"KID of {real.classes[0]}", "TSTR"
+    print(f"| fault | {' | '.join((*COLUMNS, *more))} |")
+    print("| --- |" + " ---: |" * (len(COLUMNS) + len(more)))
     for name, fault in FAULTS.items():
         found, pixels = figures(real, fault(other))
         cells = [cell(found[c].overall, 1000 if c == "kid" else 1) for c in COLUMNS]
         first = found["kid"].classes[real.classes[0]]
         cells += [cell(pixels["ms_ssim"].overall), cell(first, 1000)]
+        cells.append("{:.2f} ({:.2f})".format(*use(real, fault(other))))
         print(f"| {name} | {' | '.join(cells)} |")
 
 

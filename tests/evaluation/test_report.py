@@ -37,6 +37,7 @@ TRAIN, HOLDOUT, OTHERS = (
 )
 # Half of these are copies of training scans.
 SYNTHETIC = dataclasses.replace(with_copies(OTHERS, TRAIN, 40)[0], name="made", sources=())
+pytestmark = pytest.mark.usefixtures("once")
 A4 = 718  # pixels of CSS between margins of 1 cm
 
 

@@ -147,6 +147,8 @@ def test_what_was_trained_before_is_not_trained_again(parts, tmp_path, monkeypat
     first = run(*parts, tmp_path)
     monkeypatch.setattr(Pixels, "scores", None)
     assert run(*parts, tmp_path) == first
+    more = run(*parts, tmp_path, fractions=(1.0,))  # another result, of the same classifiers
+    assert more.diets == first.diets and len(more.curve) == 1
 
 
 def test_a_damaged_cache_is_made_again(parts, tmp_path):
