@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from scangan.cli.command import ScanCommand, called
+from scangan.cli import options
+from scangan.cli.command import Output, ScanCommand, called
 from scangan.core.errors import FAILED
 from scangan.core.terminal import say
 
@@ -144,7 +145,7 @@ SECTIONS = {
     help="number of files to read at once  [default: number of cores]",
 )
 @click.option("--strict", is_flag=True, help="exit with 1 if any file was refused")
-@click.option("--quiet", is_flag=True, help="hide the progress bar")
+@options.quiet
 def main(
     source: Path,
     out: Path,
@@ -173,17 +174,18 @@ def main(
         raise click.UsageError("--allow-synthetic needs --split")
     names = [field.name for field in dataclasses.fields(SourceOptions)]
     sources = SourceOptions(**{name: fields.pop(name) for name in names})
-    options = PrepOptions(**fields)
+    how = PrepOptions(**fields)
     if split is None:
-        prepare(source, out, options, sources=sources, workers=workers, quiet=quiet)
+        prepare(source, out, how, sources=sources, workers=workers, quiet=quiet)
     else:
         prepare_split(
-            source, out, parse_split(split), options, sources=sources, workers=workers, quiet=quiet,
+            source, out, parse_split(split), how, sources=sources, workers=workers, quiet=quiet,
             allow_synthetic=allow_synthetic,
         )  # fmt: skip
     summary = read_summary(out)
+    output = Output(quiet)
     for line in summary_lines(summary, out):
-        say(line)
+        output.say(line)
     if strict and summary.rejected:
         ctx = click.get_current_context()
         say(f"{called(ctx)}: {summary.rejected} refused, and --strict was given", err=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from scangan.cli import complete
-from scangan.cli.command import INTERRUPTED, ScanCommand, called, typed
+from scangan.cli import complete, options
+from scangan.cli.command import INTERRUPTED, Output, ScanCommand, called, typed
 from scangan.core.terminal import say
 
 
@@ -127,7 +127,7 @@ SECTIONS = {
     help="device to train on",
 )
 @click.option("--force", is_flag=True, help="delete the run in --out and start again")
-@click.option("--quiet", is_flag=True, help="hide the progress bar")
+@options.quiet
 def main(
     source: Path,
     out: Path,
@@ -148,17 +148,17 @@ def main(
 
     overrides = dict(map(parse_assignment, assignments))
     overrides |= {key: value for key, value in flags.items() if value is not None}
-    options = options_from(recipe, overrides)
+    chosen, output = options_from(recipe, overrides), Output(quiet)
     try:
         run = train(
             source,
             out,
-            options,
+            chosen,
             device=device,
             force=force,
             command=typed(),
             recipe=bundled_name(recipe),
-            report=say,
+            report=output.say,
             quiet=quiet,
         )
     except Stopped as stopped:
@@ -168,12 +168,12 @@ def main(
     if best.scores:
         agreement = best.scores.mean_agreement
         agrees = "" if agreement is None else f", {agreement:.0%} in right class"
-        say(
+        output.say(
             f"best generator ({best.kind}) at {best.kimg:.1f} kimg, "
             f"KID x1000 {best.scores.mean_class_kid * 1000:.0f}{agrees}: "
             f"{run.path / 'best.safetensors'}"
         )
     memory = peak_memory()
     if memory:
-        say(f"peak memory: {memory}")
-    say(f"look at {run.report}; next: export-onnx {out} -o {out.name}.onnx")
+        output.say(f"peak memory: {memory}")
+    output.say(f"look at {run.report}; next: export-onnx {out} -o {out.name}.onnx")

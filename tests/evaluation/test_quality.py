@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from conftest import CLASSES
-from faulty_sets import FAULTS, figures
+from faulty_sets import FAULTS, figures, use
 
 from scangan.artifacts.records import parse_record, write_record
 from scangan.core.errors import EvaluationError
@@ -100,6 +100,18 @@ def test_each_fault_shows_where_it_must(found):
     assert value(found, collapsed, "variety", CLASSES[1]) == pytest.approx(
         value(found, GOOD, "variety", CLASSES[1]), abs=0.01
     )
+
+
+@pytest.mark.slow
+def test_a_classifier_learns_less_from_a_fault_the_worse_it_is(halves, cache):
+    real, other = halves
+    learnt = {}
+    for fault in (GOOD, "noise", "one image for each class", "blurred", "swapped labels"):
+        learnt[fault], of_real = use(real, FAULTS[fault](other), cache=cache, threads=1)
+    assert of_real > 0.6 and learnt[GOOD] > of_real - 0.15
+    assert learnt["noise"] < 0.4 and learnt["swapped labels"] < 0.2  # chance is 0.25
+    for fault in ("one image for each class", "blurred"):
+        assert learnt[fault] < learnt[GOOD] - 0.1, fault
 
 
 @pytest.fixture

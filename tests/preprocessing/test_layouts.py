@@ -230,7 +230,8 @@ def test_the_command_of_the_page_works(name, tmp_path, monkeypatch, capsys):
     assert dataset.counts == counts
     told = {item.subject for item in dataset.items} - {None}
     assert len(told) == subjects
-    main([*argv, "--quiet"], standalone_mode=False)  # recognised as done
+    assert not capsys.readouterr().out
+    main(argv, standalone_mode=False)  # recognised as done
     assert f"{sum(counts.values())} scans prepared" in capsys.readouterr().out.splitlines()[-1]
 
 
