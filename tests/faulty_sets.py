@@ -70,9 +70,8 @@ def figures(real, scans, **options):
     return next(iter(result.spaces.values())).figures, result.pixels
 
 
-def use(real, scans, **options):
+def use(train, test, scans, **options):
     """Return balanced accuracy on real scans of a probe that learnt from `scans`, and of one from real ones."""
-    train, test = split_for_test(real)
     options = UtilityOptions(seeds=1, drop_leaks=True, **options)
     diets = {each.diet: each.metrics for each in utility(train, scans, test, options).diets}
     return [diets[name]["balanced_accuracy"].value for name in ("synthetic", "real")]
@@ -99,7 +98,7 @@ def main(path):
         cells = [cell(found[c].overall, 1000 if c == "kid" else 1) for c in COLUMNS]
         first = found["kid"].classes[real.classes[0]]
         cells += [cell(pixels["ms_ssim"].overall), cell(first, 1000)]
-        cells.append("{:.2f} ({:.2f})".format(*use(real, fault(other))))
+        cells.append("{:.2f} ({:.2f})".format(*use(*split_for_test(real), fault(other))))
         print(f"| {name} | {' | '.join(cells)} |")
 
 

@@ -13,6 +13,7 @@ from scangan.evaluation import features as module
 from scangan.evaluation.features import NETWORKS, installed
 from scangan.evaluation.halves import group_halves
 from scangan.evaluation.judge_quality import QualityOptions, quality
+from scangan.evaluation.judge_utility import split_for_test
 from scangan.evaluation.metric_list import METRICS
 from scangan.evaluation.quality_result import QualityResult
 from scangan.evaluation.quality_text import quality_lines
@@ -105,11 +106,12 @@ def test_each_fault_shows_where_it_must(found):
 @pytest.mark.slow
 def test_a_classifier_learns_less_from_a_fault_the_worse_it_is(halves, cache):
     real, other = halves
+    test, train = split_for_test(real)  # the larger part is the test
     learnt = {}
     for fault in (GOOD, "noise", "one image for each class", "blurred", "swapped labels"):
-        learnt[fault], of_real = use(real, FAULTS[fault](other), cache=cache, threads=1)
-    assert of_real > 0.6 and learnt[GOOD] > of_real - 0.15
-    assert learnt["noise"] < 0.4 and learnt["swapped labels"] < 0.2  # chance is 0.25
+        learnt[fault], of_real = use(train, test, FAULTS[fault](other), cache=cache, threads=1)
+    assert learnt[GOOD] > max(of_real, 0.6)  # there are more of them
+    assert learnt["noise"] < 0.45 and learnt["swapped labels"] < 0.2  # chance is 0.25
     for fault in ("one image for each class", "blurred"):
         assert learnt[fault] < learnt[GOOD] - 0.1, fault
 
