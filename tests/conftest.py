@@ -1,5 +1,6 @@
 """Real scans and a tiny model for all tests; no training, no network, no GPU."""
 
+import gc
 import hashlib
 import os
 import secrets
@@ -59,6 +60,12 @@ def pytest_collection_modifyitems(items):
     if "PYTEST_XDIST_WORKER" in os.environ:
         place = {file: number for number, file in enumerate(SLOW)}
         items.sort(key=lambda item: place.get(files[item], len(SLOW)))
+
+
+def pytest_collection_finish():
+    """Let the collector of garbage pass over what was imported and collected, which stays anyway."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from random_generators import LATENT, random_bank, random_generator
 
 from scangan.artifacts.latents import draw_latents
 from scangan.artifacts.modelfile import OPERATORS, graph_sha256
@@ -17,10 +18,9 @@ from scangan.export.graph import OPSET, to_onnx
 from scangan.export.network import ShippedGenerator
 from scangan.export.precision import build, latent_batches, make_images, psnr
 from scangan.runtime import ModelCard, ScanGenerator
-from scangan.training.networks import Generator, GeneratorBank
+from scangan.training.networks import GeneratorBank
 from scangan.training.scoring import to_grey
 
-LATENT = 12
 PLAIN = [
     {"classes": 0, "first_map": first_map, "leak": leak}
     for first_map, leak in itertools.product((4, 8), (0.0, 0.2))
@@ -49,25 +49,6 @@ EXPORTED = {
 }
 
 
-def _generator(*, size=32, share=None, seed=1, **options):
-    """Make a generator as far from its initial values as training takes it."""
-    torch.manual_seed(seed)
-    ramped = share is not None
-    generator = Generator(size=size, width=4, latent=LATENT, ramped=ramped, **options).eval()
-    for name, tensor in generator.state_dict().items():
-        if name == "share":
-            tensor.fill_(share)
-        elif name.endswith("running_var"):
-            tensor.uniform_(0.5, 2.0)
-        elif tensor.is_floating_point():
-            tensor.normal_(1.0 if "scale" in name or "embedding" in name else 0.0, 0.3)
-    return generator
-
-
-def _bank(**options):
-    return GeneratorBank([_generator(seed=seed, **options) for seed in (1, 2, 3)]).eval()
-
-
 @torch.no_grad()
 def _wanted(generator, z, label):
     return to_grey(generator(torch.as_tensor(z), torch.as_tensor(label))).astype(int)
@@ -78,7 +59,7 @@ def exported(export_once):
     """Every generator of EXPORTED, and its graph."""
     made = {}
     for name, options in EXPORTED.items():
-        generator = (_bank if name == "bank" else _generator)(**options)
+        generator = (random_bank if name == "bank" else random_generator)(**options)
         made[name] = generator, to_onnx(generator, LATENT)
     return made
 
@@ -117,13 +98,13 @@ def _check_folding(generator):
 
 @pytest.mark.parametrize("options", PLAIN + CONDITIONAL, ids=str)
 def test_folding_is_exact(options):
-    _check_folding(_generator(**options))
+    _check_folding(random_generator(**options))
 
 
 @pytest.mark.parametrize("size", [16, 64, 128])
 @pytest.mark.parametrize("classes", [0, 3])
 def test_folding_is_exact_at_every_size(size, classes):
-    _check_folding(_generator(size=size, classes=classes))
+    _check_folding(random_generator(size=size, classes=classes))
 
 
 @pytest.mark.parametrize("name", EXPORTED)
@@ -243,7 +224,7 @@ def test_a_bank_evaluates_one_generator_a_scan(exported):
 
 
 def test_a_bank_of_one_class():
-    one = GeneratorBank([_generator(classes=0)]).eval()
+    one = GeneratorBank([random_generator(classes=0)]).eval()
     assert measure_parity(to_onnx(one, LATENT).SerializeToString(), one, LATENT) <= 1
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
+from random_generators import LATENT, random_bank, random_generator
 
 from scangan.artifacts.modelfile import OPERATORS, graph_sha256
 from scangan.export.exporter import write_model
@@ -16,16 +16,16 @@ from scangan.export.graph import OPSET, to_graphs, to_model
 from scangan.export.labels import refuse_other_labels
 from scangan.export.precision import PRECISIONS, build
 from scangan.runtime import GenerationError, ModelCard, ScanGenerator
-from scangan.training.networks import Generator, GeneratorBank
 
 pytestmark = pytest.mark.usefixtures("export_once")
 
-LATENT, CLASSES = 12, ("cat", "dog", "2")
+CLASSES = ("cat", "dog", "2")
 K = len(CLASSES)
+# Those that test_graph.py exports, too
 KINDS = {
-    "acgan": {"classes": K},
-    "acgan by product": {"classes": K, "conditioning": "product"},
-    "dcgan with classes": {"classes": 0},
+    "acgan": {"classes": K, "first_map": 8},
+    "acgan by product": {"classes": K, "conditioning": "product", "leak": 0.2, "first_map": 8},
+    "dcgan with classes": {"classes": 0, "leak": 0.2},
 }
 NO_CLASSES = [-1, -K, -K - 1, K, K + 5, 2**40, -(2**63)]
 LEVELS = (
@@ -36,19 +36,8 @@ LEVELS = (
 )
 
 
-def _generator(seed=1, **options):
-    torch.manual_seed(seed)
-    generator = Generator(size=32, width=4, latent=LATENT, **options).eval()
-    for name, tensor in generator.state_dict().items():
-        if tensor.is_floating_point() and not name.endswith("running_var"):
-            tensor.normal_(1.0 if "scale" in name or "embedding" in name else 0.0, 0.3)
-    return generator
-
-
 def _of_kind(kind):
-    if kind == "dcgan with classes":
-        return GeneratorBank([_generator(seed, classes=0) for seed in range(K)]).eval()
-    return _generator(**KINDS[kind])
+    return (random_bank if kind == "dcgan with classes" else random_generator)(**KINDS[kind])
 
 
 @functools.cache  # torch.export takes its seconds
@@ -179,7 +168,7 @@ def test_the_check_changes_no_byte_whatever_the_batch(kind):
 
 
 def test_a_model_of_one_class():
-    (graph,) = to_graphs(_generator(classes=1), LATENT)
+    (graph,) = to_graphs(random_generator(classes=1), LATENT)
     session = onnxruntime.InferenceSession(
         to_model(refuse_other_labels(graph, 1)).SerializeToString()
     )

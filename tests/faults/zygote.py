@@ -6,6 +6,7 @@ it ended. ``python zygote.py MODULE...`` imports those modules first.
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -106,6 +107,7 @@ def main():
         importlib.import_module(name)
     if FOLDER in os.environ and "scangan.export.exporter" in sys.modules:
         keep_exports()
+    gc.freeze()  # what was imported stays: no fork needs to look it over
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:

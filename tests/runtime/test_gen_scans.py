@@ -65,25 +65,6 @@ def test_same_bytes_whatever_the_batch_threads_and_count(command, tiny_acgan, tm
     assert {name: longer[name] for name in scans} == {name: runs[0][name] for name in scans}
 
 
-def test_killed_and_typed_again_ends_with_the_same_bytes(command, light, tiny_acgan, tmp_path):
-    def argv(out):
-        return ["--model", tiny_acgan, "--count", 2000, "--batch", 8, "--out", out]
-
-    assert command("generate", *argv(tmp_path / "whole")).returncode == 0
-    killed = tmp_path / "killed"
-    for files in (1, 500, 1500):
-        started = light.start(tmp_path, ["scangan", "generate", *argv(killed)])
-        give_up = time.monotonic() + 60
-        while len(list(killed.glob("*/*.png"))) < files and time.monotonic() < give_up:
-            time.sleep(0.01)
-        os.kill(started.process, signal.SIGKILL)
-        assert light.wait(started).code == -signal.SIGKILL  # it was still at work
-        assert not (killed / "manifest.jsonl").exists()
-    done = command("generate", *argv(killed))
-    assert done.returncode == 0, done.stderr
-    assert folder_bytes(killed) == folder_bytes(tmp_path / "whole")
-
-
 @pytest.mark.parametrize("kind", ["png", "tar", "npz", "dicom"])
 @pytest.mark.parametrize("state", ["finished", "not finished"])
 def test_what_a_killed_command_was_writing_is_removed(command, tiny_acgan, tmp_path, kind, state):
