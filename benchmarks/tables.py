@@ -42,6 +42,8 @@ def _page(file, groups, machine):
 
 def _table(rows):
     said = rows[0]["extra_info"]
+    if "asked" in said:
+        return _limits(rows)
     wall = "wall" in said  # others slow some rounds down, and nothing but the machine speeds one up
     statistic = "min" if wall else "median"
     first = rows[0]["stats"][statistic] / said["images"]
@@ -58,6 +60,26 @@ def _table(rows):
             ratio = f"slowed by {each / first:.1%}"
         rest = "".join(f" {row['extra_info'].get(name, '-')} |" for name in more)
         lines.append(f"| {row['name']} | {each * 1e6:.1f} | {1 / each:.0f} | {ratio} |{rest}")
+    return lines
+
+
+def _limits(rows):
+    """Rows beside what is asked of them, in CPU-seconds."""
+    first = rows[0]["stats"]["median"]
+    ratios = any("first row" in row["extra_info"]["asked"] for row in rows)
+    peaks = any("peak MB" in row["extra_info"] for row in rows)
+    more = [name for name, shown in (("to the first row", ratios), ("peak MB", peaks)) if shown]
+    lines = [
+        "| | CPU s | rounds |" + "".join(f" {name} |" for name in more) + " asked |",
+        "| --- | ---: | ---: |" + " ---: |" * len(more) + " --- |",
+    ]
+    for row in rows:
+        spent, told = row["stats"]["median"], row["extra_info"]
+        cells = [row["name"], f"{spent:.2f}" if spent < 10 else f"{spent:.1f}"]
+        cells.append(str(row["stats"]["rounds"]))
+        cells += [f"{spent / first:.2f}"] if ratios else []
+        cells += [str(told["peak MB"])] if peaks else []
+        lines.append("| " + " | ".join([*cells, told["asked"]]) + " |")
     return lines
 
 

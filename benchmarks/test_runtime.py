@@ -4,9 +4,7 @@ Commands write to memory (/dev/shm where there is one); wall time on all threads
 """
 
 import io
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +16,7 @@ import pytest
 import torch
 from notebook import notebook
 from PIL import Image
+from processes import peak_memory, run
 
 from scangan.artifacts.latents import Draw
 from scangan.artifacts.request import Span
@@ -38,29 +37,6 @@ def memory():
     folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
     yield folder
     shutil.rmtree(folder)
-
-
-# A process begins with the peak of the one that it was forked from: a small one asks.
-PEAK = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
-"""
-
-
-# As an installed scangan runs: from bytecode, which the warm-up leaves.
-ENV = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-
-
-def run(*argv):
-    """Run a command."""
-    subprocess.run([*map(str, argv)], check=True, stdout=subprocess.DEVNULL, env=ENV)
-
-
-def peak_memory(*argv):
-    """Run a command; its peak of memory in MB."""
-    argv = [sys.executable, "-c", PEAK, *map(str, argv)]
-    return int(subprocess.run(argv, check=True, capture_output=True, text=True, env=ENV).stdout)
 
 
 # Cold start

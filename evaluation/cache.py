@@ -102,12 +102,15 @@ class Cache:
 
         def compute() -> dict[str, Array]:
             nonlocal done
-            blocks = []
+            found = np.empty((0, 0), np.float32)
             for start in range(0, len(images), BLOCK):
-                blocks.append(extract(images[start : start + BLOCK]))
-                done += len(blocks[-1])
-                advance(len(blocks[-1]))
-            return {"features": np.concatenate(blocks)}
+                block = extract(images[start : start + BLOCK])
+                if not start:  # one array, as two would not fit where one does
+                    found = np.empty((len(images), block.shape[1]), np.float32)
+                found[start : start + len(block)] = block
+                done += len(block)
+                advance(len(block))
+            return {"features": found}
 
         content = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
         key = ("features", extract.sha256, extract.network.tensor, images.shape, content)

@@ -19,7 +19,9 @@ def polynomial_kernel(a: Features, b: Features) -> npt.NDArray[np.float64]:
     base = a.astype(np.float64, copy=False) @ b.astype(np.float64, copy=False).T
     base /= a.shape[1]
     base += 1.0
-    return np.asarray(base * base * base)  # ** 3 calls pow for every pair and is many times slower
+    cubes = base * base  # ** 3 calls pow for every pair and is many times slower
+    cubes *= base
+    return np.asarray(cubes)
 
 
 def kernel_distances(
@@ -146,31 +148,39 @@ class KernelTable:
         np.fill_diagonal(xx, 0)
         np.fill_diagonal(yy, 0)
         # How much each scan moves the figure, compared with the others of its class.
-        move_x = 2 * weight_x * _centred(xx @ weight_x - xy @ weight_y, class_x)
-        move_y = 2 * weight_y * _centred(yy @ weight_y - weight_x @ xy, class_y)
+        move_x, move_y = xx @ weight_x - xy @ weight_y, yy @ weight_y - weight_x @ xy
+        for move, weight, classes in ((move_x, weight_x, class_x), (move_y, weight_y, class_y)):
+            _centre(move, classes)
+            move *= 2 * weight
         linear_x, linear_y = (
             np.square(together @ move).sum() * together.shape[0] / (together.shape[0] - 1)
             for together, move in ((together_x, move_x), (together_y, move_y))
         )
         # What is left of each pair when the two scans' own parts are gone.
-        pairs_x, pairs_y, pairs_xy = (
-            row @ (_centred(_centred(kernel, a).T, b).T * np.outer(weight_a, weight_b)) @ column.T
-            for kernel, a, b, weight_a, weight_b, row, column in (
-                (xx, class_x, class_x, weight_x, weight_x, together_x, together_x),
-                (yy, class_y, class_y, weight_y, weight_y, together_y, together_y),
-                (xy, class_x, class_y, weight_x, weight_y, together_x, together_y),
-            )
-        )
+        for kernel, a, b, weight_a, weight_b in (
+            (xx, class_x, class_x, weight_x, weight_x),
+            (yy, class_y, class_y, weight_y, weight_y),
+            (xy, class_x, class_y, weight_x, weight_y),
+        ):
+            _centre(kernel, a)
+            _centre(kernel.T, b)
+            kernel *= weight_a[:, None]
+            kernel *= weight_b
+        pairs_x = together_x @ xx @ together_x.T
+        pairs_y = together_y @ yy @ together_y.T
+        pairs_xy = together_x @ xy @ together_y.T
+        del xx, yy, xy, kernel  # with thousands of scans, these are most of the memory
         np.fill_diagonal(pairs_x, 0)
         np.fill_diagonal(pairs_y, 0)
-        pairs = np.block([[pairs_x, -pairs_xy], [-pairs_xy.T, pairs_y]]).astype(np.float32)
         quadratic_x, quadratic_y = 2 * np.square(pairs_x).sum(), 2 * np.square(pairs_y).sum()
         quadratic_xy = 4 * np.square(pairs_xy).sum()
         # The noise of the linear parts has a known expectation.
         linear = linear_x + linear_y - 2 * (quadratic_x + quadratic_y + quadratic_xy)
+        # float32 has far more digits than the quantiles of the draws.
+        of_x, of_y, of_xy = (part.astype(np.float32) for part in (pairs_x, pairs_y, pairs_xy))
+        pairs = np.block([[of_x, -of_xy], [-of_xy.T, of_y]])
         rng = np.random.default_rng(0)
         weights = rng.standard_normal((len(pairs), DRAWS))
-        # Far more digits than the quantiles of the draws have.
         errors = np.einsum("ij,ij->j", weights, pairs @ weights.astype(np.float32))
         errors += rng.standard_normal(DRAWS) * np.sqrt(max(linear, 0))
         low, high = np.quantile(errors, (0.025, 0.975))
@@ -183,10 +193,8 @@ def _sums_over(groups: npt.NDArray[np.int64]) -> csr_array:
     return csr_array((np.ones(len(number)), (number, np.arange(len(number)))))
 
 
-def _centred(
-    rows: npt.NDArray[np.float64], classes: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """Subtract from each row the mean of the rows of its class."""
+def _centre(rows: npt.NDArray[np.float64], classes: Labels) -> None:
+    """Subtract from each row the mean of the rows of its class, in place."""
     sums = _sums_over(classes) @ rows
     counts = np.bincount(classes).reshape(-1, *[1] * (rows.ndim - 1))
-    return np.asarray(rows - (sums / counts)[classes])
+    rows -= (sums / counts)[classes]

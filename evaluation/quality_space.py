@@ -98,9 +98,11 @@ def _agreement(draws: Draws, rows: Features, halves: Halves) -> npt.NDArray[np.i
     right: list[list[float]] = []
     for learnt, synthetic, real in halves_of_both:
         probe = train_probe([rows[i] for i in learnt])
-        for k, indices in enumerate(synthetic):
-            np.add.at(named[k], probe.predict(rows[indices]), 1)
-        right += [named_right(probe, [rows[i] for i in side]) for side in (synthetic, real)]
+        answers = [probe.predict(rows[indices]) for indices in synthetic]
+        for k, answer in enumerate(answers):
+            np.add.at(named[k], answer, 1)
+        right.append([float((answer == k).mean()) for k, answer in enumerate(answers)])
+        right.append(named_right(probe, [rows[i] for i in real]))
     for k, (first, real_1, second, real_2) in enumerate(zip(*right, strict=True)):
         counts = len(halves.real[k]), len(halves.synthetic[k])
         draws.add(

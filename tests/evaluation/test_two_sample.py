@@ -42,4 +42,10 @@ def test_it_is_that_of_scikit_learn(n, m, apart):
 
 def test_scans_that_are_all_equal_cannot_be_told_apart():
     a, b = np.arange(12), np.arange(12, 24)
-    assert two_sample_accuracy(np.zeros((24, 24)), a, b, np.arange(24)) <= 0.5
+    assert two_sample_accuracy(np.zeros((24, 24)), a, b, np.arange(24)) == 0.5
+
+
+def test_too_few_scans_or_groups_give_no_figure():
+    products, a, b = np.eye(40), np.arange(20), np.arange(20, 40)
+    assert two_sample_accuracy(products, a[:9], b, np.arange(40)) is None
+    assert two_sample_accuracy(products, a, b, np.arange(40) // 20) is None
