@@ -1,4 +1,4 @@
-"""Several processes train as one does: forks that are told what torchrun tells, and one run by torchrun, stopped and resumed."""
+"""Several processes train as one does: forks, told what torchrun tells, and a run by torchrun itself."""
 
 import json
 import os
