@@ -23,7 +23,8 @@ class Judgement(Record, frozen=True, kw_only=True):
     quality : QualityResult
         Whether it looks like real scans.
     utility : UtilityResult or None
-        Whether a classifier gains from it; None if the training scans are not known.
+        Whether a classifier gains from it; None if the training scans are not known, or the sets do
+        not share two classes.
     privacy : PrivacyResult or None
         Whether training scans are in it; None if they are not known.
     """
@@ -81,11 +82,14 @@ def judge_all(
     looks = quality(real, synthetic, options.quality, advance)
     if train is None:
         return Judgement(quality=looks, utility=None, privacy=None)
-    return Judgement(
-        quality=looks,
-        utility=utility(train, synthetic, real, options.utility, advance, notes),
-        privacy=privacy(train, synthetic, real, options.privacy, discriminator, advance),
-    )
+    shared = set(train.classes) & set(synthetic.classes) & set(real.classes)
+    use = None
+    if len(shared) > 1:
+        use = utility(train, synthetic, real, options.utility, advance, notes)
+    else:
+        advance(judge_utility.trainings(options.utility))
+    secrecy = privacy(train, synthetic, real, options.privacy, discriminator, advance)
+    return Judgement(quality=looks, utility=use, privacy=secrecy)
 
 
 def work(real: ScanSet, synthetic: ScanSet, train: ScanSet | None, options: JudgeOptions) -> int:

@@ -39,7 +39,8 @@ LIBRARIES = (
     "torch",
     "keras",
 )
-NOT_JUDGED = "not evaluated, as the training scans are not known (--train)"
+NO_TRAIN = "Not evaluated, as the training scans are not known (--train)."
+NO_CLASSES = "Not evaluated, as a classifier needs two classes that all sets have."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,8 +153,8 @@ def verdict(judgement: Judgement) -> dict[str, str]:
     use, secrecy = judgement.utility, judgement.privacy
     return {
         "Quality": quality_sections.verdict(judgement.quality),
-        "Utility": utility_sections.verdict(use) if use else f"{NOT_JUDGED.capitalize()}.",
-        "Privacy": privacy_sections.verdict(secrecy) if secrecy else f"{NOT_JUDGED.capitalize()}.",
+        "Utility": utility_sections.verdict(use) if use else (NO_CLASSES if secrecy else NO_TRAIN),
+        "Privacy": privacy_sections.verdict(secrecy) if secrecy else NO_TRAIN,
     }
 
 

@@ -233,6 +233,17 @@ def test_without_training_scans_only_quality_is_judged(options, tmp_path):
     assert "Membership inference, with" not in text and "Balanced accuracy" not in text
 
 
+def test_scans_without_classes_are_judged_but_for_their_use(options, tmp_path):
+    sets = [each.without_classes() for each in (HOLDOUT, SYNTHETIC, TRAIN)]
+    counted = []
+    judged = judge_all(*sets, options, advance=counted.append)
+    result = write_report(tmp_path, judged, *sets, cache=options.quality.cache)
+    assert judged.utility is None and "two classes" in result.verdict["Utility"]
+    assert "planted copies were found" in result.verdict["Privacy"]
+    assert sum(counted) == work(*sets, options)
+    assert any("real scans, drawn at random" in alt for alt in _pictures(tmp_path))
+
+
 def test_names_cannot_become_markup(options, tmp_path):
     """Class and file names come from folders that others made."""
     evil = '<img src=x onerror=alert(1)>|"&'
