@@ -1,5 +1,6 @@
 """The networks of Keras that others train on such scans: VGG16, ResNet152V2 and MobileNetV2."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imp
 import keras
 
 NETWORKS = {"vgg16": "VGG16", "resnet152v2": "ResNet152V2", "mobilenetv2": "MobileNetV2"}
+MODULES = {"vgg16": "vgg16", "resnet152v2": "resnet_v2", "mobilenetv2": "mobilenet_v2"}
 BATCH, STEPS = 32, 300
 RATES = {"vgg16": 1e-4, "resnet152v2": 3e-4, "mobilenetv2": 3e-4}
 LEAST = 32  # pixels that the networks need
@@ -38,7 +40,8 @@ class KerasNetwork:
         if weights is not None and not weights.is_file():
             raise EvaluationError(f"{weights} is missing; give a weights file of {name}")
         self.name, self.weights, self.steps = name, weights, steps
-        self.described = f"{name} {weights} {BATCH} {steps} {RATES[name]} keras {keras.__version__}"
+        content = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else None
+        self.described = f"{name} {content} {BATCH} {steps} {RATES[name]} keras {keras.__version__}"
 
     def sees(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return the scans, enlarged if they are smaller than the network takes."""
@@ -59,20 +62,37 @@ class KerasNetwork:
         model = self._model(rows.shape[1], classes)
         rng = np.random.default_rng(seed)
         for chosen, asked in balanced_batches(labels, classes, BATCH, self.steps, rng):
-            model.train_on_batch(_colour(rows[chosen]), asked)
+            model.train_on_batch(self.fed(rows[chosen]), asked)
         parts = [
-            keras.ops.convert_to_numpy(model.predict_on_batch(_colour(test[at : at + BATCH])))
+            keras.ops.convert_to_numpy(model.predict_on_batch(self.fed(test[at : at + BATCH])))
             for at in range(0, len(test), BATCH)
         ]
         found = np.concatenate(parts).astype(np.float64)
         return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+    def fed(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Turn scans into what the network is fed: float32 [N, H, W, 3], all channels grey.
+
+        Pretrained weights expect the colours of their own training; at random, -1 to 1 learns best.
+        """
+        grey = np.repeat(rows[..., None].astype(np.float32), 3, axis=3)
+        if self.weights is None:
+            return grey / 127.5 - 1
+        applications = getattr(keras.applications, MODULES[self.name])
+        return np.asarray(applications.preprocess_input(grey), np.float32)
 
     def _model(self, side: int, classes: int) -> Any:
         base = getattr(keras.applications, NETWORKS[self.name])(
             include_top=False, weights=None, input_shape=(side, side, 3), pooling="avg"
         )
         if self.weights is not None:
-            base.load_weights(self.weights)
+            try:
+                base.load_weights(self.weights)
+            except (ValueError, OSError, KeyError) as error:
+                raise EvaluationError(
+                    f"{self.weights} does not fit {self.name}: give its weights without the last layer "
+                    f"(*_notop.h5)"
+                ) from error
         head = keras.layers.Dense(classes, activation="softmax")(base.output)
         model = keras.Model(base.input, head)
         rate = keras.optimizers.Adam(RATES[self.name])
@@ -89,8 +109,3 @@ def make(
 ) -> KerasNetwork:
     """Make the network."""
     return KerasNetwork(name, weights, steps or STEPS)
-
-
-def _colour(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Bring grey levels to [-1, 1] in three equal channels: float32 [N, H, W, 3]."""
-    return np.repeat(rows[..., None].astype(np.float32) / 127.5 - 1, 3, axis=3)

@@ -203,3 +203,34 @@ def test_a_network_of_keras_is_trained(bright_and_dark):
     assert scores.shape == (15, 2) and scores.sum(axis=1) == pytest.approx(np.ones(15))
     with pytest.raises(EvaluationError, match=r"no\.h5 is missing"):
         make_classifier("vgg16", cache=None, weights=Path("no.h5"))
+
+
+@pytest.mark.slow
+def test_pretrained_weights_are_used_and_those_of_another_network_refused(
+    bright_and_dark, tmp_path
+):
+    import keras
+
+    images, labels = (each[::16] for each in bright_and_dark)
+    kept = keras.applications.MobileNetV2(
+        include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg"
+    )
+    scores, described = [], set()
+    for n, value in enumerate((0.0, 0.01)):
+        kept.set_weights([np.full_like(each, value) for each in kept.get_weights()])
+        file = tmp_path / "a.weights.h5"  # the same name for other weights
+        kept.save_weights(file)
+        network = make_classifier("mobilenetv2", cache=None, weights=file, steps=1)
+        rows = network.sees(images)
+        scores.append(network.scores(rows, labels, rows, 2, 0))
+        described.add(network.described)
+        assert len(described) == n + 1
+    assert not np.allclose(*scores, atol=1e-4)
+    with pytest.raises(EvaluationError, match="does not fit vgg16"):
+        make_classifier("vgg16", cache=None, weights=file, steps=1).scores(rows, labels, rows, 2, 0)
+    # VGG16 was trained on blue, green and red minus their means, the others on -1 to 1.
+    grey = np.full((1, 2, 2), 255, np.uint8)
+    fed = make_classifier("vgg16", cache=None, weights=file).fed(grey)
+    assert fed[0, 0, 0] == pytest.approx([255 - 103.939, 255 - 116.779, 255 - 123.68])
+    assert make_classifier("vgg16", cache=None).fed(grey)[0, 0, 0] == pytest.approx([1, 1, 1])
+    assert network.fed(grey)[0, 0, 0] == pytest.approx([1, 1, 1])
