@@ -164,7 +164,8 @@ def test_report(benchmark, sets, sample, tmp_path):
 @pytest.mark.parametrize("what", ["quality", "privacy"])
 def test_memory(benchmark, tmp_path, what):
     group = f"Memory: 2,000 real and {MANY:,} synthetic scans of 64 pixels, nothing known"
-    limits(benchmark, group, what, "under 1500 MB")
+    name = {"quality": what, "privacy": "privacy, most features drawn at random"}[what]
+    limits(benchmark, group, name, "under 1500 MB")
     numbers = itertools.count()
 
     def work():
