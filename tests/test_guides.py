@@ -24,7 +24,7 @@ from scangan.cli.front_door import VERBS
 
 DOCS = Path(__file__).parents[1] / "docs"
 INSTALLING = ("pip", "python3", ".venv/bin/pip", ".", "make")  # left to CI, which installs anew
-QUICK = "--width 4 --latent 8 --device cpu --quiet"
+QUICK = "--width 4 --latent 8 --device cpu"
 OF_OTHERS = {"--help", "--find-links", "--index-url", "--no-index", "--logdir", "--standalone", "--nproc-per-node",
              "--parsable", "--dependency", "--wrap", "--array", "--cpus-per-task"}  # fmt: skip
 FENCE = re.compile(r"^( *)```(sh|console|python)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)

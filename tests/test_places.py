@@ -6,8 +6,8 @@ import pytest
 from test_advice import TRAIN, images, refused, works
 
 COMMANDS = {
-    "prep-scans": "prep-scans scans {out} --size 16 --quiet",
-    "prep-scans --split": "prep-scans scans {out} --size 16 --split 0.6,0.4 --quiet",
+    "prep-scans": "prep-scans scans {out} --size 16",
+    "prep-scans --split": "prep-scans scans {out} --size 16 --split 0.6,0.4",
     "train-gan": f"train-gan scans --out {{out}} --size 16 {TRAIN}",
     "gen-scans --balance": "gen-scans --model {model} --balance scans --target 12 --out {out}",
 }
