@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta, binom
+from scipy.special import bdtr, betaincinv
 
 from scangan.evaluation.privacy_result import Nearness, Threshold
 
@@ -64,7 +64,7 @@ def threshold(
     np.maximum.at(highest, number, similarities)
     count = len(highest)
     above = -1  # groups that may lie above the limit: the most that is still sure
-    while binom.cdf(above + 1, count, SHARE) <= 1 - CONFIDENCE:
+    while bdtr(above + 1, count, SHARE) <= 1 - CONFIDENCE:
         above += 1
     above = max(above, 0)
     limit = float(np.sort(highest)[-1 - above])
@@ -82,7 +82,7 @@ def threshold(
 
 def _at_most(above: int, count: int) -> float:
     """Bound a share from above, with 95% confidence (Clopper and Pearson 1934)."""
-    return float(beta.ppf(CONFIDENCE, above + 1, count - above)) if above < count else 1.0
+    return float(betaincinv(above + 1, count - above, CONFIDENCE)) if above < count else 1.0
 
 
 def nearness(

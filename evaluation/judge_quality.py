@@ -11,10 +11,7 @@ from scangan.core.errors import EvaluationError
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.features import DEFAULT, FeatureExtractor
 from scangan.evaluation.halves import Halves, halved
-from scangan.evaluation.quality_pixels import of_pixels
 from scangan.evaluation.quality_result import FORMAT, QualityResult
-from scangan.evaluation.quality_sets import comparable
-from scangan.evaluation.quality_space import in_space
 from scangan.evaluation.scan_set import ScanSet
 
 
@@ -113,6 +110,11 @@ def _quality(
     cache: Cache,
     advance: Callable[[int], None],
 ) -> QualityResult:
+    # These need scipy and scikit-learn, which take two seconds to import: not for a result that was kept.
+    from scangan.evaluation.quality_pixels import of_pixels
+    from scangan.evaluation.quality_sets import comparable
+    from scangan.evaluation.quality_space import in_space
+
     real, synthetic, notes = comparable(real, synthetic, strict=options.strict, seed=options.seed)
     splits = list(_splits(real, synthetic, options))
     spaces = {}

@@ -7,7 +7,6 @@ its success on the scans that it is surest of, which is what counts for privacy 
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import Ridge
 
 from scangan.evaluation.folds import fold_count, folds_of
 from scangan.evaluation.nearest import scale_of, scaled
@@ -82,6 +81,8 @@ def blind_scores(
     groups : (ndarray, ndarray)
         Their groups.
     """
+    from sklearn.linear_model import Ridge  # two seconds of import, not for a result that was kept
+
     rng = np.random.default_rng(0)
     rows = np.concatenate(features)
     rows = scaled(rows, scale_of(rows))  # by both sides, which are then alike if nothing differs
