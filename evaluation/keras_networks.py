@@ -20,6 +20,9 @@ NETWORKS = {"vgg16": "VGG16", "resnet152v2": "ResNet152V2", "mobilenetv2": "Mobi
 MODULES = {"vgg16": "vgg16", "resnet152v2": "resnet_v2", "mobilenetv2": "mobilenet_v2"}
 BATCH, STEPS = 32, 300
 RATES = {"vgg16": 1e-4, "resnet152v2": 3e-4, "mobilenetv2": 3e-4}
+# Of BatchNorm's averages. With MobileNetV2's own, 0.999, they would be far from the scans after 300 steps,
+# and whatever it learns, the network would name every test scan alike.
+MOMENTUM = 0.9
 LEAST = 32  # pixels that the networks need
 
 
@@ -93,6 +96,9 @@ class KerasNetwork:
                     f"{self.weights} does not fit {self.name}: give its weights without the last layer "
                     f"(*_notop.h5)"
                 ) from error
+        for layer in base.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = MOMENTUM
         head = keras.layers.Dense(classes, activation="softmax")(base.output)
         model = keras.Model(base.input, head)
         rate = keras.optimizers.Adam(RATES[self.name])

@@ -219,9 +219,7 @@ def test_the_same_sets_give_the_same_result_and_a_damaged_cache_is_made_again(
     few, options, tmp_path
 ):
     train, others, holdout = few
-    result = privacy(
-        train, others, holdout, dataclasses.replace(options, cache=tmp_path / "first")
-    )
+    result = privacy(train, others, holdout, dataclasses.replace(options, cache=tmp_path / "first"))
     fresh = dataclasses.replace(options, cache=tmp_path / "cache", threads=2)
     assert privacy(train, others, holdout, fresh) == result
     for number, file in enumerate(sorted(fresh.cache.iterdir())):  # the result is among them

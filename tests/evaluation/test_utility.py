@@ -196,11 +196,16 @@ def test_the_small_network_learns_and_repeats_itself(bright_and_dark):
 
 @pytest.mark.slow
 def test_a_network_of_keras_is_trained(bright_and_dark):
+    from scangan.evaluation.keras_networks import STEPS
+
     images, labels = bright_and_dark
     network = make_classifier("mobilenetv2", cache=None, steps=2)
     rows = network.sees(images[::8])
     scores = network.scores(rows, labels[::8], rows, 2, 0)
     assert scores.shape == (15, 2) and scores.sum(axis=1) == pytest.approx(np.ones(15))
+    layers = [each for each in network._model(32, 2).layers if hasattr(each, "moving_mean")]
+    # After so many steps, a hundredth of the averages is still that of the start, at most.
+    assert len(layers) > 50 and all(each.momentum**STEPS < 0.01 for each in layers)
     with pytest.raises(EvaluationError, match=r"no\.h5 is missing"):
         make_classifier("vgg16", cache=None, weights=Path("no.h5"))
 
