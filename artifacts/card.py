@@ -125,7 +125,12 @@ class ModelCard:
             object.__setattr__(self, "classes", named)
         if any(not name or has_controls(name) for name in self.classes):
             raise GenerationError("the card has a class name that is empty or cannot be printed")
-        "".join(self.classes).encode()  # raises for half a surrogate pair, which cannot be written
+        try:
+            _dump(dataclasses.asdict(self)).encode()
+        except UnicodeEncodeError as error:
+            raise GenerationError(
+                "the card has half a surrogate pair in a text, which cannot be written"
+            ) from error
 
     def class_number(self, wanted: str | int, file: str = "the model") -> int:
         """Turn a class name or number into the number; a name wins over a number.

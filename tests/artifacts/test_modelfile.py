@@ -166,7 +166,9 @@ def test_functions(model, tmp_path):
         ({"scores": None}, "scores is not of type dict"),
         ({"latent": "x"}, "latent is not of type int"),
         ({"bit_depth": 16}, "16 bits"),
-        ({"classes": ["a", "b", "\ud800"]}, "damaged"),
+        ({"classes": ["a", "b", "\ud800"]}, "surrogate"),
+        ({"license": "\ud800"}, "surrogate"),
+        ({"judged": {"spaces": {"\udfff": {}}}}, "surrogate"),
     ],
 )
 def test_a_card_that_cannot_be(model, tmp_path, change, says):
