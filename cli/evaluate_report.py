@@ -1,8 +1,9 @@
 """``eval-scans report``: answer all questions in one HTML page."""
 
 import datetime
+import os
 import shlex
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import click
 
@@ -86,10 +87,17 @@ def main(
     from scangan.evaluation.judge_utility import UtilityOptions
     from scangan.evaluation.judgement import JudgeOptions, judge_all, work
     from scangan.evaluation.leaks import refuse_trained_on
-    from scangan.evaluation.report.write import HTML, Origin, anonymous, write_report
+    from scangan.evaluation.report.write import (
+        HTML,
+        Origin,
+        anonymous,
+        check_folder,
+        write_report,
+    )
 
     if run_path and not train:
         raise EvaluationError(f"give the prepared dataset that {run_path} was trained on: --train")
+    check_folder(out, real_images=not no_real_images)
     model = model_of(synthetic)
     if write_model and not model:
         raise EvaluationError(f"--write-model needs a model to copy; {synthetic} is not one")
@@ -121,9 +129,10 @@ def main(
     notes = refuse_trained_on(Run(run_path) if run_path else None, test)
     command = typed()
     if no_real_images:
-        test = anonymous(test, "real scans")
-        trained = trained and anonymous(trained, "training scans")
-        command = _without_paths(command, real=real, train=train, run=run_path)
+        test, made, trained = anonymous(test, made, trained)
+        command = _without_paths(
+            command, real=real, train=train, run=run_path, out=out, cache=cache, model=write_model
+        )
     out.mkdir(parents=True, exist_ok=True)  # before the long work
     with progress(
         "evaluating", work(test, made, trained, chosen), "steps", quiet=output.silent
@@ -148,7 +157,22 @@ def main(
     )
 
 
-def _without_paths(command: str, **paths: object) -> str:
-    """Replace the paths of real scans, which may name a patient, by what they are."""
-    told = {str(path): name.upper() for name, path in paths.items() if path}
-    return shlex.join([told.get(word, word) for word in shlex.split(command)])
+def _without_paths(command: str, **paths: str | Path | None) -> str:
+    """Replace paths, which may name a patient, by what they are, and take the folders off others."""
+    told = {_normal(path): name.upper() for name, path in paths.items() if path}
+
+    def hidden(word: str) -> str:
+        option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+        if not value:
+            return word
+        file, colon, tensor = value.partition(".onnx:")
+        return option + equals + told.get(_normal(value), PurePath(file).name + colon + tensor)
+
+    words = shlex.split(command)
+    verbs = len(click.get_current_context().command_path.split())  # "report" may be a folder, too
+    return shlex.join([*words[:verbs], *map(hidden, words[verbs:])])
+
+
+def _normal(path: str | Path) -> str:
+    """Spell a path in one way, however it was typed."""
+    return os.path.realpath(path)

@@ -2,21 +2,26 @@
 
 import base64
 import dataclasses
+import json
 import platform
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import jinja2
+from msgspec.structs import replace
 
 from scangan.artifacts.card import ModelCard
 from scangan.artifacts.modelfile import ModelFile
 from scangan.artifacts.records import Record, write_record, write_records
 from scangan.artifacts.suspects import SUSPECTS
+from scangan.core.errors import EvaluationError
 from scangan.core.files import write_bytes
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.judgement import Judgement
+from scangan.evaluation.privacy_files import PICTURE
 from scangan.evaluation.report import privacy_sections, quality_sections, utility_sections
 from scangan.evaluation.report.feature_maps import feature_maps
 from scangan.evaluation.report.parts import Plot, Section, Table, Verbatim
@@ -84,9 +89,41 @@ class ReportResult(Record, frozen=True, kw_only=True):
     versions: dict[str, str]
 
 
-def anonymous(scans: ScanSet, name: str) -> ScanSet:
-    """Return real scans without the names of their folder and files, which may name a patient."""
-    return dataclasses.replace(scans, name=name, sources=())
+def anonymous(
+    real: ScanSet, synthetic: ScanSet, train: ScanSet | None = None
+) -> tuple[ScanSet, ScanSet, ScanSet | None]:
+    """Return the sets without names that may be those of patients.
+
+    Gone are the names of real files and folders, the folder that the synthetic scans lie in, and the
+    names of classes that the synthetic scans lack: a class is a folder, too.
+    """
+    hidden = {*real.classes, *(train.classes if train else ())} - set(synthetic.classes)
+    other = {name: f"other class {n}" for n, name in enumerate(sorted(hidden), start=1)}
+
+    def nameless(scans: ScanSet, name: str) -> ScanSet:
+        classes = tuple(other.get(each, each) for each in scans.classes)
+        return dataclasses.replace(scans, name=name, sources=(), classes=classes)
+
+    made = dataclasses.replace(synthetic, name=PurePath(synthetic.name).name or "synthetic scans")
+    return (
+        nameless(real, "real scans"),
+        made,
+        nameless(train, "training scans") if train else None,
+    )
+
+
+def check_folder(out: Path, *, real_images: bool) -> None:
+    """Refuse to write a report without real scans to a folder where an evaluation left some.
+
+    Raises
+    ------
+    EvaluationError
+        There are some.
+    """
+    if not real_images and (out / PICTURE).exists():
+        raise EvaluationError(
+            f"{out / PICTURE} shows real scans; write the report to another folder with --out"
+        )
 
 
 def write_report(
@@ -107,8 +144,8 @@ def write_report(
     out : path
         The folder.
     judgement : Judgement
-        What `judge_all` found for these sets. Without real images, judge sets that are `anonymous`:
-        the report names what the judgement names.
+        What `judge_all` found for these sets. Without real images, judge `anonymous` sets: the
+        report names what the judgement names.
     real, synthetic, train : ScanSet
         The sets.
     origin : Origin, optional
@@ -119,6 +156,9 @@ def write_report(
         Folder of features that were computed before; by default the user's cache folder.
     """
     out, origin = Path(out), origin or Origin()
+    check_folder(out, real_images=real_images)
+    maps = feature_maps(judgement.quality, real, synthetic, Cache(cache))
+    judgement = replace(judgement, quality=judgement.quality.without_folders())
     result = ReportResult(
         verdict=verdict(judgement),
         judgement=judgement,
@@ -126,7 +166,7 @@ def write_report(
         date=origin.date,
         versions=dict(_versions()),
     )
-    sections = list(_sections(result, real, synthetic, train, origin, real_images, Cache(cache)))
+    sections = list(_sections(result, real, synthetic, train, origin, real_images, maps))
     plots = [part for each in sections for part in each.parts if isinstance(part, Plot)]
     told = {
         "title": f"Evaluation of {judgement.quality.synthetic.name}",
@@ -138,6 +178,7 @@ def write_report(
         "plots": PLOTS,
     }
     (out / PLOTS).mkdir(parents=True, exist_ok=True)
+    _remove_older(out)
     for plot in plots:
         write_bytes(out / PLOTS / f"{plot.name}.svg", plot.svg.encode())
     for name in (HTML, MARKDOWN):
@@ -146,6 +187,21 @@ def write_report(
         write_records(out / SUSPECTS, judgement.privacy.suspects)
     write_record(out / RESULT, result)
     return result
+
+
+def _remove_older(out: Path) -> None:
+    """Remove an older report: it may have other plots, and suspects with the names of real files."""
+    try:
+        privacy = json.loads((out / RESULT).read_bytes())["judgement"]["privacy"]
+        text = (out / MARKDOWN).read_text(encoding="utf-8")
+    except (OSError, ValueError, KeyError, TypeError):  # none, or that of another evaluation
+        return
+    drawn = {PurePath(name).name for name in re.findall(rf"\]\({PLOTS}/(.*?)\)", text)}
+    files = [out / RESULT, out / HTML, out / MARKDOWN, *(out / PLOTS / name for name in drawn)]
+    if privacy:
+        files.append(out / SUSPECTS)
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def verdict(judgement: Judgement) -> dict[str, str]:
@@ -165,7 +221,7 @@ def _sections(
     train: ScanSet | None,
     origin: Origin,
     real_images: bool,
-    cache: Cache,
+    maps: Mapping[str, Plot],
 ) -> Iterator[Section]:
     found = result.judgement
     yield _sets(found)
@@ -177,10 +233,11 @@ def _sections(
     text = "Drawn at random, not chosen."
     if hidden:
         text += " Suspects are left out, as they may show a patient."
+    if not real_images and not found.privacy:
+        text += " Nobody looked for copies of training scans among them (--train)."
     yield Section(
         "Real beside synthetic scans" if real_images else "Synthetic scans", (text,), tuple(shown)
     )
-    maps = feature_maps(found.quality, real, synthetic, cache)
     yield from quality_sections.quality_sections(found.quality, maps)
     if found.utility:
         yield from utility_sections.utility_sections(found.utility)

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,14 +12,19 @@ import numpy as np
 import pytest
 from browser import needs_chromium, opened
 from evaluation_scans import sample_scans, three_parts, with_copies
+from msgspec import structs
 
 from scangan.artifacts.records import parse_record
+from scangan.artifacts.suspects import SUSPECTS
+from scangan.core.errors import EvaluationError
 from scangan.evaluation.judge_privacy import PrivacyOptions
 from scangan.evaluation.judge_quality import QualityOptions
 from scangan.evaluation.judge_utility import UtilityOptions
 from scangan.evaluation.judgement import JudgeOptions, judge_all, work
 from scangan.evaluation.metric_list import METRICS
+from scangan.evaluation.privacy_files import PICTURE
 from scangan.evaluation.report.parts import Matrix
+from scangan.evaluation.report.pictures import real_beside_synthetic
 from scangan.evaluation.report.quality_sections import reading
 from scangan.evaluation.report.write import (
     HTML,
@@ -69,11 +75,21 @@ def report(judged, options, tmp_path_factory):
 @pytest.fixture(scope="module")
 def without_real_images(options, tmp_path_factory):
     out = tmp_path_factory.mktemp("anonymous")
-    real, train = anonymous(HOLDOUT, "real scans"), anonymous(TRAIN, "training scans")
-    judged = judge_all(real, SYNTHETIC, train, options)
+    # Each real set has a class that the synthetic scans lack, named as a folder of a patient.
+    real, train = (_with_class(scans, f"ward {n}") for n, scans in enumerate((HOLDOUT, TRAIN)))
+    made = dataclasses.replace(SYNTHETIC, name="/ward 7/made")
+    real, made, train = anonymous(real, made, train)
+    judged = judge_all(real, made, train, options)
     cache = options.quality.cache
-    write_report(out, judged, real, SYNTHETIC, train, real_images=False, cache=cache)
+    write_report(out, judged, real, made, train, real_images=False, cache=cache)
     return out
+
+
+def _with_class(scans, name):
+    """The same scans, but the last two of another class."""
+    labels = scans.labels.copy()
+    labels[-2:] = len(scans.classes)
+    return dataclasses.replace(scans, labels=labels, classes=(*scans.classes, name))
 
 
 class _Page(HTMLParser):
@@ -208,6 +224,45 @@ def test_without_real_images_nothing_of_a_patient_is_shown_or_named(without_real
         assert not any(source in text for source in (*HOLDOUT.sources, *TRAIN.sources))
         assert "ward" not in text
     assert "This report shows no real scan." in (out / HTML).read_text()
+    text = (out / MARKDOWN).read_text()
+    assert text.startswith("# Evaluation of made\n") and "other class 1" in text
+
+
+def test_a_report_in_the_folder_of_an_older_one_leaves_nothing_of_it(report, options, tmp_path):
+    """Its suspects name real files, and its plots may be of other networks."""
+    out = tmp_path / "out"
+    shutil.copytree(report, out)
+    for name in ("plots/mine.svg", "notes.txt"):
+        (out / name).touch()
+    assert (out / SUSPECTS).exists() and (out / "plots" / "planted.svg").exists()
+    real, made, _ = anonymous(HOLDOUT, SYNTHETIC)
+    judged = judge_all(real, made, None, options)
+    write_report(out, judged, real, made, real_images=False, cache=options.quality.cache)
+    drawn = re.findall(r"\]\(plots/(.*?)\)", (out / MARKDOWN).read_text())
+    assert {file.name for file in (out / "plots").iterdir()} == {"mine.svg", *drawn}
+    assert {file.name for file in out.iterdir()} == {
+        "plots", "notes.txt", HTML, MARKDOWN, RESULT
+    }  # fmt: skip
+    text = (out / HTML).read_text()
+    assert "Nobody looked for copies of training scans among them" in text
+    (out / PICTURE).touch()  # of eval-scans privacy
+    with pytest.raises(EvaluationError, match=r"suspects\.png shows real scans; .* --out"):
+        write_report(out, judged, real, made, real_images=False, cache=options.quality.cache)
+
+
+def test_an_own_network_is_named_without_its_folder(judged):
+    (space,) = judged.quality.spaces.values()
+    names = ("dinov2-s", "/ward/a.onnx", "b/a.onnx", "/ward/a.onnx:/in/ner", "a/b.onnx")
+    spaces = {
+        name: structs.replace(space, extractor=name, source=name.removesuffix(":/in/ner"))
+        for name in names
+    }
+    shown = structs.replace(judged.quality, spaces=spaces).without_folders().spaces
+    assert list(shown) == ["dinov2-s", "a.onnx", "a.onnx (2)", "a.onnx:/in/ner", "b.onnx"]
+    for name, each in shown.items():
+        assert each.extractor == name and each.figures == space.figures
+    sources = [each.source for each in shown.values()]
+    assert sources == ["dinov2-s", "a.onnx", "a.onnx", "a.onnx", "b.onnx"]
 
 
 def test_what_was_judged_before_is_read_from_the_cache(judged, options, monkeypatch):
@@ -244,9 +299,16 @@ def test_scans_without_classes_are_judged_but_for_their_use(options, tmp_path):
     assert any("real scans, drawn at random" in alt for alt in _pictures(tmp_path))
 
 
+def test_sets_of_which_one_has_no_classes_stand_side_by_side():
+    bare, made = HOLDOUT.without_classes(), SYNTHETIC.without_classes()
+    for real, synthetic in ((bare, SYNTHETIC), (HOLDOUT, made)):
+        pictures = real_beside_synthetic(real, synthetic, frozenset(), show_real=True)
+        assert [each.caption for each in pictures] == ["Real scans", "Synthetic scans"]
+
+
 def test_names_cannot_become_markup(options, tmp_path):
     """Class and file names come from folders that others made."""
-    evil = '<img src=x onerror=alert(1)>|"&'
+    evil = '<img src=x onerror=alert(1)>|"&{0}{x} %s $x_1$'
     classes = (evil, *HOLDOUT.classes[1:])
     real, made = (dataclasses.replace(s, classes=classes, name=evil) for s in (HOLDOUT, SYNTHETIC))
     judged = judge_all(real, made, None, options)
