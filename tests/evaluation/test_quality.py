@@ -147,6 +147,14 @@ def test_the_same_scans_give_the_same_figures(some, tmp_path):
     assert compare(*some, tmp_path) == compare(*some, tmp_path / "other")
 
 
+def test_the_result_of_other_code_is_not_taken_for_that_of_this(some, tmp_path, monkeypatch):
+    compare(*some, tmp_path)
+    kept = set(tmp_path.iterdir())
+    monkeypatch.setattr("scangan.evaluation.cache._code", lambda: "other")
+    compare(*some, tmp_path)
+    assert len(set(tmp_path.iterdir()) - kept) == 1  # the result; features are read
+
+
 def test_features_are_kept_and_a_damaged_cache_is_made_again(some, tmp_path, monkeypatch):
     calls = []
 
