@@ -182,7 +182,8 @@ def write_report(
     for plot in plots:
         write_bytes(out / PLOTS / f"{plot.name}.svg", plot.svg.encode())
     for name in (HTML, MARKDOWN):
-        write_bytes(out / name, _render(f"{name}.jinja", told).encode())
+        # A file name may not be valid UTF-8.
+        write_bytes(out / name, _render(f"{name}.jinja", told).encode(errors="backslashreplace"))
     if judgement.privacy:
         write_records(out / SUSPECTS, judgement.privacy.suspects)
     write_record(out / RESULT, result)
