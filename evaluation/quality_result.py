@@ -112,7 +112,7 @@ class QualityResult(Record, frozen=True):
         A folder may name a person. Files that share a name get a number.
         """
         short = [_without_folder(name) for name in self.spaces]
-        spaces = {}
+        spaces: dict[str, Space] = {}
         for (name, space), new in zip(self.spaces.items(), short, strict=True):
             source = space.source if new == name else PurePath(space.source).name
             count = short[: len(spaces)].count(new)

@@ -5,6 +5,7 @@ import dataclasses
 import re
 import shutil
 from html.parser import HTMLParser
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -17,15 +18,18 @@ from msgspec import structs
 from scangan.artifacts.records import parse_record
 from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.errors import EvaluationError
+from scangan.evaluation.draws import real_over_synthetic
 from scangan.evaluation.judge_privacy import PrivacyOptions
 from scangan.evaluation.judge_quality import QualityOptions
 from scangan.evaluation.judge_utility import UtilityOptions
 from scangan.evaluation.judgement import JudgeOptions, judge_all, work
 from scangan.evaluation.metric_list import METRICS
 from scangan.evaluation.privacy_files import PICTURE
+from scangan.evaluation.quality_result import Figure, Figures
+from scangan.evaluation.report import plots
 from scangan.evaluation.report.parts import Matrix
 from scangan.evaluation.report.pictures import real_beside_synthetic
-from scangan.evaluation.report.quality_sections import reading
+from scangan.evaluation.report.quality_sections import reading, verdict
 from scangan.evaluation.report.write import (
     HTML,
     MARKDOWN,
@@ -36,6 +40,7 @@ from scangan.evaluation.report.write import (
     anonymous,
     write_report,
 )
+from scangan.evaluation.utility_result import CurvePoint, Estimate
 from scangan.runtime.generator import ScanGenerator
 
 TRAIN, HOLDOUT, OTHERS = (
@@ -304,6 +309,76 @@ def test_sets_of_which_one_has_no_classes_stand_side_by_side():
     for real, synthetic in ((bare, SYNTHETIC), (HOLDOUT, made)):
         pictures = real_beside_synthetic(real, synthetic, frozenset(), show_real=True)
         assert [each.caption for each in pictures] == ["Real scans", "Synthetic scans"]
+
+
+def test_a_class_without_scans_is_not_one_that_all_sets_have(options):
+    """A part of a split may have no scan of a class, and still its name."""
+    made = SYNTHETIC.take(np.tile(SYNTHETIC.of_class(0), 2))
+    judged = judge_all(HOLDOUT, made, TRAIN, options)
+    assert judged.utility is None and judged.privacy
+
+
+def test_sets_that_cannot_be_compared_are_refused_before_the_long_work(options, monkeypatch):
+    monkeypatch.setattr("scangan.evaluation.judgement.quality", None)
+    with pytest.raises(EvaluationError, match="15 scans; this needs at least 20"):
+        judge_all(HOLDOUT.take(np.arange(15)), SYNTHETIC, TRAIN, options)
+    with pytest.raises(EvaluationError, match="are training scans"):
+        judge_all(TRAIN, SYNTHETIC, TRAIN, options)
+    one = np.delete(np.arange(len(HOLDOUT)), HOLDOUT.of_class(0)[1:])
+    with pytest.raises(EvaluationError, match=f"fewer than 2 scans of {HOLDOUT.classes[0]}; add"):
+        judge_all(HOLDOUT.take(one), SYNTHETIC, TRAIN, options)
+
+
+def _figure(value, **more):
+    return Figure(value=value, low=value - 0.1, high=value + 0.1, n_real=9, n_synthetic=9, **more)
+
+
+def test_a_verdict_is_a_sentence_whatever_could_be_measured(judged):
+    """Large groups leave KID alone, which needs no halves."""
+    space = judged.quality.spaces["efficientnet-lite0"]
+    for keys, said in (
+        (["kid"], r"checkpoint, KID x1000 is [^,]*\.$"),
+        (["kid", "recall"], r"checkpoint, KID x1000 is [^,]*, and \d+% .* resembles them\.$"),
+    ):
+        figures = {key: Figures(space.figures[key].overall) for key in keys}
+        alone = structs.replace(space, figures=figures)
+        assert re.search(said, verdict(structs.replace(judged.quality, spaces={"one": alone})))
+
+
+def test_scans_that_are_all_the_same_have_no_ratio():
+    figures = Figures(_figure(0.0, real=0.0), {"a": _figure(0.0), "b": _figure(2.0, real=1.0)})
+    found = real_over_synthetic(figures)
+    assert found.overall is None and list(found.classes) == ["b"]
+    assert found.classes["b"].value == 0.5
+
+
+def test_plots_of_many_classes_with_long_names_differ_by_more_than_colour(recwarn):
+    names = [f"{'a long name ' * 12}{k}" for k in range(12)]
+    figures = {name: _figure(0.5, real=0.5, real_low=0.4, real_high=0.6) for name in names}
+    for plot in (plots.distances("s", figures), plots.precision_recall("s", figures, figures)):
+        assert all(name in plot.alt for name in names)
+        assert f">a long name …{names[3][-11:]}<" in plot.svg
+    assert not recwarn.list  # matplotlib warns where the names leave no room
+    assert len(set(islice(plots._looks(), 12))) == 12
+
+
+def test_an_interval_that_misses_its_figure_is_drawn():
+    found = Estimate(value=0.5, low=0.5 + 1e-16, high=0.6), Estimate(value=0.7, low=0.5, high=0.6)
+    points = [
+        CurvePoint(classifier="p", fraction=1, n_real=9, real=e, with_synthetic=e, gain=e)
+        for e in found
+    ]
+    assert "9 real scans 70.0%" in plots.learning_curve("p", points).alt
+
+
+def test_a_file_name_that_is_not_utf_8_is_written_with_an_escape(judged, options, tmp_path):
+    pair = structs.replace(judged.privacy.suspects[0], train="a\udce9.png")
+    secrecy = structs.replace(judged.privacy, suspects=(pair,), nearest=(pair,))
+    odd = structs.replace(judged, privacy=secrecy)
+    write_report(tmp_path, odd, HOLDOUT, SYNTHETIC, TRAIN, cache=options.quality.cache)
+    result = parse_record(ReportResult, (tmp_path / RESULT).read_text())
+    assert result.judgement.privacy.suspects[0].train == "a\udce9.png"
+    assert r"a\udce9.png" in (tmp_path / HTML).read_text()
 
 
 def test_names_cannot_become_markup(options, tmp_path):
