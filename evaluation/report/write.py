@@ -313,6 +313,11 @@ def _versions() -> Iterator[tuple[str, str]]:
             continue
 
 
+def _plain(text: str) -> str:
+    """Keep text from becoming HTML in Markdown, or more than one line."""
+    return " ".join(text.replace("<", "&lt;").splitlines())
+
+
 def _render(template: str, told: dict[str, object]) -> str:
     pages = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -322,7 +327,9 @@ def _render(template: str, told: dict[str, object]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     pages.filters["data"] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode()
-    pages.filters["cell"] = lambda text: text.replace("|", r"\|").replace("\n", " ")
+    pages.filters["plain"] = _plain
+    pages.filters["cell"] = lambda text: _plain(text).replace("|", r"\|")
+    pages.filters["alt"] = lambda text: re.sub(r"([][])", r"\\\1", _plain(text))
     pages.filters["rule"] = lambda _: "---"
     pages.filters["groupby_runs"] = lambda parts: [
         (kind, list(run)) for kind, run in groupby(parts, key=lambda part: part.kind)

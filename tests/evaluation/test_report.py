@@ -394,6 +394,7 @@ def test_names_cannot_become_markup(options, tmp_path):
         r for r in (tmp_path / MARKDOWN).read_text().splitlines() if "onerror" in r and r[0] == "|"
     ]
     assert rows and all(r"\|" in row for row in rows)
+    assert "<img" not in (tmp_path / MARKDOWN).read_text()
 
 
 def test_the_page_of_figures_says_the_same():
@@ -444,6 +445,10 @@ def test_a_browser_shows_it_without_a_fault(report, scheme, width):
         outline = "getComputedStyle(document.activeElement).outlineStyle"
         assert page.evaluate(outline) == "solid"
         page.emulate_media(media="print")
+        banner = page.evaluate("getComputedStyle(document.querySelector('.banner')).color")
+        assert _contrast(banner, "rgb(255, 255, 255)") > 7  # paper is white, also in the dark
+        parts = page.evaluate("[...document.body.children].map(each => each.localName)")
+        assert parts == ["aside", "header", "nav", "main"]  # all in a landmark
         page.set_viewport_size({"width": A4, "height": 1000})
         assert page.evaluate("document.documentElement.scrollWidth") <= A4
         assert not wrong
