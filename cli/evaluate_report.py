@@ -87,13 +87,8 @@ def main(
     from scangan.evaluation.judge_utility import UtilityOptions
     from scangan.evaluation.judgement import JudgeOptions, judge_all, work
     from scangan.evaluation.leaks import refuse_trained_on
-    from scangan.evaluation.report.write import (
-        HTML,
-        Origin,
-        anonymous,
-        check_folder,
-        write_report,
-    )
+    from scangan.evaluation.report.anonymous import anonymous
+    from scangan.evaluation.report.write import HTML, Origin, check_folder, write_report
 
     if run_path and not train:
         raise EvaluationError(f"give the prepared dataset that {run_path} was trained on: --train")

@@ -1,16 +1,13 @@
 """Write a report: a page, the same for a paper, its plots, and its figures as JSON."""
 
-import base64
 import dataclasses
 import json
 import platform
 import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from itertools import groupby
 from pathlib import Path, PurePath
 
-import jinja2
 from msgspec.structs import replace
 
 from scangan.artifacts.card import ModelCard
@@ -26,10 +23,10 @@ from scangan.evaluation.report import privacy_sections, quality_sections, utilit
 from scangan.evaluation.report.feature_maps import feature_maps
 from scangan.evaluation.report.parts import Plot, Section, Table, Verbatim
 from scangan.evaluation.report.pictures import pairs, real_beside_synthetic
+from scangan.evaluation.report.render import TEMPLATES, rendered
 from scangan.evaluation.scan_set import ScanSet, SetInfo
 
 HTML, MARKDOWN, RESULT, PLOTS = "report.html", "report.md", "result.json", "plots"
-TEMPLATES = Path(__file__).with_name("templates")
 SHOWS_PATIENTS = (
     "This report shows scans of real patients. Treat it as you treat the scans. "
     "A report made with --no-real-images shows none."
@@ -87,29 +84,6 @@ class ReportResult(Record, frozen=True, kw_only=True):
     command: str
     date: str
     versions: dict[str, str]
-
-
-def anonymous(
-    real: ScanSet, synthetic: ScanSet, train: ScanSet | None = None
-) -> tuple[ScanSet, ScanSet, ScanSet | None]:
-    """Return the sets without names that may be those of patients.
-
-    Gone are the names of real files and folders, the folder that the synthetic scans lie in, and the
-    names of classes that the synthetic scans lack: a class is a folder, too.
-    """
-    hidden = {*real.classes, *(train.classes if train else ())} - set(synthetic.classes)
-    other = {name: f"other class {n}" for n, name in enumerate(sorted(hidden), start=1)}
-
-    def nameless(scans: ScanSet, name: str) -> ScanSet:
-        classes = tuple(other.get(each, each) for each in scans.classes)
-        return dataclasses.replace(scans, name=name, sources=(), classes=classes)
-
-    made = dataclasses.replace(synthetic, name=PurePath(synthetic.name).name or "synthetic scans")
-    return (
-        nameless(real, "real scans"),
-        made,
-        nameless(train, "training scans") if train else None,
-    )
 
 
 def check_folder(out: Path, *, real_images: bool) -> None:
@@ -183,7 +157,7 @@ def write_report(
         write_bytes(out / PLOTS / f"{plot.name}.svg", plot.svg.encode())
     for name in (HTML, MARKDOWN):
         # A file name may not be valid UTF-8.
-        write_bytes(out / name, _render(f"{name}.jinja", told).encode(errors="backslashreplace"))
+        write_bytes(out / name, rendered(f"{name}.jinja", told).encode(errors="backslashreplace"))
     if judgement.privacy:
         write_records(out / SUSPECTS, judgement.privacy.suspects)
     write_record(out / RESULT, result)
@@ -311,27 +285,3 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield name, version(name)
         except PackageNotFoundError:
             continue
-
-
-def _plain(text: str) -> str:
-    """Keep text from becoming HTML in Markdown, or more than one line."""
-    return " ".join(text.replace("<", "&lt;").splitlines())
-
-
-def _render(template: str, told: dict[str, object]) -> str:
-    pages = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=jinja2.select_autoescape(["html.jinja"], default=False),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    pages.filters["data"] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode()
-    pages.filters["plain"] = _plain
-    pages.filters["cell"] = lambda text: _plain(text).replace("|", r"\|")
-    pages.filters["alt"] = lambda text: re.sub(r"([][])", r"\\\1", _plain(text))
-    pages.filters["rule"] = lambda _: "---"
-    pages.filters["groupby_runs"] = lambda parts: [
-        (kind, list(run)) for kind, run in groupby(parts, key=lambda part: part.kind)
-    ]
-    return pages.get_template(template).render(told)

@@ -27,17 +27,17 @@ from scangan.evaluation.metric_list import METRICS
 from scangan.evaluation.privacy_files import PICTURE
 from scangan.evaluation.quality_result import Figure, Figures
 from scangan.evaluation.report import plots
+from scangan.evaluation.report.anonymous import anonymous
 from scangan.evaluation.report.parts import Matrix
 from scangan.evaluation.report.pictures import real_beside_synthetic
 from scangan.evaluation.report.quality_sections import reading, verdict
+from scangan.evaluation.report.render import TEMPLATES
 from scangan.evaluation.report.write import (
     HTML,
     MARKDOWN,
     RESULT,
-    TEMPLATES,
     Origin,
     ReportResult,
-    anonymous,
     write_report,
 )
 from scangan.evaluation.utility_result import CurvePoint, Estimate
