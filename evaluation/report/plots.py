@@ -265,8 +265,8 @@ def _times(figure: Figure, scale: float) -> Figure:
 
 def _told(figures: Mapping[str, Figure], scale: float, unit: str) -> str:
     return "; ".join(
-        f"{name} {scale * each.value:.0f}{unit}"
-        + ("" if each.real is None else f" (real {scale * each.real:.0f}{unit})")
+        f"{name} {scale * each.value:z.0f}{unit}"
+        + ("" if each.real is None else f" (real {scale * each.real:z.0f}{unit})")
         for name, each in figures.items()
     )
 
