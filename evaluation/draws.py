@@ -67,6 +67,8 @@ class Draws:
             one, two, real = (function(a, b, slow) for a, b in of_scope)
             counts = len(of_scope[0][0]), len(of_scope[0][1])
             for metric in (m for m in one if m in two and m in real):
+                if not np.isfinite([one[metric], two[metric], real[metric]]).all():
+                    continue  # a ratio to 0, as of the variety of scans that are all the same
                 draw = Draw((one[metric], two[metric]), real[metric], *counts)
                 self.add(metric, scope, draw)
 
