@@ -80,7 +80,7 @@ def main(
     shows real scans unless you give --no-real-images.
     """
     from scangan.artifacts.run import Run
-    from scangan.cli.scan_sets import model_of, open_pair, open_scans, without_suspects
+    from scangan.cli.scan_sets import how_to_leave_out, model_of, open_pair, open_scans
     from scangan.evaluation.features import installed
     from scangan.evaluation.judge_privacy import PrivacyOptions
     from scangan.evaluation.judge_quality import QualityOptions
@@ -88,7 +88,7 @@ def main(
     from scangan.evaluation.judgement import JudgeOptions, judge_all, work
     from scangan.evaluation.leaks import refuse_trained_on
     from scangan.evaluation.report.anonymous import anonymous
-    from scangan.evaluation.report.write import HTML, Origin, check_folder, write_report
+    from scangan.evaluation.report.write import HTML, Provenance, check_folder, write_report
 
     if run_path and not train:
         raise EvaluationError(f"give the prepared dataset that {run_path} was trained on: --train")
@@ -135,9 +135,16 @@ def main(
         found = judge_all(
             test, made, trained, chosen, discriminator=discriminator, notes=notes, advance=advance
         )
-    origin = Origin(command, model, datetime.datetime.now().date().isoformat())
+    provenance = Provenance(command, model, datetime.datetime.now().date().isoformat())
     result = write_report(
-        out, found, test, made, trained, origin=origin, real_images=not no_real_images, cache=cache
+        out,
+        found,
+        test,
+        made,
+        trained,
+        provenance=provenance,
+        real_images=not no_real_images,
+        cache=cache,
     )
     if write_model and model:
         write_judged(model, found.quality, write_model)
@@ -145,7 +152,7 @@ def main(
     for question, sentence in result.verdict.items():
         output.say(f"{question}: {sentence}")
     if found.privacy and found.privacy.suspects:
-        output.say(without_suspects(found.privacy, synthetic, count, out))
+        output.say(how_to_leave_out(found.privacy, synthetic, count, out))
     shown = "no real scan" if no_real_images else "real scans: treat it as you treat them"
     output.end(
         {"out": str(out), "verdict": result.verdict}, f"report: {out / HTML} (shows {shown})"

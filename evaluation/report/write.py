@@ -46,7 +46,7 @@ NO_CLASSES = "Not evaluated, as a classifier needs two classes that all sets hav
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
+class Provenance:
     """How a report came about.
 
     Parameters
@@ -74,7 +74,7 @@ class ReportResult(Record, frozen=True, kw_only=True):
     judgement : Judgement
         What the evaluations found.
     command, date : str
-        See `Origin`.
+        See `Provenance`.
     versions : dict
         Versions of Python and of the libraries.
     """
@@ -107,7 +107,7 @@ def write_report(
     synthetic: ScanSet,
     train: ScanSet | None = None,
     *,
-    origin: Origin | None = None,
+    provenance: Provenance | None = None,
     real_images: bool = True,
     cache: Path | None = None,
 ) -> ReportResult:
@@ -122,25 +122,25 @@ def write_report(
         report names what the judgement names.
     real, synthetic, train : ScanSet
         The sets.
-    origin : Origin, optional
+    provenance : Provenance, optional
         How the report came about.
     real_images : bool
         Whether to show real scans, and pairs of synthetic and training scans.
     cache : Path, optional
         Folder of features that were computed before; by default the user's cache folder.
     """
-    out, origin = Path(out), origin or Origin()
+    out, provenance = Path(out), provenance or Provenance()
     check_folder(out, real_images=real_images)
     maps = feature_maps(judgement.quality, real, synthetic, Cache(cache))
     judgement = replace(judgement, quality=judgement.quality.without_folders())
     result = ReportResult(
         verdict=verdict(judgement),
         judgement=judgement,
-        command=origin.command,
-        date=origin.date,
+        command=provenance.command,
+        date=provenance.date,
         versions=dict(_versions()),
     )
-    sections = list(_sections(result, real, synthetic, train, origin, real_images, maps))
+    sections = list(_sections(result, real, synthetic, train, provenance, real_images, maps))
     plots = [part for each in sections for part in each.parts if isinstance(part, Plot)]
     told = {
         "title": f"Evaluation of {judgement.quality.synthetic.name}",
@@ -194,7 +194,7 @@ def _sections(
     real: ScanSet,
     synthetic: ScanSet,
     train: ScanSet | None,
-    origin: Origin,
+    provenance: Provenance,
     real_images: bool,
     maps: Mapping[str, Plot],
 ) -> Iterator[Section]:
@@ -219,8 +219,8 @@ def _sections(
     if found.privacy:
         two = pairs(found.privacy, train, synthetic) if real_images and train else ()
         yield from privacy_sections.privacy_sections(found.privacy, two)
-    if origin.model:
-        yield _card(origin.model.card, origin.model.sha256)
+    if provenance.model:
+        yield _card(provenance.model.card, provenance.model.sha256)
     yield Section("How to read the figures", (), (quality_sections.reading(),))
     yield _made(result)
     bibtex = (TEMPLATES / "references.bib").read_text(encoding="utf-8")

@@ -36,7 +36,7 @@ from scangan.evaluation.report.write import (
     HTML,
     MARKDOWN,
     RESULT,
-    Origin,
+    Provenance,
     ReportResult,
     write_report,
 )
@@ -71,9 +71,9 @@ def judged(options):
 def report(judged, options, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
     with ScanGenerator() as generator:
-        origin = Origin("eval-scans report a b", generator.file, "2026-01-31")
+        provenance = Provenance("eval-scans report a b", generator.file, "2026-01-31")
     cache = options.quality.cache
-    write_report(out, judged, HOLDOUT, SYNTHETIC, TRAIN, origin=origin, cache=cache)
+    write_report(out, judged, HOLDOUT, SYNTHETIC, TRAIN, provenance=provenance, cache=cache)
     return out
 
 
@@ -415,9 +415,9 @@ def test_the_rows_of_a_matrix_add_up():
 
 def test_the_same_report_twice_is_the_same_bytes(report, judged, options, tmp_path):
     with ScanGenerator() as generator:
-        origin = Origin("eval-scans report a b", generator.file, "2026-01-31")
+        provenance = Provenance("eval-scans report a b", generator.file, "2026-01-31")
     cache = options.quality.cache
-    write_report(tmp_path, judged, HOLDOUT, SYNTHETIC, TRAIN, origin=origin, cache=cache)
+    write_report(tmp_path, judged, HOLDOUT, SYNTHETIC, TRAIN, provenance=provenance, cache=cache)
     for file in (HTML, MARKDOWN, RESULT):
         assert (tmp_path / file).read_bytes() == (report / file).read_bytes()
 
