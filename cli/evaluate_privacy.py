@@ -72,7 +72,7 @@ def main(
     Writes result.json, suspects.jsonl and suspects.png, which shows real scans: treat them as you
     treat the real scans. "gen-scans --exclude" leaves the suspects out.
     """
-    from scangan.cli.scan_sets import open_pair, open_scans, without_suspects
+    from scangan.cli.scan_sets import how_to_leave_out, open_pair, open_scans
     from scangan.evaluation.judge_privacy import PrivacyOptions, privacy, work
     from scangan.evaluation.privacy_files import PICTURE, write_privacy
     from scangan.evaluation.privacy_text import privacy_lines
@@ -108,7 +108,7 @@ def main(
         output.say(line)
     copies = len(result.suspects)
     if copies:
-        output.say(without_suspects(result, synthetic, count, out))
+        output.say(how_to_leave_out(result, synthetic, count, out))
     told = {"out": str(out), "scans": len(ours), "suspects": copies}
     output.end(
         told, f"{counted(copies, 'suspect')} of {len(ours)}: {out} (look at {out / PICTURE})"

@@ -1,8 +1,9 @@
 """``eval-scans report``: answer all questions in one HTML page."""
 
 import datetime
+import os
 import shlex
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import click
 
@@ -79,17 +80,19 @@ def main(
     shows real scans unless you give --no-real-images.
     """
     from scangan.artifacts.run import Run
-    from scangan.cli.scan_sets import model_of, open_pair, open_scans, without_suspects
+    from scangan.cli.scan_sets import how_to_leave_out, model_of, open_pair, open_scans
     from scangan.evaluation.features import installed
     from scangan.evaluation.judge_privacy import PrivacyOptions
     from scangan.evaluation.judge_quality import QualityOptions
     from scangan.evaluation.judge_utility import UtilityOptions
     from scangan.evaluation.judgement import JudgeOptions, judge_all, work
     from scangan.evaluation.leaks import refuse_trained_on
-    from scangan.evaluation.report.write import HTML, Origin, anonymous, write_report
+    from scangan.evaluation.report.anonymous import anonymous
+    from scangan.evaluation.report.write import HTML, Provenance, check_folder, write_report
 
     if run_path and not train:
         raise EvaluationError(f"give the prepared dataset that {run_path} was trained on: --train")
+    check_folder(out, real_images=not no_real_images)
     model = model_of(synthetic)
     if write_model and not model:
         raise EvaluationError(f"--write-model needs a model to copy; {synthetic} is not one")
@@ -121,9 +124,10 @@ def main(
     notes = refuse_trained_on(Run(run_path) if run_path else None, test)
     command = typed()
     if no_real_images:
-        test = anonymous(test, "real scans")
-        trained = trained and anonymous(trained, "training scans")
-        command = _without_paths(command, real=real, train=train, run=run_path)
+        test, made, trained = anonymous(test, made, trained)
+        command = _without_paths(
+            command, real=real, train=train, run=run_path, out=out, cache=cache, model=write_model
+        )
     out.mkdir(parents=True, exist_ok=True)  # before the long work
     with progress(
         "evaluating", work(test, made, trained, chosen), "steps", quiet=output.silent
@@ -131,9 +135,16 @@ def main(
         found = judge_all(
             test, made, trained, chosen, discriminator=discriminator, notes=notes, advance=advance
         )
-    origin = Origin(command, model, datetime.datetime.now().date().isoformat())
+    provenance = Provenance(command, model, datetime.datetime.now().date().isoformat())
     result = write_report(
-        out, found, test, made, trained, origin=origin, real_images=not no_real_images, cache=cache
+        out,
+        found,
+        test,
+        made,
+        trained,
+        provenance=provenance,
+        real_images=not no_real_images,
+        cache=cache,
     )
     if write_model and model:
         write_judged(model, found.quality, write_model)
@@ -141,14 +152,29 @@ def main(
     for question, sentence in result.verdict.items():
         output.say(f"{question}: {sentence}")
     if found.privacy and found.privacy.suspects:
-        output.say(without_suspects(found.privacy, synthetic, count, out))
+        output.say(how_to_leave_out(found.privacy, synthetic, count, out))
     shown = "no real scan" if no_real_images else "real scans: treat it as you treat them"
     output.end(
         {"out": str(out), "verdict": result.verdict}, f"report: {out / HTML} (shows {shown})"
     )
 
 
-def _without_paths(command: str, **paths: object) -> str:
-    """Replace the paths of real scans, which may name a patient, by what they are."""
-    told = {str(path): name.upper() for name, path in paths.items() if path}
-    return shlex.join([told.get(word, word) for word in shlex.split(command)])
+def _without_paths(command: str, **paths: str | Path | None) -> str:
+    """Replace paths, which may name a patient, by what they are, and take the folders off others."""
+    told = {_normal(path): name.upper() for name, path in paths.items() if path}
+
+    def hidden(word: str) -> str:
+        option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+        if not value:
+            return word
+        file, colon, tensor = value.partition(".onnx:")
+        return option + equals + told.get(_normal(value), PurePath(file).name + colon + tensor)
+
+    words = shlex.split(command)
+    verbs = len(click.get_current_context().command_path.split())  # "report" may be a folder, too
+    return shlex.join([*words[:verbs], *map(hidden, words[verbs:])])
+
+
+def _normal(path: str | Path) -> str:
+    """Spell a path in one way, however it was typed."""
+    return os.path.realpath(path)

@@ -133,7 +133,7 @@ def generated(model: str, count: int, seed: int = SEED) -> ScanSet:
         )
 
 
-def without_suspects(result: PrivacyResult, synthetic: str, count: int, out: Path) -> str:
+def how_to_leave_out(result: PrivacyResult, synthetic: str, count: int, out: Path) -> str:
     """Say how to generate the same scans again, but not the suspects."""
     known = [suspect.origin for suspect in result.suspects if suspect.origin is not None]
     unknown = len(result.suspects) - len(known)

@@ -150,7 +150,10 @@ def write_json(path: Path, value: Any) -> None:
     """Write one JSON value, indented, completely or not at all."""
     with written_whole(path) as beside:
         beside.write_text(
-            json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
+            json.dumps(value, indent=2, ensure_ascii=False) + "\n",
+            encoding="utf-8",
+            errors="backslashreplace",  # a file name may not be valid UTF-8; JSON has this escape, too
+            newline="\n",
         )
 
 

@@ -1,5 +1,6 @@
 """Keep features, trained classifiers and results by content, so that they are computed once."""
 
+import functools
 import hashlib
 import zipfile
 from collections.abc import Callable
@@ -63,7 +64,7 @@ class Cache:
         return arrays
 
     def result(self, kind: type[R], key: object, compute: Callable[[], R]) -> R:
-        """Return the result kept for a key by this version of scangan, or compute and keep it.
+        """Return the result kept for a key by the same code, or compute and keep it.
 
         Parameters
         ----------
@@ -78,7 +79,7 @@ class Cache:
         def text() -> dict[str, Array]:
             return {"json": np.frombuffer(line_of(compute()).encode(), np.uint8)}
 
-        kept = self.get((kind.__name__, version("scangan"), key), text)["json"]
+        kept = self.get((kind.__name__, version("scangan"), _code(), key), text)["json"]
         return parse_record(kind, np.asarray(kept, np.uint8).tobytes())
 
     def features(
@@ -113,7 +114,18 @@ class Cache:
             return {"features": found}
 
         content = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
-        key = ("features", extract.sha256, extract.network.tensor, images.shape, content)
+        # The package, as a file of your own is fed in another way than the same file in a package.
+        network = extract.sha256, extract.network.tensor, extract.network.package
+        key = ("features", *network, images.shape, content)
         found = np.asarray(self.get(key, compute)["features"], np.float32)
         advance(len(images) - done)  # those that were kept
         return found
+
+
+@functools.cache
+def _code() -> str:
+    """SHA-256 of the code of this package: between two releases it changes, but not the version."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -67,6 +67,8 @@ class Draws:
             one, two, real = (function(a, b, slow) for a, b in of_scope)
             counts = len(of_scope[0][0]), len(of_scope[0][1])
             for metric in (m for m in one if m in two and m in real):
+                if not np.isfinite([one[metric], two[metric], real[metric]]).all():
+                    continue  # a ratio to 0, as of the variety of scans that are all the same
                 draw = Draw((one[metric], two[metric]), real[metric], *counts)
                 self.add(metric, scope, draw)
 
@@ -119,7 +121,8 @@ class Draws:
 def real_over_synthetic(figures: Figures) -> Figures:
     """Divide a figure of real scans by that of synthetic ones: 1 if both are alike.
 
-    The interval adds the relative errors of both, as if they were independent.
+    The interval adds the relative errors of both, as if they were independent. Where the figure of
+    synthetic scans is 0, as for scans that are all the same, there is no ratio.
     """
 
     def ratio(figure: Figure) -> Figure:
@@ -137,9 +140,11 @@ def real_over_synthetic(figures: Figures) -> Figures:
             real_high=None,
         )
 
+    some = {name: figure for name, figure in figures.classes.items() if figure.value > 0}
+    whole = figures.overall
     return Figures(
-        overall=ratio(figures.overall) if figures.overall else None,
-        classes={name: ratio(figure) for name, figure in figures.classes.items()},
+        overall=ratio(whole) if whole and whole.value > 0 else None,
+        classes={name: ratio(figure) for name, figure in some.items()},
     )
 
 

@@ -10,8 +10,8 @@ No single test settles this, so three kinds of evidence stand side by side:
   of a hold-out. Such tests alone are discredited: sets that pass them leak under membership inference
   ("The DCR Delusion", Yao et al. 2025, arXiv 2505.01524).
 - **Membership inference.** Can an attacker tell who was in the training set? By the distance to the nearest
-  synthetic scan (van Breugel et al. 2023, "Membership inference attacks against synthetic data through
-  overfitting detection"), and by the discriminator (LOGAN, Hayes et al. 2019). The true positive rate at
+  synthetic scan (the black-box attack of "GAN-Leaks", Chen et al. 2020, without its calibration by a
+  second generator), and by the discriminator (LOGAN, Hayes et al. 2019). The true positive rate at
   1% false positives counts more than the average over all scans (Carlini et al. 2022, "Membership
   inference attacks from first principles"). A classifier that sees no synthetic scan attacks as well: where
   it succeeds, the hold-out differs from the training scans by itself (Das et al. 2024, "Blind baselines beat

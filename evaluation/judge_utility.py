@@ -139,8 +139,9 @@ def _utility(
     advance: Callable[[int], None],
     notes: tuple[str, ...],
 ) -> UtilityResult:
-    train, synthetic, test, found = _comparable(train, synthetic, test)
+    train, synthetic, test, found = comparable(train, synthetic, test)
     test, left_out = without_leaks(train, test, drop=options.drop_leaks, threads=options.threads)
+    _check_enough(test, f" that are not also in {train.name}")
     bench = _Bench(train, synthetic, test, options, advance)
     diets: list[DietResult] = []
     curve: list[CurvePoint] = []
@@ -179,9 +180,10 @@ def split_for_test(real: ScanSet, seed: int = 0) -> tuple[ScanSet, ScanSet]:
     return train, dataclasses.replace(held_back, name=f"{real.name}, a quarter kept for the test")
 
 
-def _comparable(
+def comparable(
     train: ScanSet, synthetic: ScanSet, test: ScanSet
 ) -> tuple[ScanSet, ScanSet, ScanSet, list[str]]:
+    """Reduce the sets to the classes that all have, bring them to one size, and note what was done."""
     for each in (train, test):
         each.check_real()
     train, synthetic, notes = with_shared_classes(train, synthetic)
@@ -198,14 +200,18 @@ def _comparable(
         notes.append(f"scans have {sorted(sizes)} pixels; the larger were reduced to {small}")
         train, synthetic, test = (each.resized(small) for each in (train, synthetic, test))
     for each in (train, synthetic, test):
-        few = [name for name, count in each.counts.items() if count < FEWEST]
-        if few:
-            raise EvaluationError(
-                f"{each.name} has fewer than {FEWEST} scans of {', '.join(few)}; add scans"
-            )
+        _check_enough(each)
     if len(test) < SMALL:
         notes.append(f"only {len(test)} test scans: the intervals are wide and mean little")
     return train, synthetic, test, [*notes, *more]
+
+
+def _check_enough(scans: ScanSet, which: str = "") -> None:
+    few = [name for name, count in scans.counts.items() if count < FEWEST]
+    if few:
+        raise EvaluationError(
+            f"{scans.name} has fewer than {FEWEST} scans of {', '.join(few)}{which}; add scans"
+        )
 
 
 class _Bench:

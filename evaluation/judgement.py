@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from scangan.artifacts.records import Record
-from scangan.evaluation import judge_privacy, judge_quality, judge_utility
+from scangan.evaluation import judge_privacy, judge_quality, judge_utility, privacy_sets
 from scangan.evaluation.attacks import DiscriminatorScores
 from scangan.evaluation.judge_privacy import PrivacyOptions, privacy
 from scangan.evaluation.judge_quality import QualityOptions, quality
@@ -79,17 +79,26 @@ def judge_all(
         The sets cannot be compared.
     """
     options = options or JudgeOptions()
+    useful = train is not None and len(_shared(train, synthetic, real)) > 1
+    if train is not None:  # before the long work
+        privacy_sets.comparable(train, synthetic, real)
+        if useful:
+            judge_utility.comparable(train, synthetic, real)
     looks = quality(real, synthetic, options.quality, advance)
     if train is None:
         return Judgement(quality=looks, utility=None, privacy=None)
-    shared = set(train.classes) & set(synthetic.classes) & set(real.classes)
     use = None
-    if len(shared) > 1:
+    if useful:
         use = utility(train, synthetic, real, options.utility, advance, notes)
     else:
         advance(judge_utility.trainings(options.utility))
     secrecy = privacy(train, synthetic, real, options.privacy, discriminator, advance)
     return Judgement(quality=looks, utility=use, privacy=secrecy)
+
+
+def _shared(*sets: ScanSet) -> set[str]:
+    """Return the classes that all sets have scans of."""
+    return set.intersection(*({k for k, n in each.counts.items() if n} for each in sets))
 
 
 def work(real: ScanSet, synthetic: ScanSet, train: ScanSet | None, options: JudgeOptions) -> int:

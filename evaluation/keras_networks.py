@@ -44,7 +44,8 @@ class KerasNetwork:
             raise EvaluationError(f"{weights} is missing; give a weights file of {name}")
         self.name, self.weights, self.steps = name, weights, steps
         content = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else None
-        self.described = f"{name} {content} {BATCH} {steps} {RATES[name]} keras {keras.__version__}"
+        how = BATCH, steps, RATES[name], MOMENTUM
+        self.described = f"{name} {content} {how} keras {keras.__version__}"
 
     def sees(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return the scans, enlarged if they are smaller than the network takes."""

@@ -136,12 +136,14 @@ class KernelTable:
     def interval(
         self, real: Sequence[Indices], synthetic: Sequence[Indices], kid: float
     ) -> tuple[float, float]:
-        """Estimate the 95% interval of `kid`, as `kid_interval` does."""
+        """Estimate the 95% interval of `kid`, as `kid_interval` does; nan if a side is one group."""
         x, y = np.concatenate(real), np.concatenate(synthetic)
         class_x, class_y = (
             np.repeat(np.arange(len(side)), [len(i) for i in side]) for side in (real, synthetic)
         )
         together_x, together_y = (_sums_over(self._groups[i]) for i in (x, y))
+        if min(together_x.shape[0], together_y.shape[0]) < 2:
+            return float("nan"), float("nan")
         weight_x = 1 / (len(real) * np.bincount(class_x)[class_x])
         weight_y = 1 / (len(synthetic) * np.bincount(class_y)[class_y])
         xx, yy, xy = (block(self._kernel, i, j) for i, j in ((x, x), (y, y), (x, y)))

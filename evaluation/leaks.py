@@ -58,7 +58,12 @@ def without_leaks(
     if not leaks.any():
         return test, []
     count, first = counted(int(leaks.sum()), "scan"), test.sources[int(np.argmax(leaks))]
-    if not drop or leaks.all():
+    if leaks.all():
+        raise EvaluationError(
+            f"every scan of {test.name} is also in {train.name}, by file, subject or picture; test on "
+            f"other scans"
+        )
+    if not drop:
         raise EvaluationError(
             f"{count} of {test.name} also in {train.name}, by file, subject or picture (first: {first}), so "
             f"results would be too good; leave them out with --drop-leaks, or test on other scans"

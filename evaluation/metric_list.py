@@ -39,7 +39,7 @@ class Metric:
 
     def shown(self, value: float) -> str:
         """Show a value."""
-        return f"{value * self.scale:.{self.digits}f}{self.unit}"
+        return f"{value * self.scale:z.{self.digits}f}{self.unit}"  # z: 0, not -0
 
 
 IN_FEATURE_SPACE = {

@@ -128,9 +128,13 @@ class TwoSamples:
         }
 
     def variety(self) -> float:
-        """Return the mean distance of pairs of distinct scans of `b`, divided by that of `a`."""
+        """Return the mean distance of pairs of distinct scans of `b`, divided by that of `a`.
+
+        Not finite if all scans of `a` are the same.
+        """
         spread_a, spread_b = (own.sum() / (len(own) * (len(own) - 1)) for own in self.distances[:2])
-        return float(spread_b / spread_a)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(spread_b / spread_a)
 
 
 def _radii(own: Matrix, *nearest: int) -> list[Matrix]:

@@ -1,6 +1,9 @@
 """Records of a quality evaluation: ``result.json`` of ``eval-scans quality``."""
 
+from pathlib import PurePath
+
 from msgspec import field
+from msgspec.structs import replace
 
 from scangan.artifacts.records import Record
 from scangan.evaluation.scan_set import SetInfo
@@ -102,3 +105,23 @@ class QualityResult(Record, frozen=True):
     repeats: int
     seed: int
     notes: tuple[str, ...]
+
+    def without_folders(self) -> "QualityResult":
+        """Return the result with each file of an own network named without its folder.
+
+        A folder may name a person. Files that share a name get a number.
+        """
+        short = [_without_folder(name) for name in self.spaces]
+        spaces: dict[str, Space] = {}
+        for (name, space), new in zip(self.spaces.items(), short, strict=True):
+            source = space.source if new == name else PurePath(space.source).name
+            count = short[: len(spaces)].count(new)
+            key = f"{new} ({count + 1})" if count else new
+            spaces[key] = replace(space, extractor=key, source=source)
+        return replace(self, spaces=spaces)
+
+
+def _without_folder(extractor: str) -> str:
+    """Return ``net.onnx:/a/tensor`` for ``folder/net.onnx:/a/tensor``."""
+    file, colon, tensor = extractor.partition(".onnx:")
+    return PurePath(file).name + colon + tensor

@@ -1,6 +1,7 @@
 """Bring the sets of a quality evaluation to a form in which they can be compared."""
 
 import numpy as np
+import numpy.typing as npt
 
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
@@ -9,6 +10,7 @@ from scangan.evaluation.scan_set import SMALL, ScanSet, differing_settings, with
 
 MOST = 2500  # scans per side; the time grows with their square
 LEAST = 2 * FEWEST  # scans of a class, as half of them need neighbours
+LEAST_GROUPS = 2  # subjects or other groups of a class, as each half needs one
 
 
 def comparable(
@@ -55,25 +57,38 @@ def comparable(
 
 
 def _large_enough(real: ScanSet, synthetic: ScanSet) -> tuple[ScanSet, ScanSet, list[str]]:
-    """Leave out classes that are too small; without any large one, compare all scans as one."""
+    """Leave out classes that are too small; without any large one, compare all scans as one.
+
+    A class of one subject is too small, whatever its scans: it has no interval, and no halves.
+    """
     if min(len(real), len(synthetic)) < LEAST:
         raise EvaluationError(
             f"a comparison needs at least {LEAST} scans on each side; {real.name} has {len(real)} and "
             f"{synthetic.name} {len(synthetic)}; add scans"
         )
+    for each in (real, synthetic):
+        if len(np.unique(each.groups)) < LEAST_GROUPS:
+            raise EvaluationError(
+                f"a comparison needs scans of {LEAST_GROUPS} subjects or more; all scans of {each.name} are "
+                f"of one, or copies of one scan; add others"
+            )
     short = [
         name
         for k, name in enumerate(real.classes)
-        if min(len(real.of_class(k)), len(synthetic.of_class(k))) < LEAST
+        if any(_is_small(each, each.of_class(k)) for each in (real, synthetic))
     ]
     if not short:
         return real, synthetic, []
     rest = tuple(name for name in real.classes if name not in short)
     if not rest:
-        note = f"no class has {LEAST} scans on both sides; compared as a whole"
+        note = f"no class has {LEAST} scans and {LEAST_GROUPS} subjects on both sides; compared as a whole"
         return real.without_classes(), synthetic.without_classes(), [note]
-    note = f"left out, with fewer than {LEAST} scans on a side: {', '.join(short)}"
+    note = f"left out, with fewer than {LEAST} scans or {LEAST_GROUPS} subjects on a side: {', '.join(short)}"
     return real.with_classes(rest), synthetic.with_classes(rest), [note]
+
+
+def _is_small(scans: ScanSet, rows: npt.NDArray[np.intp]) -> bool:
+    return len(rows) < LEAST or len(np.unique(scans.groups[rows])) < LEAST_GROUPS
 
 
 def _drawn(scans: ScanSet, rng: np.random.Generator) -> ScanSet:

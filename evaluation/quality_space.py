@@ -1,6 +1,7 @@
 """The figures of a quality evaluation in one feature space."""
 
 from collections.abc import Sequence
+from math import isnan, nan
 
 import numpy as np
 import numpy.typing as npt
@@ -130,15 +131,17 @@ def _kid(
         value = table.kid(r, s)
         low, high = table.interval(r, s, value)
         halves = split.real[chosen], split.other_real[chosen]
-        beside = table.kid(*halves)
-        span = table.interval(*halves, beside)
+        beside, span = None, (nan, nan)
+        if min(len(part) for half in halves for part in half) > 1:  # large groups can leave none
+            beside = table.kid(*halves)
+            span = table.interval(*halves, beside)
         return Figure(
             value=value,
             low=low,
             high=high,
             real=beside,
-            real_low=span[0],
-            real_high=span[1],
+            real_low=None if isnan(span[0]) else span[0],
+            real_high=None if isnan(span[1]) else span[1],
             n_real=sum(map(len, r)),
             n_synthetic=sum(map(len, s)),
         )

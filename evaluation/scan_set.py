@@ -138,12 +138,14 @@ class ScanSet:
         """
         dataset = load_dataset(path).in_memory()
         files = [f"{i.file}#{i.frame}" if i.frame else i.file for i in dataset.items]
+        # Copies among synthetic scans are what the generator makes, not files that were copied.
+        own = np.arange(len(files)) + dataset.groups.max(initial=0) + 1
         return cls(
             dataset.images,
             dataset.labels,
             dataset.classes,
             str(path),
-            dataset.groups,
+            np.where(dataset.synthetic, own, dataset.groups),
             settings=dict(dataset.info.options),
             sources=files,
             hashes=[item.sha256 for item in dataset.items],

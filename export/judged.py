@@ -38,7 +38,9 @@ def write_judged(file: ModelFile, result: QualityResult, out: Path) -> None:
     others = [entry for entry in model.metadata_props if entry.key != KEY]
     del model.metadata_props[:]
     model.metadata_props.extend(others)
-    write_model(model, dataclasses.replace(file.card, judged=_judged(result)), out)
+    write_model(
+        model, dataclasses.replace(file.card, judged=_judged(result.without_folders())), out
+    )
 
 
 def check_copy(file: ModelFile, out: Path) -> None:

@@ -84,11 +84,15 @@ def _judged(judged: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the figures of an independent evaluation, a row for each feature space."""
     for space, figures in judged.get("spaces", {}).items():
         shown = [
-            f"{name} {scale * found['value']:.0f}{unit} (real scans: {scale * found['real']:.0f}{unit})"
+            f"{name} {scale * found['value']:z.0f}{unit}{_of_real(found['real'], scale, unit)}"
             for key, name, scale, unit in SHOWN
             if (found := figures.get(key))
         ]
         yield f"in {space}", ", ".join(shown)
+
+
+def _of_real(value: float | None, scale: float, unit: str) -> str:
+    return "" if value is None else f" (real scans: {scale * value:z.0f}{unit})"
 
 
 def _trained(recipe: dict[str, Any]) -> str:

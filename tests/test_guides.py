@@ -86,9 +86,12 @@ def follow(page):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_scores():
+def few_scores(tmp_path_factory):
     """Score few scans and export each generator once: both take most of the time of such short runs."""
+    cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch, exports_once():
+        # Not that of the user, which would hand out results of an earlier test run.
+        patch.setattr("platformdirs.user_cache_path", lambda _: cache)
         patch.setattr("scangan.training.scoring.PER_TICK", 8)
         patch.setattr("scangan.artifacts.train_options.FEWEST_TICKS", 1)
         patch.setattr("scangan.export.fidelity.COUNT", 16)

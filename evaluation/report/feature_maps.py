@@ -16,17 +16,18 @@ from scangan.evaluation.scan_set import ScanSet
 def feature_maps(
     result: QualityResult, real: ScanSet, synthetic: ScanSet, cache: Cache
 ) -> dict[str, Plot]:
-    """Draw a map for each feature space of a quality evaluation, by extractor.
+    """Draw a map for each feature space of a quality evaluation, by extractor without its folder.
 
     The directions are those in which real scans differ most, so synthetic scans that lack a kind of
     real scan leave a part of the map empty.
     """
     maps = {}
-    for name, space in result.spaces.items():
+    shown = result.without_folders().spaces
+    for (name, space), label in zip(result.spaces.items(), shown, strict=True):
         key = ("map", space.sha256, name, real.identity, synthetic.identity, result.seed)
         found = cache.get(key, partial(_coordinates, name, result, real, synthetic, cache))
-        maps[name] = plots.feature_map(
-            name,
+        maps[label] = plots.feature_map(
+            label,
             np.asarray(found["real"], np.float64),
             np.asarray(found["synthetic"], np.float64),
             np.asarray(found["labels"], np.int64),

@@ -35,16 +35,17 @@ def real_beside_synthetic(
     show_real : bool
         Whether to show real scans.
     """
+    if not (real.classes and synthetic.classes):
+        real, synthetic = real.without_classes(), synthetic.without_classes()
     pictures = []
     for k, name in enumerate(synthetic.classes or ("",)):
-        what = f" of class {name}" if name else ""
+        of = f" of class {name}" if name else ""
         made = np.array([n for n in synthetic.of_class(k) if n not in suspects], np.int64)
         if show_real and name in (real.classes or ("",)):
             number = real.classes.index(name) if name else 0
-            pictures.append(
-                _some(real, real.of_class(number), f"real scan{{}}{what}", "Scan of a patient.")
-            )
-        pictures.append(_some(synthetic, made, f"synthetic scan{{}}{what}", NOTICE))
+            shown = real.of_class(number)
+            pictures.append(_some(real, shown, ("real scan", of), "Scan of a patient."))
+        pictures.append(_some(synthetic, made, ("synthetic scan", of), NOTICE))
     return [picture for picture in pictures if picture.width]
 
 
@@ -63,14 +64,17 @@ def pairs(result: PrivacyResult, train: ScanSet, synthetic: ScanSet) -> list[Pic
     return pictures
 
 
-def _some(scans: ScanSet, indices: npt.NDArray[np.int64], what: str, notice: str) -> Picture:
-    """Show a few of the scans, drawn at random."""
+def _some(
+    scans: ScanSet, indices: npt.NDArray[np.int64], what: tuple[str, str], notice: str
+) -> Picture:
+    """Show a few of the scans, drawn at random; `what` is a noun, and of which class."""
     chosen = np.random.default_rng(0).permutation(indices)[:SHOWN]
-    shown = what.format("" if len(chosen) == 1 else "s")
     if not len(chosen):
         return Picture("", "", b"", 0, 0)
-    alt = f"{counted(len(chosen), what.format(''), what.format('s'))}, drawn at random"
-    return _picture(scans.images[chosen], shown[0].upper() + shown[1:], alt, notice)
+    noun, of = what
+    caption = noun.capitalize() + ("" if len(chosen) == 1 else "s") + of
+    alt = f"{counted(len(chosen), noun)}{of}, drawn at random"
+    return _picture(scans.images[chosen], caption, alt, notice)
 
 
 def _picture(images: Images, caption: str, alt: str, notice: str) -> Picture:

@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from scangan.core.plot_style import BLUE, DASHES, GRID, INK, PALETTE, QUIET, STY
 from scangan.evaluation.privacy_result import Level
 from scangan.evaluation.quality_result import Figure
 from scangan.evaluation.report.parts import Plot
-from scangan.evaluation.utility_result import CurvePoint, DietResult
+from scangan.evaluation.utility_result import CurvePoint, DietResult, Estimate
 
 SYNTHETIC, REAL = VERMILION, BLUE
 WIDTH = 3.5  # inches: text keeps its size on a screen of 360 pixels
 MOST = 400  # points of each kind on a map
 APART = 0.16  # between synthetic and real on one line
+LONGEST = 24  # letters of a name; a longer one would leave no room for the plot
+MARKERS = "o^sDvPX"  # as colours alone do not tell classes apart for everyone, and repeat
 # The text around a plot decides its ink, so it is readable in the dark, too.
 INKS = {
     INK.lower(): "currentColor",
@@ -65,15 +68,13 @@ def precision_recall(
 ) -> Plot:
     """Draw precision against recall of each class, beside those of real scans."""
     ax = _axes(3.0, "Precision and recall")
-    for (name, p), colour in zip(precision.items(), _colours(len(precision)), strict=False):
+    for (name, p), (colour, marker) in zip(precision.items(), _looks(), strict=False):
         r = recall[name]
-        spans = [[r.value - r.low], [r.high - r.value]], [[p.value - p.low], [p.high - p.value]]
-        ax.errorbar(
-            [r.value], [p.value], spans[1], spans[0], "o", color=colour, markersize=5, label=name
-        )
+        look: Any = {"color": colour, "marker": marker, "markersize": 5, "linestyle": "none"}
+        ax.errorbar([r.value], [p.value], _reach([p]), _reach([r]), label=_short(name), **look)
         if r.real is not None and p.real is not None:
-            ax.plot([r.real], [p.real], "s", color=colour, markersize=5, markerfacecolor="none")
-    ax.plot([], [], "s", color=INK, markersize=5, markerfacecolor="none", label="real scans")
+            ax.plot([r.real], [p.real], markerfacecolor="none", **look)
+    ax.plot([], [], "o", color=INK, markersize=5, markerfacecolor="none", label="real scans")
     ax.set(xlabel="recall: kinds of real scans that occur", ylabel="precision: they look real")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0))
@@ -83,7 +84,7 @@ def precision_recall(
         f"{name}: precision {p.value:.0%}, recall {recall[name].value:.0%}"
         for name, p in precision.items()
     )
-    caption = "Dots: synthetic scans of each class, with 95% intervals. Squares: real scans."
+    caption = "Filled: synthetic scans of each class, with 95% intervals. Hollow: real scans."
     return _plot(ax, f"{space}-precision-recall", caption, told)
 
 
@@ -125,16 +126,15 @@ def feature_map(
     )
     chosen = rng.permutation(len(synthetic))[:MOST]
     names = classes or ("synthetic",)
-    for (k, name), colour in zip(enumerate(names), _colours(len(names)), strict=False):
-        of_class = synthetic[chosen][labels[chosen] == k]
-        ax.scatter(
-            of_class[:, 0], of_class[:, 1], s=6, color=colour, linewidth=0, alpha=0.75, label=name
-        )
+    for (k, name), (colour, marker) in zip(enumerate(names), _looks(), strict=False):
+        x, y = synthetic[chosen][labels[chosen] == k].T
+        look: Any = {"color": colour, "marker": marker, "linewidth": 0, "alpha": 0.75}
+        ax.scatter(x, y, s=9, label=_short(name), **look)
     ax.set(xticks=[], yticks=[])
     ax.set(xlabel="first principal component", ylabel="second principal component")
     ax.legend(loc="best", framealpha=0)
     caption = (
-        f"Circles: real scans. Dots: synthetic ones. The two directions hold {explained:.0%} of the "
+        f"Hollow: real scans. Filled: synthetic ones. The two directions hold {explained:.0%} of the "
         f"variance of the real scans (PCA)."
     )
     moved = np.linalg.norm(synthetic.mean(0) - real.mean(0)) / np.linalg.norm(real.std(0))
@@ -170,14 +170,14 @@ def learning_curve(classifier: str, points: Sequence[CurvePoint]) -> Plot:
     """Draw balanced accuracy against the number of real training scans."""
     ax = _axes(2.4, f"How many real scans are enough? ({classifier})")
     counts = np.array([point.n_real for point in points])
-    for kind, colour, label, shift in (
-        ("real", REAL, "real alone", 0.985),
-        ("with_synthetic", SYNTHETIC, "with all synthetic scans", 1.015),
+    for kind, colour, marker, label, shift in (
+        ("real", REAL, "o", "real alone", 0.985),
+        ("with_synthetic", SYNTHETIC, "s", "with all synthetic scans", 1.015),
     ):
         found = [getattr(point, kind) for point in points]
-        value = np.array([each.value for each in found])
-        spans = [value - [e.low for e in found], [e.high for e in found] - value]
-        ax.errorbar(counts * shift, value, spans, fmt="o-", color=colour, capsize=2, label=label)
+        look: Any = {"fmt": f"{marker}-", "color": colour, "label": label}
+        value = [each.value for each in found]
+        ax.errorbar(counts * shift, value, _reach(found), capsize=2, **look)
     ax.set_xscale("log")
     ax.set_xticks(counts, [f"{count:,}" for count in counts])
     ax.minorticks_off()
@@ -214,8 +214,21 @@ def _axes(height: float, title: str) -> Axes:
     return ax
 
 
-def _colours(count: int) -> list[str]:
-    return [PALETTE[n % len(PALETTE)] for n in range(count)]
+def _looks() -> Iterator[tuple[str, str]]:
+    """Yield a colour and a marker for each class; 42 pairs before the first comes again."""
+    return zip(cycle(PALETTE), cycle(MARKERS), strict=False)
+
+
+def _short(name: str) -> str:
+    """Cut the middle out of a long name, as the ends of names of classes differ."""
+    half = LONGEST // 2
+    return name if len(name) <= LONGEST else f"{name[:half]}…{name[1 - half :]}"
+
+
+def _reach(found: Sequence[Figure] | Sequence[Estimate]) -> Points:
+    """Return how far intervals reach below and above, [2, N]; an interval may miss its figure."""
+    reach = [[each.value - each.low for each in found], [each.high - each.value for each in found]]
+    return np.maximum(reach, 0)
 
 
 def _intervals(ax: Axes, figures: Mapping[str, Figure]) -> None:
@@ -236,7 +249,7 @@ def _span(ax: Axes, row: float, value: float, low: float, high: float, colour: s
 
 
 def _rows(ax: Axes, names: Sequence[str]) -> None:
-    ax.set_yticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), [_short(name) for name in names])
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")
 
@@ -252,8 +265,8 @@ def _times(figure: Figure, scale: float) -> Figure:
 
 def _told(figures: Mapping[str, Figure], scale: float, unit: str) -> str:
     return "; ".join(
-        f"{name} {scale * each.value:.0f}{unit}"
-        + ("" if each.real is None else f" (real {scale * each.real:.0f}{unit})")
+        f"{name} {scale * each.value:z.0f}{unit}"
+        + ("" if each.real is None else f" (real {scale * each.real:z.0f}{unit})")
         for name, each in figures.items()
     )
 

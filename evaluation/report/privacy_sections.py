@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from scangan.core.counted import counted
 from scangan.evaluation.privacy_result import Attack, Pair, PrivacyResult
 from scangan.evaluation.privacy_text import ATTACKS
-from scangan.evaluation.privacy_verdict import leaks
+from scangan.evaluation.privacy_verdict import BLIND, leaks
 from scangan.evaluation.report import plots
 from scangan.evaluation.report.parts import Part, Picture, Section, Table
 
@@ -53,12 +53,12 @@ def verdict(result: PrivacyResult) -> str:
 
 
 def _told(attacks: dict[str, Attack]) -> str:
-    tried = {name: each for name, each in attacks.items() if name != "blind"}
+    tried = {name: each for name, each in attacks.items() if name != BLIND}
     if not tried:
         return "membership inference was not tested"
     if not any(map(leaks, tried.values())):
         return "membership inference did no better than guessing"
-    if "blind" in attacks and leaks(attacks["blind"]):
+    if BLIND in attacks and leaks(attacks[BLIND]):
         return (
             "membership inference proves nothing, as the hold-out differs from the training scans by "
             "itself"

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from scangan.evaluation.draws import SHARES
 from scangan.evaluation.metric_list import METRICS, Metric
 from scangan.evaluation.quality_result import Figure, Figures, QualityResult, Space
 from scangan.evaluation.report import plots
 from scangan.evaluation.report.parts import Matrix, Part, Plot, Section, Table
-
-SHARES = ("precision", "recall", "coverage", "agreement", "two_sample")
 
 
 def quality_sections(result: QualityResult, maps: Mapping[str, Plot]) -> Iterator[Section]:
@@ -54,7 +53,9 @@ def verdict(result: QualityResult) -> str:
         worst = max(classes, key=lambda name: classes[name].value)
         said.append(f"the furthest class is {worst}")
     picked = ", which picked the checkpoint" if space.picked_checkpoint else ""
-    return f"In the features of {space.extractor}{picked}, {', '.join(said[:-1])}, and {said[-1]}."
+    rest = "".join(f", {each}" for each in said[1:-1])
+    last = f", and {said[-1]}" if len(said) > 1 else ""
+    return f"In the features of {space.extractor}{picked}, {said[0]}{rest}{last}."
 
 
 def reading() -> Table:

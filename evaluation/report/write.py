@@ -1,30 +1,32 @@
 """Write a report: a page, the same for a paper, its plots, and its figures as JSON."""
 
-import base64
 import dataclasses
+import json
 import platform
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath
 
-import jinja2
+from msgspec.structs import replace
 
 from scangan.artifacts.card import ModelCard
 from scangan.artifacts.modelfile import ModelFile
 from scangan.artifacts.records import Record, write_record, write_records
 from scangan.artifacts.suspects import SUSPECTS
+from scangan.core.errors import EvaluationError
 from scangan.core.files import write_bytes
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.judgement import Judgement
+from scangan.evaluation.privacy_files import PICTURE
 from scangan.evaluation.report import privacy_sections, quality_sections, utility_sections
 from scangan.evaluation.report.feature_maps import feature_maps
 from scangan.evaluation.report.parts import Plot, Section, Table, Verbatim
 from scangan.evaluation.report.pictures import pairs, real_beside_synthetic
+from scangan.evaluation.report.render import TEMPLATES, rendered
 from scangan.evaluation.scan_set import ScanSet, SetInfo
 
 HTML, MARKDOWN, RESULT, PLOTS = "report.html", "report.md", "result.json", "plots"
-TEMPLATES = Path(__file__).with_name("templates")
 SHOWS_PATIENTS = (
     "This report shows scans of real patients. Treat it as you treat the scans. "
     "A report made with --no-real-images shows none."
@@ -44,7 +46,7 @@ NO_CLASSES = "Not evaluated, as a classifier needs two classes that all sets hav
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
+class Provenance:
     """How a report came about.
 
     Parameters
@@ -72,7 +74,7 @@ class ReportResult(Record, frozen=True, kw_only=True):
     judgement : Judgement
         What the evaluations found.
     command, date : str
-        See `Origin`.
+        See `Provenance`.
     versions : dict
         Versions of Python and of the libraries.
     """
@@ -84,9 +86,18 @@ class ReportResult(Record, frozen=True, kw_only=True):
     versions: dict[str, str]
 
 
-def anonymous(scans: ScanSet, name: str) -> ScanSet:
-    """Return real scans without the names of their folder and files, which may name a patient."""
-    return dataclasses.replace(scans, name=name, sources=())
+def check_folder(out: Path, *, real_images: bool) -> None:
+    """Refuse to write a report without real scans to a folder where an evaluation left some.
+
+    Raises
+    ------
+    EvaluationError
+        There are some.
+    """
+    if not real_images and (out / PICTURE).exists():
+        raise EvaluationError(
+            f"{out / PICTURE} shows real scans; write the report to another folder with --out"
+        )
 
 
 def write_report(
@@ -96,7 +107,7 @@ def write_report(
     synthetic: ScanSet,
     train: ScanSet | None = None,
     *,
-    origin: Origin | None = None,
+    provenance: Provenance | None = None,
     real_images: bool = True,
     cache: Path | None = None,
 ) -> ReportResult:
@@ -107,26 +118,29 @@ def write_report(
     out : path
         The folder.
     judgement : Judgement
-        What `judge_all` found for these sets. Without real images, judge sets that are `anonymous`:
-        the report names what the judgement names.
+        What `judge_all` found for these sets. Without real images, judge `anonymous` sets: the
+        report names what the judgement names.
     real, synthetic, train : ScanSet
         The sets.
-    origin : Origin, optional
+    provenance : Provenance, optional
         How the report came about.
     real_images : bool
         Whether to show real scans, and pairs of synthetic and training scans.
     cache : Path, optional
         Folder of features that were computed before; by default the user's cache folder.
     """
-    out, origin = Path(out), origin or Origin()
+    out, provenance = Path(out), provenance or Provenance()
+    check_folder(out, real_images=real_images)
+    maps = feature_maps(judgement.quality, real, synthetic, Cache(cache))
+    judgement = replace(judgement, quality=judgement.quality.without_folders())
     result = ReportResult(
         verdict=verdict(judgement),
         judgement=judgement,
-        command=origin.command,
-        date=origin.date,
+        command=provenance.command,
+        date=provenance.date,
         versions=dict(_versions()),
     )
-    sections = list(_sections(result, real, synthetic, train, origin, real_images, Cache(cache)))
+    sections = list(_sections(result, real, synthetic, train, provenance, real_images, maps))
     plots = [part for each in sections for part in each.parts if isinstance(part, Plot)]
     told = {
         "title": f"Evaluation of {judgement.quality.synthetic.name}",
@@ -138,14 +152,31 @@ def write_report(
         "plots": PLOTS,
     }
     (out / PLOTS).mkdir(parents=True, exist_ok=True)
+    _remove_older(out)
     for plot in plots:
         write_bytes(out / PLOTS / f"{plot.name}.svg", plot.svg.encode())
     for name in (HTML, MARKDOWN):
-        write_bytes(out / name, _render(f"{name}.jinja", told).encode())
+        # A file name may not be valid UTF-8.
+        write_bytes(out / name, rendered(f"{name}.jinja", told).encode(errors="backslashreplace"))
     if judgement.privacy:
         write_records(out / SUSPECTS, judgement.privacy.suspects)
     write_record(out / RESULT, result)
     return result
+
+
+def _remove_older(out: Path) -> None:
+    """Remove an older report: it may have other plots, and suspects with the names of real files."""
+    try:
+        privacy = json.loads((out / RESULT).read_bytes())["judgement"]["privacy"]
+        text = (out / MARKDOWN).read_text(encoding="utf-8")
+    except (OSError, ValueError, KeyError, TypeError):  # none, or that of another evaluation
+        return
+    drawn = {PurePath(name).name for name in re.findall(rf"\]\({PLOTS}/(.*?)\)", text)}
+    files = [out / RESULT, out / HTML, out / MARKDOWN, *(out / PLOTS / name for name in drawn)]
+    if privacy:
+        files.append(out / SUSPECTS)
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def verdict(judgement: Judgement) -> dict[str, str]:
@@ -163,9 +194,9 @@ def _sections(
     real: ScanSet,
     synthetic: ScanSet,
     train: ScanSet | None,
-    origin: Origin,
+    provenance: Provenance,
     real_images: bool,
-    cache: Cache,
+    maps: Mapping[str, Plot],
 ) -> Iterator[Section]:
     found = result.judgement
     yield _sets(found)
@@ -177,18 +208,19 @@ def _sections(
     text = "Drawn at random, not chosen."
     if hidden:
         text += " Suspects are left out, as they may show a patient."
+    if not real_images and not found.privacy:
+        text += " Nobody looked for copies of training scans among them (--train)."
     yield Section(
         "Real beside synthetic scans" if real_images else "Synthetic scans", (text,), tuple(shown)
     )
-    maps = feature_maps(found.quality, real, synthetic, cache)
     yield from quality_sections.quality_sections(found.quality, maps)
     if found.utility:
         yield from utility_sections.utility_sections(found.utility)
     if found.privacy:
         two = pairs(found.privacy, train, synthetic) if real_images and train else ()
         yield from privacy_sections.privacy_sections(found.privacy, two)
-    if origin.model:
-        yield _card(origin.model.card, origin.model.sha256)
+    if provenance.model:
+        yield _card(provenance.model.card, provenance.model.sha256)
     yield Section("How to read the figures", (), (quality_sections.reading(),))
     yield _made(result)
     bibtex = (TEMPLATES / "references.bib").read_text(encoding="utf-8")
@@ -253,20 +285,3 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield name, version(name)
         except PackageNotFoundError:
             continue
-
-
-def _render(template: str, told: dict[str, object]) -> str:
-    pages = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=jinja2.select_autoescape(["html.jinja"], default=False),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    pages.filters["data"] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode()
-    pages.filters["cell"] = lambda text: text.replace("|", r"\|").replace("\n", " ")
-    pages.filters["rule"] = lambda _: "---"
-    pages.filters["groupby_runs"] = lambda parts: [
-        (kind, list(run)) for kind, run in groupby(parts, key=lambda part: part.kind)
-    ]
-    return pages.get_template(template).render(told)

@@ -9,6 +9,7 @@ from conftest import BRAIN, CLASSES, copy_scans
 
 from scangan.artifacts.records import parse_record
 from scangan.cli.evaluate import main
+from scangan.evaluation.features import DEFAULT, NETWORKS
 from scangan.evaluation.planted import LEVELS
 from scangan.evaluation.report.write import ReportResult
 from scangan.preprocessing import PrepOptions, prepare
@@ -57,11 +58,21 @@ def test_one_command_answers_all_questions(folder, tmp_path):
 
 
 def test_no_name_of_a_real_folder_leaves_the_hospital(folder, tmp_path, monkeypatch):
-    command = ["eval-scans", "report", str(folder / "jane"), "m", "--train", str(folder / "john")]
-    monkeypatch.setattr("sys.argv", command)
-    done = _run(
-        folder, tmp_path / "report", "--train", folder / "john", "--no-real-images", "--json"
-    )
+    (folder / "scans").joinpath("net.onnx").write_bytes(NETWORKS[DEFAULT].path.read_bytes())
+    out, john, net = tmp_path / "report", folder / "john", folder / "scans" / "net.onnx:features"
+    # As it was typed: with "=", relative, with a slash at the end, and with more paths.
+    typed = [
+        "report",
+        f"{folder}/../{folder.name}/jane/",
+        "m",
+        f"--train={john}/",
+        "--out",
+        "report",
+    ]
+    typed += ["--cache", str(folder / "cache"), f"--extractor={net}", "--count=20"]
+    monkeypatch.setattr("sys.argv", ["eval-scans", *typed])
+    monkeypatch.chdir(tmp_path)
+    done = _run(folder, out, "--train", john, "--no-real-images", "--json", "--extractor", net)
     assert done.exit_code == 0, done.output
     assert set(json.loads(done.stdout)["verdict"]) == {"Quality", "Utility", "Privacy"}
     files = [file for file in (tmp_path / "report").rglob("*") if file.is_file()]
@@ -69,7 +80,13 @@ def test_no_name_of_a_real_folder_leaves_the_hospital(folder, tmp_path, monkeypa
     for file in files:
         text = file.read_text()
         assert not any(name in text for name in ("smith", "john", "jane", "image_"))
-    assert "REAL m --train TRAIN" in (tmp_path / "report/report.md").read_text()
+    said = (tmp_path / "report/report.md").read_text()
+    assert (
+        "\neval-scans report REAL m --train=TRAIN --out OUT --cache CACHE "
+        "--extractor=net.onnx:features --count=20\n" in said
+    )
+    assert "## Quality in net.onnx:features\n" in said
+    assert "Nobody looked for copies" not in said  # they were looked for
 
 
 @pytest.mark.parametrize(

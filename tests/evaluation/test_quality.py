@@ -1,14 +1,16 @@
 """Quality of real scans, of faulty ones, and of what cannot be compared."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 from conftest import CLASSES
 from faulty_sets import FAULTS, figures, use
 
-from scangan.artifacts.records import parse_record, write_record
+from scangan.artifacts.records import parse_record, to_told, write_record
 from scangan.core.errors import EvaluationError
+from scangan.core.png import encode_png
 from scangan.evaluation import features as module
 from scangan.evaluation.features import NETWORKS, installed
 from scangan.evaluation.halves import group_halves
@@ -18,6 +20,8 @@ from scangan.evaluation.metric_list import METRICS
 from scangan.evaluation.quality_result import QualityResult
 from scangan.evaluation.quality_text import quality_lines
 from scangan.evaluation.scan_set import ScanSet
+from scangan.preprocessing import PrepOptions, prepare
+from scangan.runtime.generator import ScanGenerator
 
 pytestmark = pytest.mark.usefixtures("once")
 
@@ -145,6 +149,63 @@ def test_a_result_is_written_read_and_shown(halves, tmp_path):
 @pytest.mark.usefixtures("pixels_only")
 def test_the_same_scans_give_the_same_figures(some, tmp_path):
     assert compare(*some, tmp_path) == compare(*some, tmp_path / "other")
+
+
+def test_scans_of_few_subjects_have_no_interval_instead_of_a_wrong_one(some, tmp_path):
+    real, synthetic = some
+    one = dataclasses.replace(real, groups=np.zeros(len(real), np.int64))
+    for pair in ((one, synthetic), (synthetic, one)):
+        with pytest.raises(
+            EvaluationError, match="of 2 subjects or more; all scans of real are of one"
+        ):
+            compare(*pair, tmp_path)
+    two = dataclasses.replace(real, groups=np.arange(len(real)) % 2)
+    result = compare(two, synthetic, tmp_path)
+    kid = result.spaces["efficientnet-lite0"].figures["kid"]
+    for figure in (kid.overall, *kid.classes.values()):
+        assert figure.low < figure.value < figure.high
+        assert figure.real is not None and figure.real_low is None
+    json.dumps(to_told(result), allow_nan=False)
+    # One class of one subject, and one of many.
+    groups = np.where(real.labels == 0, 0, np.arange(len(real)) + 1)
+    result = compare(dataclasses.replace(real, groups=groups), synthetic, tmp_path)
+    assert list(result.real.counts) == [real.classes[1]]
+    assert f"or 2 subjects on a side: {real.classes[0]}" in result.notes[-1]
+
+
+def test_scans_that_are_all_the_same_have_figures_that_json_knows(some, tmp_path):
+    real, synthetic = (
+        dataclasses.replace(each, images=np.repeat(each.images[:1], len(each), axis=0))
+        for each in some
+    )
+    for pair in ((real, some[1]), (real, synthetic), (some[0], synthetic)):
+        json.dumps(to_told(compare(*pair, tmp_path)), allow_nan=False)
+
+
+def test_repeated_synthetic_scans_are_scans_of_their_own(tmp_path):
+    """A generator that collapsed makes them; a file that was copied says nothing new."""
+    with ScanGenerator() as generator:
+        image = generator.sample(1, 0)[0]
+    for n in range(15):
+        for folder in ("made", "real"):
+            file = tmp_path / folder / "a" / f"{n}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(encode_png(image))
+        with (tmp_path / "made" / "manifest.jsonl").open("a") as lines:
+            lines.write(json.dumps({"file": f"a/{n}.png", "synthetic": True}) + "\n")
+    groups = []
+    for folder in ("made", "real"):
+        prepare(tmp_path / folder, tmp_path / f"{folder}-64", PrepOptions(size=64))
+        groups.append(len(np.unique(ScanSet.of_dataset(tmp_path / f"{folder}-64").groups)))
+    assert groups == [15, 1]
+
+
+def test_the_result_of_other_code_is_not_taken_for_that_of_this(some, tmp_path, monkeypatch):
+    compare(*some, tmp_path)
+    kept = set(tmp_path.iterdir())
+    monkeypatch.setattr("scangan.evaluation.cache._code", lambda: "other")
+    compare(*some, tmp_path)
+    assert len(set(tmp_path.iterdir()) - kept) == 1  # the result; features are read
 
 
 def test_features_are_kept_and_a_damaged_cache_is_made_again(some, tmp_path, monkeypatch):

@@ -3,7 +3,9 @@
 import base64
 import dataclasses
 import re
+import shutil
 from html.parser import HTMLParser
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -11,25 +13,34 @@ import numpy as np
 import pytest
 from browser import needs_chromium, opened
 from evaluation_scans import sample_scans, three_parts, with_copies
+from msgspec import structs
 
 from scangan.artifacts.records import parse_record
+from scangan.artifacts.suspects import SUSPECTS
+from scangan.core.errors import EvaluationError
+from scangan.evaluation.draws import real_over_synthetic
 from scangan.evaluation.judge_privacy import PrivacyOptions
 from scangan.evaluation.judge_quality import QualityOptions
 from scangan.evaluation.judge_utility import UtilityOptions
 from scangan.evaluation.judgement import JudgeOptions, judge_all, work
 from scangan.evaluation.metric_list import METRICS
+from scangan.evaluation.privacy_files import PICTURE
+from scangan.evaluation.quality_result import Figure, Figures
+from scangan.evaluation.report import plots
+from scangan.evaluation.report.anonymous import anonymous
 from scangan.evaluation.report.parts import Matrix
-from scangan.evaluation.report.quality_sections import reading
+from scangan.evaluation.report.pictures import real_beside_synthetic
+from scangan.evaluation.report.quality_sections import reading, verdict
+from scangan.evaluation.report.render import TEMPLATES
 from scangan.evaluation.report.write import (
     HTML,
     MARKDOWN,
     RESULT,
-    TEMPLATES,
-    Origin,
+    Provenance,
     ReportResult,
-    anonymous,
     write_report,
 )
+from scangan.evaluation.utility_result import CurvePoint, Estimate
 from scangan.runtime.generator import ScanGenerator
 
 TRAIN, HOLDOUT, OTHERS = (
@@ -60,20 +71,30 @@ def judged(options):
 def report(judged, options, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
     with ScanGenerator() as generator:
-        origin = Origin("eval-scans report a b", generator.file, "2026-01-31")
+        provenance = Provenance("eval-scans report a b", generator.file, "2026-01-31")
     cache = options.quality.cache
-    write_report(out, judged, HOLDOUT, SYNTHETIC, TRAIN, origin=origin, cache=cache)
+    write_report(out, judged, HOLDOUT, SYNTHETIC, TRAIN, provenance=provenance, cache=cache)
     return out
 
 
 @pytest.fixture(scope="module")
 def without_real_images(options, tmp_path_factory):
     out = tmp_path_factory.mktemp("anonymous")
-    real, train = anonymous(HOLDOUT, "real scans"), anonymous(TRAIN, "training scans")
-    judged = judge_all(real, SYNTHETIC, train, options)
+    # Each real set has a class that the synthetic scans lack, named as a folder of a patient.
+    real, train = (_with_class(scans, f"ward {n}") for n, scans in enumerate((HOLDOUT, TRAIN)))
+    made = dataclasses.replace(SYNTHETIC, name="/ward 7/made")
+    real, made, train = anonymous(real, made, train)
+    judged = judge_all(real, made, train, options)
     cache = options.quality.cache
-    write_report(out, judged, real, SYNTHETIC, train, real_images=False, cache=cache)
+    write_report(out, judged, real, made, train, real_images=False, cache=cache)
     return out
+
+
+def _with_class(scans, name):
+    """The same scans, but the last two of another class."""
+    labels = scans.labels.copy()
+    labels[-2:] = len(scans.classes)
+    return dataclasses.replace(scans, labels=labels, classes=(*scans.classes, name))
 
 
 class _Page(HTMLParser):
@@ -208,6 +229,45 @@ def test_without_real_images_nothing_of_a_patient_is_shown_or_named(without_real
         assert not any(source in text for source in (*HOLDOUT.sources, *TRAIN.sources))
         assert "ward" not in text
     assert "This report shows no real scan." in (out / HTML).read_text()
+    text = (out / MARKDOWN).read_text()
+    assert text.startswith("# Evaluation of made\n") and "other class 1" in text
+
+
+def test_a_report_in_the_folder_of_an_older_one_leaves_nothing_of_it(report, options, tmp_path):
+    """Its suspects name real files, and its plots may be of other networks."""
+    out = tmp_path / "out"
+    shutil.copytree(report, out)
+    for name in ("plots/mine.svg", "notes.txt"):
+        (out / name).touch()
+    assert (out / SUSPECTS).exists() and (out / "plots" / "planted.svg").exists()
+    real, made, _ = anonymous(HOLDOUT, SYNTHETIC)
+    judged = judge_all(real, made, None, options)
+    write_report(out, judged, real, made, real_images=False, cache=options.quality.cache)
+    drawn = re.findall(r"\]\(plots/(.*?)\)", (out / MARKDOWN).read_text())
+    assert {file.name for file in (out / "plots").iterdir()} == {"mine.svg", *drawn}
+    assert {file.name for file in out.iterdir()} == {
+        "plots", "notes.txt", HTML, MARKDOWN, RESULT
+    }  # fmt: skip
+    text = (out / HTML).read_text()
+    assert "Nobody looked for copies of training scans among them" in text
+    (out / PICTURE).touch()  # of eval-scans privacy
+    with pytest.raises(EvaluationError, match=r"suspects\.png shows real scans; .* --out"):
+        write_report(out, judged, real, made, real_images=False, cache=options.quality.cache)
+
+
+def test_an_own_network_is_named_without_its_folder(judged):
+    (space,) = judged.quality.spaces.values()
+    names = ("dinov2-s", "/ward/a.onnx", "b/a.onnx", "/ward/a.onnx:/in/ner", "a/b.onnx")
+    spaces = {
+        name: structs.replace(space, extractor=name, source=name.removesuffix(":/in/ner"))
+        for name in names
+    }
+    shown = structs.replace(judged.quality, spaces=spaces).without_folders().spaces
+    assert list(shown) == ["dinov2-s", "a.onnx", "a.onnx (2)", "a.onnx:/in/ner", "b.onnx"]
+    for name, each in shown.items():
+        assert each.extractor == name and each.figures == space.figures
+    sources = [each.source for each in shown.values()]
+    assert sources == ["dinov2-s", "a.onnx", "a.onnx", "a.onnx", "b.onnx"]
 
 
 def test_what_was_judged_before_is_read_from_the_cache(judged, options, monkeypatch):
@@ -244,9 +304,86 @@ def test_scans_without_classes_are_judged_but_for_their_use(options, tmp_path):
     assert any("real scans, drawn at random" in alt for alt in _pictures(tmp_path))
 
 
+def test_sets_of_which_one_has_no_classes_stand_side_by_side():
+    bare, made = HOLDOUT.without_classes(), SYNTHETIC.without_classes()
+    for real, synthetic in ((bare, SYNTHETIC), (HOLDOUT, made)):
+        pictures = real_beside_synthetic(real, synthetic, frozenset(), show_real=True)
+        assert [each.caption for each in pictures] == ["Real scans", "Synthetic scans"]
+
+
+def test_a_class_without_scans_is_not_one_that_all_sets_have(options):
+    """A part of a split may have no scan of a class, and still its name."""
+    made = SYNTHETIC.take(np.tile(SYNTHETIC.of_class(0), 2))
+    judged = judge_all(HOLDOUT, made, TRAIN, options)
+    assert judged.utility is None and judged.privacy
+
+
+def test_sets_that_cannot_be_compared_are_refused_before_the_long_work(options, monkeypatch):
+    monkeypatch.setattr("scangan.evaluation.judgement.quality", None)
+    with pytest.raises(EvaluationError, match="15 scans; this needs at least 20"):
+        judge_all(HOLDOUT.take(np.arange(15)), SYNTHETIC, TRAIN, options)
+    with pytest.raises(EvaluationError, match="are training scans"):
+        judge_all(TRAIN, SYNTHETIC, TRAIN, options)
+    one = np.delete(np.arange(len(HOLDOUT)), HOLDOUT.of_class(0)[1:])
+    with pytest.raises(EvaluationError, match=f"fewer than 2 scans of {HOLDOUT.classes[0]}; add"):
+        judge_all(HOLDOUT.take(one), SYNTHETIC, TRAIN, options)
+
+
+def _figure(value, **more):
+    return Figure(value=value, low=value - 0.1, high=value + 0.1, n_real=9, n_synthetic=9, **more)
+
+
+def test_a_verdict_is_a_sentence_whatever_could_be_measured(judged):
+    """Large groups leave KID alone, which needs no halves."""
+    space = judged.quality.spaces["efficientnet-lite0"]
+    for keys, said in (
+        (["kid"], r"checkpoint, KID x1000 is [^,]*\.$"),
+        (["kid", "recall"], r"checkpoint, KID x1000 is [^,]*, and \d+% .* resembles them\.$"),
+    ):
+        figures = {key: Figures(space.figures[key].overall) for key in keys}
+        alone = structs.replace(space, figures=figures)
+        assert re.search(said, verdict(structs.replace(judged.quality, spaces={"one": alone})))
+
+
+def test_scans_that_are_all_the_same_have_no_ratio():
+    figures = Figures(_figure(0.0, real=0.0), {"a": _figure(0.0), "b": _figure(2.0, real=1.0)})
+    found = real_over_synthetic(figures)
+    assert found.overall is None and list(found.classes) == ["b"]
+    assert found.classes["b"].value == 0.5
+
+
+def test_plots_of_many_classes_with_long_names_differ_by_more_than_colour(recwarn):
+    names = [f"{'a long name ' * 12}{k}" for k in range(12)]
+    figures = {name: _figure(0.5, real=0.5, real_low=0.4, real_high=0.6) for name in names}
+    for plot in (plots.distances("s", figures), plots.precision_recall("s", figures, figures)):
+        assert all(name in plot.alt for name in names)
+        assert f">a long name …{names[3][-11:]}<" in plot.svg
+    assert not recwarn.list  # matplotlib warns where the names leave no room
+    assert len(set(islice(plots._looks(), 12))) == 12
+
+
+def test_an_interval_that_misses_its_figure_is_drawn():
+    found = Estimate(value=0.5, low=0.5 + 1e-16, high=0.6), Estimate(value=0.7, low=0.5, high=0.6)
+    points = [
+        CurvePoint(classifier="p", fraction=1, n_real=9, real=e, with_synthetic=e, gain=e)
+        for e in found
+    ]
+    assert "9 real scans 70.0%" in plots.learning_curve("p", points).alt
+
+
+def test_a_file_name_that_is_not_utf_8_is_written_with_an_escape(judged, options, tmp_path):
+    pair = structs.replace(judged.privacy.suspects[0], train="a\udce9.png")
+    secrecy = structs.replace(judged.privacy, suspects=(pair,), nearest=(pair,))
+    odd = structs.replace(judged, privacy=secrecy)
+    write_report(tmp_path, odd, HOLDOUT, SYNTHETIC, TRAIN, cache=options.quality.cache)
+    result = parse_record(ReportResult, (tmp_path / RESULT).read_text())
+    assert result.judgement.privacy.suspects[0].train == "a\udce9.png"
+    assert r"a\udce9.png" in (tmp_path / HTML).read_text()
+
+
 def test_names_cannot_become_markup(options, tmp_path):
     """Class and file names come from folders that others made."""
-    evil = '<img src=x onerror=alert(1)>|"&'
+    evil = '<img src=x onerror=alert(1)>|"&{0}{x} %s $x_1$'
     classes = (evil, *HOLDOUT.classes[1:])
     real, made = (dataclasses.replace(s, classes=classes, name=evil) for s in (HOLDOUT, SYNTHETIC))
     judged = judge_all(real, made, None, options)
@@ -257,6 +394,7 @@ def test_names_cannot_become_markup(options, tmp_path):
         r for r in (tmp_path / MARKDOWN).read_text().splitlines() if "onerror" in r and r[0] == "|"
     ]
     assert rows and all(r"\|" in row for row in rows)
+    assert "<img" not in (tmp_path / MARKDOWN).read_text()
 
 
 def test_the_page_of_figures_says_the_same():
@@ -277,9 +415,9 @@ def test_the_rows_of_a_matrix_add_up():
 
 def test_the_same_report_twice_is_the_same_bytes(report, judged, options, tmp_path):
     with ScanGenerator() as generator:
-        origin = Origin("eval-scans report a b", generator.file, "2026-01-31")
+        provenance = Provenance("eval-scans report a b", generator.file, "2026-01-31")
     cache = options.quality.cache
-    write_report(tmp_path, judged, HOLDOUT, SYNTHETIC, TRAIN, origin=origin, cache=cache)
+    write_report(tmp_path, judged, HOLDOUT, SYNTHETIC, TRAIN, provenance=provenance, cache=cache)
     for file in (HTML, MARKDOWN, RESULT):
         assert (tmp_path / file).read_bytes() == (report / file).read_bytes()
 
@@ -307,6 +445,10 @@ def test_a_browser_shows_it_without_a_fault(report, scheme, width):
         outline = "getComputedStyle(document.activeElement).outlineStyle"
         assert page.evaluate(outline) == "solid"
         page.emulate_media(media="print")
+        banner = page.evaluate("getComputedStyle(document.querySelector('.banner')).color")
+        assert _contrast(banner, "rgb(255, 255, 255)") > 7  # paper is white, also in the dark
+        parts = page.evaluate("[...document.body.children].map(each => each.localName)")
+        assert parts == ["aside", "header", "nav", "main"]  # all in a landmark
         page.set_viewport_size({"width": A4, "height": 1000})
         assert page.evaluate("document.documentElement.scrollWidth") <= A4
         assert not wrong

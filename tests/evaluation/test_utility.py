@@ -168,6 +168,18 @@ def test_options_out_of_range_are_refused():
         UtilityOptions(classifiers=("svm",))
 
 
+def test_a_test_set_that_leaks_wholly_or_but_for_one_class_is_refused(parts, tmp_path):
+    train, synthetic, test = parts
+    with pytest.raises(EvaluationError, match=r"every scan of leaking is also in .*other scans$"):
+        run(train, synthetic, dataclasses.replace(train, name="leaking"), tmp_path, drop_leaks=True)
+    one, rest = test.of_class(0), np.flatnonzero(test.labels != 0)
+    images = test.images.copy()
+    images[one] = train.images[train.of_class(0)[: len(one)]]
+    leaking = dataclasses.replace(test, images=images).take(np.sort(np.concatenate([one, rest])))
+    with pytest.raises(EvaluationError, match=rf"fewer than 2 scans of {CLASSES[0]} that are not"):
+        run(train, synthetic, leaking, tmp_path, drop_leaks=True)
+
+
 def test_classes_that_only_one_side_has_are_left_out(parts, tmp_path):
     train, synthetic, test = parts
     result = run(train, synthetic.with_classes(CLASSES[:3]), test, tmp_path)

@@ -13,14 +13,20 @@ from scangan.runtime.generator import ScanGenerator
 from scangan.runtime.info import card_table
 
 KID = Figure(value=0.1234567, low=0.1, high=0.2, n_real=50, n_synthetic=60, real=0.001)
+TOLD = Figure(value=-0.001, low=0.1, high=0.2, n_real=50, n_synthetic=60)  # few subjects: no real
 RATIO = Figure(value=0.5, low=0.4, high=0.6, n_real=50, n_synthetic=60)
 SETS = [SetInfo(name=f"/ward/{name}", sha256="00", size=64, scans=60, counts={}) for name in "ab"]
 
 
 def _result():
-    figures = {"kid": Figures(KID), "fid_ratio": Figures(RATIO), "recall": Figures(None)}
+    figures = {
+        "kid": Figures(KID),
+        "two_sample": Figures(TOLD),
+        "fid_ratio": Figures(RATIO),
+        "recall": Figures(None),
+    }
     space = Space("dinov2-s", "a network", "11", False, figures, {})
-    spaces = {"dinov2-s": space}
+    spaces = {"dinov2-s": space, "/ward/net.onnx": Space("", "", "22", False, {}, {})}
     return QualityResult(FORMAT, "0.1.0", *SETS, spaces, {}, repeats=20, seed=0, notes=())
 
 
@@ -36,8 +42,8 @@ def test_a_copy_has_the_figures_and_makes_the_same_scans(tmp_path):
         assert before.card.scores == after.card.scores
     assert judged["scangan"] == "0.1.0"
     assert judged["spaces"]["dinov2-s"]["kid"]["value"] == 0.123457
-    assert set(judged["spaces"]["dinov2-s"]) == {"kid", "fid_ratio"}
-    assert "in dinov2-s      KID x1000 123 (real scans: 1)" in table
+    assert set(judged["spaces"]["dinov2-s"]) == {"kid", "two_sample", "fid_ratio"}
+    assert "in dinov2-s      KID x1000 123 (real scans: 1), told from real 0%\n" in table
     assert "ward" not in json.dumps(judged)
     write_judged(after.file, _result(), tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == out.read_bytes()
