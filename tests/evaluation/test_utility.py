@@ -223,10 +223,11 @@ def test_a_network_of_keras_is_trained(bright_and_dark):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras", "ignore::UserWarning:keras")
 def test_pretrained_weights_are_used_and_those_of_another_network_refused(
     bright_and_dark, tmp_path
 ):
-    import keras
+    from scangan.evaluation.keras_networks import keras  # with torch behind it
 
     images, labels = (each[::16] for each in bright_and_dark)
     kept = keras.applications.MobileNetV2(
