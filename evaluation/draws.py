@@ -11,14 +11,13 @@ from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from scangan.evaluation.halves import Halves
+from scangan.evaluation.metric_list import SHARES
 from scangan.evaluation.pairwise import FEWEST, joined
 from scangan.evaluation.quality_result import Figure, Figures
 
 Indices = npt.NDArray[np.intp]
 Scope = str | None  # a class, or None for all classes
 Measure = Callable[[Indices, Indices, bool], dict[str, float]]
-# Figures that are a share of the scans, so that they have an interval even where all halves agree.
-SHARES = ("precision", "recall", "coverage", "agreement", "two_sample")
 
 
 @dataclasses.dataclass(frozen=True)

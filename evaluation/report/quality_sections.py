@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from scangan.evaluation.draws import SHARES
-from scangan.evaluation.metric_list import METRICS, Metric
+from scangan.evaluation.metric_list import METRICS, SHARES, Metric
 from scangan.evaluation.quality_result import Figure, Figures, QualityResult, Space
 from scangan.evaluation.report import plots
 from scangan.evaluation.report.parts import Matrix, Part, Plot, Section, Table
