@@ -72,7 +72,7 @@ def main(
     Writes result.json, suspects.jsonl and suspects.png, which shows real scans: treat them as you
     treat the real scans. "gen-scans --exclude" leaves the suspects out.
     """
-    from scangan.cli.scan_sets import how_to_leave_out, open_pair, open_scans
+    from scangan.cli.scan_sets import how_to_leave_out, of_run, open_pair, open_scans
     from scangan.evaluation.judge_privacy import PrivacyOptions, privacy, work
     from scangan.evaluation.privacy_files import PICTURE, write_privacy
     from scangan.evaluation.privacy_text import privacy_lines
@@ -85,14 +85,7 @@ def main(
         real, ours = open_pair(train, synthetic, count=count)
         held = None
     else:
-        from scangan.artifacts.run import Run
-        from scangan.evaluation.attacks import DiscriminatorScores
-        from scangan.evaluation.run_parts import parts_of_run
-        from scangan.training.discriminator_scores import discriminator_scores
-
-        run = Run(run_path)
-        real, held, notes = parts_of_run(train, run)
-        discriminator = DiscriminatorScores(*discriminator_scores(run, real.classes))
+        real, held, discriminator, notes = of_run(train, run_path)
         ours = open_scans(synthetic, like=real, count=count)
     if holdout is not None:
         held = open_scans(holdout, like=real)

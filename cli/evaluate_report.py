@@ -80,7 +80,7 @@ def main(
     shows real scans unless you give --no-real-images.
     """
     from scangan.artifacts.run import Run
-    from scangan.cli.scan_sets import how_to_leave_out, model_of, open_pair, open_scans
+    from scangan.cli.scan_sets import how_to_leave_out, model_of, of_run, open_pair, open_scans
     from scangan.evaluation.features import installed
     from scangan.evaluation.judge_privacy import PrivacyOptions
     from scangan.evaluation.judge_quality import QualityOptions
@@ -111,12 +111,7 @@ def main(
     test, made = open_pair(real, synthetic, count=count)
     trained = discriminator = None
     if run_path:
-        from scangan.evaluation.attacks import DiscriminatorScores
-        from scangan.evaluation.run_parts import parts_of_run
-        from scangan.training.discriminator_scores import discriminator_scores
-
-        trained, _, more = parts_of_run(train or "", Run(run_path))
-        discriminator = DiscriminatorScores(*discriminator_scores(Run(run_path), trained.classes))
+        trained, _, discriminator, more = of_run(train or "", run_path)
         for note in more:
             output.say(note)
     elif train:

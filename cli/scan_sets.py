@@ -11,10 +11,12 @@ import numpy as np
 from scangan.artifacts.dataset import is_prepared, is_split
 from scangan.artifacts.manifest import origins
 from scangan.artifacts.modelfile import ModelFile
+from scangan.artifacts.run import Run
 from scangan.artifacts.scan_folder import ScanRecord
 from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
+from scangan.evaluation.attacks import DiscriminatorScores
 from scangan.evaluation.privacy_result import PrivacyResult
 from scangan.evaluation.scan_set import ScanSet
 
@@ -105,6 +107,18 @@ def model_of(path: str) -> ModelFile | None:
 
     with ScanGenerator(path) as generator:
         return generator.file
+
+
+def of_run(
+    train: str, path: Path
+) -> tuple[ScanSet, ScanSet | None, DiscriminatorScores, list[str]]:
+    """Open the dataset of a run: its training scans, those held back, its discriminator, and notes."""
+    from scangan.evaluation.run_parts import parts_of_run
+    from scangan.training.discriminator_scores import discriminator_scores
+
+    trained, held, notes = parts_of_run(train, Run(path))
+    scores = DiscriminatorScores(*discriminator_scores(Run(path), trained.classes))
+    return trained, held, scores, notes
 
 
 def generated(model: str, count: int, seed: int = SEED) -> ScanSet:

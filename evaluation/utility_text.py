@@ -19,10 +19,10 @@ def utility_lines(result: UtilityResult) -> Iterator[str]:
         f"{'macro F1':>8} {'AUROC':>6}  {'against real':<22} p (Holm)"
     )
     for d in result.diets:
-        change, p = ("", "") if d.difference is None else (_span(d.difference), f"{d.p_holm:.2g}")
+        change, p = ("", "") if d.difference is None else (span(d.difference), f"{d.p_holm:.2g}")
         yield (
             f"{d.classifier:<12} {d.diet:<17} {d.n_train:>6}  "
-            f"{_span(d.metrics['balanced_accuracy']):<22} {d.metrics['macro_f1'].value:>8.3f} "
+            f"{span(d.metrics['balanced_accuracy']):<22} {d.metrics['macro_f1'].value:>8.3f} "
             f"{d.metrics['auroc'].value:>6.3f}  {change:<22} {p}"
         )
     if result.curve:
@@ -30,12 +30,13 @@ def utility_lines(result: UtilityResult) -> Iterator[str]:
         yield f"{'classifier':<12} {'real scans':>10}  {'real alone':<22} {'with synthetic':<22} gain"
         for point in result.curve:
             yield (
-                f"{point.classifier:<12} {point.n_real:>10}  {_span(point.real):<22} "
-                f"{_span(point.with_synthetic):<22} {_span(point.gain)}"
+                f"{point.classifier:<12} {point.n_real:>10}  {span(point.real):<22} "
+                f"{span(point.with_synthetic):<22} {span(point.gain)}"
             )
     yield ""
     yield from result.verdict
 
 
-def _span(found: Estimate) -> str:
+def span(found: Estimate) -> str:
+    """Write a figure with its interval."""
     return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"

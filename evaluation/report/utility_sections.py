@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from scangan.evaluation.report import plots
 from scangan.evaluation.report.parts import Matrix, Part, Section, Table
 from scangan.evaluation.utility_result import DietResult, Estimate, UtilityResult
+from scangan.evaluation.utility_text import span
 
 SHOWN = ("real", "synthetic", "real + synthetic")  # diets whose confusion matrix is worth its place
 
@@ -42,7 +43,7 @@ def _table(diets: list[DietResult]) -> Table:
         (
             diet.diet,
             str(diet.n_train),
-            _span(diet.metrics["balanced_accuracy"]),
+            span(diet.metrics["balanced_accuracy"]),
             "" if diet.difference is None else _points(diet.difference),
             "" if diet.p_holm is None else f"{diet.p_holm:.2g}",
             *(f"{diet.metrics[key].value:.3f}" for key in ("accuracy", "macro_f1", "auroc")),
@@ -58,7 +59,7 @@ def _table(diets: list[DietResult]) -> Table:
 
 def _recalls(diets: list[DietResult]) -> Table:
     names = tuple(diets[0].recall)
-    rows = tuple((diet.diet, *(_span(diet.recall[name]) for name in names)) for diet in diets)
+    rows = tuple((diet.diet, *(span(diet.recall[name]) for name in names)) for diet in diets)
     return Table("Recall of each class", ("diet", *names), rows)
 
 
@@ -66,10 +67,6 @@ def _confusion(diet: DietResult) -> Matrix:
     names = tuple(diet.confusion)
     counts = tuple(tuple(diet.confusion[a][b] for b in names) for a in names)
     return Matrix(f"After “{diet.diet}”: rows are true classes, columns named ones", names, counts)
-
-
-def _span(found: Estimate) -> str:
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
 def _points(found: Estimate) -> str:
