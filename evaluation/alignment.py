@@ -20,6 +20,7 @@ BORDER = 6  # pixels left out at each border: a shifted copy lacks some, and the
 # Alignments are (a, b, x, y), as in `align`.
 IN_PLACE = np.array((1.0, 0.0, 0.0, 0.0))
 FARTHEST = np.array((0.06, 0.1, MARGIN + 1, MARGIN + 1))  # from IN_PLACE
+FLAT = 1e-3  # norm below which an image has no contrast
 STRIDE = (0.02, 0.04, 1, 1)  # the most in one step
 
 
@@ -61,37 +62,68 @@ def align(
     correlation, alignment : ndarray
         float64 [N] and [N, 4]: the highest correlation met, and where.
     """
-    target = unit(window(scans, BORDER)[:, ::every, ::every])
-    best, where = np.full(len(queries), -1.0), starts
-    at = starts
+    target, moves = _motions(scans, every)
+    # The normal equations, which all steps share.
+    squares = np.matmul(moves, moves.transpose(0, 2, 1)).astype(np.float64)
+    squares += np.eye(5) * (1e-6 * np.trace(squares, axis1=1, axis2=2)[:, None, None] + 1e-12)
+    solver = np.linalg.inv(squares)
+    best, where, at = np.full(len(queries), -1.0), starts, starts
     for step in range(steps + 1):
-        seen = warped(queries, at, every)
-        found = np.einsum("np,np->n", unit(seen), target, dtype=np.float64)
+        seen = warped(queries, at, every).reshape(len(queries), -1)
+        found = correlation(seen, target)
         where = np.where((found > best)[:, None], at, where)
         best = np.maximum(best, found)
         if step < steps:
-            moved = at + _move(seen, target, at[:, :1], every) - IN_PLACE
-            at = np.clip(moved, np.negative(FARTHEST), FARTHEST) + IN_PLACE
+            products = np.matmul(moves, seen[:, :, None]).astype(np.float64)
+            gain, *change = np.matmul(solver, products)[..., 0].T
+            step_by = np.stack(change, axis=1) / np.maximum(gain, 1e-12)[:, None]
+            at = _moved_back(at, np.clip(step_by, np.negative(STRIDE), STRIDE))
+            at = np.clip(at - IN_PLACE, np.negative(FARTHEST), FARTHEST) + IN_PLACE
     return best, where
 
 
-def _move(
-    seen: Floats, target: Floats, scale: npt.NDArray[np.float64], every: int
-) -> npt.NDArray[np.float64]:
-    """Solve for the change of alignment that brings warped queries nearer to their target."""
+def _motions(scans: Floats, every: int) -> tuple[Floats, Floats]:
+    """Return the windows of scans, and how they change as they grow brighter, larger, turn and move.
+
+    The changes are those of the scan and not of the query, so they are computed once and serve every
+    step: the inverse compositional algorithm of Baker and Matthews 2004, "Lucas-Kanade 20 years on".
+
+    Returns
+    -------
+    target, moves : ndarray
+        float32 [N, P], each of norm 1, and [N, 5, P], centred, for the P pixels of the window.
+    """
+    count = len(scans)
+    seen = window(scans, BORDER)[:, ::every, ::every]
+    # One pixel more on each side, so that the differences at the border are central, too.
+    down, across = np.gradient(window(scans, BORDER - 1), axis=(1, 2))
+    down, across = (window(part, 1)[:, ::every, ::every] for part in (down, across))
     place = np.arange(BORDER, SIDE - BORDER, every, dtype=np.float32) - (SIDE - 1) / 2
-    down, across = np.gradient(seen, every, axis=(1, 2))
     u, v = place, place[:, None]
-    parts = (seen, across * u + down * v, down * u - across * v, across, down)
-    columns = np.stack([part.reshape(len(seen), -1) for part in parts], axis=1)
-    columns -= columns.mean(axis=2, keepdims=True)
-    squares = np.matmul(columns, columns.transpose(0, 2, 1)).astype(np.float64)
-    squares += np.eye(5) * (1e-6 * np.trace(squares, axis1=1, axis2=2)[:, None, None] + 1e-12)
-    right = np.matmul(columns, target[:, :, None]).astype(np.float64)
-    gain, *moves = np.linalg.solve(squares, right)[..., 0].T
-    # The gradients are of the warped query, which is `scale` times as steep.
-    change = np.stack(moves, axis=1) / np.maximum(gain, 1e-12)[:, None] * scale
-    return np.asarray(np.clip(change, np.negative(STRIDE), STRIDE))
+    parts = seen, across * u + down * v, down * u - across * v, across, down
+    moves = np.stack([part.reshape(count, -1) for part in parts], axis=1)
+    moves -= moves.mean(axis=2, keepdims=True)
+    return unit(seen), moves
+
+
+def _moved_back(
+    at: npt.NDArray[np.float64], change: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Apply the inverse of a change first, then an alignment; as complex numbers, z -> turn z + move."""
+    turn, move = at[:, 0] + 1j * at[:, 1], at[:, 2] + 1j * at[:, 3]
+    by, along = 1 + change[:, 0] + 1j * change[:, 1], change[:, 2] + 1j * change[:, 3]
+    turn = turn / by
+    move = move - turn * along
+    return np.stack([turn.real, turn.imag, move.real, move.imag], axis=1)
+
+
+def correlation(seen: Floats, target: Floats) -> npt.NDArray[np.float64]:
+    """Correlate images with others that are centred and of norm 1; without contrast, it is 0."""
+    rows = seen.reshape(len(seen), -1)
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    norms = np.sqrt(np.einsum("np,np->n", rows, rows, dtype=np.float64))
+    products = np.einsum("np,np->n", rows, target, dtype=np.float64)
+    return np.where(norms > FLAT, products / np.maximum(norms, FLAT), 0)
 
 
 def warped(queries: Floats, at: npt.NDArray[np.float64], every: int = 1) -> Floats:
@@ -99,13 +131,15 @@ def warped(queries: Floats, at: npt.NDArray[np.float64], every: int = 1) -> Floa
     centre = (SIDE - 1) / 2
     first, count = BORDER - centre, len(range(BORDER, SIDE - BORDER, every))
     out = np.empty((len(queries), count, count), np.float32)
-    for n, (query, (a, b, x, y)) in enumerate(zip(queries, at, strict=True)):
-        turn = np.array([[a, -b], [b, a]])
-        move = turn.sum(axis=1) * first + (x, y) + centre
-        matrix = np.column_stack([turn * every, move])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    a, b, x, y = at.T
+    matrices = np.stack(
+        [a * every, -b * every, (a - b) * first + x + centre,
+         b * every, a * every, (a + b) * first + y + centre], axis=1
+    ).reshape(-1, 2, 3)  # fmt: skip
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    for query, matrix, seen in zip(queries, matrices, out, strict=True):
         cv2.warpAffine(
-            query, matrix, (count, count), out[n], flags=flags, borderMode=cv2.BORDER_REPLICATE
+            query, matrix, (count, count), seen, flags=flags, borderMode=cv2.BORDER_REPLICATE
         )
     return out
 
@@ -120,4 +154,4 @@ def unit(stack: npt.NDArray[np.floating]) -> Floats:
     rows = stack.reshape(len(stack), -1).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(np.where(norms > 1e-3, rows / np.maximum(norms, 1e-3), 0), np.float32)
+    return np.asarray(np.where(norms > FLAT, rows / np.maximum(norms, FLAT), 0), np.float32)

@@ -29,6 +29,7 @@ from scangan.evaluation.alignment import (
     Floats,
     Images,
     align,
+    correlation,
     filtered,
     unit,
     warped,
@@ -140,7 +141,8 @@ class Gallery:
     def _search(
         self, images: Images, more: Indices | None, own: Labels | None
     ) -> tuple[Indices, npt.NDArray[np.float64]]:
-        views = np.stack([_views(middle) for middle in _shrunk(filtered(images, OUTLINES))])
+        outlines = filtered(images, OUTLINES)
+        views = np.stack([_views(middle) for middle in _shrunk(outlines)])
         listed = self._short_list(views, own)
         if more is not None:
             listed = np.concatenate([listed, more], axis=1)
@@ -162,32 +164,34 @@ class Gallery:
         index, similarity = np.full(len(images), -1), np.full(len(images), -1.0)
         if start:
             query, scan, view = (np.array(column) for column in zip(*start, strict=True))
-            for n, k, value in zip(*self._aligned(images, query, scan, view), strict=True):
+            for n, k, value in zip(
+                *self._aligned(images, outlines, query, scan, view), strict=True
+            ):
                 if value > similarity[n]:
                     index[n], similarity[n] = k, value
         return index, similarity
 
     def _aligned(
-        self, images: Images, query: Indices, scan: Indices, view: Indices
+        self, images: Images, outlines: Floats, query: Indices, scan: Indices, view: Indices
     ) -> tuple[Indices, Indices, npt.NDArray[np.float64]]:
         """Align pairs, and return their queries, scans and similarities; drop the worst halfway."""
         flips, at = _alignments(view)
 
-        def ours(band: tuple[float, float]) -> Floats:
-            found = filtered(images, band)[query]
-            return np.where(flips[:, None, None], found[:, :, ::-1], found)
+        def ours(stack: Floats) -> Floats:
+            found = stack[query]
+            found[flips] = found[flips, :, ::-1]
+            return found
 
         found, at = align(
-            ours(OUTLINES), filtered(self.images[scan], OUTLINES), at, ROUGH_STEPS, every=2
+            ours(outlines), filtered(self.images[scan], OUTLINES), at, ROUGH_STEPS, every=2
         )
         kept = _best_of_each(query, found, FINALISTS)
         query, scan, flips, at = query[kept], scan[kept], flips[kept], at[kept]
-        details = ours(DETAILS)
+        details = ours(filtered(images, DETAILS))
         found, at = align(details, filtered(self.images[scan]), at, STEPS)
         # A blurred copy is most similar to its scan if that is blurred as much.
         softer = unit(window(filtered(self.images[scan], SOFTER), BORDER))
-        soft = np.einsum("np,np->n", unit(warped(details, at)), softer, dtype=np.float64)
-        return query, scan, np.maximum(found, soft)
+        return query, scan, np.maximum(found, correlation(warped(details, at), softer))
 
     def _short_list(self, views: Floats, own: Labels | None) -> Indices:
         """Compare all pairs coarsely: the indices of the best scans for each query, -1 for none."""
@@ -254,8 +258,8 @@ def _alignments(view: Indices) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.fl
 
 def _shrunk(stack: Floats) -> Floats:
     """Average blocks of 2x2 pixels."""
-    n, h, w = stack.shape
-    return np.asarray(stack.reshape(n, h // 2, 2, w // 2, 2).mean(axis=(2, 4)))
+    rows = stack[:, ::2] + stack[:, 1::2]
+    return np.asarray((rows[:, :, ::2] + rows[:, :, 1::2]) / 4)
 
 
 def _small(rows: npt.NDArray[np.floating]) -> Floats:

@@ -34,12 +34,12 @@
 enum { GO_ON = 0, FAIL = -1, HALF = 1 };
 
 static volatile int armed;
-static char folders[4 * PATH_MAX], except[PATH_MAX], ops[32], kind[16], struck[PATH_MAX];
+static char folders[4 * PATH_MAX], except[4 * PATH_MAX], ops[32], kind[16], struck[PATH_MAX];
 static long at, amount, calls;
 static int log_file = -1;
 static volatile long clock_offset;
 
-/* `below`: folders, separated by colons; `spared`: a folder in them that is left alone, or "";
+/* `below`: folders, separated by colons; `spared`: those in them that are left alone;
    `counted`: letters of operations; `fault`, `nth` (0: never), `much`: what happens at which call;
    `log`: a file that gets a line for every call, or "". */
 void faults_arm(const char *below, const char *spared, const char *counted, const char *fault,
@@ -57,14 +57,17 @@ static int starts_with(const char *path, const char *folder, size_t length) {
     return length && !strncmp(path, folder, length) && (path[length] == '/' || !path[length]);
 }
 
-static int is_below(const char *path) {
-    if (starts_with(path, except, strlen(except))) return 0;
-    for (const char *folder = folders; *folder;) {
+static int is_in(const char *path, const char *folder) {
+    while (*folder) {
         size_t length = strcspn(folder, ":");
         if (starts_with(path, folder, length)) return 1;
         folder += length + (folder[length] == ':');
     }
     return 0;
+}
+
+static int is_below(const char *path) {
+    return is_in(path, folders) && !is_in(path, except);
 }
 
 static const char *fd_path(int fd, char *path) {

@@ -43,11 +43,11 @@ class Arming:
     ops: str = ALL
     at: int = 0
     amount: int = 0
-    spared: Path | None = None
+    spared: tuple[Path, ...] = ()
 
     def arguments(self, log):
         """Give them in the order of the C function."""
-        below, spared = ":".join(map(str, self.below)), str(self.spared or "")
+        below, spared = (":".join(map(str, folders)) for folders in (self.below, self.spared))
         return [below, spared, self.ops, self.kind, self.at, self.amount, str(log or "")]
 
 

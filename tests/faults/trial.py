@@ -4,11 +4,16 @@ import dataclasses
 import random
 import re
 import shutil
+import sys
 import time
+from pathlib import Path
 
 from faults.kinds import JUMPS, PAUSE, choose
 from faults.shim import Arming, Zygote
 from faults.zygote import HEAVY, LIGHT
+
+# What a command is made of, which may itself lie in /tmp.
+PROGRAM = tuple(map(Path, (sys.prefix, sys.base_prefix))) + Path(__file__).parents[1:3]
 
 # What a command may say when another one writes the same output.
 BUSY = "is being written by"
@@ -96,7 +101,7 @@ class Bench:
             kind.ops,
             point,
             JUMPS[turn % len(JUMPS)] if kind.shim == "clock" else PAUSE,
-            spared=root if kind.shim == "absent" else None,  # it may lie in /tmp
+            spared=(root, *PROGRAM) if kind.shim == "absent" else (),
         )
         first = self._under_fault(command, root, arming, verdict)
         self._judge_ending(command, kind, first, verdict)
