@@ -96,8 +96,8 @@ def _motions(scans: Floats, every: int) -> tuple[Floats, Floats]:
     count = len(scans)
     seen = window(scans, BORDER)[:, ::every, ::every]
     # One pixel more on each side, so that the differences at the border are central, too.
-    down, across = np.gradient(window(scans, BORDER - 1), axis=(1, 2))
-    down, across = (window(part, 1)[:, ::every, ::every] for part in (down, across))
+    slopes: list[Floats] = list(np.gradient(window(scans, BORDER - 1), axis=(1, 2)))
+    down, across = (window(part, 1)[:, ::every, ::every] for part in slopes)
     place = np.arange(BORDER, SIDE - BORDER, every, dtype=np.float32) - (SIDE - 1) / 2
     u, v = place, place[:, None]
     parts = seen, across * u + down * v, down * u - across * v, across, down

@@ -16,7 +16,7 @@ AT_ONCE = 256  # test scans per pass
 
 
 class SmallCNN:
-    """Four convolutions with batch normalisation and pooling, and a linear layer.
+    """Four convolutions, each with pooling and batch normalisation, and a linear layer.
 
     Each diet gets the same schedule, whatever its size: 600 steps of 32 scans, with every class as
     often, by AdamW with a rate that rises for a tenth of the steps and falls to zero.
@@ -34,7 +34,7 @@ class SmallCNN:
     def __init__(self, threads: int | None = None, steps: int = STEPS) -> None:
         self.threads, self.steps = threads, steps
         self.described = (
-            f"cnn {WIDTHS} {BATCH} {steps} {RATE} {DECAY} {DROPOUT} torch {torch.__version__}"
+            f"cnn, pooled first, {WIDTHS} {BATCH} {steps} {RATE} {DECAY} {DROPOUT} torch {torch.__version__}"
         )
 
     def sees(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -78,12 +78,15 @@ def make(
 def _network(classes: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, after in zip((1, *WIDTHS), WIDTHS, strict=False):
-        layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after)]
-        layers += [nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(
+        # Pooled first: normalisation and ReLU then see a quarter of the pixels. On the brain and chest
+        # sets that costs no accuracy and, with channels last, takes half the time.
+        layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.MaxPool2d(2)]
+        layers += [nn.BatchNorm2d(after), nn.ReLU()]
+    network = nn.Sequential(
         *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(DROPOUT),
         nn.Linear(WIDTHS[-1], classes),
     )  # fmt: skip
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _train(
