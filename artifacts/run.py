@@ -172,8 +172,15 @@ class Run:
         write_record(self.path / "config.json", config)
         self.config = config
 
-    def go_on(self, config: RunConfig) -> None:
+    def go_on(self, config: RunConfig, start: str | None = None) -> None:
         """Check the configuration against that of the existing run.
+
+        Parameters
+        ----------
+        config : RunConfig
+            The configuration that was asked for.
+        start : str, optional
+            The name of what a new run would start from.
 
         Raises
         ------
@@ -188,6 +195,9 @@ class Run:
         differing = _differing(before.options.to_dict(), config.options.to_dict())
         if before.dataset.fingerprint != config.dataset.fingerprint:
             differing.append("the scans")
+        started_from = before.started_from.name if before.started_from else None
+        if start != started_from:
+            differing.append(f"--start-from {started_from or 'nothing'} -> {start or 'nothing'}")
         if differing:
             raise TrainingError(
                 f"{self.path} holds a run with another configuration ({', '.join(differing)}); "
@@ -195,7 +205,8 @@ class Run:
             )
         if config.options != before.options:
             self.report.unlink(missing_ok=True)  # it shows the shorter run
-            self._write_config(replace(config, started=before.started))
+            kept = {"started": before.started, "started_from": before.started_from}
+            self._write_config(replace(config, **kept))
 
     def read_items(self) -> list[RunItem]:
         """Read the list of scans, including those held back.

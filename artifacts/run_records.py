@@ -18,6 +18,30 @@ class TrainedDataset(Record, frozen=True, kw_only=True):
     preprocessing: Settings
 
 
+class StartedFrom(Record, frozen=True, kw_only=True):
+    """What a run started from, if not from random weights.
+
+    Parameters
+    ----------
+    name : str
+        Name of bundled weights, or of a run's folder, without its path.
+    classes : tuple of str
+        The classes that it was trained on.
+    kimg : float
+        How long, in thousands of real scans shown.
+    scans : int
+        Number of real scans in its dataset.
+    dataset_fingerprint : str
+        The dataset.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    kimg: float
+    scans: int
+    dataset_fingerprint: str
+
+
 class RunConfig(Record, frozen=True, kw_only=True):
     """The content of ``config.json``.
 
@@ -35,6 +59,8 @@ class RunConfig(Record, frozen=True, kw_only=True):
         The dataset it trains on.
     versions : dict
         Versions of the tools, and the device and arithmetic used for training.
+    started_from : StartedFrom or None
+        What the networks started from; None if from random weights.
     """
 
     format_version: int
@@ -44,6 +70,7 @@ class RunConfig(Record, frozen=True, kw_only=True):
     started: str
     dataset: TrainedDataset
     versions: dict[str, str]
+    started_from: StartedFrom | None = None
 
 
 class RunItem(Item, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Shell completion of bundled models, a model's classes, recipes and training options."""
+"""Shell completion of bundled models, a model's classes, recipes, weights and training options."""
 
 import contextlib
 
@@ -42,6 +42,15 @@ def recipes(
     from scangan.training.recipe import recipe_names
 
     return _matching(recipe_names(), incomplete) or [CompletionItem(incomplete, type="file")]
+
+
+def starts(
+    _ctx: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the name of bundled starting weights; if none matches, complete a folder."""
+    from scangan.training.bundled_weights import starting_names
+
+    return _matching(starting_names(), incomplete) or [CompletionItem(incomplete, type="dir")]
 
 
 def assignments(

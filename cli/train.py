@@ -29,7 +29,7 @@ def _list_options(context: click.Context, _option: click.Parameter, wanted: bool
 
 
 SECTIONS = {
-    "Run": ("out", "force", "device"),
+    "Run": ("out", "start_from", "force", "device"),
     "Recipe": ("recipe", "list_recipes", "assignments", "list_options"),
     "Model": ("arch", "per_class", "size", "width", "latent"),
     "Training": ("kimg", "batch", "seed", "tick", "patience"),
@@ -126,6 +126,13 @@ SECTIONS = {
     show_default=True,
     help="device to train on",
 )
+@click.option(
+    "--start-from",
+    metavar="RUN|NAME",
+    shell_complete=complete.starts,
+    help="start from the networks of another run, or from bundled ones, instead of random weights; its "
+    "classes may be others",
+)
 @click.option("--force", is_flag=True, help="delete the run in --out and start again")
 @options.quiet
 def main(
@@ -134,6 +141,7 @@ def main(
     recipe: str,
     assignments: tuple[str, ...],
     device: str,
+    start_from: str | None,
     force: bool,
     quiet: bool,
     **flags: Any,
@@ -160,6 +168,7 @@ def main(
             recipe=bundled_name(recipe),
             report=output.say,
             quiet=quiet,
+            start=start_from,
         )
     except Stopped as stopped:
         say(f"{called(click.get_current_context())}: {stopped}", err=True)

@@ -33,9 +33,7 @@ class SmallCNN:
 
     def __init__(self, threads: int | None = None, steps: int = STEPS) -> None:
         self.threads, self.steps = threads, steps
-        self.described = (
-            f"cnn, pooled first, {WIDTHS} {BATCH} {steps} {RATE} {DECAY} {DROPOUT} torch {torch.__version__}"
-        )
+        self.described = f"cnn, pooled first, {WIDTHS} {BATCH} {steps} {RATE} {DECAY} {DROPOUT} torch {torch.__version__}"
 
     def sees(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return the scans themselves."""

@@ -186,6 +186,7 @@ def run_card(run: Run) -> ModelCard:
             "options": options.to_dict(),
             "kept": best.kind,
             "kept_kimg": best.kimg,
+            **({"started_from": to_told(config.started_from)} if config.started_from else {}),
         },
         scores=to_told(best.scores) if best.scores else {},
         versions=config.versions | {"onnx": version("onnx")},

@@ -99,4 +99,6 @@ def _trained(recipe: dict[str, Any]) -> str:
     options = recipe.get("options", {})
     name = [f"recipe {recipe['name']}"] if "name" in recipe else []
     shown = [f"{k} {options[k]}" for k in ("kimg", "batch", "width", "seed") if k in options]
-    return ", ".join(name + shown)
+    start = recipe.get("started_from")
+    before = [f"started from {start['name']} ({start['kimg']:g} kimg)"] if start else []
+    return ", ".join(name + shown + before)

@@ -8,6 +8,7 @@ import torch
 from scangan.artifacts.run import Run
 from scangan.artifacts.train_options import TrainOptions
 from scangan.training.parallel import Rank
+from scangan.training.starting_weights import StartingWeights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Context:
         Called with each line of text to report.
     quiet : bool
         Whether to hide the progress bar.
+    start : StartingWeights or None
+        What a new run starts from; None for random weights.
     """
 
     run: Run
@@ -36,3 +39,4 @@ class Context:
     rank: Rank
     say: Callable[[str], None]
     quiet: bool
+    start: StartingWeights | None = None

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from scangan.artifacts.dataset import (
     PreparedDataset,
@@ -23,6 +23,7 @@ from scangan.artifacts.train_options import TrainOptions
 from scangan.core.errors import TrainingError
 from scangan.core.files import only_writer
 from scangan.preprocessing.find_scans import SourceOptions, find_scans
+from scangan.training.bundled_weights import name_of
 from scangan.training.context import Context
 from scangan.training.data import (
     TrainingScans,
@@ -38,6 +39,7 @@ from scangan.training.memory_use import explaining_memory
 from scangan.training.parallel import Rank, join_processes, raise_first_failure
 from scangan.training.per_class import train_each_class
 from scangan.training.progress_text import LEGEND
+from scangan.training.starting_weights import check_fit, read_starting_weights
 from scangan.training.step import fast_precision
 
 Report = Callable[[str], None]
@@ -54,6 +56,7 @@ def train(
     recipe: str = "",
     report: Report = lambda line: None,
     quiet: bool = True,
+    start: str | None = None,
 ) -> Run:
     """Train a GAN. To resume a run that was stopped or killed, call it again in the same way.
 
@@ -80,6 +83,8 @@ def train(
         Called with each line of text to report.
     quiet : bool
         Whether to hide the progress bar.
+    start : str, optional
+        A run, or the name of bundled starting weights, whose networks a new run starts from.
 
     Returns
     -------
@@ -98,11 +103,16 @@ def train(
     say = report if rank.first else lambda line: None
     lock = _only_writer(source, run.path) if rank.first else nullcontext()
     with raise_first_failure(rank), lock:
-        context = Context(run, options, training_device(device), rank, say, quiet)
+        weights = None
+        # A run that goes on has its own networks, even if what it started from is gone.
+        if start and (force or options.per_class or not (run.path / "last.pt").exists()):
+            weights = read_starting_weights(start)
+            check_fit(weights, options)
+        context = Context(run, options, training_device(device), rank, say, quiet, weights)
         _check_shares(options, rank)
         if rank.first:
             new = force or not run.started
-            scans = _begin(context, source, force, (command, recipe))
+            scans = _begin(context, source, force, (command, recipe), start and name_of(start))
             if new:
                 say(LEGEND)
         rank.agree(None)  # the others wait here
@@ -144,10 +154,12 @@ def training_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _begin(context: Context, source: Path, force: bool, typed: tuple[str, str]) -> TrainingScans:
+def _begin(
+    context: Context, source: Path, force: bool, typed: tuple[str, str], start: str | None
+) -> TrainingScans:
     """Open the scans and write the run's configuration, or check it against the existing one.
 
-    `typed` holds the command and the recipe's name.
+    `typed` holds the command and the recipe's name, `start` the name of what to start from.
     """
     run, options, say = context.run, context.options, context.say
     run.check_free()
@@ -162,9 +174,10 @@ def _begin(context: Context, source: Path, force: bool, typed: tuple[str, str]) 
         dataset = dataset.in_memory()
         config = run_config(dataset, options, typed, context.device)
         if run.started:
-            run.go_on(config)
+            run.go_on(config, start)
         else:
-            run.start(config, run_items(dataset, options))
+            told = context.start.told if context.start else None
+            run.start(replace(config, started_from=told), run_items(dataset, options))
         return training_scans(dataset, options, run)
 
 

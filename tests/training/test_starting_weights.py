@@ -1,0 +1,233 @@
+"""Runs that start from the networks of others."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from conftest import copy_scans
+from safetensors.torch import load_file
+from training_runs import SMALL, start_run
+
+from scangan.export.exporter import run_card
+from scangan.preprocessing import PrepOptions, prepare
+from scangan.training import Run, TrainingError, TrainOptions, bundled_weights, train
+from scangan.training.checkpoints import load_checkpoint
+from scangan.training.networks import ConditionalBatchNorm
+from scangan.training.sampling import Sampler
+from scangan.training.starting_weights import (
+    StartingWeights,
+    check_fit,
+    read_starting_weights,
+    save_starting_weights,
+    start_from,
+)
+from scangan.training.step import TrainingStep, make_discriminator, make_generator
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def before(prepared, tmp_path_factory):
+    """A run after two steps."""
+    return start_run(tmp_path_factory.mktemp("before") / "anatomy", prepared)[0]
+
+
+@pytest.fixture(scope="module")
+def weights(before):
+    """What a run that starts from it gets."""
+    return read_starting_weights(str(before.path))
+
+
+def new_step(classes, seed=1, **given):
+    """The networks of a run that has not begun, with random weights."""
+    options = TrainOptions(**SMALL | {"seed": seed} | given)
+    torch.manual_seed(seed)
+    count = len(classes) if options.arch == "acgan" else 0
+    networks = make_generator(options, count), make_discriminator(options, count)
+    images = torch.zeros(4, options.size, options.size, dtype=torch.uint8)
+    sampler = Sampler(images, torch.zeros(4, dtype=torch.int64), 0)
+    return TrainingStep(*networks, sampler, options, CPU)
+
+
+def parameters(network):
+    return dict(network.named_parameters())
+
+
+def test_a_run_with_the_same_classes_makes_the_same_scans_and_judges_them_alike(before, weights):
+    step = new_step(before.classes)
+    said = start_from(weights, step, before.classes)
+    assert said == (
+        "starting from anatomy: 100% of the generator's weights and 100% of the discriminator's "
+        "weights; 4 of 4 classes known by name"
+    )
+    for ours, theirs in ((step.generator, "ema"), (step.ema, "ema"), (step.discriminator, "discriminator")):  # fmt: skip
+        saved = load_checkpoint(before, CPU).networks[theirs]
+        assert all(torch.equal(t, saved[name]) for name, t in parameters(ours).items())
+    z, label = torch.randn(8, SMALL["latent"]), torch.arange(8) % 4
+    fresh = new_step(before.classes)
+    fresh.discriminator.load_state_dict(load_checkpoint(before, CPU).networks["discriminator"])
+    images = step.ema.eval()(z, label)
+    judged = step.discriminator.eval()(images, label)[0]
+    # Power iteration of the norms went on, so they are the same up to its last steps.
+    torch.testing.assert_close(fresh.discriminator.eval()(images, label)[0], judged, rtol=0.1, atol=0.1)  # fmt: skip
+
+
+def test_known_classes_keep_their_rows_and_new_ones_start_as_the_mean(before, weights):
+    classes = ("new", before.classes[2], before.classes[0])
+    step = new_step(classes)
+    assert start_from(weights, step, classes).endswith("2 of 3 classes known by name")
+    saved = load_checkpoint(before, CPU).networks
+    for table, name, network in (
+        ("norms.1.scale.weight", "ema", step.generator),
+        ("projection.parametrizations.weight.original", "discriminator", step.discriminator),
+        ("aux.weight", "discriminator", step.discriminator),
+    ):
+        ours, theirs = parameters(network)[table], saved[name][table]
+        assert torch.equal(ours[1:], theirs[[2, 0]])
+        torch.testing.assert_close(ours[0], theirs.mean(0))
+    weight = parameters(step.discriminator)["projection.parametrizations.weight.original"]
+    largest = torch.linalg.svdvals(weight.detach())[0]
+    torch.testing.assert_close(
+        step.discriminator.eval().projection.weight, weight / largest, rtol=1e-3, atol=1e-5
+    )
+
+
+def test_a_larger_run_takes_all_layers_but_those_next_to_the_image(before, weights):
+    step = new_step(before.classes, size=64, width=4)
+    with pytest.raises(
+        TrainingError, match=r"width 4 at 32 pixels, this run has 4; choose another"
+    ):
+        check_fit(weights, step.options)
+    fresh = new_step(before.classes, size=64, width=4)
+    half = dataclasses.replace(weights, options=dataclasses.replace(weights.options, width=8))
+    check_fit(half, step.options)
+
+    wide = new_step(before.classes, size=32, width=8)
+    told = dataclasses.replace(
+        half, generator=wide.ema.state_dict(), discriminator=wide.discriminator.state_dict()
+    )
+    said = start_from(told, step, before.classes)
+    for network, other, theirs, names in (
+        (step.generator, fresh.generator, wide.generator, {"norms.0": "norms.0", "ups.1": "ups.1", "dense": "dense"}),
+        (step.discriminator, fresh.discriminator, wide.discriminator, {"downs.2": "downs.1", "downs.3": "downs.2", "mix": "mix"}),
+    ):  # fmt: skip
+        own, random, given = parameters(network), parameters(other), parameters(theirs)
+        for new, old in names.items():
+            pairs = [
+                (name, name.replace(new, old, 1)) for name in own if name.startswith(f"{new}.")
+            ]
+            assert pairs
+            assert all(torch.equal(own[name], given[was]) for name, was in pairs)
+        near = [name for name in own if name.startswith(("last.w", "downs.0", "ups.2"))]
+        assert near
+        assert all(torch.equal(own[name], random[name]) for name in near)
+    assert "100%" not in said
+
+
+def test_a_run_goes_on_from_its_own_networks(before, prepared, tmp_path, monkeypatch):
+    options = TrainOptions(**SMALL | {"tick": 0.02})
+    said = []
+    start = str(before.path)
+    run = train(prepared.path, tmp_path / "run", options, start=start, report=said.append)
+    assert any(line.startswith("starting from anatomy: 100%") for line in said)
+    told = json.loads((run.path / "config.json").read_text())
+    assert told["started_from"]["name"] == "anatomy"
+    assert str(before.path.parent) not in json.dumps(told["started_from"])
+    assert json.loads(json.dumps(run_card(run).recipe))["started_from"] == told["started_from"]
+
+    # It needs them no more, and does not start from others.
+    longer = dataclasses.replace(options, kimg=0.16)
+    monkeypatch.setattr(bundled_weights, "starting_names", lambda: ["brain"])
+    gone = str(tmp_path / "elsewhere" / "anatomy")
+    said.clear()
+    train(prepared.path, run.path, longer, start=gone, report=said.append)
+    assert "resuming at 0.1 of 0.16 kimg" in said
+    assert Run(run.path).config.started_from.name == "anatomy"
+    for other, words in ((None, "anatomy -> nothing"), ("other", "anatomy -> other")):
+        with pytest.raises(TrainingError, match=f"--start-from {words}"):
+            train(prepared.path, run.path, longer, start=other)
+    plain = start_run(tmp_path / "plain", prepared)[0]
+    with pytest.raises(TrainingError, match="--start-from nothing -> anatomy"):
+        train(prepared.path, plain.path, plain.options, start=start)
+
+
+def test_what_it_learnt_first_shows_in_the_first_ticks(before, prepared, tmp_path):
+    options = TrainOptions(**SMALL | {"kimg": 0.008, "tick": 0.008, "lr_g": 1e-9, "lr_d": 1e-9})
+    run = train(prepared.path, tmp_path / "run", options, start=str(before.path))
+    ours, theirs = load_file(run.path / "best.safetensors"), load_checkpoint(before, CPU).networks
+    for name, tensor in theirs["ema"].items():
+        if name.endswith("weight"):
+            torch.testing.assert_close(ours[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_bundled_weights_are_what_was_saved_in_half_precision(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundled_weights, "FOLDER", tmp_path)
+    save_starting_weights(weights, tmp_path / "anatomy.safetensors")
+    found = read_starting_weights("anatomy")
+    assert isinstance(found, StartingWeights)
+    assert (found.told, found.options) == (weights.told, weights.options)
+    for network in ("generator", "discriminator"):
+        ours, theirs = getattr(found, network), getattr(weights, network)
+        assert ours.keys() == theirs.keys()
+        assert all(
+            torch.equal(ours[name], theirs[name].half().to(ours[name].dtype)) for name in ours
+        )
+    (tmp_path / "anatomy.safetensors").write_bytes(b"not one")
+    with pytest.raises(TrainingError, match="is damaged"):
+        read_starting_weights("anatomy")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"latent": 7}, "latent 6, this run has 7; add --set latent=6"),
+        ({"width": 8}, "width 4, this run has 8; add --width 4"),
+        ({"head": "projection"}, "this run has projection; add --set head="),
+        ({"minibatch_std": False}, "minibatch_std True, this run has False; add --set minibatch_std=true"),
+        ({"arch": "dcgan"}, "arch acgan, this run has dcgan; add --set arch=acgan"),
+    ],
+)  # fmt: skip
+def test_networks_with_other_layers_are_refused(weights, given, words):
+    with pytest.raises(TrainingError) as refusal:
+        check_fit(weights, TrainOptions(**SMALL | given))
+    assert words in str(refusal.value)
+
+
+def test_what_holds_no_networks_to_start_from_is_refused(tiny_acgan, before, prepared, tmp_path):
+    with pytest.raises(TrainingError, match="a model file has no discriminator; give the run"):
+        read_starting_weights(str(tiny_acgan))
+    with pytest.raises(
+        TrainingError, match=r"there is no such run, and bundled weights are called"
+    ):
+        read_starting_weights("brian-mri-64")
+    young = start_run(tmp_path / "young", prepared)[0]
+    (young.path / "last.pt").unlink()
+    with pytest.raises(TrainingError, match="it has no checkpoint yet"):
+        read_starting_weights(str(young.path))
+    each = start_run(tmp_path / "each", prepared, arch="dcgan")[0]
+    told = json.loads((each.path / "config.json").read_text())
+    told["options"]["per_class"] = True
+    (each.path / "config.json").write_text(json.dumps(told))
+    with pytest.raises(TrainingError, match="--per-class has no single network"):
+        read_starting_weights(str(each.path))
+    # Nothing was begun, and with --force nothing deleted.
+    files = sorted(path.name for path in young.path.iterdir())
+    for force in (False, True):
+        with pytest.raises(TrainingError):
+            train(prepared.path, young.path, young.options, start="nowhere", force=force)
+    assert sorted(path.name for path in young.path.iterdir() if path.name != ".lock") == files
+
+
+def test_a_class_of_its_own_starts_from_an_unconditional_run(tmp_path):
+    scans = prepare(copy_scans(tmp_path / "scans", 20), tmp_path / "set", PrepOptions(size=32))
+    start = start_run(tmp_path / "plain", scans, arch="dcgan")[0]
+    options = TrainOptions(**SMALL | {"arch": "dcgan", "per_class": True, "tick": 0.04})
+    said = []
+    train(scans.path, tmp_path / "run", options, start=str(start.path), report=said.append)
+    assert sum(line.startswith("starting from plain: 100%") for line in said) == 2
+
+
+def test_conditional_norms_have_the_tables_that_are_looked_for():
+    names = {name for name, _ in ConditionalBatchNorm(4, 3).named_parameters()}
+    assert names == {"scale.weight", "shift.weight"}
