@@ -33,7 +33,8 @@ class SmallCNN:
 
     def __init__(self, threads: int | None = None, steps: int = STEPS) -> None:
         self.threads, self.steps = threads, steps
-        self.described = f"cnn, pooled first, {WIDTHS} {BATCH} {steps} {RATE} {DECAY} {DROPOUT} torch {torch.__version__}"
+        schedule = f"{BATCH} {steps} {RATE} {DECAY} {DROPOUT}"
+        self.described = f"cnn, pooled first, {WIDTHS} {schedule} torch {torch.__version__}"
 
     def sees(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return the scans themselves."""
