@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 
 from scangan.artifacts.records import Record
 
+NEAR_EQUAL = 0.01  # share of the pairs of real scans that count as near-equal
 LOW_VARIETY = 0.5  # times the variety of the real class; below it, a class is collapsing
 
 
@@ -27,6 +28,9 @@ class Scores(Record, frozen=True, kw_only=True):
         if there is only one class.
     variety : dict
         Mean pairwise feature distance within each class, relative to that of the real class.
+    near_pairs : dict
+        For each class, the share of pairs of synthetic scans that are nearer than 99% of the pairs of
+        real ones; of real scans it is 0.01. Older runs have none.
     precision, recall : dict
         For each class, the share of synthetic scans that resemble a real one, and the share of real
         scans that a synthetic one resembles, 0 to 1 (`manifold.precision_recall`). Even real scans
@@ -43,6 +47,7 @@ class Scores(Record, frozen=True, kw_only=True):
     class_kid: dict[str, float]
     agreement: dict[str, float]
     variety: dict[str, float]
+    near_pairs: dict[str, float] = field(default_factory=dict)
     precision: dict[str, float] = field(default_factory=dict)
     recall: dict[str, float] = field(default_factory=dict)
     mean_class_kid: float

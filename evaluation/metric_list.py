@@ -91,6 +91,12 @@ IN_FEATURE_SPACE = {
         "a few scans, each repeated often, still have a high mean distance",
         "",
     ),
+    "near_pairs": Metric(
+        "near-equal pairs", "like real",
+        "share of pairs of synthetic scans that are nearer than 99% of the pairs of real ones",
+        "real sets have some, too, such as neighbouring slices of one patient",
+        "", 100, 1, "%",
+    ),
     "agreement": Metric(
         "class agreement", "like real",
         "how often a probe that learnt from real scans names the class that was asked for",

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigvalsh, svdvals
 
+from scangan.artifacts.scores import NEAR_EQUAL
+
 Features = npt.NDArray[np.floating]  # [N, D]
 Indices = npt.NDArray[np.intp]
 Matrix = npt.NDArray[np.float64]
@@ -135,6 +137,14 @@ class TwoSamples:
         spread_a, spread_b = (own.sum() / (len(own) * (len(own) - 1)) for own in self.distances[:2])
         with np.errstate(divide="ignore", invalid="ignore"):
             return float(spread_b / spread_a)
+
+    def near_pairs(self) -> float:
+        """Return the share of pairs of distinct scans of `b` that are nearer than 99% of those of `a`.
+
+        Scans that repeat each other, which the mean distance of `variety` hardly notices.
+        """
+        pairs_a, pairs_b = (own[np.triu_indices(len(own), 1)] for own in self.distances[:2])
+        return float((pairs_b < np.quantile(pairs_a, NEAR_EQUAL)).mean())
 
 
 def _radii(own: Matrix, *nearest: int) -> list[Matrix]:

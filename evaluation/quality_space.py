@@ -54,7 +54,12 @@ def in_space(
 
     def measure(a: Indices, b: Indices, slow: bool) -> dict[str, float]:
         both = pairs.of(a, b)
-        found = {"fid": both.frechet(), "variety": both.variety(), **both.neighbours()}
+        found = {
+            "fid": both.frechet(),
+            "variety": both.variety(),
+            "near_pairs": both.near_pairs(),
+            **both.neighbours(),
+        }
         if slow:
             found["fid_infinite"] = both.frechet_infinite(found["fid"])
             told = two_sample_accuracy(alike.products, a, b, groups)

@@ -18,7 +18,7 @@ from matplotlib.ticker import (
 )
 
 from scangan.artifacts.run_records import Tick
-from scangan.artifacts.scores import LOW_VARIETY, RealScores
+from scangan.artifacts.scores import LOW_VARIETY, NEAR_EQUAL, RealScores
 from scangan.core.counted import counted
 from scangan.core.plot_style import (
     BLUE,
@@ -52,6 +52,8 @@ def plots(lines: Lines) -> list[Plot]:
         chosen.append(_agreement)
     if np.isfinite(_curve(lines, "ema.mean_precision")).any():
         chosen.append(_precision)
+    if lines[-1].ema.near_pairs:
+        chosen.append(_near_pairs)
     return chosen
 
 
@@ -139,8 +141,19 @@ def _precision(ax: Axes, lines: Lines, real: RealScores) -> None:
     ax.legend(loc="upper left")
 
 
-def _plot_classes(ax: Axes, lines: Lines, score: str) -> None:
-    """Plot a curve per class; if there are too many, pale ones with their mean and the lowest."""
+def _near_pairs(ax: Axes, lines: Lines, _real: RealScores) -> None:
+    ax.set_title("Near-equal pairs within each class (lower is better)")
+    _plot_classes(ax, lines, "near_pairs", worst=np.argmax)
+    _reference(ax, NEAR_EQUAL, "real scans: 1%")
+    ax.set_ylim(0, max(3 * NEAR_EQUAL, ax.get_ylim()[1]))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.legend(loc="best")
+
+
+def _plot_classes(
+    ax: Axes, lines: Lines, score: str, worst: Callable[[list[float]], np.intp] = np.argmin
+) -> None:
+    """Plot a curve per class; if there are too many, pale ones with their mean and the worst."""
     names = list(getattr(lines[-1].ema, score))
     curves = [_curve(lines, f"ema.{score}", name) for name in names]
     if len(names) <= len(PALETTE):
@@ -149,10 +162,11 @@ def _plot_classes(ax: Axes, lines: Lines, score: str) -> None:
         return
     for curve in curves:
         _plot(ax, lines, curve, PALE, "_", linewidth=0.7, markersize=0)
-    lowest = int(np.argmin([curve[-1] for curve in curves]))
+    last = int(worst([curve[-1] for curve in curves]))
     of = counted(len(names), "class", "classes")
     _plot(ax, lines, np.mean(curves, axis=0), INK, f"mean of {of}")
-    _plot(ax, lines, curves[lowest], VERMILION, f"lowest: {readable(names[lowest], 20)}")
+    which = "lowest" if worst is np.argmin else "highest"
+    _plot(ax, lines, curves[last], VERMILION, f"{which}: {readable(names[last], 20)}")
 
 
 def _plot(ax: Axes, lines: Lines, curve: Curve, colour: str, label: str, **look: Any) -> None:

@@ -42,6 +42,7 @@ def test_real_scans_score_as_real(reference, prepared):
     assert scores.kid < 0.05
     assert scores.mean_agreement > 0.9
     assert all(0.9 < v < 1.1 for v in scores.variety.values())
+    assert all(0.002 < share < 0.03 for share in scores.near_pairs.values())
     assert reference.probe_accuracy > 0.5  # chance is 0.25; 48 scans a class to learn from
 
 
@@ -64,6 +65,7 @@ def test_one_scan_over_and_over_has_no_variety_and_recalls_only_itself(reference
     firsts = np.stack([prepared.images[prepared.labels == k][0] for k in labels])
     scores = reference.score(firsts, labels)
     assert max(scores.variety.values()) < 1e-3
+    assert set(scores.near_pairs.values()) == {1.0}
     assert scores.lacking_variety == prepared.classes
     assert scores.mean_precision == 1  # each is a real scan
     assert max(scores.recall.values()) <= 2 / 60

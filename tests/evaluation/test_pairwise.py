@@ -105,6 +105,19 @@ def test_variety_is_the_ratio_of_the_mean_distances_of_pairs(features, pairs):
     assert pairs.of(A, B).variety() == pytest.approx(spread_b / spread_a)
 
 
+def test_near_pairs_are_those_nearer_than_a_hundredth_of_the_real_ones(features, pairs):
+    apart = [
+        sorted(np.linalg.norm(x - y) for i, x in enumerate(rows) for y in rows[:i])
+        for rows in (features[A], features[B])
+    ]
+    limit = np.quantile(apart[0], 0.01)
+    assert pairs.of(A, A).near_pairs() == pytest.approx(0.01, abs=0.001)
+    assert pairs.of(A, B).near_pairs() == np.mean(np.array(apart[1]) < limit)
+    # Three scans, each repeated: most pairs are far apart, and a third are the same scan.
+    few = np.repeat(B[:3], 40)
+    assert pairs.of(A, few).near_pairs() == pytest.approx(3 * 40 * 39 / (120 * 119), abs=0.001)
+
+
 def test_standardised_features_have_one_scale_and_constants_vanish(features):
     rows = np.concatenate([features, np.full((150, 1), 7.0)], axis=1)
     scaled = standardised(rows, by=rows)
