@@ -1,0 +1,73 @@
+"""Judge a run of the ablation by networks that had no part in it, and by what a classifier learns.
+
+Its scans are compared with as many real ones of each class in two feature spaces that trained nothing
+here; a small network learns from them and is tested on the scans that the run held back.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from scangan.artifacts.run import Run
+from scangan.core.files import write_json
+from scangan.evaluation.judge_privacy import PrivacyOptions, privacy
+from scangan.evaluation.judge_quality import QualityOptions, quality
+from scangan.evaluation.judge_utility import UtilityOptions, utility
+from scangan.evaluation.run_parts import parts_of_run
+from scangan.evaluation.scan_set import ScanSet
+from scangan.training.checkpoints import load_generator
+from scangan.training.sampling import Draws
+from scangan.training.scoring import generate
+
+SPACES = {"dinov2-s": "DINOv2-S", "resnet-nsfw": "ResNet"}
+COMPARED, LEARNT = 150, 500  # scans of each class
+LATENTS = 20_261_128  # seed of latents that no checkpoint was picked on
+SEEDS = 2
+FIGURES = (
+    *(
+        f"{name}, {space}"
+        for space in SPACES.values()
+        for name in ("FID", "told from real", "recall", "least agreement", "near-equal pairs")
+    ),
+    "TSTR", "real + synthetic, gain", "membership AUC",
+)  # fmt: skip
+
+
+def read_judged(path: Path) -> list[float] | None:
+    """Read the figures of a run, in the order of `FIGURES`; None if it was not judged."""
+    file = path / "judged.json"
+    return list(json.loads(file.read_text()).values()) if file.exists() else None
+
+
+def judge(run: Run, scans: Path) -> None:
+    """Judge a run, and write ``judged.json`` into its folder; nothing if that is there."""
+    if read_judged(run.path):
+        return
+    train, held, _ = parts_of_run(scans, run)
+    model, _ = load_generator(run)
+    draws = Draws(torch.Generator().manual_seed(LATENTS))
+    images, labels = generate(model, LEARNT, run.options.latent, draws)
+    synthetic = ScanSet(images, labels, run.classes, "synthetic")
+    compared = np.flatnonzero(np.arange(len(labels)) % LEARNT < COMPARED)
+    real = ScanSet.of_dataset(scans)
+    some = [real.of_class(k) for k in range(len(real.classes))]
+    rng = np.random.default_rng(0)
+    some = np.concatenate([rng.permutation(each)[:COMPARED] for each in some])
+    options = QualityOptions(extractors=tuple(SPACES), threads=1)
+    spaces = quality(real.take(np.sort(some)), synthetic.take(compared), options).spaces
+    learnt = utility(train, synthetic, held, UtilityOptions(("cnn",), seeds=SEEDS, threads=1))
+    diets = {diet.diet: diet for diet in learnt.diets}
+    found = privacy(train, synthetic.take(compared), held, PrivacyOptions(threads=1))
+    values = []
+    for space in (spaces[name] for name in SPACES):
+        figures = {name: f.overall.value for name, f in space.figures.items() if f.overall}
+        agreement = min(each.value for each in space.figures["agreement"].classes.values())
+        near = max(each.value for each in space.figures["near_pairs"].classes.values())
+        shares = figures["two_sample"], figures["recall"], agreement, near
+        values += [figures["fid"], *(100 * share for share in shares)]
+    tstr, both = diets["synthetic"], diets["real + synthetic"]
+    values += [100 * tstr.metrics["balanced_accuracy"].value, 100 * both.difference.value]
+    values.append(100 * max(attack.auc for attack in found.membership.values()))
+    write_json(run.path / "judged.json", dict(zip(FIGURES, values, strict=True)))
