@@ -17,7 +17,7 @@ CLASSES = tuple("abcd")
 
 def report(sets, cache, out):
     """Judge real, synthetic and training scans, and write the report."""
-    from scangan.evaluation.judge_all import JudgeOptions, judge_all
+    from scangan.evaluation.judgement import JudgeOptions, judge_all
     from scangan.evaluation.judge_privacy import PrivacyOptions
     from scangan.evaluation.judge_quality import QualityOptions
     from scangan.evaluation.judge_utility import UtilityOptions
