@@ -17,10 +17,10 @@ CLASSES = tuple("abcd")
 
 def report(sets, cache, out):
     """Judge real, synthetic and training scans, and write the report."""
-    from scangan.evaluation.judgement import JudgeOptions, judge_all
     from scangan.evaluation.judge_privacy import PrivacyOptions
     from scangan.evaluation.judge_quality import QualityOptions
     from scangan.evaluation.judge_utility import UtilityOptions
+    from scangan.evaluation.judgement import JudgeOptions, judge_all
     from scangan.evaluation.report.write import write_report
 
     saved = np.load(sets)
