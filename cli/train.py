@@ -128,10 +128,9 @@ SECTIONS = {
 )
 @click.option(
     "--start-from",
-    metavar="RUN|NAME",
+    metavar="RUN",
     shell_complete=complete.starts,
-    help="start from the networks of another run, or from bundled ones, instead of random weights; its "
-    "classes may be others",
+    help="start from the networks of another run instead of random weights; its classes may be others",
 )
 @click.option("--force", is_flag=True, help="delete the run in --out and start again")
 @options.quiet

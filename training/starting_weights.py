@@ -79,10 +79,10 @@ def read_starting_weights(source: str) -> StartingWeights:
             exit_code=USAGE,
         )
     if not path.is_dir():
+        names = starting_names()
+        bundled = f"; bundled weights: {', '.join(names)}{nearest(source, names)}" if names else ""
         raise TrainingError(
-            f"--start-from {source}: there is no such run, and bundled weights are called "
-            f"{', '.join(starting_names())}{nearest(source, starting_names())}",
-            exit_code=USAGE,
+            f"--start-from {source}: there is no such run{bundled}", exit_code=USAGE
         )
     run = Run(path)
     if run.options.per_class:

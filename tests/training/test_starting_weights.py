@@ -195,13 +195,17 @@ def test_networks_with_other_layers_are_refused(weights, given, words):
     assert words in str(refusal.value)
 
 
-def test_what_holds_no_networks_to_start_from_is_refused(tiny_acgan, before, prepared, tmp_path):
+def test_what_holds_no_networks_to_start_from_is_refused(
+    tiny_acgan, prepared, tmp_path, monkeypatch
+):
     with pytest.raises(TrainingError, match="a model file has no discriminator; give the run"):
         read_starting_weights(str(tiny_acgan))
-    with pytest.raises(
-        TrainingError, match=r"there is no such run, and bundled weights are called"
-    ):
-        read_starting_weights("brian-mri-64")
+    with pytest.raises(TrainingError, match=r"--start-from brian-mri: there is no such run$"):
+        read_starting_weights("brian-mri")
+    monkeypatch.setattr(bundled_weights, "FOLDER", tmp_path)
+    (tmp_path / "brain-mri.safetensors").touch()
+    with pytest.raises(TrainingError, match="bundled weights: brain-mri; did you mean brain-mri"):
+        read_starting_weights("brian-mri")
     young = start_run(tmp_path / "young", prepared)[0]
     (young.path / "last.pt").unlink()
     with pytest.raises(TrainingError, match="it has no checkpoint yet"):
