@@ -144,4 +144,4 @@ OF_PIXELS = {
 }  # fmt: skip
 METRICS = IN_FEATURE_SPACE | OF_PIXELS
 # Figures that are a share of the scans, so that they have an interval even where all halves agree.
-SHARES = ("precision", "recall", "coverage", "agreement", "two_sample")
+SHARES = ("precision", "recall", "coverage", "near_pairs", "agreement", "two_sample")
