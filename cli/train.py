@@ -32,7 +32,7 @@ SECTIONS = {
     "Run": ("out", "start_from", "force", "device"),
     "Recipe": ("recipe", "list_recipes", "assignments", "list_options"),
     "Model": ("arch", "per_class", "size", "width", "latent"),
-    "Training": ("kimg", "batch", "seed", "tick", "patience"),
+    "Training": ("kimg", "batch", "mirror", "seed", "tick", "patience"),
 }
 
 
@@ -106,6 +106,12 @@ SECTIONS = {
     "--width", type=int, help="channels of the feature maps closest to the image  [default: 32]"
 )
 @click.option("--latent", type=int, help="length of the latent z  [default: 100]")
+@click.option(
+    "--mirror",
+    is_flag=True,
+    default=None,
+    help="also show mirrored scans; only where left and right mean nothing",
+)
 @click.option("--seed", type=int, help="random seed  [default: 0]")
 @click.option(
     "--tick",

@@ -57,12 +57,20 @@ def options_from(recipe: str, overrides: Mapping[str, object]) -> TrainOptions:
     Raises
     ------
     TrainingError
-        The recipe cannot be read, a key or value is invalid, or they do not go together.
+        The recipe cannot be read, a key or value is invalid, or they do not go together: a recipe that
+        says ``lateral = true`` is for scans whose left and right differ, so it refuses to mirror them.
     """
     values = read_recipe(recipe)
     values.pop("description", None)
+    lateral = values.pop("lateral", False)
     try:
-        return TrainOptions.from_dict({**values, **overrides})
+        options = TrainOptions.from_dict({**values, **overrides})
+        if lateral and (options.mirror or "flip" in options.augment):
+            raise TrainingError(
+                f"recipe {recipe} is for scans whose left and right differ, so they must not be mirrored; "
+                f"leave out {'--mirror' if options.mirror else 'flip'}, or choose another --recipe"
+            )
+        return options
     except TrainingError as error:
         where = f"{recipe}: " if recipe.endswith(".toml") else ""
         raise TrainingError(f"{where}{error}", exit_code=USAGE) from error

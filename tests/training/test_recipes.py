@@ -37,7 +37,7 @@ def _refused(make):
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_recipe_says_everything_on_one_screen(name):
     text = (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
-    assert tomllib.loads(text).keys() == KEYS - OF_THE_USER | {"description"}
+    assert tomllib.loads(text).keys() - {"lateral"} == KEYS - OF_THE_USER | {"description"}
     assert len(text.splitlines()) <= 64
     assert max(map(len, text.splitlines())) <= 120
 
@@ -157,6 +157,24 @@ def test_an_assignment_that_cannot_be_read_is_refused_by_one_line(text, says):
 def test_values_given_beside_a_recipe_win_over_it():
     options = options_from("classic-dcgan", dict([parse_assignment("width=64")]) | {"kimg": 5.0})
     assert (options.width, options.kimg, options.loss) == (64, 5.0, "bce")
+
+
+@pytest.mark.parametrize("name", ["chest-xray-256", "pneumonia-acgan"])
+def test_a_recipe_for_scans_whose_sides_differ_refuses_to_mirror_them(name):
+    assert not options_from(name, {}).mirror
+    refusal = _refused(lambda: options_from(name, {"mirror": True}))
+    assert f"recipe {name} is for scans whose left and right differ" in refusal
+    assert "leave out --mirror" in refusal
+    operations = dict([parse_assignment("augment=brightness,flip")])
+    assert "leave out flip" in _refused(lambda: options_from(name, operations))
+
+
+def test_a_recipe_of_ones_own_may_refuse_to_mirror(tmp_path):
+    (tmp_path / "own.toml").write_text("lateral = true\n")
+    own = str(tmp_path / "own.toml")
+    assert options_from(own, {}) == TrainOptions()
+    assert "left and right differ" in _refused(lambda: options_from(own, {"mirror": True}))
+    assert options_from(DEFAULT, {"mirror": True}).mirror
 
 
 # Every key changes the network, the loss or the schedule -----------------------------------------
