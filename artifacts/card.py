@@ -47,7 +47,8 @@ class ModelCard:
     dataset_counts : dict
         Number of scans per class in the run's dataset, including those held back.
     recipe : dict
-        Name of the training recipe, its options, and when in the run the generator was kept.
+        Name of the training recipe, its options, when in the run the generator was kept, and what the
+        run started from, if not from random weights.
     scores : dict
         Scores, with the number of scans that they were measured on.
     judged : dict

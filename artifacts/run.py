@@ -26,7 +26,7 @@ MAY_GROW = {"kimg"}  # you may extend a run if its learning rates are constant
 MAY_CHANGE = {"patience"}
 WRITTEN = (
     "config.json", "last.pt", "best.safetensors", "metrics.jsonl", "items.jsonl", "report.png",
-    "samples", "classes", "dataset", "events.out.tfevents.*",
+    "start.safetensors", "samples", "classes", "dataset", "events.out.tfevents.*",
 )  # fmt: skip
 SHAPE = {"format_version": int, "options": dict, "dataset": dict, "versions": dict}
 
@@ -100,6 +100,11 @@ class Run:
     def report(self) -> Path:
         """The path of ``report.png``, which is written last."""
         return self.path / "report.png"
+
+    @property
+    def start_file(self) -> Path:
+        """The path of the networks that it started from, if it did not from random weights."""
+        return self.path / "start.safetensors"
 
     @property
     def started(self) -> bool:

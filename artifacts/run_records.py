@@ -33,6 +33,8 @@ class StartedFrom(Record, frozen=True, kw_only=True):
         Number of real scans in its dataset.
     dataset_fingerprint : str
         The dataset.
+    started_from : StartedFrom or None
+        What that started from in turn.
     """
 
     name: str
@@ -40,6 +42,7 @@ class StartedFrom(Record, frozen=True, kw_only=True):
     kimg: float
     scans: int
     dataset_fingerprint: str
+    started_from: "StartedFrom | None" = None
 
 
 class RunConfig(Record, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ HEADS = ("auxiliary", "auxiliary-normalized", "projection", "projection+auxiliar
 OPERATIONS = ("brightness", "contrast", "translation", "cutout", "flip")
 FEWEST_TICKS = 4  # a run is scored and saved at least this often
 TICK = 20.0  # kimg
-NARROWEST, LOWEST_RATE = 4, 1e-9  # limits that error messages respect in their advice
+NARROWEST, WIDEST, LOWEST_RATE = 4, 512, 1e-9  # limits that error messages respect in their advice
 
 
 def option(
@@ -51,7 +51,7 @@ class TrainOptions:
     held_back: float = option(0.15, "share of the scans held back for scoring", 0, 0.5)
 
     # Networks
-    width: int = option(32, "channels of the feature maps closest to the image", NARROWEST, 512)
+    width: int = option(32, "channels of the feature maps closest to the image", NARROWEST, WIDEST)
     latent: int = option(100, "length of the latent z", 1, 4096)
     first_map: int = option(4, "side of the generator's first feature map", choices=(4, 8))
     conditioning: str = option(

@@ -70,7 +70,8 @@ def trained(entry: Entry) -> bool:
 
 def scores(entry: Entry) -> list[float] | None:
     """Return what training measured, in the order of `SCORES`; None for a run that is not there."""
-    lines = Run(entry.path).read_metrics()
+    # A run may have gone on since, to more kimg than the list has.
+    lines = [tick for tick in Run(entry.path).read_metrics() if tick.step <= entry.options.steps]
     found = best_so_far(lines)
     if not found or not trained(entry):
         return None
@@ -113,14 +114,14 @@ def main() -> None:
     parser.add_argument("list", type=Path)
     parser.add_argument("scans", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--only", default="", help="the runs of this name alone")
+    parser.add_argument("--only", default="", help="only runs with this name")
     parser.add_argument("--judge", action="store_true", help="judge the runs that are trained")
     parser.add_argument("--table", action="store_true", help="print what is known")
     given = parser.parse_args()
     runs = [e for e in entries(given.list, given.work) if given.only in ("", e.name)]
     if given.table:
         print("\n".join([*table(runs, SCORES, scores), ""]))
-        print("\n".join(table(runs, FIGURES, lambda entry: read_judged(entry.path))))
+        print("\n".join(table(runs, FIGURES, lambda entry: read_judged(Run(entry.path)))))
         return
     for entry in runs:
         print(f"{entry.name}, seed {entry.options.seed}: {entry.path}", flush=True)

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from scangan.artifacts.run import Run
+from scangan.core.errors import EvaluationError
 from scangan.core.files import write_json
 from scangan.evaluation.judge_privacy import PrivacyOptions, privacy
 from scangan.evaluation.judge_quality import QualityOptions, quality
 from scangan.evaluation.judge_utility import UtilityOptions, utility
 from scangan.evaluation.run_parts import parts_of_run
 from scangan.evaluation.scan_set import ScanSet
-from scangan.training.checkpoints import load_generator
+from scangan.training.checkpoints import load_best, load_generator
 from scangan.training.sampling import Draws
 from scangan.training.scoring import generate
 
@@ -35,18 +36,23 @@ FIGURES = (
 )  # fmt: skip
 
 
-def read_judged(path: Path) -> list[float] | None:
-    """Read the figures of a run, in the order of `FIGURES`; None if it was not judged."""
-    file = path / "judged.json"
-    return list(json.loads(file.read_text()).values()) if file.exists() else None
+def read_judged(run: Run) -> list[float] | None:
+    """Read the figures of a run's best generator, in the order of `FIGURES`; None if they are not there."""
+    file = run.path / "judged.json"
+    told = json.loads(file.read_text()) if file.exists() else {}
+    if told.get("kimg") != load_best(run).kimg:
+        return None
+    return [told["figures"][name] for name in FIGURES]
 
 
 def judge(run: Run, scans: Path) -> None:
     """Judge a run, and write ``judged.json`` into its folder; nothing if that is there."""
-    if read_judged(run.path):
+    if read_judged(run):
         return
     train, held, _ = parts_of_run(scans, run)
-    model, _ = load_generator(run)
+    if held is None:
+        raise EvaluationError(f"{run.path} held back no scan; a classifier cannot be tested")
+    model, best = load_generator(run)
     draws = Draws(torch.Generator().manual_seed(LATENTS))
     images, labels = generate(model, LEARNT, run.options.latent, draws)
     synthetic = ScanSet(images, labels, run.classes, "synthetic")
@@ -70,4 +76,5 @@ def judge(run: Run, scans: Path) -> None:
     tstr, both = diets["synthetic"], diets["real + synthetic"]
     values += [100 * tstr.metrics["balanced_accuracy"].value, 100 * both.difference.value]
     values.append(100 * max(attack.auc for attack in found.membership.values()))
-    write_json(run.path / "judged.json", dict(zip(FIGURES, values, strict=True)))
+    figures = dict(zip(FIGURES, values, strict=True))
+    write_json(run.path / "judged.json", {"kimg": best.kimg, "figures": figures})

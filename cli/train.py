@@ -110,7 +110,7 @@ SECTIONS = {
     "--mirror",
     is_flag=True,
     default=None,
-    help="also show mirrored scans; only where left and right mean nothing",
+    help="show half of the real scans mirrored; only if left and right are interchangeable",
 )
 @click.option("--seed", type=int, help="random seed  [default: 0]")
 @click.option(
@@ -136,7 +136,7 @@ SECTIONS = {
     "--start-from",
     metavar="RUN",
     shell_complete=complete.starts,
-    help="start from the networks of another run instead of random weights; its classes may be others",
+    help="start from the networks of another run, which may have other classes, instead of random weights",
 )
 @click.option("--force", is_flag=True, help="delete the run in --out and start again")
 @options.quiet

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics.pairwise import euclidean_distances
 
-from scangan.artifacts.scores import NEAR_EQUAL
+from scangan.evaluation.near_equal import near_equal, share_within
 
 NEAREST = 3  # k in Kynkäänniemi et al. 2019
 FEWEST = NEAREST + 1  # scans, as each needs a k-th neighbour
@@ -25,7 +25,7 @@ class Manifold:
     spread : float
         Mean Euclidean distance over all pairs of distinct rows.
     near : float
-        The distance that 1% of these pairs are nearer than.
+        The distance within which 1% of these pairs lie (`near_equal`).
     radii : ndarray
         float64 [N]: the distance from each row to its k-th nearest other row.
     """
@@ -35,14 +35,14 @@ class Manifold:
         distances = euclidean_distances(self.features)
         n = len(distances)
         self.spread = float(distances.sum() / (n * (n - 1)))
-        self._pairs = distances[np.triu_indices(n, 1)]
-        self.near = float(np.quantile(self._pairs, NEAR_EQUAL))
+        self.near = near_equal(distances)
+        self._distances = distances
         # Each row includes the distance to itself, 0, so the k-th neighbour is at index k.
         self.radii = np.partition(distances, NEAREST, axis=1)[:, NEAREST]
 
     def share_nearer(self, distance: float) -> float:
-        """Return the share of the pairs of distinct rows that are nearer than a distance."""
-        return float((self._pairs < distance).mean())
+        """Return the share of the pairs of distinct rows that lie within a distance."""
+        return share_within(self._distances, distance)
 
 
 def precision_recall(real: Manifold, synthetic: Manifold) -> tuple[float, float]:

@@ -94,7 +94,7 @@ IN_FEATURE_SPACE = {
     "near_pairs": Metric(
         "near-equal pairs", "like real",
         "share of pairs of synthetic scans that are nearer than 99% of the pairs of real ones",
-        "real sets have some, too, such as neighbouring slices of one patient",
+        "real sets have some, such as slices of one patient; under 60 scans, they are too few to tell",
         "", 100, 1, "%",
     ),
     "agreement": Metric(
@@ -143,5 +143,5 @@ OF_PIXELS = {
     ),
 }  # fmt: skip
 METRICS = IN_FEATURE_SPACE | OF_PIXELS
-# Figures that are a share of the scans, so that they have an interval even where all halves agree.
+# Figures that are a share, so that they have an interval within 0 and 1 even where all halves agree.
 SHARES = ("precision", "recall", "coverage", "near_pairs", "agreement", "two_sample")

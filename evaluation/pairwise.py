@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigvalsh, svdvals
 
-from scangan.artifacts.scores import NEAR_EQUAL
+from scangan.evaluation.near_equal import near_equal, share_within
 
 Features = npt.NDArray[np.floating]  # [N, D]
 Indices = npt.NDArray[np.intp]
@@ -144,11 +144,7 @@ class TwoSamples:
         Scans that repeat each other, which the mean distance of `variety` hardly notices.
         """
         own_a, own_b = self.distances[:2]
-        n, m = len(own_a), len(own_b)
-        # Each distance is there twice, after the zeros of the diagonal.
-        at = n + 2 * int(NEAR_EQUAL * (n * (n - 1) // 2 - 1))
-        near = (own_b < np.partition(own_a, at, axis=None)[at]).sum()
-        return float(max(near - m, 0) / (m * (m - 1)))
+        return share_within(own_b, near_equal(own_a))
 
 
 def _radii(own: Matrix, *nearest: int) -> list[Matrix]:

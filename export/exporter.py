@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from scangan.artifacts.latents import UNCONDITIONAL, draw_latents
 from scangan.artifacts.modelfile import graph_sha256, read_model_file
 from scangan.artifacts.records import to_told
 from scangan.artifacts.run import Run
+from scangan.artifacts.run_records import StartedFrom
 from scangan.core.counted import counted
 from scangan.core.errors import ExportError
 from scangan.core.files import written_whole
@@ -23,6 +25,7 @@ from scangan.core.session import open_session
 from scangan.export.fidelity import Comparison, Fidelity
 from scangan.export.graph import OPSET, OPSETS, to_onnx
 from scangan.export.precision import PRECISIONS, Built, Step, build, build_int8
+from scangan.training.bundled_weights import starting_names
 from scangan.training.checkpoints import load_best, load_generator
 from scangan.training.networks import Generator, GeneratorBank
 from scangan.training.scoring import to_grey
@@ -186,12 +189,21 @@ def run_card(run: Run) -> ModelCard:
             "options": options.to_dict(),
             "kept": best.kind,
             "kept_kimg": best.kimg,
-            **({"started_from": to_told(config.started_from)} if config.started_from else {}),
+            **({"started_from": _to_share(config.started_from)} if config.started_from else {}),
         },
         scores=to_told(best.scores) if best.scores else {},
         versions=config.versions | {"onnx": version("onnx")},
         date=config.started,
     )
+
+
+def _to_share(start: StartedFrom) -> dict[str, Any]:
+    """Describe what a run started from; the name of a run's folder stays private."""
+    told = to_told(start)
+    if start.name not in starting_names():
+        del told["name"]
+    before = start.started_from
+    return told | {"started_from": _to_share(before) if before else None}
 
 
 def check_target(out: Path) -> None:

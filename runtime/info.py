@@ -100,5 +100,9 @@ def _trained(recipe: dict[str, Any]) -> str:
     name = [f"recipe {recipe['name']}"] if "name" in recipe else []
     shown = [f"{k} {options[k]}" for k in ("kimg", "batch", "width", "seed") if k in options]
     start = recipe.get("started_from")
-    before = [f"started from {start['name']} ({start['kimg']:g} kimg)"] if start else []
+    before = []
+    while start:
+        name = start.get("name", "another run")
+        before.append(f"started from {name} ({start['scans']:,} scans, {start['kimg']:g} kimg)")
+        start = start.get("started_from")
     return ", ".join(name + shown + before)

@@ -13,8 +13,3 @@ def starting_names() -> list[str]:
 def bundled_file(name: str) -> Path:
     """Return the file of bundled starting weights."""
     return FOLDER / f"{name}.safetensors"
-
-
-def name_of(source: str) -> str:
-    """Return the name by which a run remembers what it started from; never a path."""
-    return source if source in starting_names() else Path(source).resolve().name

@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 from scangan.artifacts.run import Run
 from scangan.artifacts.train_options import TrainOptions
 from scangan.training.parallel import Rank
-from scangan.training.starting_weights import StartingWeights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Context:
         Called with each line of text to report.
     quiet : bool
         Whether to hide the progress bar.
-    start : StartingWeights or None
-        What a new run starts from; None for random weights.
+    start : Path or None
+        File of the networks that a new run starts from; None for random weights.
     """
 
     run: Run
@@ -39,4 +39,4 @@ class Context:
     rank: Rank
     say: Callable[[str], None]
     quiet: bool
-    start: StartingWeights | None = None
+    start: Path | None = None

@@ -17,7 +17,7 @@ from scangan.training.checkpoints import Checkpoint, load_checkpoint, save_check
 from scangan.training.context import Context
 from scangan.training.data import TrainingScans
 from scangan.training.measure_tick import Measurer
-from scangan.training.starting_weights import start_from
+from scangan.training.starting_weights import read_weights_file, start_from
 from scangan.training.step import LOSSES, make_step
 
 LOOK = 50  # steps between two looks at the losses; each look waits for the device
@@ -70,7 +70,8 @@ class Session:
             self.step = saved.step
             self.sums, self.summed = saved.sums.to(self.context.device), saved.summed
         elif self.context.start:
-            self.context.say(start_from(self.context.start, self.take_step, self.run.classes))
+            weights = read_weights_file(self.context.start, "start over with --force")
+            self.context.say(start_from(weights, self.take_step, self.run.classes))
         if self.measurer:
             self.run.cut_metrics(self.step)
             if saved:

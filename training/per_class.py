@@ -91,7 +91,7 @@ def _joined(lines: Sequence[Tick]) -> Tick:
 def _side_by_side(scores: Sequence[Scores]) -> Scores:
     joined: dict[str, Any] = {
         name: {k: v for each in scores for k, v in getattr(each, name).items()}
-        for name in ("class_kid", "agreement", "variety", "precision", "recall")
+        for name in ("class_kid", "agreement", "variety", "near_pairs", "precision", "recall")
     }
     for name in ("kid", "mean_class_kid", "mean_agreement", "mean_precision", "mean_recall"):
         joined[name] = mean(getattr(each, name) for each in scores)

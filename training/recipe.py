@@ -63,17 +63,22 @@ def options_from(recipe: str, overrides: Mapping[str, object]) -> TrainOptions:
     values = read_recipe(recipe)
     values.pop("description", None)
     lateral = values.pop("lateral", False)
+    where = f"{recipe}: " if recipe.endswith(".toml") else ""
     try:
         options = TrainOptions.from_dict({**values, **overrides})
-        if lateral and (options.mirror or "flip" in options.augment):
-            raise TrainingError(
-                f"recipe {recipe} is for scans whose left and right differ, so they must not be mirrored; "
-                f"leave out {'--mirror' if options.mirror else 'flip'}, or choose another --recipe"
-            )
-        return options
     except TrainingError as error:
-        where = f"{recipe}: " if recipe.endswith(".toml") else ""
         raise TrainingError(f"{where}{error}", exit_code=USAGE) from error
+    if not isinstance(lateral, bool):
+        raise TrainingError(f"{where}lateral {lateral!r} is not true or false", exit_code=USAGE)
+    mirrors = ["mirror"] if options.mirror else []
+    mirrors += ["flip"] if "flip" in options.augment else []
+    if lateral and mirrors:
+        raise TrainingError(
+            f"{where or f'recipe {recipe}: '}left and right differ in these scans (lateral = true), so they "
+            f"must not be mirrored; leave out {' and '.join(mirrors)}, or choose another recipe",
+            exit_code=USAGE,
+        )
+    return options
 
 
 def describe_recipes() -> list[str]:

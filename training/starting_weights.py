@@ -7,6 +7,7 @@ classes has no weights for starts at random, as usual (Wang et al. 2018, "Transf
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,11 +21,12 @@ from torch.nn.utils.parametrize import is_parametrized
 from scangan.artifacts.records import parse_record, to_told
 from scangan.artifacts.run import Run
 from scangan.artifacts.run_records import StartedFrom
-from scangan.artifacts.train_options import NARROWEST, TrainOptions, nearest
+from scangan.artifacts.train_options import NARROWEST, WIDEST, TrainOptions, nearest
 from scangan.core.errors import USAGE, TrainingError
 from scangan.core.files import read_bytes, written_whole
-from scangan.training.bundled_weights import bundled_file, name_of, starting_names
+from scangan.training.bundled_weights import bundled_file, starting_names
 from scangan.training.checkpoints import load_checkpoint
+from scangan.training.networks import channels
 from scangan.training.step import TrainingStep
 
 # Networks that differ in one of these have other layers.
@@ -32,8 +34,11 @@ STRUCTURE = (
     "arch", "latent", "first_map", "conditioning", "spectral_norm", "minibatch_std", "batch_norm",
     "pool", "residual", "head",
 )  # fmt: skip
+FLAGS = ("arch", "latent")  # options of the command itself, which win over --set
 BY_CLASS = "scale", "shift", "embedding", "projection", "aux"  # layers with a row for each class
 STEPS = 20  # of power iteration, for spectral norms of layers whose rows changed
+NETWORKS = "generator", "discriminator"
+Scan = tuple[str, int]  # SHA-256 of its file, and its frame
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,14 +51,27 @@ class StartingWeights:
         Where they come from.
     options : TrainOptions
         The options that they were trained with.
+    classes : tuple of str
+        The classes that have rows in them; empty for unconditional networks.
     generator, discriminator : dict
         Their tensors, by name. Of the generator, those of its moving average.
+    trained_on : frozenset of (str, int)
+        The scans that they were trained on; empty if unknown.
     """
 
     told: StartedFrom
     options: TrainOptions
+    classes: tuple[str, ...]
     generator: Mapping[str, Tensor]
     discriminator: Mapping[str, Tensor]
+    trained_on: frozenset[Scan] = frozenset()
+
+
+def name_of(source: str) -> str:
+    """Return the name by which a run remembers what it started from: as you typed it, without a path."""
+    return (
+        source if source in starting_names() else Path(os.path.normpath(Path.cwd() / source)).name
+    )
 
 
 def read_starting_weights(source: str) -> StartingWeights:
@@ -69,42 +87,58 @@ def read_starting_weights(source: str) -> StartingWeights:
     TrainingError
         There are none, or they cannot be read.
     """
-    path = Path(source)
+    path, option = Path(source), f"--start-from {source}"
     if source in starting_names() and not path.is_dir():
-        return _bundled(bundled_file(source))
+        return read_weights_file(bundled_file(source), "install scangan again")
     if path.suffix == ".onnx":
         raise TrainingError(
-            f"--start-from {source}: a model file has no discriminator; give the run that it was "
-            f"exported from",
+            f"{option}: a model file has no discriminator; give the run that it was exported from",
             exit_code=USAGE,
         )
     if not path.is_dir():
         names = starting_names()
         bundled = f"; bundled weights: {', '.join(names)}{nearest(source, names)}" if names else ""
-        raise TrainingError(
-            f"--start-from {source}: there is no such run{bundled}", exit_code=USAGE
-        )
+        raise TrainingError(f"{option}: there is no such run{bundled}", exit_code=USAGE)
     run = Run(path)
     if run.options.per_class:
-        raise TrainingError(f"--start-from {source}: a run with --per-class has no single network")
-    saved = load_checkpoint(run, torch.device("cpu"))
-    if saved is None:
+        one = path / "classes" / "0"
         raise TrainingError(
-            f"--start-from {source}: it has no checkpoint yet; let it reach its first tick"
+            f"{option}: a run with --per-class has networks for each class; give one of them, such as "
+            f"--start-from {one}",
+            exit_code=USAGE,
         )
-    networks = saved.networks
+    return _of_run(run, option)
+
+
+def _of_run(run: Run, option: str) -> StartingWeights:
+    config = run.config
+    try:
+        saved = load_checkpoint(run, torch.device("cpu"))
+        networks = saved.networks if saved else {}
+        tensors = {name: networks[name] for name in ("ema", "discriminator")} if saved else {}
+    except (TrainingError, LookupError, TypeError) as error:
+        # The reader's own advice would be to delete a run, and this one is not to be deleted.
+        reason = str(error).split(";")[0]
+        raise TrainingError(f"{option}: {reason}; give another run") from error
+    if saved is None:
+        raise TrainingError(f"{option}: it has no checkpoint yet; let it reach its first tick")
     told = StartedFrom(
-        name=name_of(source),
-        classes=run.classes,
+        name=name_of(str(run.path)),
+        classes=config.dataset.classes,
         kimg=saved.step * run.options.batch / 1000,
-        scans=sum(run.config.dataset.counts.values()),
-        dataset_fingerprint=run.config.dataset.fingerprint,
+        scans=sum(config.dataset.counts.values()),
+        dataset_fingerprint=config.dataset.fingerprint,
+        started_from=config.started_from,
     )
     return StartingWeights(
         told=told,
         options=run.options,
-        generator=_tensors(networks["ema"]),
-        discriminator=_tensors(networks["discriminator"]),
+        classes=run.classes,
+        generator=_tensors(tensors["ema"]),
+        discriminator=_tensors(tensors["discriminator"]),
+        trained_on=frozenset(
+            (item.sha256, item.frame) for item in run.read_items() if not item.held_back
+        ),
     )
 
 
@@ -113,40 +147,51 @@ def _tensors(state: object) -> dict[str, Tensor]:
     return dict(state)
 
 
-def save_starting_weights(weights: StartingWeights, file: Path) -> None:
-    """Write starting weights to a file, in half precision."""
+def write_weights_file(weights: StartingWeights, file: Path, dtype: torch.dtype) -> None:
+    """Write starting weights to a safetensors file, without the list of scans."""
     tensors = {
-        f"{network}.{name}": tensor.half() if tensor.is_floating_point() else tensor
-        for network in ("generator", "discriminator")
+        f"{network}.{name}": tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for network in NETWORKS
         for name, tensor in getattr(weights, network).items()
     }
     metadata = {
         "told": json.dumps(to_told(weights.told)),
         "options": json.dumps(weights.options.to_dict()),
+        "classes": json.dumps(weights.classes),
     }
     data = serialize({name: t.contiguous() for name, t in tensors.items()}, metadata)
     with written_whole(file) as beside:
         beside.write_bytes(data)
 
 
-def _bundled(file: Path) -> StartingWeights:
+def read_weights_file(file: Path, advice: str) -> StartingWeights:
+    """Read what `write_weights_file` wrote, in float32; `advice` says what to do if it is damaged.
+
+    Raises
+    ------
+    TrainingError
+        The file is damaged.
+    """
     try:
         data = read_bytes(file)
-        tensors = {name: t.float() for name, t in deserialize(data).items()}
+        tensors = {
+            name: t.float() if t.is_floating_point() else t for name, t in deserialize(data).items()
+        }
         header = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + header])["__metadata__"]
+        generator, discriminator = (
+            {name.removeprefix(f"{network}."): t for name, t in tensors.items() if name.startswith(network)}
+            for network in NETWORKS
+        )  # fmt: skip
         return StartingWeights(
             told=parse_record(StartedFrom, metadata["told"]),
             options=TrainOptions.from_dict(json.loads(metadata["options"])),
-            generator=_below(tensors, "generator."),
-            discriminator=_below(tensors, "discriminator."),
+            classes=tuple(json.loads(metadata["classes"])),
+            generator=generator,
+            discriminator=discriminator,
         )
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise TrainingError(f"{file} is damaged ({error}); install scangan again") from error
-
-
-def _below(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
-    return {name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)}
+        raise TrainingError(f"{file} is damaged ({error}); {advice}") from error
 
 
 def check_fit(weights: StartingWeights, options: TrainOptions) -> None:
@@ -161,20 +206,39 @@ def check_fit(weights: StartingWeights, options: TrainOptions) -> None:
         old, new = getattr(before, key), getattr(options, key)
         if old != new:
             differing.append(f"{key} {old}, this run has {new}")
-            advice.append(f"--set {key}={str(old).lower() if isinstance(old, bool) else old}")
-    fitting = before.width * before.size / options.size
-    if options.width != fitting:
-        at = f" at {before.size} pixels" if before.size != options.size else ""
-        differing.append(f"width {before.width}{at}, this run has {options.width}")
-        if fitting >= NARROWEST:
-            advice.append(f"--width {fitting:g}")
+            advice.append(_to_get(key, old, options))
+    if not _same_maps(before, options.size, options.width):
+        differing.append(
+            f"width {before.width} at {before.size} pixels, this run has {options.width}"
+        )
+        width, rest = divmod(before.width * before.size, options.size)
+        if rest or not NARROWEST <= width <= WIDEST or not _same_maps(before, options.size, width):
+            advice.append("choose another size")
+        else:
+            advice.append(f"add --width {width}")
     if differing:
-        hint = f"; add {' '.join(advice)}" if advice else "; choose another size"
         raise TrainingError(
             f"--start-from {weights.told.name} has other layers than this run: it has "
-            f"{'; '.join(differing)}{hint}",
+            f"{', '.join(differing)}; {', '.join(advice)}",
             exit_code=USAGE,
         )
+
+
+def _to_get(key: str, value: object, options: TrainOptions) -> str:
+    if key == "arch" and options.per_class:
+        return "leave out --per-class"
+    if key in FLAGS:
+        return f"add --{key} {value}"
+    return f"add --set {key}={str(value).lower() if isinstance(value, bool) else value}"
+
+
+def _same_maps(before: TrainOptions, size: int, width: int) -> bool:
+    """Whether the maps that both sizes have, from the smallest up, have the same channels."""
+    for first in {4, before.first_map}:  # the discriminator's last map is always 4 pixels wide
+        ours, theirs = channels(size, width, first), channels(before.size, before.width, first)
+        if any(a != b for a, b in zip(ours, theirs, strict=False)):
+            return False
+    return True
 
 
 def start_from(weights: StartingWeights, step: TrainingStep, classes: tuple[str, ...]) -> str:
@@ -183,15 +247,14 @@ def start_from(weights: StartingWeights, step: TrainingStep, classes: tuple[str,
     A class that both runs have keeps its rows; one that is new starts as the mean of the others.
     """
     shift = len(step.discriminator.downs) - _count(weights.discriminator, "downs")
-    rows = _rows(weights.told.classes, classes)
+    rows = [weights.classes.index(name) if name in weights.classes else None for name in classes]
     taken = [
         _take(step.generator, weights.generator, rows),
         _take(step.discriminator, _moved(weights.discriminator, shift), rows),
     ]
     step.ema.load_state_dict(step.generator.state_dict())
     parts = " and ".join(
-        f"{share:.0%} of the {name}'s weights"
-        for name, share in zip(("generator", "discriminator"), taken, strict=True)
+        f"{share:.0%} of the {name}'s weights" for name, share in zip(NETWORKS, taken, strict=True)
     )
     known = sum(each is not None for each in rows)
     of_classes = f"; {known} of {len(classes)} classes known by name" if classes else ""
@@ -213,17 +276,11 @@ def _moved(tensors: Mapping[str, Tensor], shift: int) -> dict[str, Tensor]:
     return moved
 
 
-def _rows(before: tuple[str, ...], now: tuple[str, ...]) -> list[int | None]:
-    """Return the row of each class in tables of other classes; None if it is new."""
-    return [before.index(name) if name in before else None for name in now]
-
-
 @torch.no_grad()
 def _take(network: nn.Module, tensors: Mapping[str, Tensor], rows: list[int | None]) -> float:
     """Copy what fits into a network; return its share of the network's weights."""
-    state, taken = network.state_dict(), 0
-    weights = {name for name, _ in network.named_parameters()}
-    for name, tensor in state.items():
+    taken, weights = 0, {name for name, _ in network.named_parameters()}
+    for name, tensor in network.state_dict().items():
         found = tensors.get(name)
         of_class = any(part in BY_CLASS for part in name.split("."))
         if found is None or (of_class and name not in weights):

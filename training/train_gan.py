@@ -1,5 +1,6 @@
 """Start or resume a run: check the options, open the scans, write the configuration."""
 
+import dataclasses
 import datetime
 import os
 import platform
@@ -23,7 +24,6 @@ from scangan.artifacts.train_options import TrainOptions
 from scangan.core.errors import TrainingError
 from scangan.core.files import only_writer
 from scangan.preprocessing.find_scans import SourceOptions, find_scans
-from scangan.training.bundled_weights import name_of
 from scangan.training.context import Context
 from scangan.training.data import (
     TrainingScans,
@@ -39,7 +39,13 @@ from scangan.training.memory_use import explaining_memory
 from scangan.training.parallel import Rank, join_processes, raise_first_failure
 from scangan.training.per_class import train_each_class
 from scangan.training.progress_text import LEGEND
-from scangan.training.starting_weights import check_fit, read_starting_weights
+from scangan.training.starting_weights import (
+    StartingWeights,
+    check_fit,
+    name_of,
+    read_starting_weights,
+    write_weights_file,
+)
 from scangan.training.step import fast_precision
 
 Report = Callable[[str], None]
@@ -101,21 +107,18 @@ def train(
     source, run, rank = Path(source), Run(Path(out)), join_processes()
     options = options or TrainOptions()
     say = report if rank.first else lambda line: None
-    lock = _only_writer(source, run.path) if rank.first else nullcontext()
+    lock = _only_writer(source, run.path, start) if rank.first else nullcontext()
     with raise_first_failure(rank), lock:
-        weights = None
-        # A run that goes on has its own networks, even if what it started from is gone.
-        if start and (force or options.per_class or not (run.path / "last.pt").exists()):
-            weights = read_starting_weights(start)
-            check_fit(weights, options)
-        context = Context(run, options, training_device(device), rank, say, quiet, weights)
+        context = Context(run, options, training_device(device), rank, say, quiet)
         _check_shares(options, rank)
         if rank.first:
             new = force or not run.started
-            scans = _begin(context, source, force, (command, recipe), start and name_of(start))
+            scans = _begin(context, source, force, (command, recipe), start)
             if new:
                 say(LEGEND)
         rank.agree(None)  # the others wait here
+        if run.start_file.exists():
+            context = dataclasses.replace(context, start=run.start_file)
         if not rank.first:
             dataset = load_dataset(source if is_prepared(source) else run.path / "dataset")
             scans = training_scans(dataset.in_memory(), options, run)
@@ -125,9 +128,9 @@ def train(
 
 
 @contextmanager
-def _only_writer(source: Path, out: Path) -> Iterator[None]:
+def _only_writer(source: Path, out: Path, start: str | None) -> Iterator[None]:
     """Lock the run folder, after checking its place: the lock would create the folder."""
-    _check_places(source, out)
+    _check_places(source, out, start)
     with only_writer(out / ".lock"):
         yield
 
@@ -159,10 +162,15 @@ def _begin(
 ) -> TrainingScans:
     """Open the scans and write the run's configuration, or check it against the existing one.
 
-    `typed` holds the command and the recipe's name, `start` the name of what to start from.
+    `typed` holds the command and the recipe's name; `start` says what a new run starts from.
     """
     run, options, say = context.run, context.options, context.say
     run.check_free()
+    weights = None
+    # A run that goes on has a copy of what it started from, which may be gone or trained further.
+    if start and (force or not run.started):
+        weights = read_starting_weights(start)
+        check_fit(weights, options)
     if force:
         _check_source(source, options)
     with run.beginning(anew=force):
@@ -174,14 +182,30 @@ def _begin(
         dataset = dataset.in_memory()
         config = run_config(dataset, options, typed, context.device)
         if run.started:
-            run.go_on(config, start)
+            run.go_on(config, start and name_of(start))
         else:
-            told = context.start.told if context.start else None
-            run.start(replace(config, started_from=told), run_items(dataset, options))
+            items = run_items(dataset, options)
+            if weights:
+                if warning := _known_warning(weights, items):
+                    say(f"warning: {warning}")
+                write_weights_file(weights, run.start_file, torch.float32)
+                config = replace(config, started_from=weights.told)
+            run.start(config, items)
         return training_scans(dataset, options, run)
 
 
-def _check_places(source: Path, out: Path) -> None:
+def _known_warning(weights: StartingWeights, items: list[RunItem]) -> str:
+    held = [(item.sha256, item.frame) for item in items if item.held_back]
+    known = sum(scan in weights.trained_on for scan in held)
+    if not known:
+        return ""
+    return (
+        f"{weights.told.name} was trained on {known} of the {len(held)} scans held back, so scores will be "
+        f"too good; judge the result with scans that neither run has seen"
+    )
+
+
+def _check_places(source: Path, out: Path, start: str | None) -> None:
     if not source.exists():
         raise TrainingError(
             f"{source} does not exist; give a prepared dataset or a folder of scans"
@@ -190,6 +214,8 @@ def _check_places(source: Path, out: Path) -> None:
         raise TrainingError(f"{out} is {source} or inside it; choose an --out outside of it")
     if source.resolve().is_relative_to(out.resolve()):
         raise TrainingError(f"{source} is inside {out}; choose an --out that holds nothing else")
+    if start and Path(start).resolve().is_relative_to(out.resolve()):
+        raise TrainingError(f"--start-from {start} is {out} or inside it; choose another --out")
 
 
 def _check_source(source: Path, options: TrainOptions) -> None:

@@ -112,7 +112,11 @@ def test_near_pairs_are_those_nearer_than_a_hundredth_of_the_real_ones(features,
     ]
     limit = np.quantile(apart[0], 0.01, method="lower")
     assert pairs.of(A, A).near_pairs() == pytest.approx(0.01, abs=0.001)
-    assert pairs.of(A, B).near_pairs() == np.mean(np.array(apart[1]) < limit)
+    assert pairs.of(A, B).near_pairs() == np.mean(np.array(apart[1]) <= limit)
+    # Where more than a hundredth of the real pairs are equal, only equal ones are as near.
+    copies = np.concatenate([A, np.repeat(A[:1], 30)])
+    assert pairs.of(copies, np.repeat(B[:1], 40)).near_pairs() == 1
+    assert pairs.of(copies, B).near_pairs() == 0
     # Three scans, each repeated: most pairs are far apart, and a third are the same scan.
     few = np.repeat(B[:3], 40)
     assert pairs.of(A, few).near_pairs() == pytest.approx(3 * 40 * 39 / (120 * 119), abs=0.001)

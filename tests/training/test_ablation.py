@@ -9,6 +9,7 @@ from ablation_judge import FIGURES
 
 from scangan.artifacts.run import Run
 from scangan.core.files import write_json
+from scangan.training.checkpoints import load_best
 
 LISTS = sorted((Path(ablation.__file__).parent / "ablations").glob("*.toml"))
 LIST = """
@@ -60,8 +61,12 @@ def test_runs_are_trained_once_and_tabulated(prepared, tmp_path, monkeypatch, ca
     assert Run(other.path).options.mirror
     assert (first.path / "last.pt").stat().st_mtime_ns == before
 
-    write_json(first.path / "judged.json", dict.fromkeys(FIGURES, 50.0))
-    write_json(second.path / "judged.json", dict.fromkeys(FIGURES, 70.0))
+    for entry, value in ((first, 50.0), (second, 70.0), (other, 90.0)):
+        kimg = (
+            load_best(Run(entry.path)).kimg if entry is not other else 1.0
+        )  # that was another one
+        told = {"kimg": kimg, "figures": dict.fromkeys(FIGURES, value)}
+        write_json(entry.path / "judged.json", told)
     trained, judged = called("--table").split("\n\n")
     assert [line.split(" | ")[:2] for line in trained.splitlines()[2:]] == [
         ["| short, and small", "2"], ["| + mirrored", "1"],

@@ -162,19 +162,23 @@ def test_values_given_beside_a_recipe_win_over_it():
 @pytest.mark.parametrize("name", ["chest-xray-256", "pneumonia-acgan"])
 def test_a_recipe_for_scans_whose_sides_differ_refuses_to_mirror_them(name):
     assert not options_from(name, {}).mirror
-    refusal = _refused(lambda: options_from(name, {"mirror": True}))
-    assert f"recipe {name} is for scans whose left and right differ" in refusal
-    assert "leave out --mirror" in refusal
-    operations = dict([parse_assignment("augment=brightness,flip")])
-    assert "leave out flip" in _refused(lambda: options_from(name, operations))
+    assert _refused(lambda: options_from(name, {"mirror": True})) == (
+        f"recipe {name}: left and right differ in these scans (lateral = true), so they must not be "
+        f"mirrored; leave out mirror, or choose another recipe"
+    )
+    both = dict([parse_assignment("augment=brightness,flip"), parse_assignment("mirror=true")])
+    assert "; leave out mirror and flip, or" in _refused(lambda: options_from(name, both))
 
 
 def test_a_recipe_of_ones_own_may_refuse_to_mirror(tmp_path):
-    (tmp_path / "own.toml").write_text("lateral = true\n")
-    own = str(tmp_path / "own.toml")
-    assert options_from(own, {}) == TrainOptions()
-    assert "left and right differ" in _refused(lambda: options_from(own, {"mirror": True}))
+    file = tmp_path / "own.toml"
+    file.write_text("lateral = true\n")
+    assert options_from(str(file), {}) == TrainOptions()
+    refusal = _refused(lambda: options_from(str(file), {"mirror": True}))
+    assert refusal.startswith(f"{file}: left and right differ") and refusal.count("own.toml") == 1
     assert options_from(DEFAULT, {"mirror": True}).mirror
+    file.write_text('lateral = "false"\n')
+    assert "lateral 'false' is not true or false" in _refused(lambda: options_from(str(file), {}))
 
 
 # Every key changes the network, the loss or the schedule -----------------------------------------

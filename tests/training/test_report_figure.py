@@ -281,7 +281,7 @@ def test_more_classes_than_colours_are_a_bundle_with_its_mean_and_its_lowest():
         line["ema"]["near_pairs"] = dict.fromkeys(line["ema"]["variety"], 0.02)
     lines[-1]["ema"]["near_pairs"]["$x_1$"] = 0.3
     named = _labels(_axes(lines)["Near-equal"])
-    assert named == ["mean of 7 classes", "highest: $x_1$", "real scans: 1%"]
+    assert named == ["mean of 7 classes", "highest: $x_1$"]
 
 
 def test_one_class_has_no_right_class_and_no_class_loss():

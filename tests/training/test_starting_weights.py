@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
@@ -16,11 +17,11 @@ from scangan.training.checkpoints import load_checkpoint
 from scangan.training.networks import ConditionalBatchNorm
 from scangan.training.sampling import Sampler
 from scangan.training.starting_weights import (
-    StartingWeights,
     check_fit,
+    name_of,
     read_starting_weights,
-    save_starting_weights,
     start_from,
+    write_weights_file,
 )
 from scangan.training.step import TrainingStep, make_discriminator, make_generator
 
@@ -135,9 +136,10 @@ def test_a_run_goes_on_from_its_own_networks(before, prepared, tmp_path, monkeyp
     told = json.loads((run.path / "config.json").read_text())
     assert told["started_from"]["name"] == "anatomy"
     assert str(before.path.parent) not in json.dumps(told["started_from"])
-    assert json.loads(json.dumps(run_card(run).recipe))["started_from"] == told["started_from"]
+    card = json.loads(json.dumps(run_card(run).recipe))["started_from"]
+    assert card == {key: value for key, value in told["started_from"].items() if key != "name"}
 
-    # It needs them no more, and does not start from others.
+    # It no longer needs them, and does not start from others.
     longer = dataclasses.replace(options, kimg=0.16)
     monkeypatch.setattr(bundled_weights, "starting_names", lambda: ["brain"])
     gone = str(tmp_path / "elsewhere" / "anatomy")
@@ -164,29 +166,97 @@ def test_what_it_learnt_first_shows_in_the_first_ticks(before, prepared, tmp_pat
 
 def test_bundled_weights_are_what_was_saved_in_half_precision(weights, tmp_path, monkeypatch):
     monkeypatch.setattr(bundled_weights, "FOLDER", tmp_path)
-    save_starting_weights(weights, tmp_path / "anatomy.safetensors")
+    write_weights_file(weights, tmp_path / "anatomy.safetensors", torch.float16)
     found = read_starting_weights("anatomy")
-    assert isinstance(found, StartingWeights)
-    assert (found.told, found.options) == (weights.told, weights.options)
+    for field in ("told", "options", "classes"):
+        assert getattr(found, field) == getattr(weights, field)
     for network in ("generator", "discriminator"):
         ours, theirs = getattr(found, network), getattr(weights, network)
         assert ours.keys() == theirs.keys()
-        assert all(
-            torch.equal(ours[name], theirs[name].half().to(ours[name].dtype)) for name in ours
-        )
+        for name, tensor in theirs.items():
+            assert torch.equal(
+                ours[name], tensor.half().float() if tensor.is_floating_point() else tensor
+            )
     (tmp_path / "anatomy.safetensors").write_bytes(b"not one")
-    with pytest.raises(TrainingError, match="is damaged"):
+    with pytest.raises(TrainingError, match=r"is damaged .*; install scangan again"):
         read_starting_weights("anatomy")
+
+
+def test_stopped_before_its_first_tick_it_still_starts_from_the_same(before, prepared, tmp_path):
+    """Even if the other run was trained on, or is gone."""
+    source, out = tmp_path / "anatomy", tmp_path / "run"
+    shutil.copytree(before.path, source)
+    options = TrainOptions(**SMALL | {"kimg": 0.008, "tick": 0.008})
+    whole = train(prepared.path, tmp_path / "whole", options, start=str(source))
+    train(prepared.path, out, options, start=str(source))
+    (out / "last.pt").unlink()
+    (source / "last.pt").unlink()
+    train(prepared.path, out, options, start=str(source))
+    ours, theirs = (load_file(path / "best.safetensors") for path in (out, whole.path))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    with pytest.raises(TrainingError, match=r"is damaged .*; start over with --force"):
+        (out / "last.pt").unlink()
+        (out / "start.safetensors").write_bytes(b"not one")
+        train(prepared.path, out, options, start=str(source))
+
+
+def test_scans_held_back_that_the_other_run_was_trained_on_are_counted(before, prepared, tmp_path):
+    said = []
+    options = TrainOptions(**SMALL | {"kimg": 0.008, "tick": 0.008, "held_back": 0.3})
+    run = train(
+        prepared.path, tmp_path / "run", options, start=str(before.path), report=said.append
+    )
+    theirs = {(item.sha256, item.frame) for item in before.read_items() if not item.held_back}
+    held = [(item.sha256, item.frame) for item in run.read_items() if item.held_back]
+    known = sum(scan in theirs for scan in held)
+    assert 0 < known <= len(held)
+    assert any(
+        f"warning: anatomy was trained on {known} of the {len(held)} scans" in s for s in said
+    )
+
+
+def test_names_of_folders_that_nobody_typed_stay_private(before, tmp_path, monkeypatch):
+    (tmp_path / "Smith_John").symlink_to(before.path)
+    (tmp_path / "latest").symlink_to(tmp_path / "Smith_John")
+    assert name_of(str(tmp_path / "latest")) == "latest"
+    monkeypatch.chdir(tmp_path)
+    assert name_of("latest/../latest/") == "latest"
+
+
+def test_what_the_other_run_started_from_is_known_too(before, prepared, tmp_path):
+    options = TrainOptions(**SMALL | {"kimg": 0.008, "tick": 0.008})
+    child = train(prepared.path, tmp_path / "child", options, start=str(before.path))
+    grandchild = train(prepared.path, tmp_path / "grandchild", options, start=str(child.path))
+    told = grandchild.config.started_from
+    assert (told.name, told.started_from.name) == ("child", "anatomy")
+    card = run_card(grandchild).recipe["started_from"]
+    assert "name" not in card and "name" not in card["started_from"]
+    assert card["started_from"]["kimg"] == before_kimg(before)
+
+
+def before_kimg(run):
+    return load_checkpoint(run, CPU).step * run.options.batch / 1000
+
+
+def test_a_run_does_not_start_from_what_it_would_delete(before, prepared, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(before.path, out)
+    files = sorted(out.rglob("*"))
+    for start in (out, out / "classes" / "0"):
+        with pytest.raises(TrainingError, match="or inside it; choose another --out"):
+            train(prepared.path, out, before.options, start=str(start), force=True)
+    assert sorted(path for path in out.rglob("*") if path.name != ".lock") == files
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"latent": 7}, "latent 6, this run has 7; add --set latent=6"),
-        ({"width": 8}, "width 4, this run has 8; add --width 4"),
+        ({"latent": 7}, "latent 6, this run has 7; add --latent 6"),
+        ({"width": 8}, "width 4 at 32 pixels, this run has 8; add --width 4"),
         ({"head": "projection"}, "this run has projection; add --set head="),
         ({"minibatch_std": False}, "minibatch_std True, this run has False; add --set minibatch_std=true"),
-        ({"arch": "dcgan"}, "arch acgan, this run has dcgan; add --set arch=acgan"),
+        ({"arch": "dcgan", "per_class": True}, "this run has dcgan; leave out --per-class"),
+        ({"arch": "dcgan"}, "arch acgan, this run has dcgan; add --arch acgan"),
     ],
 )  # fmt: skip
 def test_networks_with_other_layers_are_refused(weights, given, words):
@@ -214,8 +284,17 @@ def test_what_holds_no_networks_to_start_from_is_refused(
     told = json.loads((each.path / "config.json").read_text())
     told["options"]["per_class"] = True
     (each.path / "config.json").write_text(json.dumps(told))
-    with pytest.raises(TrainingError, match="--per-class has no single network"):
+    with pytest.raises(
+        TrainingError,
+        match=r"networks for each class; give one of them, such as --start-from .*each/classes/0$",
+    ):
         read_starting_weights(str(each.path))
+    torn = start_run(tmp_path / "torn", prepared)[0]
+    (torn.path / "last.pt").write_bytes(b"not one")
+    with pytest.raises(
+        TrainingError, match=r"^--start-from .*last.pt cannot be read .*; give another run$"
+    ):
+        read_starting_weights(str(torn.path))
     # Nothing was begun, and with --force nothing deleted.
     files = sorted(path.name for path in young.path.iterdir())
     for force in (False, True):
