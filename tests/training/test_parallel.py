@@ -331,6 +331,22 @@ def test_two_processes_go_on_where_one_was(prepared, run_of_one, tmp_path, warm)
 
 
 @pytest.mark.slow
+def test_two_processes_start_from_the_same_networks(prepared, run_of_one, tmp_path, warm):
+    short = {"kimg": 0.16, "start-from": run_of_one}
+    done = _by_forks(warm, tmp_path, prepared.path, tmp_path / "two", **short)
+    assert done.code == 0, done.stderr
+    assert done.stdout.count("starting from one: 100% of") == 1
+
+    from scangan.training import TrainOptions, train
+
+    options = TrainOptions(**TINY | {"kimg": 0.16})
+    train(prepared.path, tmp_path / "one", options, device="cpu", start=str(run_of_one))
+    two, one = (_metrics(tmp_path / name)[0] for name in ("two", "one"))
+    for loss in ("loss_d", "loss_g", "loss_class"):
+        assert two[loss] == pytest.approx(one[loss], rel=0.05)
+
+
+@pytest.mark.slow
 def test_asked_to_stop_they_save_once_and_go_on(prepared, run_of_two, tmp_path):
     out = tmp_path / "run"
     child = _start(_by_torchrun(prepared.path, out))
