@@ -70,7 +70,9 @@ def read_model_file(path: Path, *, allow_modified: bool = False) -> ModelFile:
         external data, functions, nested graphs or operators that our exporter never writes.
     """
     if path.exists() and not path.is_file():
-        raise GenerationError(f"{path} is not a file; give a model file that export-onnx wrote")
+        raise GenerationError(
+            f"{path} is not a file; give a model file, as export-onnx RUN -o model.onnx writes it"
+        )
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -283,5 +283,6 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
                 f"{key} {old:g} -> {value:g}, which sets how {schedule} learning rates decay"
             )
         else:
-            found.append(f"{key} {old} -> {value}")
+            told = ("the default" if each is None else each for each in (old, value))
+            found.append(f"{key} {' -> '.join(map(str, told))}")
     return found

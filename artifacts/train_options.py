@@ -210,7 +210,9 @@ def parse_assignment(text: str) -> tuple[str, object]:
     if not equals:
         raise _refusal(f"--set {text!r} is not key=value; for example --set width=64")
     if key not in known:
-        raise _refusal(f"--set {text}: there is no option {key!r}{nearest(key, known)}")
+        raise _refusal(
+            f"--set {text}: there is no option {key!r}{nearest(key, known)}; see train-gan --list-options"
+        )
     return key, _typed(known[key], value.strip())
 
 

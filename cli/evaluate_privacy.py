@@ -72,6 +72,7 @@ def main(
     Writes result.json, suspects.jsonl and suspects.png, which shows real scans: treat them as you
     treat the real scans. "gen-scans --exclude" leaves the suspects out.
     """
+    from scangan.cli.evaluation_folder import evaluation_folder
     from scangan.cli.scan_sets import how_to_leave_out, of_run, open_pair, open_scans
     from scangan.evaluation.judge_privacy import PrivacyOptions, privacy, work
     from scangan.evaluation.privacy_files import PICTURE, write_privacy
@@ -89,25 +90,25 @@ def main(
         ours = open_scans(synthetic, like=real, count=count)
     if holdout is not None:
         held = open_scans(holdout, like=real)
-    out.mkdir(parents=True, exist_ok=True)  # before the long work
-    for note in notes:
-        output.say(note)
-    with progress(
-        "comparing", work(real, ours, held, chosen), "scans", quiet=output.silent
-    ) as advance:
-        result = privacy(real, ours, held, chosen, discriminator, advance)
-    write_privacy(out, result, real, ours)
-    for line in privacy_lines(result):
-        output.say(line)
-    copies = len(result.suspects)
-    if copies:
-        output.say(how_to_leave_out(result, synthetic, count, out))
-    told = {"out": str(out), "scans": len(ours), "suspects": copies}
-    output.end(
-        told, f"{counted(copies, 'suspect')} of {len(ours)}: {out} (look at {out / PICTURE})"
-    )
-    if max_copies is not None and copies > max_copies:
-        raise EvaluationError(
-            f"{counted(copies, 'suspect')}, but --max-copies allows {max_copies}; look at "
-            f"{out / PICTURE}"
+    with evaluation_folder(out):
+        for note in notes:
+            output.say(note)
+        with progress(
+            "comparing", work(real, ours, held, chosen), "scans", quiet=output.silent
+        ) as advance:
+            result = privacy(real, ours, held, chosen, discriminator, advance)
+        write_privacy(out, result, real, ours)
+        for line in privacy_lines(result):
+            output.say(line)
+        copies = len(result.suspects)
+        if copies:
+            output.say(how_to_leave_out(result, synthetic, count, out))
+        told = {"out": str(out), "scans": len(ours), "suspects": copies}
+        output.end(
+            told, f"{counted(copies, 'suspect')} of {len(ours)}: {out} (look at {out / PICTURE})"
         )
+        if max_copies is not None and copies > max_copies:
+            raise EvaluationError(
+                f"{counted(copies, 'suspect')}, but --max-copies allows {max_copies}; look at "
+                f"{out / PICTURE}"
+            )

@@ -52,6 +52,7 @@ def main(
     Every figure stands beside that of real scans against other real scans, with a 95% interval.
     """
     from scangan.artifacts.records import to_told, write_record
+    from scangan.cli.evaluation_folder import evaluation_folder
     from scangan.cli.scan_sets import open_pair
     from scangan.evaluation.features import installed
     from scangan.evaluation.judge_quality import QualityOptions, quality, work
@@ -60,12 +61,12 @@ def main(
     output = Output(quiet, as_json)
     chosen = QualityOptions(extractors or installed(), repeats, seed, strict, threads, cache)
     one, other = open_pair(real, synthetic, count=count)
-    out.mkdir(parents=True, exist_ok=True)  # before the long work
-    total = work(one, other, chosen)
-    with progress("extracting features", total, "scans", quiet=output.silent) as advance:
-        result = quality(one, other, chosen, advance)
-    write_record(out / "result.json", result)
-    for line in quality_lines(result):
-        output.say(line)
-    output.say("")
-    output.end(to_told(result), f"all figures, also of each class: {out / 'result.json'}")
+    with evaluation_folder(out):
+        total = work(one, other, chosen)
+        with progress("extracting features", total, "scans", quiet=output.silent) as advance:
+            result = quality(one, other, chosen, advance)
+        write_record(out / "result.json", result)
+        for line in quality_lines(result):
+            output.say(line)
+        output.say("")
+        output.end(to_told(result), f"all figures, also of each class: {out / 'result.json'}")

@@ -80,6 +80,7 @@ def main(
     shows real scans unless you give --no-real-images.
     """
     from scangan.artifacts.run import Run
+    from scangan.cli.evaluation_folder import evaluation_folder
     from scangan.cli.scan_sets import how_to_leave_out, model_of, of_run, open_pair, open_scans
     from scangan.evaluation.features import installed
     from scangan.evaluation.judge_privacy import PrivacyOptions
@@ -123,35 +124,41 @@ def main(
         command = _without_paths(
             command, real=real, train=train, run=run_path, out=out, cache=cache, model=write_model
         )
-    out.mkdir(parents=True, exist_ok=True)  # before the long work
-    with progress(
-        "evaluating", work(test, made, trained, chosen), "steps", quiet=output.silent
-    ) as advance:
-        found = judge_all(
-            test, made, trained, chosen, discriminator=discriminator, notes=notes, advance=advance
+    with evaluation_folder(out):
+        with progress(
+            "evaluating", work(test, made, trained, chosen), "steps", quiet=output.silent
+        ) as advance:
+            found = judge_all(
+                test,
+                made,
+                trained,
+                chosen,
+                discriminator=discriminator,
+                notes=notes,
+                advance=advance,
+            )
+        provenance = Provenance(command, model, datetime.datetime.now().date().isoformat())
+        result = write_report(
+            out,
+            found,
+            test,
+            made,
+            trained,
+            provenance=provenance,
+            real_images=not no_real_images,
+            cache=cache,
         )
-    provenance = Provenance(command, model, datetime.datetime.now().date().isoformat())
-    result = write_report(
-        out,
-        found,
-        test,
-        made,
-        trained,
-        provenance=provenance,
-        real_images=not no_real_images,
-        cache=cache,
-    )
-    if write_model and model:
-        write_judged(model, found.quality, write_model)
-        output.say(f"a copy of the model with these figures in its card: {write_model}")
-    for question, sentence in result.verdict.items():
-        output.say(f"{question}: {sentence}")
-    if found.privacy and found.privacy.suspects:
-        output.say(how_to_leave_out(found.privacy, synthetic, count, out))
-    shown = "no real scan" if no_real_images else "real scans: treat it as you treat them"
-    output.end(
-        {"out": str(out), "verdict": result.verdict}, f"report: {out / HTML} (shows {shown})"
-    )
+        if write_model and model:
+            write_judged(model, found.quality, write_model)
+            output.say(f"a copy of the model with these figures in its card: {write_model}")
+        for question, sentence in result.verdict.items():
+            output.say(f"{question}: {sentence}")
+        if found.privacy and found.privacy.suspects:
+            output.say(how_to_leave_out(found.privacy, synthetic, count, out))
+        shown = "no real scan" if no_real_images else "real scans: treat it as you treat them"
+        output.end(
+            {"out": str(out), "verdict": result.verdict}, f"report: {out / HTML} (shows {shown})"
+        )
 
 
 def _without_paths(command: str, **paths: str | Path | None) -> str:

@@ -79,6 +79,7 @@ def main(
     """
     from scangan.artifacts.records import to_told, write_record
     from scangan.artifacts.run import Run
+    from scangan.cli.evaluation_folder import evaluation_folder
     from scangan.cli.scan_sets import open_pair, open_scans
     from scangan.evaluation.judge_utility import UtilityOptions, split_for_test, trainings, utility
     from scangan.evaluation.leaks import refuse_trained_on
@@ -95,11 +96,11 @@ def main(
     else:
         tested = open_scans(test, like=train)
     known = refuse_trained_on(Run(run) if run else None, tested)
-    out.mkdir(parents=True, exist_ok=True)  # before the long work
-    with progress("training", trainings(chosen), "classifiers", quiet=output.silent) as advance:
-        result = utility(train, made, tested, chosen, advance, notes=known)
-    write_record(out / "result.json", result)
-    for line in utility_lines(result):
-        output.say(line)
-    output.say("")
-    output.end(to_told(result), f"all figures, also of each class: {out / 'result.json'}")
+    with evaluation_folder(out):
+        with progress("training", trainings(chosen), "classifiers", quiet=output.silent) as advance:
+            result = utility(train, made, tested, chosen, advance, notes=known)
+        write_record(out / "result.json", result)
+        for line in utility_lines(result):
+            output.say(line)
+        output.say("")
+        output.end(to_told(result), f"all figures, also of each class: {out / 'result.json'}")

@@ -84,6 +84,10 @@ def open_scans(
         return generated(path, count, seed)
     if is_ready(path):
         return ScanSet.of_dataset(path)
+    if Run(path).started:
+        raise EvaluationError(
+            f"{path} is a run; give a model file instead: export-onnx {shlex.quote(path)} -o model.onnx"
+        )
     from scangan.preprocessing.options import PrepOptions
     from scangan.preprocessing.pipeline import prepare
 

@@ -117,7 +117,7 @@ SECTIONS = {
     "--tick",
     type=float,
     metavar="KIMG",
-    help="score and save every KIMG  [default: 20, at most a quarter of --kimg]",
+    help="score and save every KIMG, and at least four times in a run  [default: 20]",
 )
 @click.option(
     "--patience",

@@ -84,6 +84,7 @@ def refuse_trained_on(run: Run | None, test: ScanSet) -> tuple[str, ...]:
         return (
             "without --run, it cannot be ruled out that the generator was trained on test scans",
         )
+    _ = run.config  # raises if this is not a run, which is the likelier mistake
     seen = {item.sha256 for item in run.read_items() if not item.held_back}
     found = [name for name, file in zip(test.sources, test.hashes, strict=True) if file in seen]
     if found:

@@ -73,10 +73,12 @@ def _membership(attacks: dict[str, Attack]) -> str:
     ]
     if not told:
         names = ", or by ".join(NAMES[name] for name in tried)
-        most = max(each.auc_high for each in tried.values())
+        spans = (
+            f"{each.auc:.2f}, {each.auc_low:.2f} to {each.auc_high:.2f}" for each in tried.values()
+        )
         return (
-            f"Telling training scans from others by {names} did no better than guessing (AUC at most "
-            f"{most:.2f})."
+            f"Telling training scans from others by {names} did no better than guessing (AUC "
+            f"{'; '.join(spans)})."
         )
     which = "; ".join(told)
     if BLIND in attacks and leaks(attacks[BLIND]):

@@ -59,12 +59,13 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         rows.append(
             (
                 "KID x1000",
-                f"{scores['kid'] * 1000:.1f} on {counted(scores['n'], 'scan')} (real scans: {real * 1000:.1f})",
+                f"{scores['kid'] * 1000:.1f} over all classes, on {counted(scores['n'], 'scan')} (real scans: "
+                f"{real * 1000:.1f}){_inside(scores)}",
             )
         )
     if scores.get("mean_agreement") is not None:
         probe = scores.get("probe_accuracy") or 0.0
-        text = f"{scores['mean_agreement']:.0%} (probe on held-back real scans: {probe:.0%})"
+        text = f"{scores['mean_agreement']:.0%} (probe on real scans: {probe:.0%})"
         rows.append(("class agreement", text))
     return [
         *rows,
@@ -78,6 +79,11 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         ("made with", ", ".join(f"{k} {v}" for k, v in card.versions.items())),
         ("date", card.date),
     ]
+
+
+def _inside(scores: dict[str, Any]) -> str:
+    inside = scores.get("mean_class_kid")
+    return "" if inside is None else f"; inside classes {inside * 1000:.1f}"
 
 
 def _judged(judged: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -102,7 +108,7 @@ def _trained(recipe: dict[str, Any]) -> str:
     start = recipe.get("started_from")
     before = []
     while start:
-        name = start.get("name", "another run")
-        before.append(f"started from {name} ({start['scans']:,} scans, {start['kimg']:g} kimg)")
+        which = start.get("name", "another run")
+        before.append(f"started from {which} ({start['scans']:,} scans, {start['kimg']:g} kimg)")
         start = start.get("started_from")
     return ", ".join(name + shown + before)

@@ -113,7 +113,7 @@ def _variety(ax: Axes, lines: Lines, _real: RealScores) -> None:
 
 
 def _agreement(ax: Axes, lines: Lines, real: RealScores) -> None:
-    ax.set_title("In the right class (by a classifier trained on real scans)")
+    ax.set_title("In the right class, says a classifier")
     _plot_classes(ax, lines, "agreement")
     if len(lines[-1].ema.agreement) <= len(PALETTE):
         _plot(ax, lines, _curve(lines, "ema.mean_agreement"), INK, "mean", linewidth=2.2)
@@ -142,7 +142,7 @@ def _precision(ax: Axes, lines: Lines, real: RealScores) -> None:
 
 
 def _near_pairs(ax: Axes, lines: Lines, _real: RealScores) -> None:
-    ax.set_title("Near-equal pairs within each class (real scans have 1%)")
+    ax.set_title("Near-equal pairs in each class (real: 1%)")
     _plot_classes(ax, lines, "near_pairs", worst=np.argmax)
     _reference(ax, NEAR_EQUAL, "_")
     ax.set_ylim(0, max(3 * NEAR_EQUAL, ax.get_ylim()[1]))

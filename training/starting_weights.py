@@ -97,8 +97,13 @@ def read_starting_weights(source: str) -> StartingWeights:
         )
     if not path.is_dir():
         names = starting_names()
-        bundled = f"; bundled weights: {', '.join(names)}{nearest(source, names)}" if names else ""
-        raise TrainingError(f"{option}: there is no such run{bundled}", exit_code=USAGE)
+        bundled = (
+            f", or bundled weights: {', '.join(names)}{nearest(source, names)}" if names else ""
+        )
+        raise TrainingError(
+            f"{option}: there is no such run; give the --out of a run of train-gan{bundled}",
+            exit_code=USAGE,
+        )
     run = Run(path)
     if run.options.per_class:
         one = path / "classes" / "0"

@@ -215,7 +215,10 @@ def _check_places(source: Path, out: Path, start: str | None) -> None:
     if source.resolve().is_relative_to(out.resolve()):
         raise TrainingError(f"{source} is inside {out}; choose an --out that holds nothing else")
     if start and Path(start).resolve().is_relative_to(out.resolve()):
-        raise TrainingError(f"--start-from {start} is {out} or inside it; choose another --out")
+        raise TrainingError(
+            f"--start-from {start} belongs to the run in --out {out}, which would replace it; choose another "
+            f"--out"
+        )
 
 
 def _check_source(source: Path, options: TrainOptions) -> None:

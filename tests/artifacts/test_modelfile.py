@@ -189,6 +189,18 @@ def test_scores_that_cannot_be_laid_out_are_damage(model, tmp_path, scores):
         card_table(file)
 
 
+def test_the_table_says_what_a_run_started_from(model, tmp_path):
+    first = {"classes": ["a"], "kimg": 900, "scans": 2161, "dataset_fingerprint": "x"}
+    second = first | {"name": "brain", "kimg": 20.5, "scans": 300, "started_from": first}
+    recipe = {"name": "stable", "options": {"kimg": 50}, "started_from": second}
+    table = card_table(read_model_file(_save(model, tmp_path / "x.onnx", recipe=recipe)))
+    (line,) = (line for line in table.splitlines() if line.startswith("trained with"))
+    assert line.endswith(
+        "recipe stable, kimg 50, started from brain (300 scans, 20.5 kimg), started from another run "
+        "(2,161 scans, 900 kimg)"
+    )
+
+
 def test_a_broken_graph_is_named(model, tmp_path):
     del model.graph.node[0].input[:]
     with pytest.raises(GenerationError, match=r"onnxruntime cannot run .*x\.onnx"):

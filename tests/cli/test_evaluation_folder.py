@@ -1,0 +1,56 @@
+"""What the commands of ``eval-scans`` write into, and what they take for scans and for a run."""
+
+import numpy as np
+import pytest
+from training_runs import start_run
+
+from scangan.artifacts.run import Run
+from scangan.cli.evaluation_folder import evaluation_folder
+from scangan.cli.scan_sets import open_scans
+from scangan.core.errors import EvaluationError, TrainingError
+from scangan.evaluation.leaks import refuse_trained_on
+from scangan.evaluation.scan_set import ScanSet
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path):
+    out = tmp_path / "my_scans"
+    (out / "glioma").mkdir(parents=True)
+    refused = pytest.raises(
+        EvaluationError, match=r"my_scans is not empty .* \(it has glioma\); choose"
+    )
+    with refused, evaluation_folder(out):
+        raise AssertionError
+    assert [path.name for path in out.iterdir()] == ["glioma"]
+
+
+def test_an_evaluation_may_be_made_again(tmp_path):
+    for _ in range(2):
+        with evaluation_folder(tmp_path / "a" / "judged"):
+            (tmp_path / "a" / "judged" / "result.json").write_text("{}")
+            (tmp_path / "a" / "judged" / "plots").mkdir(exist_ok=True)
+
+
+def test_what_fails_leaves_no_empty_folder(tmp_path):
+    for there in (False, True):
+        out = tmp_path / str(there)
+        if there:
+            out.mkdir()
+        with pytest.raises(KeyboardInterrupt), evaluation_folder(out):
+            assert out.is_dir()
+            raise KeyboardInterrupt
+        assert out.exists() == there
+    with pytest.raises(KeyboardInterrupt), evaluation_folder(tmp_path / "begun"):
+        (tmp_path / "begun" / "result.json").touch()
+        raise KeyboardInterrupt
+    assert (tmp_path / "begun" / "result.json").exists()
+
+
+def test_a_run_is_not_taken_for_scans_nor_a_model_for_a_run(prepared, tiny_acgan, tmp_path):
+    run, _ = start_run(tmp_path / "run", prepared)
+    with pytest.raises(
+        EvaluationError, match=r"run is a run; give a model file instead: export-onnx"
+    ):
+        open_scans(str(run.path))
+    scans = ScanSet(np.zeros((1, 32, 32), np.uint8), np.zeros(1, np.int64), ("a",))
+    with pytest.raises(TrainingError, match="is not a run; give the --out of train-gan"):
+        refuse_trained_on(Run(tiny_acgan), scans)
