@@ -101,12 +101,11 @@ clean:
 	.venv/bin/pip install -q --no-deps --force-reinstall .wheel/*.whl
 	touch $@
 
-# pip compiles on one processor, compileall on all; what some package brings for other Pythons stays as it is.
+# Nothing is compiled ahead: most of what is installed is never imported, and the rest is compiled then.
 .venv-dev/.installed: .wheel/.built
 	test -x $(DEV)/pip || $(PYTHON) -m venv .venv-dev
 	$(DEV)/pip install -q --no-compile -c constraints.txt "$$(echo .wheel/*.whl)[dev]"
 	$(DEV)/pip install -q --no-compile --no-deps --force-reinstall .wheel/*.whl
-	-$(DEV)/python -m compileall -qq -j 0 .venv-dev/lib
 	touch $@
 
 # The fuzzer is installed beside the rest: it has wheels for few Pythons.
