@@ -1,12 +1,18 @@
 """``export-onnx``: export a run as a model file."""
 
+import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from scangan.cli.command import ScanCommand, was_given
 from scangan.core.counted import counted
+from scangan.core.errors import ScanganError
 from scangan.core.terminal import say
+
+if TYPE_CHECKING:
+    from scangan.artifacts.card import ModelCard
 
 EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
 
@@ -100,6 +106,7 @@ def main(
         raise click.UsageError(f"{'--real' if real else '--accept-loss'} needs --precision int8")
     from scangan.export.exporter import PARITY_COUNT, export_run
 
+    before = _card_of(out)
     card = export_run(
         run,
         out,
@@ -111,6 +118,12 @@ def main(
         citation=citation,
         report=say,
     )
+    for field in ("license", "citation"):
+        lost = getattr(before, field, "")
+        if lost and not getattr(card, field):
+            say(
+                f"warning: the file that this replaced had the {field} {lost!r}; add --{field} to keep it"
+            )
     compared = PARITY_COUNT * max(1, len(card.classes))
     say(
         f"parity: at most {card.parity} of 255 grey levels from torch over {counted(compared, 'scan')}"
@@ -118,3 +131,12 @@ def main(
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(card.classes)) or "none"
     say(f"{card.architecture} {card.size}x{card.size} {card.precision}, classes: {classes}")
     say(f"{out.stat().st_size / 1e6:.1f} MB: {out}; next: gen-scans --model {out}")
+
+
+def _card_of(file: Path) -> "ModelCard | None":
+    """Read the card of a model file that is about to be replaced; None if there is none."""
+    from scangan.artifacts.modelfile import read_model_file
+
+    with contextlib.suppress(ScanganError):
+        return read_model_file(file).card
+    return None

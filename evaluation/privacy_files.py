@@ -43,6 +43,6 @@ def picture(result: PrivacyResult, train: ScanSet, synthetic: ScanSet) -> bytes:
     title = (
         f"{counted(len(result.suspects), 'suspect')}: synthetic (left), training scan (right)"
         if few
-        else "None is suspect. Most similar pairs: synthetic (left), training scan (right)"
+        else "No suspects. The most similar pairs: synthetic (left), training scan (right)"
     )
     return encode_png(contact_sheet(rows, title), {"Comment": NOTICE})

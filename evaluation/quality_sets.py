@@ -81,7 +81,10 @@ def _large_enough(real: ScanSet, synthetic: ScanSet) -> tuple[ScanSet, ScanSet, 
         return real, synthetic, []
     rest = tuple(name for name in real.classes if name not in short)
     if not rest:
-        note = f"no class has {LEAST} scans and {LEAST_GROUPS} subjects on both sides; compared as a whole"
+        note = (
+            f"no class has {LEAST} scans and {LEAST_GROUPS} subjects on both sides, so all scans were "
+            f"compared at once"
+        )
         return real.without_classes(), synthetic.without_classes(), [note]
     note = f"left out, with fewer than {LEAST} scans or {LEAST_GROUPS} subjects on a side: {', '.join(short)}"
     return real.with_classes(rest), synthetic.with_classes(rest), [note]

@@ -266,7 +266,7 @@ def with_shared_classes(a: ScanSet, b: ScanSet) -> tuple[ScanSet, ScanSet, list[
     """
     if not a.classes or not b.classes:
         bare = b if a.classes else a
-        notes = [f"{bare.name} has no classes; compared as a whole"]
+        notes = [f"{bare.name} has no classes, so all scans were compared at once"]
         both = not a.classes and not b.classes
         return a.without_classes(), b.without_classes(), [] if both else notes
     have = {k for k, n in a.counts.items() if n}, {k for k, n in b.counts.items() if n}
@@ -277,7 +277,7 @@ def with_shared_classes(a: ScanSet, b: ScanSet) -> tuple[ScanSet, ScanSet, list[
             f"{', '.join(sorted(have[0]))} and {', '.join(sorted(have[1]))}; rename the classes of one"
         )
     notes = [
-        f"left out, as only {one.name} has {counted(len(names), 'class', 'classes')}: "
+        f"left out {counted(len(names), 'class', 'classes')} that only {one.name} has: "
         f"{', '.join(sorted(names))}"
         for one, names in ((a, have[0] - have[1]), (b, have[1] - have[0]))
         if names

@@ -8,9 +8,9 @@ from scangan.evaluation.utility_result import Estimate, UtilityResult
 
 def utility_lines(result: UtilityResult) -> Iterator[str]:
     """Describe a result: a line per classifier and diet, the learning curve, and the verdict."""
-    for info, what in ((result.train, "to learn from"), (result.synthetic, "synthetic"),
-                       (result.test, "to test on")):  # fmt: skip
-        yield f"{info.name}: {counted(info.scans, 'scan')} {what}"
+    yield f"{result.train.name}: {counted(result.train.scans, 'scan')} to learn from"
+    yield f"{result.synthetic.name}: {counted(result.synthetic.scans, 'synthetic scan')}"
+    yield f"{result.test.name}: {counted(result.test.scans, 'scan')} to test on"
     for note in result.notes:
         yield f"note: {note}"
     yield ""

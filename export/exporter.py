@@ -165,7 +165,9 @@ def open_run(path: str | Path) -> Run:
             f"{path} is not a checkpoint of a run (best.safetensors next to config.json); "
             f"give the run's folder"
         )
-    raise ExportError(f"{path} was not opened, as it may contain code; give a run's folder")
+    raise ExportError(
+        f"{path} was not opened, as files of this kind may contain code; give the folder of the run"
+    )
 
 
 def run_card(run: Run) -> ModelCard:

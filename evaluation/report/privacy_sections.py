@@ -33,7 +33,7 @@ def privacy_sections(result: PrivacyResult, pairs: Sequence[Picture]) -> Iterato
         title = f"Suspects: {counted(len(result.suspects), 'scan')}"
         yield Section(title, (), (*pairs, _suspects(listed)))
     elif pairs:
-        text = "None is suspect. These are the most similar pairs: synthetic left, training scan right."
+        text = "No suspects. These are the most similar pairs: synthetic left, training scan right."
         yield Section("Most similar pairs", (text,), tuple(pairs))
 
 

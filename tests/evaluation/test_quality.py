@@ -272,7 +272,7 @@ def test_few_scans_mean_little(halves, tmp_path):
     assert any("other has only 24 scans" in note for note in result.notes)
     assert any("left out" in note and CLASSES[3] in note for note in result.notes)
     fewer = other.take(np.concatenate([other.of_class(k)[:4] for k in range(4)]))
-    assert any("as a whole" in note for note in compare(real, fewer, tmp_path).notes)
+    assert any("compared at once" in note for note in compare(real, fewer, tmp_path).notes)
     with pytest.raises(EvaluationError, match=r"at least 12 scans on each side; .* other 5; add"):
         compare(real, other.take(np.arange(5)), tmp_path)
 
@@ -282,12 +282,14 @@ def test_classes_of_one_side_are_left_out(halves, tmp_path):
     real, other = halves
     result = compare(real, other.with_classes(CLASSES[1:]), tmp_path)
     assert list(result.real.counts) == list(CLASSES[1:])
-    assert any(f"only real has 1 class: {CLASSES[0]}" in note for note in result.notes)
+    assert any(
+        f"left out 1 class that only real has: {CLASSES[0]}" in note for note in result.notes
+    )
     strange = dataclasses.replace(other, classes=("a", "b", "c", "d"))
     with pytest.raises(EvaluationError, match="no class in common"):
         compare(real, strange, tmp_path)
     bare = compare(real, other.without_classes(), tmp_path)
-    assert not bare.real.counts and any("as a whole" in note for note in bare.notes)
+    assert not bare.real.counts and any("compared at once" in note for note in bare.notes)
 
 
 @pytest.mark.usefixtures("pixels_only")

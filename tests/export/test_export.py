@@ -132,6 +132,21 @@ def test_a_card_holds_no_hash_of_a_scan(exported):
     assert not any(item["file"].encode() in data for item in items)
 
 
+def test_a_licence_that_is_lost_with_a_replaced_file_is_named(run, tmp_path):
+    argv = [str(run.path), "-o", str(tmp_path / "m.onnx")]
+
+    def called(*more):
+        done = click.testing.CliRunner().invoke(main_of("export-onnx"), [*argv, *more])
+        assert done.exit_code == 0, done.output
+        return [line for line in done.output.splitlines() if line.startswith("warning")]
+
+    assert called("--license", "CC BY 4.0", "--citation", "Mine") == []
+    assert called("--license", "MIT", "--citation", "Mine") == []
+    assert called("--citation", "Mine") == [
+        "warning: the file that this replaced had the license 'MIT'; add --license to keep it"
+    ]
+
+
 def test_a_failed_export_leaves_what_was_there(run, tmp_path, monkeypatch):
     target = tmp_path / "m.onnx"
     target.write_bytes(b"an older model")
