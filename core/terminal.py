@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from scangan.core.errors import ScanganError, first_line
+from scangan.core.printable import printable
 from scangan.core.quiet import errors
 
 if TYPE_CHECKING:
@@ -87,9 +88,10 @@ def say(line: str, *, err: bool = False) -> None:
     that the terminal's encoding lacks.
     """
     stream = errors() if err else sys.stdout
-    escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    click.echo(escaped.encode(encoding, "backslashreplace").decode(encoding), file=stream, err=err)
+    click.echo(
+        printable(line).encode(encoding, "backslashreplace").decode(encoding), file=stream, err=err
+    )
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

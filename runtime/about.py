@@ -21,6 +21,7 @@ from scangan.artifacts.scan_folder import (
 from scangan.core import sheet
 from scangan.core.counted import counted
 from scangan.core.files import write_bytes
+from scangan.core.printable import printable
 
 # A README with this mark is ours to replace. The same line tells you to delete it to keep your edits.
 MARK = "# Written by gen-scans"
@@ -172,13 +173,9 @@ def _read_start(path: Path, size: int) -> bytes:
 
 
 def _text(text: str) -> str:
-    return html.escape(_printable(text))
+    return html.escape(printable(text))
 
 
 def _markdown(text: str) -> str:
     """Escape what Markdown would interpret."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&])", r"\\\1", _printable(text))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&])", r"\\\1", printable(text))
