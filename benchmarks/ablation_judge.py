@@ -63,7 +63,8 @@ def judge(run: Run, scans: Path) -> None:
     some = np.concatenate([rng.permutation(each)[:COMPARED] for each in some])
     options = QualityOptions(extractors=tuple(SPACES), threads=1)
     spaces = quality(real.take(np.sort(some)), synthetic.take(compared), options).spaces
-    learnt = utility(train, synthetic, held, UtilityOptions(("cnn",), seeds=SEEDS, threads=1))
+    how = UtilityOptions(("cnn",), seeds=SEEDS, drop_leaks=True, threads=1)
+    learnt = utility(train, synthetic, held, how)
     diets = {diet.diet: diet for diet in learnt.diets}
     found = privacy(train, synthetic.take(compared), held, PrivacyOptions(threads=1))
     values = []
