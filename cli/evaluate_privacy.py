@@ -74,8 +74,9 @@ def main(
     """
     from scangan.cli.evaluation_folder import evaluation_folder
     from scangan.cli.scan_sets import how_to_leave_out, of_run, open_pair, open_scans
+    from scangan.evaluation.file_names import PICTURE
     from scangan.evaluation.judge_privacy import PrivacyOptions, privacy, work
-    from scangan.evaluation.privacy_files import PICTURE, write_privacy
+    from scangan.evaluation.privacy_files import write_privacy
     from scangan.evaluation.privacy_text import privacy_lines
 
     output = Output(quiet, as_json)

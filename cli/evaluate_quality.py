@@ -55,6 +55,7 @@ def main(
     from scangan.cli.evaluation_folder import evaluation_folder
     from scangan.cli.scan_sets import open_pair
     from scangan.evaluation.features import installed
+    from scangan.evaluation.file_names import RESULT
     from scangan.evaluation.judge_quality import QualityOptions, quality, work
     from scangan.evaluation.quality_text import quality_lines
 
@@ -65,8 +66,8 @@ def main(
         total = work(one, other, chosen)
         with progress("extracting features", total, "scans", quiet=output.silent) as advance:
             result = quality(one, other, chosen, advance)
-        write_record(out / "result.json", result)
+        write_record(out / RESULT, result)
         for line in quality_lines(result):
             output.say(line)
         output.say("")
-        output.end(to_told(result), f"all figures, also of each class: {out / 'result.json'}")
+        output.end(to_told(result), f"all figures, also of each class: {out / RESULT}")

@@ -81,6 +81,7 @@ def main(
     from scangan.artifacts.run import Run
     from scangan.cli.evaluation_folder import evaluation_folder
     from scangan.cli.scan_sets import open_pair, open_scans
+    from scangan.evaluation.file_names import RESULT
     from scangan.evaluation.judge_utility import UtilityOptions, split_for_test, trainings, utility
     from scangan.evaluation.leaks import refuse_trained_on
     from scangan.evaluation.utility_text import utility_lines
@@ -99,8 +100,8 @@ def main(
     with evaluation_folder(out):
         with progress("training", trainings(chosen), "classifiers", quiet=output.silent) as advance:
             result = utility(train, made, tested, chosen, advance, notes=known)
-        write_record(out / "result.json", result)
+        write_record(out / RESULT, result)
         for line in utility_lines(result):
             output.say(line)
         output.say("")
-        output.end(to_told(result), f"all figures, also of each class: {out / 'result.json'}")
+        output.end(to_told(result), f"all figures, also of each class: {out / RESULT}")

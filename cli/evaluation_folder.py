@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scangan.core.errors import EvaluationError
-
-RESULT = "result.json"
+from scangan.evaluation.file_names import RESULT
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """The manifold of a class's scans in feature space: its spread, and precision and recall."""
 
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics.pairwise import euclidean_distances
@@ -24,8 +26,8 @@ class Manifold:
         float64 [N, D].
     spread : float
         Mean Euclidean distance over all pairs of distinct rows.
-    near : float
-        The distance within which 1% of these pairs lie (`near_equal`).
+    near_equal : float
+        The distance within which 1% of these pairs lie.
     radii : ndarray
         float64 [N]: the distance from each row to its k-th nearest other row.
     """
@@ -35,12 +37,16 @@ class Manifold:
         distances = euclidean_distances(self.features)
         n = len(distances)
         self.spread = float(distances.sum() / (n * (n - 1)))
-        self.near = near_equal(distances)
         self._distances = distances
         # Each row includes the distance to itself, 0, so the k-th neighbour is at index k.
         self.radii = np.partition(distances, NEAREST, axis=1)[:, NEAREST]
 
-    def share_nearer(self, distance: float) -> float:
+    @cached_property
+    def near_equal(self) -> float:
+        """Computed when it is asked for, which is only of real scans."""
+        return near_equal(self._distances)
+
+    def share_within(self, distance: float) -> float:
         """Return the share of the pairs of distinct rows that lie within a distance."""
         return share_within(self._distances, distance)
 

@@ -164,7 +164,7 @@ class RealReference:
             class_kid=found,
             agreement=right,
             variety=self._by_class([s.spread / max(r.spread, 1e-12) for r, s in pairs]),
-            near_pairs=self._by_class([s.share_nearer(r.near) for r, s in pairs]),
+            near_pairs=self._by_class([s.share_within(r.near_equal) for r, s in pairs]),
             precision=self._by_class(precision),
             recall=self._by_class(recall),
             mean_class_kid=_mean(found.values()),

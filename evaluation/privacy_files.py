@@ -10,10 +10,10 @@ from scangan.core.counted import counted
 from scangan.core.files import write_bytes
 from scangan.core.png import encode_png
 from scangan.core.sheet import contact_sheet
+from scangan.evaluation.file_names import PICTURE, RESULT
 from scangan.evaluation.privacy_result import PrivacyResult
 from scangan.evaluation.scan_set import ScanSet
 
-RESULT, PICTURE = "result.json", "suspects.png"
 NOTICE = "Left: synthetic image made by a generative model. Right: scan of a patient."
 
 

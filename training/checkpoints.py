@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -129,16 +130,28 @@ def load_best(run: Run) -> Best:
         _ = run.config  # raises if this is not a run, which is the likelier mistake
         raise TrainingError(f"{run.path} has no checkpoint yet; let train-gan reach its first tick")
     try:
-        # Not memory-mapped: the process would die if the file was truncated meanwhile.
-        data = read_bytes(file)
-        state = deserialize(data)
-        header = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + header])["__metadata__"]
+        state, metadata = read_tensors(file)
         told = metadata["scores"]
         scores = None if told == "{}" else parse_record(KeptScores, told)
         return Best(state, metadata["kind"], float(metadata["kimg"]), scores)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{file} is damaged ({error}); start over with --force") from error
+
+
+def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file: its tensors by name, and its metadata.
+
+    Raises
+    ------
+    OSError, SafetensorError, KeyError, ValueError
+        It cannot be read, or is damaged.
+    """
+    # Not memory-mapped: the process would die if the file was truncated meanwhile.
+    data = read_bytes(file)
+    tensors = deserialize(data)
+    header = int.from_bytes(data[:8], "little")
+    metadata: dict[str, str] = json.loads(data[8 : 8 + header])["__metadata__"]
+    return tensors, metadata
 
 
 def load_generator(run: Run) -> tuple[Generator | GeneratorBank, Best]:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
@@ -23,9 +22,9 @@ from scangan.artifacts.run import Run
 from scangan.artifacts.run_records import StartedFrom
 from scangan.artifacts.train_options import NARROWEST, WIDEST, TrainOptions, nearest
 from scangan.core.errors import USAGE, TrainingError
-from scangan.core.files import read_bytes, written_whole
+from scangan.core.files import written_whole
 from scangan.training.bundled_weights import bundled_file, starting_names
-from scangan.training.checkpoints import load_checkpoint
+from scangan.training.checkpoints import load_checkpoint, read_tensors
 from scangan.training.networks import channels
 from scangan.training.step import TrainingStep
 
@@ -118,11 +117,9 @@ def read_starting_weights(source: str) -> StartingWeights:
 def _of_run(run: Run, option: str) -> StartingWeights:
     config = run.config
     try:
-        saved = load_checkpoint(run, torch.device("cpu"))
-        networks = saved.networks if saved else {}
-        tensors = {name: networks[name] for name in ("ema", "discriminator")} if saved else {}
-    except (TrainingError, LookupError, TypeError) as error:
-        # The reader's own advice would be to delete a run, and this one is not to be deleted.
+        saved, items = load_checkpoint(run, torch.device("cpu")), run.read_items()
+    except TrainingError as error:
+        # The readers' own advice is --force, which would delete the run that is to be started.
         reason = str(error).split(";")[0]
         raise TrainingError(f"{option}: {reason}; give another run") from error
     if saved is None:
@@ -139,11 +136,9 @@ def _of_run(run: Run, option: str) -> StartingWeights:
         told=told,
         options=run.options,
         classes=run.classes,
-        generator=_tensors(tensors["ema"]),
-        discriminator=_tensors(tensors["discriminator"]),
-        trained_on=frozenset(
-            (item.sha256, item.frame) for item in run.read_items() if not item.held_back
-        ),
+        generator=_tensors(saved.networks["ema"]),
+        discriminator=_tensors(saved.networks["discriminator"]),
+        trained_on=frozenset((item.sha256, item.frame) for item in items if not item.held_back),
     )
 
 
@@ -178,12 +173,8 @@ def read_weights_file(file: Path, advice: str) -> StartingWeights:
         The file is damaged.
     """
     try:
-        data = read_bytes(file)
-        tensors = {
-            name: t.float() if t.is_floating_point() else t for name, t in deserialize(data).items()
-        }
-        header = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + header])["__metadata__"]
+        stored, metadata = read_tensors(file)
+        tensors = {name: t.float() if t.is_floating_point() else t for name, t in stored.items()}
         generator, discriminator = (
             {name.removeprefix(f"{network}."): t for name, t in tensors.items() if name.startswith(network)}
             for network in NETWORKS

@@ -17,8 +17,8 @@ from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.errors import EvaluationError
 from scangan.core.files import write_bytes
 from scangan.evaluation.cache import Cache
+from scangan.evaluation.file_names import PICTURE, RESULT
 from scangan.evaluation.judgement import Judgement
-from scangan.evaluation.privacy_files import PICTURE
 from scangan.evaluation.report import privacy_sections, quality_sections, utility_sections
 from scangan.evaluation.report.feature_maps import feature_maps
 from scangan.evaluation.report.parts import Plot, Section, Table, Verbatim
@@ -26,7 +26,7 @@ from scangan.evaluation.report.pictures import pairs, real_beside_synthetic
 from scangan.evaluation.report.render import TEMPLATES, rendered
 from scangan.evaluation.scan_set import ScanSet, SetInfo
 
-HTML, MARKDOWN, RESULT, PLOTS = "report.html", "report.md", "result.json", "plots"
+HTML, MARKDOWN, PLOTS = "report.html", "report.md", "plots"
 SHOWS_PATIENTS = (
     "This report shows scans of real patients. Treat it as you treat the scans. "
     "A report made with --no-real-images shows none."

@@ -24,10 +24,12 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
 
 
 def test_an_evaluation_may_be_made_again(tmp_path):
-    for _ in range(2):
-        with evaluation_folder(tmp_path / "a" / "judged"):
-            (tmp_path / "a" / "judged" / "result.json").write_text("{}")
-            (tmp_path / "a" / "judged" / "plots").mkdir(exist_ok=True)
+    out = tmp_path / "a" / "judged"
+    for again in (False, True):
+        with evaluation_folder(out):
+            assert (out / "plots").exists() == again
+            (out / "result.json").write_text("{}")
+            (out / "plots").mkdir(exist_ok=True)
 
 
 def test_what_fails_leaves_no_empty_folder(tmp_path):

@@ -19,12 +19,12 @@ from scangan.artifacts.records import parse_record
 from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.draws import real_over_synthetic
+from scangan.evaluation.file_names import PICTURE
 from scangan.evaluation.judge_privacy import PrivacyOptions
 from scangan.evaluation.judge_quality import QualityOptions
 from scangan.evaluation.judge_utility import UtilityOptions
 from scangan.evaluation.judgement import JudgeOptions, judge_all, work
 from scangan.evaluation.metric_list import METRICS
-from scangan.evaluation.privacy_files import PICTURE
 from scangan.evaluation.quality_result import Figure, Figures
 from scangan.evaluation.report import plots
 from scangan.evaluation.report.anonymous import anonymous
