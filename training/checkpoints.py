@@ -16,7 +16,7 @@ from torch import Tensor
 from scangan.artifacts.records import parse_record, to_told
 from scangan.artifacts.run import FORMAT_VERSION, Run
 from scangan.artifacts.scores import KeptScores
-from scangan.core.errors import TrainingError
+from scangan.core.errors import TrainingError, first_line
 from scangan.core.files import read_bytes, written_whole
 from scangan.core.versions import why_newer
 from scangan.training.early_stopping import EarlyStopping
@@ -99,7 +99,7 @@ def load_checkpoint(run: Run, device: torch.device) -> Checkpoint | None:
         LookupError,
         TypeError,
     ) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error).split(". ")[0]  # torch adds a paragraph of guesses
         raise TrainingError(f"{file} cannot be read ({reason}); start over with --force") from error
     raise TrainingError(newer)
 
