@@ -6,7 +6,6 @@ from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import replace
 from scipy.stats import binomtest
 from scipy.stats import t as student
 
@@ -17,6 +16,9 @@ from scangan.evaluation.quality_result import Figure, Figures
 
 Indices = npt.NDArray[np.intp]
 Scope = str | None  # a class, or None for all classes
+# An extrapolated figure has the error of the one that it starts from. Its own halves are too noisy to
+# tell, so the noise of extrapolating is added as the spread over the splits.
+EXTRAPOLATED = {"fid_infinite": "fid"}
 Measure = Callable[[Indices, Indices, bool], dict[str, float]]
 
 
@@ -84,7 +86,7 @@ class Draws:
         """Return the means over all halves with their 95% intervals."""
         known = {
             metric: {
-                scope: self._figure(metric, draws)
+                scope: self._figure(metric, scope)
                 for scope, draws in scopes.items()
                 if len(draws) > 1
             }
@@ -96,15 +98,35 @@ class Draws:
             if scopes
         }
 
-    def _figure(self, metric: str, draws: list[Draw]) -> Figure:
-        n_real, n_synthetic = draws[-1].n_real, draws[-1].n_synthetic
-        share = metric in SHARES
-        share_of = n_synthetic if share else None
-        value, low, high = summary([d.synthetic for d in draws], share_of)
+    def real_over_synthetic(self, metric: str) -> Figures:
+        """Return a figure of real scans over that of synthetic ones: 1 if both are alike.
+
+        Where the figure of synthetic scans is 0, as for scans that are all the same, there is no ratio.
+        """
+        scopes = {
+            scope: _ratio(draws)
+            for scope, draws in self._draws[metric].items()
+            if len(draws) > 1 and all(fmean(draw.synthetic) > 0 for draw in draws)
+        }
+        overall = scopes.pop(None, None)
+        return Figures(overall, {name: scopes[name] for name in self.classes if name in scopes})
+
+    def _figure(self, metric: str, scope: Scope) -> Figure:
+        draws = self._draws[metric][scope]
+        share_of = draws[-1].n_synthetic if metric in SHARES else None
+        synthetic, real = [draw.synthetic for draw in draws], [draw.real for draw in draws]
+        error, repeats = error_variance(synthetic), len(draws)
+        if metric in EXTRAPOLATED:
+            measured = [draw.synthetic for draw in self._draws[EXTRAPOLATED[metric]][scope]]
+            error, repeats = (
+                error_variance(measured) + _of_splits(synthetic) / repeats,
+                len(measured),
+            )
+        value = fmean(map(fmean, synthetic))
+        low, high = interval(value, error, repeats, share_of)
         # The same real scans are on both sides of a split: only the spread of the splits is known.
-        real = [d.real for d in draws]
-        variance = float(np.var(real, ddof=1))
-        real_low, real_high = interval(fmean(real), variance, len(real), share_of)
+        spread = float(np.var(real, ddof=1))
+        real_low, real_high = interval(fmean(real), spread, len(real), share_of)
         return Figure(
             value=value,
             low=low,
@@ -112,57 +134,51 @@ class Draws:
             real=fmean(real),
             real_low=real_low,
             real_high=real_high,
-            n_real=n_real,
-            n_synthetic=n_synthetic,
+            n_real=draws[-1].n_real,
+            n_synthetic=draws[-1].n_synthetic,
         )
 
 
-def real_over_synthetic(figures: Figures) -> Figures:
-    """Divide a figure of real scans by that of synthetic ones: 1 if both are alike.
+def _ratio(draws: list[Draw]) -> Figure:
+    """Divide the figure of real scans by that of synthetic ones.
 
-    The interval adds the relative errors of both, as if they were independent. Where the figure of
-    synthetic scans is 0, as for scans that are all the same, there is no ratio.
+    Both are figures of the same real scans, so a part of their errors cancels. The correlation of the
+    errors is taken from the splits, and the error of the ratio to first order (the delta method).
     """
-
-    def ratio(figure: Figure) -> Figure:
-        real, low, high = figure.real or 0.0, figure.real_low or 0.0, figure.real_high or 0.0
-        value = real / figure.value
-        errors = (figure.high - figure.low) / figure.value, (high - low) / max(real, 1e-12)
-        reach = value * float(np.hypot(*errors)) / 2
-        return replace(
-            figure,
-            value=value,
-            low=max(value - reach, 0.0),
-            high=value + reach,
-            real=None,
-            real_low=None,
-            real_high=None,
-        )
-
-    some = {name: figure for name, figure in figures.classes.items() if figure.value > 0}
-    whole = figures.overall
-    return Figures(
-        overall=ratio(whole) if whole and whole.value > 0 else None,
-        classes={name: ratio(figure) for name, figure in some.items()},
+    pairs = [draw.synthetic for draw in draws]
+    synthetic, real = np.array([fmean(pair) for pair in pairs]), np.array([d.real for d in draws])
+    value = float(real.mean() / synthetic.mean())
+    first = np.sqrt(error_variance(pairs)) / synthetic.mean()
+    second = real.std(ddof=1) / max(real.mean(), 1e-12)
+    with np.errstate(invalid="ignore"):  # all splits may have the same figure
+        together = np.nan_to_num(np.corrcoef(synthetic, real)[0, 1])
+    relative = first**2 + second**2 - 2 * together * first * second
+    low, high = interval(value, value**2 * max(relative, 0.0), len(draws))
+    return Figure(
+        value=value,
+        low=max(low, 0.0),
+        high=high,
+        n_real=draws[-1].n_real,
+        n_synthetic=draws[-1].n_synthetic,
     )
 
 
-def summary(halves: list[tuple[float, float]], share_of: int | None) -> tuple[float, float, float]:
-    """Return the mean of a figure over all halves, and its 95% interval.
+def error_variance(halves: list[tuple[float, float]]) -> float:
+    """Estimate the variance of the mean of a figure over all halves.
 
     Parameters
     ----------
     halves : list of (float, float)
         The figures of both halves, one pair for each split.
-    share_of : int, optional
-        See `interval`.
     """
-    means = np.array([fmean(pair) for pair in halves])
     of_halves = fmean((first - second) ** 2 for first, second in halves) / 4
     # Noise must not bring it below what it is for a figure of pairs alone.
-    variance = max(of_halves - means.var(ddof=1), of_halves / 2)
-    value = float(means.mean())
-    return value, *interval(value, variance, len(halves), share_of)
+    return max(of_halves - _of_splits(halves), of_halves / 2)
+
+
+def _of_splits(halves: list[tuple[float, float]]) -> float:
+    """Return the variance of the mean of both halves over the splits."""
+    return float(np.var([fmean(pair) for pair in halves], ddof=1))
 
 
 def interval(

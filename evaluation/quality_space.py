@@ -6,7 +6,7 @@ from math import isnan, nan
 import numpy as np
 import numpy.typing as npt
 
-from scangan.evaluation.draws import Draw, Draws, real_over_synthetic
+from scangan.evaluation.draws import Draw, Draws
 from scangan.evaluation.features import DEFAULT, FeatureExtractor
 from scangan.evaluation.halves import Halves
 from scangan.evaluation.kid import KernelTable
@@ -74,7 +74,7 @@ def in_space(
             named_as += _agreement(draws, rows, halves)
     figures = {"kid": kid} | draws.figures()
     if "fid" in figures:  # large groups can leave less than half of a class
-        figures["fid_ratio"] = real_over_synthetic(figures["fid"])
+        figures["fid_ratio"] = draws.real_over_synthetic("fid")
     return Space(
         extractor=extract.name,
         source=extract.network.source,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scangan.evaluation.draws import interval, summary
+from scangan.evaluation.draws import Draw, Draws, error_variance, interval
 from scangan.evaluation.folds import fold_count, folds_of
 from scangan.evaluation.halves import group_halves, halved
 
@@ -53,9 +53,39 @@ def test_the_halves_of_a_mean_give_its_standard_error():
     for _ in range(400):
         order = rng.permutation(400)
         pairs.append((values[order[:200]].mean(), values[order[200:]].mean()))
-    mean, low, high = summary(pairs, None)
-    assert mean == pytest.approx(values.mean())
-    assert high - low == pytest.approx(2 * 1.966 * values.std() / 20, rel=0.1)
+    assert np.mean(pairs) == pytest.approx(values.mean())
+    assert error_variance(pairs) ** 0.5 == pytest.approx(values.std() / 20, rel=0.1)
+
+
+def _ratio(pairs, real):
+    draws = Draws(())
+    for pair, beside in zip(pairs, real):
+        draws.add("fid", None, Draw(pair, beside, 10, 10))
+    return draws.real_over_synthetic("fid").overall
+
+
+def test_errors_of_a_ratio_cancel_as_far_as_both_figures_move_together():
+    rng = np.random.default_rng(0)
+    pairs = [tuple(pair) for pair in rng.normal(100, 5, (20, 2))]
+    means = np.array([np.mean(pair) for pair in pairs])
+    apart = means[rng.permutation(20)]
+    reach = {}
+    for name, real in {"together": means, "apart": apart, "against": 200 - means}.items():
+        ratio = _ratio(pairs, real)
+        assert ratio.value == pytest.approx(real.mean() / means.mean())
+        reach[name] = ratio.high - ratio.value
+    assert reach["together"] < reach["apart"] < reach["against"]
+    error, spread = error_variance(pairs) ** 0.5, means.std(ddof=1)
+    assert reach["together"] == pytest.approx(2.093 * abs(error - spread) / 100, rel=0.02)
+
+
+def test_figures_that_are_the_same_in_all_halves_have_a_ratio_without_an_error():
+    ratio = _ratio([(4.0, 4.0)] * 3, [2.0] * 3)
+    assert (ratio.low, ratio.value, ratio.high) == (0.5, 0.5, 0.5)
+
+
+def test_scans_that_are_all_the_same_have_no_ratio():
+    assert _ratio([(0.0, 0.0)] * 3, [2.0] * 3) is None
 
 
 def test_a_share_stays_within_0_and_1_and_always_has_an_interval():

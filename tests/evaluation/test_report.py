@@ -18,7 +18,6 @@ from msgspec import structs
 from scangan.artifacts.records import parse_record
 from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.errors import EvaluationError
-from scangan.evaluation.draws import real_over_synthetic
 from scangan.evaluation.file_names import PICTURE
 from scangan.evaluation.judge_privacy import PrivacyOptions
 from scangan.evaluation.judge_quality import QualityOptions
@@ -343,13 +342,6 @@ def test_a_verdict_is_a_sentence_whatever_could_be_measured(judged):
         figures = {key: Figures(space.figures[key].overall) for key in keys}
         alone = structs.replace(space, figures=figures)
         assert re.search(said, verdict(structs.replace(judged.quality, spaces={"one": alone})))
-
-
-def test_scans_that_are_all_the_same_have_no_ratio():
-    figures = Figures(_figure(0.0, real=0.0), {"a": _figure(0.0), "b": _figure(2.0, real=1.0)})
-    found = real_over_synthetic(figures)
-    assert found.overall is None and list(found.classes) == ["b"]
-    assert found.classes["b"].value == 0.5
 
 
 def test_plots_of_many_classes_with_long_names_differ_by_more_than_colour(recwarn):
