@@ -6,6 +6,7 @@
 
 SCANS is a prepared dataset, WORK a folder for the runs. It may be stopped and started again, and
 several may share a WORK, each on cores of its own: a run that another one writes is passed over.
+``--keep 0.5`` judges the half of twice the scans that the discriminator scores higher.
 
 A list is a TOML file of ``[[runs]]``: a ``name``, the number of ``seeds``, and what ``set`` changes in a
 ``recipe`` (stable if it names none) or in the run that it comes ``after``. A run whose steps take
@@ -116,12 +117,15 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--only", default="", help="only runs with this name")
     parser.add_argument("--judge", action="store_true", help="judge the runs that are trained")
+    parser.add_argument("--keep", type=float, default=1.0, help="share of the scans to judge")
     parser.add_argument("--table", action="store_true", help="print what is known")
     given = parser.parse_args()
     runs = [e for e in entries(given.list, given.work) if given.only in ("", e.name)]
     if given.table:
         print("\n".join([*table(runs, SCORES, scores), ""]))
-        print("\n".join(table(runs, FIGURES, lambda entry: read_judged(Run(entry.path)))))
+        print(
+            "\n".join(table(runs, FIGURES, lambda entry: read_judged(Run(entry.path), given.keep)))
+        )
         return
     for entry in runs:
         print(f"{entry.name}, seed {entry.options.seed}: {entry.path}", flush=True)
@@ -130,7 +134,7 @@ def main() -> None:
                 say = {"recipe": entry.recipe, "report": lambda line: print(line, flush=True)}
                 train(given.scans, entry.path, entry.options, **say)
             elif trained(entry):
-                judge(Run(entry.path), given.scans)
+                judge(Run(entry.path), given.scans, given.keep)
         except Stopped:
             raise SystemExit("stopped; the same command again goes on") from None
         except ScanganError as error:

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from scangan.artifacts.run import Run
@@ -19,6 +20,7 @@ from scangan.evaluation.judge_utility import UtilityOptions, utility
 from scangan.evaluation.run_parts import parts_of_run
 from scangan.evaluation.scan_set import ScanSet
 from scangan.training.checkpoints import load_best, load_generator
+from scangan.training.discriminator_scores import discriminator_scores
 from scangan.training.sampling import Draws
 from scangan.training.scoring import generate
 
@@ -36,25 +38,35 @@ FIGURES = (
 )  # fmt: skip
 
 
-def read_judged(run: Run) -> list[float] | None:
+def _file(run: Run, keep: float) -> Path:
+    return run.path / ("judged.json" if keep == 1 else f"judged-{keep:g}.json")
+
+
+def read_judged(run: Run, keep: float = 1.0) -> list[float] | None:
     """Read the figures of a run's best generator, in the order of `FIGURES`; None if they are not there."""
-    file = run.path / "judged.json"
+    file = _file(run, keep)
     told = json.loads(file.read_text()) if file.exists() else {}
     if told.get("kimg") != load_best(run).kimg:
         return None
     return [told["figures"][name] for name in FIGURES]
 
 
-def judge(run: Run, scans: Path) -> None:
-    """Judge a run, and write ``judged.json`` into its folder; nothing if that is there."""
-    if read_judged(run):
+def judge(run: Run, scans: Path, keep: float = 1.0) -> None:
+    """Judge a run, and write ``judged.json`` into its folder; nothing if that is there.
+
+    With ``keep``, only this share of the scans of each class is judged: those that the run's discriminator
+    scores highest. As many are judged either way.
+    """
+    if read_judged(run, keep):
         return
     train, held, _ = parts_of_run(scans, run)
     if held is None:
         raise EvaluationError(f"{run.path} held back no scan; a classifier cannot be tested")
     model, best = load_generator(run)
     draws = Draws(torch.Generator().manual_seed(LATENTS))
-    images, labels = generate(model, LEARNT, run.options.latent, draws)
+    images, labels = generate(model, round(LEARNT / keep), run.options.latent, draws)
+    if keep < 1:
+        images, labels = _highest(run, images, labels)
     synthetic = ScanSet(images, labels, run.classes, "synthetic")
     compared = np.flatnonzero(np.arange(len(labels)) % LEARNT < COMPARED)
     real = ScanSet.of_dataset(scans)
@@ -78,4 +90,16 @@ def judge(run: Run, scans: Path) -> None:
     values += [100 * tstr.metrics["balanced_accuracy"].value, 100 * both.difference.value]
     values.append(100 * max(attack.auc for attack in found.membership.values()))
     figures = dict(zip(FIGURES, values, strict=True))
-    write_json(run.path / "judged.json", {"kimg": best.kimg, "figures": figures})
+    write_json(_file(run, keep), {"kimg": best.kimg, "figures": figures})
+
+
+def _highest(
+    run: Run, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Keep the scans of each class that the run's discriminator scores highest, in their order."""
+    score, _ = discriminator_scores(run, run.classes)
+    order = np.lexsort([-score(images, labels), labels])
+    rank = np.empty(len(order), np.intp)
+    rank[order] = np.arange(len(order)) % (len(order) // len(run.classes))
+    kept = rank < LEARNT
+    return images[kept], labels[kept]
