@@ -46,7 +46,9 @@ class TrainOptions:
     kimg: float = option(400.0, "length of the run in thousands of real scans shown", 0.001, 1e9)
     batch: int = option(16, "scans per step, a multiple of 4", 4, 4096)
     seed: int = option(0, "random seed", 0, 2**32 - 1)
-    tick: float | None = option(None, "score and save every so many kimg", 0.001, 1e9)
+    tick: float | None = option(
+        None, "score and save every this many kimg, and at least four times in a run", 0.001, 1e9
+    )
     patience: float = option(200.0, "stop if nothing improves for this many kimg; 0: never", 0, 1e9)
     held_back: float = option(0.15, "share of the scans held back for scoring", 0, 0.5)
 

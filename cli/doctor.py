@@ -1,4 +1,4 @@
-"""``scangan doctor``: print what is installed and what works."""
+"""``scangan doctor``: print what generating needs, and which devices work."""
 
 import json
 
@@ -9,10 +9,12 @@ from scangan.cli.command import ScanCommand
 from scangan.core.terminal import say
 
 
-@click.command("doctor", short_help="print what is installed and what works", cls=ScanCommand)
+@click.command(
+    "doctor", short_help="print what generating needs, and which devices work", cls=ScanCommand
+)
 @options.as_json
 def main(as_json: bool) -> None:
-    """Print what is installed and what works on this machine."""
+    """Print what generating needs, and which devices work on this machine."""
     from scangan.runtime.doctor import doctor
 
     facts = doctor()

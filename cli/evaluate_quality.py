@@ -25,9 +25,9 @@ SECTIONS = {
 @click.argument("synthetic")
 @options.extractors
 @click.option(
-    "--repeats", default=20, show_default=True, help="random halves to average over, 5 to 1000"
+    "--repeats", default=20, show_default=True, help="random splits into halves, 5 to 1000"
 )
-@click.option("--seed", default=0, show_default=True, help="random seed of the halves")
+@click.option("--seed", default=0, show_default=True, help="random seed")
 @click.option("--strict", is_flag=True, help="refuse sets of different size or preparation")
 @options.evaluating
 def main(

@@ -36,7 +36,8 @@ from scangan.core.terminal import progress
     "run_path",
     type=options.out_path,
     metavar="RUN",
-    help="run of train-gan; --train is then its prepared dataset",
+    help="run that trained the generator: also attack its discriminator; needs --train, the run's "
+    "prepared dataset",
 )
 @click.option(
     "--no-real-images", is_flag=True, help="show no real scan, and no name of a real file or folder"

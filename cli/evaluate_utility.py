@@ -28,7 +28,7 @@ SECTIONS = {
 @click.option(
     "--test",
     metavar="REAL",
-    help="real scans to test on  [default: a quarter of REAL, by groups]",
+    help="real scans to test on  [default: a quarter of REAL; each subject stays on one side]",
 )
 @click.option(
     "--run",
@@ -71,11 +71,11 @@ def main(
 ) -> None:
     """Train classifiers on REAL, on SYNTHETIC and on both, and test them on real scans.
 
-    There are five diets: real scans, synthetic ones, both, real ones with the smaller classes topped
-    up, and real ones with classical augmentation. Synthetic scans must beat the last.
+    There are five training sets (diets): real scans, synthetic ones, both, real ones with the smaller
+    classes topped up, and real ones with classical augmentation. Synthetic scans must beat the last.
 
-    Use a generator that was trained on REAL and on none of the test scans. A test scan that shows the
-    same as a training scan, or the same subject, is refused.
+    Use a generator that was trained on REAL and on none of the test scans. A test scan that is a
+    near-duplicate of a training scan, or shows the same subject, is refused.
     """
     from scangan.artifacts.records import to_told, write_record
     from scangan.artifacts.run import Run

@@ -40,7 +40,7 @@ EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp32",
     show_default=True,
-    help="int8 is a quarter of the size and two to four times as fast on a CPU; fp16 is for GPUs",
+    help="int8 is about a quarter of the size and 2 to 4.5 times as fast on a CPU; fp16 is for GPUs",
 )
 @click.option(
     "--opset",
@@ -126,7 +126,7 @@ def main(
             )
     compared = PARITY_COUNT * max(1, len(card.classes))
     say(
-        f"parity: at most {card.parity} of 255 grey levels from torch over {counted(compared, 'scan')}"
+        f"parity: differs from torch by at most {card.parity} of 255 grey levels over {counted(compared, 'scan')}"
     )
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(card.classes)) or "none"
     say(f"{card.architecture} {card.size}x{card.size} {card.precision}, classes: {classes}")

@@ -136,7 +136,9 @@ classifiers = _all(
         metavar="NAME",
         help="probe, cnn, vgg16, resnet152v2 or mobilenetv2; repeatable",
     ),
-    click.option("--seeds", default=3, show_default=True, help="how often to train each, 1 to 20"),
+    click.option(
+        "--seeds", default=3, show_default=True, help="how many times to train each, 1 to 20"
+    ),
     click.option(
         "--real-fractions",
         "fractions",

@@ -181,7 +181,7 @@ def main(
     best = load_best(run)
     if best.scores:
         agreement = best.scores.mean_agreement
-        agrees = "" if agreement is None else f", {agreement:.0%} in right class"
+        agrees = "" if agreement is None else f", class agreement {agreement:.0%}"
         output.say(
             f"best generator ({best.kind}) at {best.kimg:.1f} kimg, "
             f"KID x1000 {best.scores.mean_class_kid * 1000:.0f}{agrees}: "

@@ -173,8 +173,8 @@ def _result(
     if holdout is None:
         limit = search.limit(copies, options.seed)
         notes.append(
-            "membership inference cannot be tested: there are no real scans that the generator was "
-            "not trained on; give a hold-out, or the run"
+            "membership inference was not tested: it needs real scans that the generator was not "
+            "trained on; give --holdout or --run"
         )
     else:
         real = search.found(holdout.images)
@@ -238,12 +238,12 @@ def _of_limit(limit: Threshold, real: ScanSet) -> list[str]:
             "training scans of other groups" if limit.calibrated_on == "train" else "training scans"
         )
         notes.append(
-            f"{counted(limit.copies, 'scan is a copy', 'scans are copies')} of {which} by similarity "
-            f"({limit.copies_from:.3f} or more) and did not count as other real scans: {real.name}"
+            f"{real.name}: {counted(limit.copies, 'scan was', 'scans were')} left out as copies of "
+            f"{which} (similarity {limit.copies_from:.3f} or more)"
         )
     if limit.groups < SURE_FROM:
         notes.append(
-            f"with only {limit.groups} subjects or groups to calibrate on, up to "
-            f"{limit.flagged_at_most:.1%} of real scans may be suspects; {SURE_FROM} keep it under 1%"
+            f"calibrated on only {limit.groups} subjects or groups, so up to {limit.flagged_at_most:.1%} "
+            f"of real scans may be called suspects; with {SURE_FROM}, it would be under 1%"
         )
     return notes

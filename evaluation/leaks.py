@@ -57,19 +57,22 @@ def without_leaks(
     leaks = leaking(train, test, threads)
     if not leaks.any():
         return test, []
-    count, first = counted(int(leaks.sum()), "scan"), test.sources[int(np.argmax(leaks))]
+    number, first = int(leaks.sum()), test.sources[int(np.argmax(leaks))]
+    of = f"scan of {test.name}", f"scans of {test.name}"
     if leaks.all():
         raise EvaluationError(
-            f"every scan of {test.name} is also in {train.name}, by file, subject or picture; test on "
-            f"other scans"
+            f"every scan of {test.name} shares a file, subject or image with {train.name}; test on other "
+            f"scans"
         )
     if not drop:
         raise EvaluationError(
-            f"{count} of {test.name} also in {train.name}, by file, subject or picture (first: {first}), so "
-            f"results would be too good; leave them out with --drop-leaks, or test on other scans"
+            f"{counted(number, of[0] + ' shares', of[1] + ' share')} a file, subject or image with "
+            f"{train.name} (first: {first}), so results would be too good; leave them out with "
+            f"--drop-leaks, or test on other scans"
         )
     kept = test.take(np.flatnonzero(~leaks))
-    return kept, [f"left out {count} of {test.name}, also in {train.name} (first: {first})"]
+    told = counted(number, f"{of[0]} that is", f"{of[1]} that are")
+    return kept, [f"left out {told} also in {train.name} (first: {first})"]
 
 
 def refuse_trained_on(run: Run | None, test: ScanSet) -> tuple[str, ...]:
@@ -82,7 +85,7 @@ def refuse_trained_on(run: Run | None, test: ScanSet) -> tuple[str, ...]:
     """
     if run is None:
         return (
-            "without --run, it cannot be ruled out that the generator was trained on test scans",
+            "nobody checked whether the generator was trained on the test scans; give --run to check",
         )
     _ = run.config  # raises if this is not a run, which is the likelier mistake
     seen = {item.sha256 for item in run.read_items() if not item.held_back}

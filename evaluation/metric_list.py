@@ -118,7 +118,7 @@ OF_PIXELS = {
         "wang2004", 1, 3,
     ),
     "ms_ssim": Metric(
-        "MS-SSIM within", "like real",
+        "MS-SSIM between pairs", "like real",
         "similarity of two synthetic scans; above real means less variety",
         "blur raises it and noise lowers it, whatever the variety",
         "odena2017", 1, 3,

@@ -35,7 +35,7 @@ def verdict(
 
 def _copies(scans: int, suspects: int, limit: Threshold) -> str:
     real = (
-        "a held-back scan"
+        "a hold-out scan"
         if limit.calibrated_on == "holdout"
         else "a training scan of another subject or group"
     )
@@ -84,8 +84,8 @@ def _membership(attacks: dict[str, Attack]) -> str:
     if BLIND in attacks and leaks(attacks[BLIND]):
         return (
             f"Training scans can be told from the hold-out {which}. But a classifier that knows no "
-            f"synthetic scan tells them apart, too (AUC {attacks[BLIND].auc:.2f}): the hold-out differs "
-            f"by itself, so this is no evidence of membership. Use a hold-out from the same source."
+            f"synthetic scan can also tell them apart (AUC {attacks[BLIND].auc:.2f}): the hold-out differs "
+            f"in other ways, so this is no evidence of membership. Use a hold-out from the same source."
         )
     return f"An attacker can tell training scans from others better than by guessing: {which}."
 

@@ -34,7 +34,7 @@ def _helped(name: str, of_this: dict[str, DietResult]) -> str:
     if best.p_holm >= SIGNIFICANT:
         return f"{change}; no gain is proven"
     if best.difference.value < 0:
-        return f"{change}; synthetic scans do harm"
+        return f"{change}; synthetic scans make it worse"
     beats = _balanced(best) > _balanced(classical)
     return (
         f"{change}; it helps, {'and more' if beats else 'but no more'} than classical augmentation "
@@ -54,13 +54,19 @@ def _enough(name: str, points: Sequence[CurvePoint]) -> str:
     enough = next(p for p in points if p.real.value >= full.real.value - CLOSE)
     gains = [p for p in points if p.gain.low > 0]
     helped = (
-        f"synthetic ones help up to {gains[-1].n_real} real scans"
+        f"adding synthetic scans helped with up to {gains[-1].n_real} real scans"
         if gains
-        else "synthetic ones do not measurably help at any number"
+        else "adding synthetic scans did not measurably help with any number of real ones"
     )
     if enough is full:
-        return f"{name}: more real scans than these {full.n_real} would still help; {helped}"
-    return f"{name}: {enough.n_real} real scans are enough (within {CLOSE:.0%} of all); {helped}"
+        return (
+            f"{name}: accuracy was still rising at {full.n_real} real scans, the most that were tried; "
+            f"{helped}"
+        )
+    return (
+        f"{name}: {enough.n_real} real scans come within {100 * CLOSE:.0f} point of the accuracy with all "
+        f"{full.n_real}; {helped}"
+    )
 
 
 def _balanced(result: DietResult) -> float:

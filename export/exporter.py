@@ -276,7 +276,7 @@ def _fidelity_line(fidelity: Fidelity) -> str:
     if fidelity.kid is not None:
         text += f"; KID x1000 {fidelity.kid[0] * 1000:.1f} -> {fidelity.kid[1] * 1000:.1f}"
     if fidelity.agreement is not None:
-        text += f"; in right class {fidelity.agreement[0]:.1%} -> {fidelity.agreement[1]:.1%}"
+        text += f"; class agreement {fidelity.agreement[0]:.1%} -> {fidelity.agreement[1]:.1%}"
     return text
 
 

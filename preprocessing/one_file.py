@@ -158,7 +158,9 @@ def why_not(scan: Scan, options: PrepOptions) -> Rejected | None:
     if scan.deep:
         ends = np.array([*_range(scan), *(scan.window or ())])
         if not abs(ends).max() < MOST_VALUE or not abs(scan.slope) > LEAST_SLOPE:
-            return Rejected("its values or its window are beyond reason")
+            return Rejected(
+                "its values or its window are far out of range; correct them, or leave the file out with --exclude"
+            )
         if options.window == "dicom" and scan.window is None:
             return Rejected("has no window; --window dicom needs one")
     return None

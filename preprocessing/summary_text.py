@@ -31,23 +31,23 @@ def summary_lines(summary: Summary, out: Path) -> Iterator[str]:
             f"(--ignore-spacing leaves them as they are)"
         )
     if summary.synthetic:
-        kept = "" if not parts else ", and are all in train"
-        kept = ", and may be in any part" if summary.allow_synthetic else kept
+        kept = "" if not parts else ", all in train"
+        kept = ", in any of train, val and test" if summary.allow_synthetic else kept
         yield (
             f"{counted(summary.synthetic, of + 'says that it is', of + 'say that they are')} "
             f"synthetic, made by a generative model{kept}"
         )
     if summary.noted:
         yield (
-            f"something odd was found in {counted(summary.noted, 'scan')} and taken as noted in "
-            f"items.jsonl"
+            f"{counted(summary.noted, 'scan has', 'scans have')} something unusual in the file; "
+            f"items.jsonl notes how it was read"
         )
     if summary.left_out:
         yield f"{counted(summary.left_out, 'file')} left out by --include and --exclude"
     if summary.near_duplicates:
-        pairs = counted(summary.near_duplicates, "pair of scans shows", "pairs of scans show")
+        pairs = counted(summary.near_duplicates, "pair of scans is", "pairs of scans are")
         yield (
-            f"{pairs} the same and may leak between classes or subjects: "
+            f"{pairs} near-duplicates and may leak between classes or subjects: "
             f"{out / 'near_duplicates.jsonl'}"
         )
     if summary.candidates_not_compared:
@@ -61,8 +61,8 @@ def summary_lines(summary: Summary, out: Path) -> Iterator[str]:
             yield f"{name} has no scan of {', '.join(part.lacks)}: too few subjects"
     if parts and summary.without_subject:
         yield (
-            f"{counted(summary.without_subject, of + 'has', of + 'have')} no known subject, hence "
-            f"divided file by file: if a patient has several, say whose they are (--subjects)"
+            f"{counted(summary.without_subject, of + 'has', of + 'have')} no known subject and were split "
+            f"file by file; if a patient has several files, say how to find the patient (--subjects)"
         )
     if summary.rejected:
         yield f"why files were refused: {out / 'rejects.jsonl'}"
@@ -81,7 +81,7 @@ def _windows(summary: Summary) -> Iterator[str]:
     if outliers:
         others = f" and {len(outliers) - 1} more" if len(outliers) > 1 else ""
         yield (
-            f"not counted for the window, since its values lie far beyond the others': "
+            f"left out of the window, because the values are far outside the rest: "
             f"{outliers[0]}{others}"
         )
     many = {
@@ -95,7 +95,7 @@ def _windows(summary: Summary) -> Iterator[str]:
             total.update(counts)
         told = " and ".join(f"{n} nearly {shade}" for shade, n in sorted(total.items()))
         yield (
-            f"{told} in their window, of {', '.join(many)}: look at preview.png, and try "
+            f"the window leaves {told} scans in {', '.join(many)}: look at preview.png, and try "
             f"--window image, or --window LO,HI"
         )
 

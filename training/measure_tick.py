@@ -71,7 +71,7 @@ class Measurer:
         self.say(
             f"{counted(all_of - held, 'scan')} to train on, {held} held back to score against; real scans "
             f"score KID x1000 {max(self.reference.mean_real_class_kid, 0) * 1000:.1f}"
-            + ("" if probe is None else f", {probe:.0%} in right class")
+            + ("" if probe is None else f", class agreement {probe:.0%}")
         )
         seen = self.reference.not_held_back
         if seen:

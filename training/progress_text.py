@@ -14,8 +14,8 @@ RECOVERED = (
 LEARNT_BY = 8  # ticks after which to warn of a class that never had variety
 
 LEGEND = (
-    "KID: distance from real scans, lower is better; variety: of the least varied class, 1 is as "
-    "varied as real scans"
+    "KID: distance from real scans, lower is better; class agreement: share that a classifier puts "
+    "into the class asked for; variety: lowest over the classes, 1 is as varied as real scans"
 )
 
 
@@ -72,7 +72,7 @@ def describe(lines: Sequence[Tick], real_scores: RealScores) -> str:
     if scores.mean_agreement is not None:
         probe = real_scores.probe_accuracy
         real = "" if probe is None else f" (real {probe:.0%})"
-        parts.append(f"{scores.mean_agreement:4.0%} in right class{real}")
+        parts.append(f"class agreement {scores.mean_agreement:4.0%}{real}")
     parts.append(f"variety {min(scores.variety.values()):.2f}")
     return "  ".join(parts)
 

@@ -113,7 +113,7 @@ def _variety(ax: Axes, lines: Lines, _real: RealScores) -> None:
 
 
 def _agreement(ax: Axes, lines: Lines, real: RealScores) -> None:
-    ax.set_title("In the right class, says a classifier")
+    ax.set_title("Class agreement (higher is better)")
     _plot_classes(ax, lines, "agreement")
     if len(lines[-1].ema.agreement) <= len(PALETTE):
         _plot(ax, lines, _curve(lines, "ema.mean_agreement"), INK, "mean", linewidth=2.2)

@@ -138,7 +138,7 @@ def _only_writer(source: Path, out: Path, start: str | None) -> Iterator[None]:
 def _check_shares(options: TrainOptions, rank: Rank) -> None:
     if options.batch % (4 * rank.world):
         raise TrainingError(
-            f"--batch {options.batch} cannot be shared by {rank.world} processes in fours; "
+            f"--batch {options.batch} must be a multiple of {4 * rank.world} for {rank.world} processes; "
             f"try {-(-options.batch // (4 * rank.world)) * 4 * rank.world}"
         )
 

@@ -48,7 +48,7 @@ def shares(space: str, figures: Mapping[str, Figure]) -> Plot:
     _intervals(ax, figures)
     ax.set_xlim(-0.02, 1.02)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
-    caption = "With 95% intervals. Good figures are those of real scans."
+    caption = "With 95% intervals. The closer to real scans, the better."
     return _plot(ax, f"{space}-shares", caption, _told(figures, 100, "%"))
 
 
@@ -142,7 +142,7 @@ def feature_map(
         ax,
         f"{space}-map",
         caption,
-        f"the centre of the synthetic scans lies {moved:.2f} standard deviations from that of the real",
+        f"the centre of the synthetic scans lies {moved:.2f} standard deviations from that of the real ones",
     )
 
 

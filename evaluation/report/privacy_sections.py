@@ -60,8 +60,8 @@ def _told(attacks: dict[str, Attack]) -> str:
         return "membership inference did no better than guessing"
     if BLIND in attacks and leaks(attacks[BLIND]):
         return (
-            "membership inference proves nothing, as the hold-out differs from the training scans by "
-            "itself"
+            "membership inference proves nothing, because the hold-out differs from the training scans "
+            "in other ways"
         )
     best = max(each.auc for each in tried.values())
     return (
@@ -102,9 +102,7 @@ def _nearness(result: PrivacyResult) -> Table:
         for name, near in result.nearness.items()
     )  # fmt: skip
     columns = ("distance in", "share of scans (1% expected)", "median", "median of the hold-out")
-    caption = (
-        "Nearer to a training scan than the first percentile of the hold-out; alone, no evidence"
-    )
+    caption = "Scans nearer to a training scan than 99% of the hold-out is; no evidence on its own"
     return Table(caption, columns, rows)
 
 

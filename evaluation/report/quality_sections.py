@@ -136,5 +136,5 @@ def _overall(space: Space, key: str) -> Figure | None:
 def _named_as(space: Space) -> Matrix:
     names = tuple(space.named_as)
     counts = tuple(tuple(float(space.named_as[a][b]) for b in names) for a in names)
-    caption = "Class agreement: rows are the classes that were asked for, columns those that a probe named"
+    caption = "Class agreement: rows are the classes asked for, columns the predictions of a probe"
     return Matrix(caption, names, counts)

@@ -66,7 +66,9 @@ def _recalls(diets: list[DietResult]) -> Table:
 def _confusion(diet: DietResult) -> Matrix:
     names = tuple(diet.confusion)
     counts = tuple(tuple(diet.confusion[a][b] for b in names) for a in names)
-    return Matrix(f"After “{diet.diet}”: rows are true classes, columns named ones", names, counts)
+    return Matrix(
+        f"Trained on “{diet.diet}”: rows are true classes, columns predicted ones", names, counts
+    )
 
 
 def _points(found: Estimate) -> str:

@@ -41,8 +41,8 @@ LIBRARIES = (
     "torch",
     "keras",
 )
-NO_TRAIN = "Not evaluated, as the training scans are not known (--train)."
-NO_CLASSES = "Not evaluated, as a classifier needs two classes that all sets have."
+NO_TRAIN = "Not evaluated: give the training scans with --train."
+NO_CLASSES = "Not evaluated: the sets have fewer than two classes in common."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _sections(
     if hidden:
         text += " Suspects are left out, as they may show a patient."
     if not real_images and not found.privacy:
-        text += " Nobody looked for copies of training scans among them (--train)."
+        text += " They were not checked for copies of training scans; to check, give --train."
     yield Section(
         "Real beside synthetic scans" if real_images else "Synthetic scans", (text,), tuple(shown)
     )

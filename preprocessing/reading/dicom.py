@@ -131,7 +131,7 @@ def _scans(elements: Elements, frames: int, wanted: Wanted) -> Frames:
 
 def _parse(data: bytes) -> "Dataset":
     if sniff(data) != "dicom":
-        raise Rejected("no DICOM")
+        raise Rejected("not a DICOM file")
     from pydicom import dcmread
     from pydicom.filereader import read_dataset, read_preamble
     from pydicom.uid import DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage

@@ -125,7 +125,9 @@ def _header(stream: BinaryIO) -> "Nifti1Header":
     elif second == b"n+2\0\r\n\x1a\n" and len(head) == 540:
         header = Nifti2Header(head, check=False)
     else:
-        raise Rejected("no NIfTI" if isinstance(stream, BytesIO) else "gzip file without NIfTI")
+        raise Rejected(
+            "not a NIfTI file" if isinstance(stream, BytesIO) else "gzip file without NIfTI"
+        )
     if not 1 <= header["dim"][0] <= 7:
         raise Rejected(f"damaged NIfTI: dim[0] is {header['dim'][0]}, not 1 to 7; copy it again")
     shape = header.get_data_shape()

@@ -78,7 +78,7 @@ def test_it_writes_what_it_found_and_says_it(train, synthetic, tmp_path):
     assert result["threshold"]["calibrated_on"] == "train"
     lines = out.splitlines()
     assert lines[0].startswith("planted copies found: exact 40/40")
-    assert any("membership inference cannot be tested" in line for line in lines)
+    assert any("membership inference was not tested" in line for line in lines)
     assert any("3 of 28 synthetic scans" in line and "proves nothing" in line for line in lines)
     assert lines[-1].startswith(f"3 suspects of 28: {tmp_path / 'out'}")
     assert (tmp_path / "out" / "suspects.png").is_file()

@@ -170,7 +170,7 @@ def test_options_out_of_range_are_refused():
 
 def test_a_test_set_that_leaks_wholly_or_but_for_one_class_is_refused(parts, tmp_path):
     train, synthetic, test = parts
-    with pytest.raises(EvaluationError, match=r"every scan of leaking is also in .*other scans$"):
+    with pytest.raises(EvaluationError, match=r"every scan of leaking shares a .*other scans$"):
         run(train, synthetic, dataclasses.replace(train, name="leaking"), tmp_path, drop_leaks=True)
     one, rest = test.of_class(0), np.flatnonzero(test.labels != 0)
     images = test.images.copy()

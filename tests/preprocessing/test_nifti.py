@@ -32,7 +32,7 @@ READ = {
 REFUSED = {
     "nifti1.hdr": "NIfTI header without its voxels (.hdr and .img); convert it to .nii",
     "nifti2.hdr": "NIfTI header without its voxels (.hdr and .img); convert it to .nii",
-    "analyze.hdr": "no NIfTI",
+    "analyze.hdr": "not a NIfTI file",
     "row_major.dconn.nii": "CIFTI: connectivity data, not a scan",
     "example4d+orig.BRIK.gz": "gzip file without NIfTI",
     "example4d.nii.gz": "2 volumes; take one of them with --volume 0 to 1",
@@ -233,7 +233,7 @@ def test_contradictions_are_named():
     assert reason(packed[:-6] + b"\0\0" + packed[-4:]) == "damaged gzip file"  # its checksum
     assert reason(packed[:30] + b"\xff" * 9 + packed[39:]) == "damaged gzip file"
     assert reason(gzip.compress(b"text" * 200)) == "gzip file without NIfTI"
-    assert reason(b"") == reason(b"text" * 200) == reason(whole[:300]) == "no NIfTI"
+    assert reason(b"") == reason(b"text" * 200) == reason(whole[:300]) == "not a NIfTI file"
     assert reason(made(MARKED, datatype=1)) == "NIfTI data type 1 is not supported"
     assert reason(made(MARKED, vox_offset=0)).startswith("damaged NIfTI: its voxels start at")
     assert reason(made(MARKED, dim=[3, 5, -6, 7, 1, 1, 1, 1])) == "declares 5x-6x7 voxels"

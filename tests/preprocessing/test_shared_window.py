@@ -88,7 +88,7 @@ def test_scans_that_a_window_hides_are_counted_and_the_advice_shows_them(tmp_pat
     written(tmp_path / "in/dim", 900)
     done = prepare(tmp_path / "in", tmp_path / "out")
     said = "\n".join(summary_lines(done.info, tmp_path / "out"))
-    assert "6 nearly black in their window, of dim:" in said and "--window image" in said
+    assert "the window leaves 6 nearly black scans in dim:" in said and "--window image" in said
     done = prepare(tmp_path / "in", tmp_path / "again", PrepOptions(window="image"))
     assert "nearly" not in "\n".join(summary_lines(done.info, tmp_path / "again")).replace(
         "near_", ""
@@ -103,7 +103,7 @@ def test_the_file_that_does_not_count_is_named(tmp_path):
     nibabel.save(nibabel.Nifti1Image(dose, np.eye(4)), tmp_path / "in/mr/dose.nii")
     done = prepare(tmp_path / "in", tmp_path / "out")
     said = "\n".join(summary_lines(done.info, tmp_path / "out"))
-    assert "not counted for the window" in said and "mr/dose.nii" in said
+    assert "left out of the window" in said and "mr/dose.nii" in said
     assert done.info.window.window[1] < 1600
     dark = [item for item in done.items if item.blank]
     assert all(item.file == "mr/dose.nii" for item in dark)

@@ -370,7 +370,7 @@ def test_asked_to_stop_they_save_once_and_go_on(prepared, run_of_two, tmp_path):
     ("options", "says"),
     [
         ({}, "--arch dcgan"),
-        ({"batch": 12}, "--batch 12 cannot be shared by 2 processes in fours; try 16"),
+        ({"batch": 12}, "--batch 12 must be a multiple of 8 for 2 processes; try 16"),
     ],
 )
 def test_what_is_wrong_is_said_once_and_ends_all(options, says, some_scans, tmp_path, warm):

@@ -58,7 +58,7 @@ def test_columns_line_up_and_are_narrow_enough_for_a_terminal():
     lines = _run(3.0, 3.1, 2.6, 1.2, 0.312, 0.4, 0.9, 0.009, tick=150, agreement=0.07)
     lines[-1]["ema"] |= {"mean_agreement": 1.0}
     said = [describe(lines[:n], REAL) for n in range(1, len(lines) + 1)]
-    for column in ("kimg  ", "KID", "%", "in right class", "(real 82%)  variety", "variety"):
+    for column in ("kimg  ", "KID", "%", "class agreement", "(real 82%)  variety", "variety"):
         assert len({line.index(column) for line in said}) == 1, column
     assert max(map(len, said)) <= 112
 
@@ -67,7 +67,7 @@ def test_the_numbers_of_the_better_generator_are_said_beside_those_of_real_scans
     line = describe(_run(0.8, 0.312, agreement=0.61, variety=0.91), REAL)
     assert " 40.0 kimg  best so far " in line
     assert "KID x1000  312 (real 1.3) " in line
-    assert " 61% in right class (real 82%)" in line
+    assert " class agreement  61% (real 82%)" in line
     assert line.endswith("variety 0.91")
 
 

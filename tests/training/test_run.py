@@ -81,7 +81,7 @@ def test_a_run_holds_all_that_it_should(whole):
         assert line["raw"]["n"] == line["ema"]["n"] == 2 * few_scores.FEW["PER_TICK"]
         assert set(line["ema"]["agreement"]) == set(Run(out).classes)
     assert "102 scans to train on, 18 held back" in printed
-    assert "best.safetensors" in printed and "in right class" in printed and "\\n" not in printed
+    assert "best.safetensors" in printed and "class agreement" in printed and "\\n" not in printed
     assert len((out / "items.jsonl").read_text().splitlines()) == 120
 
 
