@@ -239,7 +239,9 @@ def _refuse_foreign(out: Path) -> None:
     refuse_inside_scans(out)
     if not out.exists():
         return
-    if any(not entry.name.startswith(".") for entry in out.iterdir()):
+    others = any(not entry.name.startswith(".") for entry in out.iterdir())
+    # Asked again: another part may have claimed the folder since, and writes its request first.
+    if others and not (out / REQUEST).exists():
         raise GenerationError(f"{out} has files that gen-scans did not write; choose another --out")
 
 

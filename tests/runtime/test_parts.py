@@ -18,7 +18,7 @@ from conftest import folder_bytes, seed_of_kills
 from scangan.artifacts.latents import Draw
 from scangan.artifacts.request import FORMATS, Part, Request, Span
 from scangan.core.files import only_writer
-from scangan.runtime import GenerationError, ScanganError, ScanGenerator
+from scangan.runtime import GenerationError, ScanganError, ScanGenerator, output
 from scangan.runtime.merge import merge
 from scangan.runtime.output import only_writers, write_scans
 
@@ -252,6 +252,22 @@ def test_parts_at_the_same_time_in_one_folder(tiny_acgan, light, tmp_path):
     merge([out], out)
     assert light.run(tmp_path, [*argv, "--out", tmp_path / "whole"]).code == 0
     assert folder_bytes(out) == folder_bytes(tmp_path / "whole")
+
+
+def test_a_part_may_claim_the_folder_while_another_looks_at_it(
+    generator, whole, tmp_path, monkeypatch
+):
+    out, look = tmp_path / "out", output.refuse_inside_scans
+
+    def claimed_meanwhile(path):
+        monkeypatch.setattr(output, "refuse_inside_scans", look)
+        _make(generator, "png", out, 1, 2)
+
+    out.mkdir()
+    monkeypatch.setattr(output, "refuse_inside_scans", claimed_meanwhile)
+    _make(generator, "png", out, 0, 2)
+    merge([out], out)
+    assert folder_bytes(out) == folder_bytes(whole["png"])
 
 
 def test_stopped_in_shards_it_goes_on(tiny_acgan, light, tmp_path):
