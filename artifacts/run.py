@@ -4,7 +4,7 @@ import functools
 import json
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ MAY_GROW = {"kimg"}  # you may extend a run if its learning rates are constant
 MAY_CHANGE = {"patience"}
 WRITTEN = (
     "config.json", "last.pt", "best.safetensors", "metrics.jsonl", "items.jsonl", "report.png",
-    "start.safetensors", "samples", "classes", "dataset", "events.out.tfevents.*",
+    "start.safetensors", "start_items.jsonl", "samples", "classes", "dataset", "events.out.tfevents.*",
 )  # fmt: skip
 SHAPE = {"format_version": int, "options": dict, "dataset": dict, "versions": dict}
 
@@ -107,6 +107,11 @@ class Run:
         return self.path / "start.safetensors"
 
     @property
+    def start_items(self) -> Path:
+        """The path of the list of scans that those networks were trained on, if it is known."""
+        return self.path / "start_items.jsonl"
+
+    @property
     def started(self) -> bool:
         """Whether ``config.json`` exists; everything before that is preparation."""
         return (self.path / "config.json").exists()
@@ -167,10 +172,17 @@ class Run:
                 else:
                     path.unlink()
 
-    def start(self, config: RunConfig, items: list[RunItem]) -> None:
-        """Write the configuration, and the list of scans with those held back."""
+    def start(
+        self, config: RunConfig, items: list[RunItem], before: Sequence[RunItem] = ()
+    ) -> None:
+        """Write the configuration, and the list of scans with those held back.
+
+        `before` are the scans that the networks which the run starts from were trained on.
+        """
         (self.path / "samples").mkdir(parents=True, exist_ok=True)
         write_records(self.path / "items.jsonl", items)
+        if before:
+            write_records(self.start_items, before)
         self._write_config(config)
 
     def _write_config(self, config: RunConfig) -> None:
@@ -221,11 +233,30 @@ class Run:
         TrainingError
             ``items.jsonl`` is missing or damaged.
         """
-        file = self.path / "items.jsonl"
+        return self._items(self.path / "items.jsonl")
+
+    def _items(self, file: Path) -> list[RunItem]:
         try:
             return list(parse_records(RunItem, read_bytes(file)))
         except (FileNotFoundError, ValueError) as error:
             raise TrainingError(f"{file} is missing or damaged; start over with --force") from error
+
+    def trained_before(self) -> list[RunItem]:
+        """Read the scans that the networks which it started from were trained on; none if unknown.
+
+        Raises
+        ------
+        TrainingError
+            ``start_items.jsonl`` is damaged.
+        """
+        return self._items(self.start_items) if self.start_items.exists() else []
+
+    def trained_on(self) -> list[RunItem]:
+        """Read the scans that the networks have seen, in this run or before; raises as `read_items` does."""
+        return [
+            *(item for item in self.read_items() if not item.held_back),
+            *self.trained_before(),
+        ]
 
     def held_back(self, count: int) -> npt.NDArray[np.bool_]:
         """Return which of the `count` scans are held back: bool [N]; raises as `read_items` does."""

@@ -73,7 +73,13 @@ def main(
     treat the real scans. "gen-scans --exclude" leaves the suspects out.
     """
     from scangan.cli.evaluation_folder import evaluation_folder
-    from scangan.cli.scan_sets import how_to_leave_out, of_run, open_pair, open_scans
+    from scangan.cli.scan_sets import (
+        how_to_leave_out,
+        of_run,
+        open_pair,
+        open_scans,
+        open_synthetic,
+    )
     from scangan.evaluation.file_names import PICTURE
     from scangan.evaluation.judge_privacy import PrivacyOptions, privacy, work
     from scangan.evaluation.privacy_files import write_privacy
@@ -88,16 +94,14 @@ def main(
         held = None
     else:
         real, held, discriminator, notes = of_run(train, run_path)
-        ours = open_scans(synthetic, like=real, count=count)
+        ours = open_synthetic(synthetic, like=real, count=count)
     if holdout is not None:
         held = open_scans(holdout, like=real)
-    with evaluation_folder(out):
-        for note in notes:
-            output.say(note)
+    with evaluation_folder(out, "privacy"):
         with progress(
             "comparing", work(real, ours, held, chosen), "scans", quiet=output.silent
         ) as advance:
-            result = privacy(real, ours, held, chosen, discriminator, advance)
+            result = privacy(real, ours, held, chosen, discriminator, advance, tuple(notes))
         write_privacy(out, result, real, ours)
         for line in privacy_lines(result):
             output.say(line)

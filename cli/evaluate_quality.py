@@ -62,7 +62,7 @@ def main(
     output = Output(quiet, as_json)
     chosen = QualityOptions(extractors or installed(), repeats, seed, strict, threads, cache)
     one, other = open_pair(real, synthetic, count=count)
-    with evaluation_folder(out):
+    with evaluation_folder(out, "quality"):
         total = work(one, other, chosen)
         with progress("extracting features", total, "scans", quiet=output.silent) as advance:
             result = quality(one, other, chosen, advance)

@@ -84,13 +84,14 @@ def main(
     from scangan.cli.evaluation_folder import evaluation_folder
     from scangan.cli.scan_sets import how_to_leave_out, model_of, of_run, open_pair, open_scans
     from scangan.evaluation.features import installed
+    from scangan.evaluation.file_names import HTML
     from scangan.evaluation.judge_privacy import PrivacyOptions
     from scangan.evaluation.judge_quality import QualityOptions
     from scangan.evaluation.judge_utility import UtilityOptions
     from scangan.evaluation.judgement import JudgeOptions, judge_all, work
     from scangan.evaluation.leaks import refuse_trained_on
     from scangan.evaluation.report.anonymous import anonymous
-    from scangan.evaluation.report.write import HTML, Provenance, check_folder, write_report
+    from scangan.evaluation.report.write import Provenance, check_folder, write_report
 
     if run_path and not train:
         raise EvaluationError(f"give the prepared dataset that {run_path} was trained on: --train")
@@ -111,11 +112,10 @@ def main(
         PrivacyOptions(threads=threads, cache=cache),
     )
     test, made = open_pair(real, synthetic, count=count)
-    trained = discriminator = None
+    trained, discriminator = None, None
+    of_search: list[str] = []
     if run_path:
-        trained, _, discriminator, more = of_run(train or "", run_path)
-        for note in more:
-            output.say(note)
+        trained, _, discriminator, of_search = of_run(train or "", run_path)
     elif train:
         trained = open_scans(train, like=test)
     notes = refuse_trained_on(Run(run_path) if run_path else None, test)
@@ -125,7 +125,7 @@ def main(
         command = _without_paths(
             command, real=real, train=train, run=run_path, out=out, cache=cache, model=write_model
         )
-    with evaluation_folder(out):
+    with evaluation_folder(out, "report"):
         with progress(
             "evaluating", work(test, made, trained, chosen), "steps", quiet=output.silent
         ) as advance:
@@ -136,6 +136,7 @@ def main(
                 chosen,
                 discriminator=discriminator,
                 notes=notes,
+                of_search=tuple(of_search),
                 advance=advance,
             )
         provenance = Provenance(command, model, datetime.datetime.now().date().isoformat())

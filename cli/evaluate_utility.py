@@ -97,7 +97,7 @@ def main(
     else:
         tested = open_scans(test, like=train)
     known = refuse_trained_on(Run(run) if run else None, tested)
-    with evaluation_folder(out):
+    with evaluation_folder(out, "utility"):
         with progress("training", trainings(chosen), "classifiers", quiet=output.silent) as advance:
             result = utility(train, made, tested, chosen, advance, notes=known)
         write_record(out / RESULT, result)

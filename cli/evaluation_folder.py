@@ -1,28 +1,42 @@
 """The folder that an evaluation writes into."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from scangan.core.errors import EvaluationError
-from scangan.evaluation.file_names import RESULT
+from scangan.evaluation.file_names import FIELDS, RESULT, WRITTEN
 
 
 @contextlib.contextmanager
-def evaluation_folder(out: Path) -> Iterator[None]:
+def evaluation_folder(out: Path, kind: str) -> Iterator[None]:
     """Make the folder before the long work inside this context; if that fails, leave none behind.
+
+    Parameters
+    ----------
+    out : Path
+        The folder. It may hold an evaluation of the same kind, whole or not, which is replaced.
+    kind : str
+        Which evaluation will write to it, out of `FIELDS`.
 
     Raises
     ------
     EvaluationError
-        The folder holds other things than an evaluation.
+        The folder holds other things, or another kind of evaluation.
     """
     new = not out.exists()
     if not new and out.is_dir():
-        others = [path.name for path in out.iterdir() if not path.name.startswith(".")]
-        if others and RESULT not in others:
+        names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+        others = names - WRITTEN
+        if others and RESULT not in names:
             raise EvaluationError(
                 f"{out} is not empty and holds no evaluation (it has {min(others)}); choose another --out"
+            )
+        found = _kind_of(out / RESULT)
+        if found not in ("", kind):
+            raise EvaluationError(
+                f"{out} holds the result of eval-scans {found}; choose another --out"
             )
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -32,3 +46,12 @@ def evaluation_folder(out: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):  # something is in it
                 out.rmdir()
         raise
+
+
+def _kind_of(result: Path) -> str:
+    """Tell which evaluation wrote a result; empty for none, or one that cannot be read."""
+    try:
+        told = json.loads(result.read_bytes())
+    except (OSError, ValueError):
+        return ""
+    return next((kind for kind, field in FIELDS.items() if field in told), "")

@@ -55,8 +55,8 @@ def open_pair(
         made = generated(synthetic, count, seed)
         return open_scans(real, like=made), made
     if is_ready(real) or not is_ready(synthetic):
-        opened = open_scans(real)
-        return opened, open_scans(synthetic, like=opened)
+        opened = open_scans(real, size=None if is_ready(real) else size_of(synthetic))
+        return opened, open_synthetic(synthetic, like=opened)
     opened = open_scans(synthetic)
     return open_scans(real, like=opened), opened
 
@@ -67,7 +67,12 @@ def is_ready(path: str) -> bool:
 
 
 def open_scans(
-    path: str, *, like: ScanSet | None = None, count: int = 100, seed: int = SEED
+    path: str,
+    *,
+    like: ScanSet | None = None,
+    size: int | None = None,
+    count: int = 100,
+    seed: int = SEED,
 ) -> ScanSet:
     """Open one set; a folder is prepared like another set, in a temporary folder.
 
@@ -76,7 +81,9 @@ def open_scans(
     path : str
         A prepared dataset, a folder of scans, or a model.
     like : ScanSet, optional
-        A set whose size and preparation a folder gets; by default 64 pixels.
+        A set whose size and preparation a folder gets.
+    size : int, optional
+        The size that a folder gets otherwise; by default that of `PrepOptions`.
     count, seed : int
         For a model: scans per class, and the random seed.
     """
@@ -94,13 +101,40 @@ def open_scans(
     settings: Mapping[str, object] = like.settings if like else {}
     known = {field.name for field in dataclasses.fields(PrepOptions)}
     chosen = {key: value for key, value in settings.items() if key in known}
-    if like:
-        chosen["size"] = like.size
+    if wanted := like.size if like else size:
+        chosen["size"] = wanted
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "prepared"
         prepare(path, out, PrepOptions(**chosen))  # type: ignore[arg-type]
         made = ScanSet.of_dataset(out)
         return dataclasses.replace(made, name=path, origins=origins(Path(path), made.sources))
+
+
+def size_of(folder: str) -> int | None:
+    """Return the size of the first scan of a folder of images in pixels; None for other folders."""
+    from PIL import Image
+
+    from scangan.preprocessing.find_scans import SourceOptions, find_scans
+    from scangan.preprocessing.options import LARGEST, SMALLEST
+
+    first = find_scans(Path(folder), SourceOptions()).scans[0].file
+    try:
+        with Image.open(Path(folder, first)) as image:
+            return min(max(*image.size, SMALLEST), LARGEST)
+    except (OSError, Image.DecompressionBombError):  # not a picture
+        return None
+
+
+def open_synthetic(path: str, *, like: ScanSet, count: int = 100) -> ScanSet:
+    """Open synthetic scans of a generator that learnt from a set prepared as `like` was.
+
+    Those in a folder already look prepared: they are resized, and nothing else is done to them again.
+    """
+    if is_model(path) or is_ready(path):
+        return open_scans(path, count=count)
+    shape = {key: like.settings[key] for key in ("fit",) if key in like.settings}
+    made = open_scans(path, like=dataclasses.replace(like, settings=shape))
+    return dataclasses.replace(made, settings=like.settings)
 
 
 def model_of(path: str) -> ModelFile | None:
@@ -121,7 +155,9 @@ def of_run(
     from scangan.training.discriminator_scores import discriminator_scores
 
     trained, held, notes = parts_of_run(train, Run(path))
-    scores = DiscriminatorScores(*discriminator_scores(Run(path), trained.classes))
+    scores = DiscriminatorScores(
+        *discriminator_scores(Run(path), trained.classes), Run(path).options.size
+    )
     return trained, held, scores, notes
 
 

@@ -1,5 +1,6 @@
 """``train-gan``: train a GAN on a prepared dataset or a folder of scans."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -190,4 +191,5 @@ def main(
     memory = peak_memory()
     if memory:
         output.say(f"peak memory: {memory}")
-    output.say(f"look at {run.report}; next: export-onnx {out} -o {out.name}.onnx")
+    path, file = (shlex.quote(str(each)) for each in (out, f"{out.resolve().name}.onnx"))
+    output.say(f"look at {run.report}; next: export-onnx {path} -o {file}")

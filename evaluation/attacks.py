@@ -37,10 +37,13 @@ class DiscriminatorScores:
         [N] (indices into the classes of the training scans).
     sha256 : str
         Identifies its weights.
+    size : int
+        Height and width of the scans that it takes, in pixels.
     """
 
     scores: Callable[[Images, Labels], npt.NDArray[np.floating]]
     sha256: str
+    size: int
 
 
 def attacks(

@@ -52,7 +52,10 @@ class Cache:
         try:
             with np.load(path, allow_pickle=False) as kept:  # zip keeps a CRC of each array
                 return {key: kept[key] for key in kept.files}
-        except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError):
+        except (
+            OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError,
+            NotImplementedError, RuntimeError,  # "encrypted", or compressed in an unknown way
+        ):  # fmt: skip
             pass
         arrays = compute()
         try:
@@ -79,7 +82,7 @@ class Cache:
         def text() -> dict[str, Array]:
             return {"json": np.frombuffer(line_of(compute()).encode(), np.uint8)}
 
-        kept = self.get((kind.__name__, version("scangan"), _code(), key), text)["json"]
+        kept = self.get((kind.__name__, version("scangan"), code(), key), text)["json"]
         return parse_record(kind, np.asarray(kept, np.uint8).tobytes())
 
     def features(
@@ -116,16 +119,18 @@ class Cache:
         content = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
         # The package, as a file of your own is fed in another way than the same file in a package.
         network = extract.sha256, extract.network.tensor, extract.network.package
-        key = ("features", *network, images.shape, content)
+        key = ("features", code("features"), *network, images.shape, content)
         found = np.asarray(self.get(key, compute)["features"], np.float32)
         advance(len(images) - done)  # those that were kept
         return found
 
 
 @functools.cache
-def _code() -> str:
-    """SHA-256 of the code of this package: between two releases it changes, but not the version."""
+def code(*modules: str) -> str:
+    """SHA-256 of modules of this package, by default all: between two releases they change, too."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    here = Path(__file__).parent
+    files = [here / f"{name}.py" for name in modules] or sorted(here.glob("*.py"))
+    for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -61,7 +62,10 @@ class Probe:
 
     def __init__(self, extractor: str, cache: Cache, threads: int | None = None) -> None:
         self._extract, self._cache = FeatureExtractor(extractor, threads), cache
-        self.described = f"logistic regression on {extractor} {self._extract.sha256}"
+        self.described = (
+            f"logistic regression on {extractor} {self._extract.sha256} "
+            f"scikit-learn {version('scikit-learn')}"
+        )
 
     def sees(self, images: npt.NDArray[np.uint8]) -> Rows:
         """Extract features: float32 [N, D]."""

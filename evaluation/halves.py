@@ -40,6 +40,12 @@ class Halves:
     other_synthetic: list[Indices]
     beside: list[Indices]
 
+    @property
+    def have_all_classes(self) -> bool:
+        """Whether each half has scans of every class; groups of several classes can leave one without."""
+        sides = self.real, self.other_real, self.synthetic, self.other_synthetic
+        return all(len(part) for side in sides for part in side)
+
 
 def group_halves(labels: Labels, groups: Labels, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
     """Halve a set at random, so that groups stay whole and each class is halved.
@@ -59,7 +65,8 @@ def group_halves(labels: Labels, groups: Labels, rng: np.random.Generator) -> np
     names, number = np.unique(groups, return_inverse=True)
     tally = np.zeros((len(names), int(labels.max()) + 1), np.int64)
     np.add.at(tally, (number, labels), 1)
-    main = tally.argmax(axis=1)
+    # A group of several classes counts for the rarest of them, which few other groups could replace.
+    main = np.where(tally > 0, tally.sum(axis=0), len(labels) + 1).argmin(axis=1)
     first = np.zeros(len(names), bool)
     balance = rng.choice([-1, 1], tally.shape[1])  # decides who gets the odd scan
     balance = balance * 0.5

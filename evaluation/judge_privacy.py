@@ -27,7 +27,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from scangan.core.counted import counted
-from scangan.core.errors import EvaluationError
 from scangan.evaluation.attacks import MOST_ATTACKED, DiscriminatorScores, attacks
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.calibration import SURE_FROM, copies_among, nearness, threshold
@@ -36,6 +35,7 @@ from scangan.evaluation.planted import LEVELS
 from scangan.evaluation.privacy_result import FORMAT, Attack, Nearness, PrivacyResult, Threshold
 from scangan.evaluation.privacy_sets import comparable
 from scangan.evaluation.privacy_verdict import verdict
+from scangan.evaluation.ranges import LARGEST_SEED, check_range
 from scangan.evaluation.scan_set import ScanSet
 from scangan.evaluation.training_search import MOST_CALIBRATING, Found, TrainingSearch
 
@@ -73,12 +73,10 @@ class PrivacyOptions:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        ranges = {"planted": (10, 1000), "resamples": (100, 10_000)}
-        for name, (low, high) in ranges.items():
-            if not low <= getattr(self, name) <= high:
-                raise EvaluationError(
-                    f"{name} {getattr(self, name)} is out of range; it takes {low} to {high}"
-                )
+        check_range("planted", self.planted, 10, 1000)
+        check_range("resamples", self.resamples, 100, 10_000)
+        check_range("--seed", self.seed, 0, LARGEST_SEED)
+        check_range("--threads", self.threads, 1)
 
 
 def privacy(
@@ -88,6 +86,7 @@ def privacy(
     options: PrivacyOptions | None = None,
     discriminator: DiscriminatorScores | None = None,
     advance: Advance = lambda _: None,
+    more: tuple[str, ...] = (),
 ) -> PrivacyResult:
     """Look for training scans in a synthetic set.
 
@@ -106,6 +105,8 @@ def privacy(
         The discriminator of the run, to attack with it, too.
     advance : callable
         Called with the number of scans just extracted or searched; `work` tells the total.
+    more : tuple of str
+        More for the notes of the result.
 
     Returns
     -------
@@ -131,11 +132,18 @@ def privacy(
     def compute() -> PrivacyResult:
         ours, made, held, notes = comparable(train, synthetic, holdout)
         search = TrainingSearch(ours, extract, cache, options.threads, counted_advance)
-        return _result(search, made, held, options, discriminator, notes)
+        attacker = discriminator
+        if attacker and attacker.size != ours.size:
+            notes.append(
+                f"the discriminator takes scans of {attacker.size} pixels, and these have {ours.size}: it "
+                f"did not attack"
+            )
+            attacker = None
+        return _result(search, made, held, options, attacker, [*more, *notes])
 
     sets = [each.identity for each in (train, synthetic, holdout) if each]
     attacked = discriminator.sha256 if discriminator else None
-    how = options.planted, options.resamples, options.seed
+    how = options.planted, options.resamples, options.seed, more
     with threadpool_limits(1, "blas"):  # a second thread costs more than it gains on these sizes
         result = cache.result(
             PrivacyResult, (sets, extract.name, extract.sha256, attacked, how), compute

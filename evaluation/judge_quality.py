@@ -12,6 +12,7 @@ from scangan.evaluation.cache import Cache
 from scangan.evaluation.features import DEFAULT, FeatureExtractor
 from scangan.evaluation.halves import Halves, halved
 from scangan.evaluation.quality_result import FORMAT, QualityResult
+from scangan.evaluation.ranges import LARGEST_SEED, check_range
 from scangan.evaluation.scan_set import ScanSet
 
 
@@ -44,8 +45,9 @@ class QualityOptions:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if not 5 <= self.repeats <= 1000:
-            raise EvaluationError(f"--repeats {self.repeats} is out of range; it takes 5 to 1000")
+        check_range("--repeats", self.repeats, 5, 1000)
+        check_range("--seed", self.seed, 0, LARGEST_SEED)
+        check_range("--threads", self.threads, 1)
         if not self.extractors:
             raise EvaluationError("name at least one extractor")
 

@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
+from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
-from scangan.evaluation.cache import Cache
+from scangan.evaluation.cache import Cache, code
 from scangan.evaluation.classifiers import Classifier, Rows, check_names, make_classifier
 from scangan.evaluation.diets import BASELINE, DIETS, Diet, classical_copies, make_diet
 from scangan.evaluation.features import DEFAULT
 from scangan.evaluation.halves import group_halves
 from scangan.evaluation.leaks import without_leaks
+from scangan.evaluation.ranges import check_range
 from scangan.evaluation.resampling import Resampler, Values, estimate, holm, p_value
 from scangan.evaluation.scan_set import SMALL, ScanSet, with_shared_classes
 from scangan.evaluation.utility_result import FORMAT, CurvePoint, DietResult, UtilityResult
@@ -24,6 +26,11 @@ from scangan.evaluation.utility_verdict import verdict
 
 Indices = npt.NDArray[np.intp]
 FEWEST = 2  # scans of each class, in training and in the test
+LEAST_STEPS = 20  # of a network, whose rate rises over the first tenth
+LEAST_GROUPS = 2  # subjects or other groups of test scans, which are drawn again to make intervals
+# The modules that decide what a classifier learns: kept scores are those of the same code.
+LEARNING = "classifiers", "probe", "cnn", "keras_networks", "diets", "features"
+FEW_GROUPS = 20  # under which intervals say little
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,10 +72,15 @@ class UtilityOptions:
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_names(self.classifiers)
-        if not 1 <= self.seeds <= 20:
-            raise EvaluationError(f"--seeds {self.seeds} is out of range; it takes 1 to 20")
+        check_range("--seeds", self.seeds, 1, 20)
+        check_range("--threads", self.threads, 1)
+        check_range("--steps", self.steps, LEAST_STEPS)
         if any(not 0 < share <= 1 for share in self.fractions):
             raise EvaluationError("--real-fractions takes shares above 0, at most 1")
+        if (self.weights or self.steps) and set(self.classifiers) <= {"probe"}:
+            raise EvaluationError(
+                "the probe takes neither --weights nor --steps; choose a network with --classifier, too"
+            )
 
 
 def utility(
@@ -142,6 +154,7 @@ def _utility(
     train, synthetic, test, found = comparable(train, synthetic, test)
     test, left_out = without_leaks(train, test, drop=options.drop_leaks, threads=options.threads)
     _check_enough(test, f" that are not also in {train.name}")
+    left_out += _check_groups(test)
     bench = _Bench(train, synthetic, test, options, advance)
     diets: list[DietResult] = []
     curve: list[CurvePoint] = []
@@ -170,6 +183,12 @@ def trainings(options: UtilityOptions) -> int:
 def split_for_test(real: ScanSet, seed: int = 0) -> tuple[ScanSet, ScanSet]:
     """Split real scans in three quarters to train and one to test, and keep groups whole."""
     rng = np.random.default_rng(seed)
+    groups = len(np.unique(real.groups))
+    if groups < 4 * LEAST_GROUPS:
+        raise EvaluationError(
+            f"{real.name} has scans of {counted(groups, 'subject')} (copies of a scan count as one); a "
+            f"quarter of them is too few to test on; give scans of others with --test"
+        )
     half = group_halves(real.labels, real.groups, rng)
     # Half of a half is a quarter; the other quarter goes back to training.
     test = np.zeros(len(real), bool)
@@ -212,6 +231,18 @@ def _check_enough(scans: ScanSet, which: str = "") -> None:
         raise EvaluationError(
             f"{scans.name} has fewer than {FEWEST} scans of {', '.join(few)}{which}; add scans"
         )
+
+
+def _check_groups(test: ScanSet) -> list[str]:
+    """Refuse test scans of one subject, which would have no interval; note if there are few subjects."""
+    groups = len(np.unique(test.groups))
+    if groups < LEAST_GROUPS:
+        raise EvaluationError(
+            f"all scans of {test.name} are of one subject, or copies of one scan; test on scans of others, too"
+        )
+    if groups < FEW_GROUPS:
+        return [f"{test.name} has scans of only {groups} subjects: the intervals mean little"]
+    return []
 
 
 class _Bench:
@@ -309,7 +340,8 @@ class _Bench:
         # The real scans alone teach the same beside any synthetic set: trained once for all of them.
         synthetic = self.synthetic.sha256 if len(diet.synthetic) else ""
         sets = self.train.sha256, synthetic, self.test.sha256
-        key = ("classifier", classifier.described, seed, *sets, diet_key(diet))
+        how = code(*LEARNING), classifier.described, seed
+        key = ("classifier", *how, *sets, diet_key(diet))
         return np.asarray(
             self.cache.get(key, lambda: {"scores": self._train(classifier, diet, seed)})["scores"]
         )

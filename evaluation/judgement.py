@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from scangan.artifacts.records import Record
+from scangan.core.errors import EvaluationError
 from scangan.evaluation import judge_privacy, judge_quality, judge_utility, privacy_sets
 from scangan.evaluation.attacks import DiscriminatorScores
 from scangan.evaluation.judge_privacy import PrivacyOptions, privacy
@@ -14,6 +15,8 @@ from scangan.evaluation.quality_result import QualityResult
 from scangan.evaluation.scan_set import ScanSet
 from scangan.evaluation.utility_result import UtilityResult
 
+NO_TRAIN = "give the training scans with --train"
+
 
 class Judgement(Record, frozen=True, kw_only=True):
     """What the evaluations of a synthetic set found.
@@ -23,14 +26,16 @@ class Judgement(Record, frozen=True, kw_only=True):
     quality : QualityResult
         Whether it looks like real scans.
     utility : UtilityResult or None
-        Whether a classifier gains from it; None if the training scans are not known, or the sets do
-        not share two classes.
+        Whether a classifier gains from it; None if that could not be evaluated.
+    not_useful : str
+        Why not; empty if it was.
     privacy : PrivacyResult or None
         Whether training scans are in it; None if they are not known.
     """
 
     quality: QualityResult
     utility: UtilityResult | None
+    not_useful: str = ""
     privacy: PrivacyResult | None
 
 
@@ -51,6 +56,7 @@ def judge_all(
     *,
     discriminator: DiscriminatorScores | None = None,
     notes: tuple[str, ...] = (),
+    of_search: tuple[str, ...] = (),
     advance: Callable[[int], None] = lambda _: None,
 ) -> Judgement:
     """Evaluate quality, and utility and privacy if the training scans are known.
@@ -69,6 +75,8 @@ def judge_all(
         See `privacy`.
     notes : tuple of str
         See `utility`.
+    of_search : tuple of str
+        More for the notes of `privacy`.
     advance : callable
         Called with the number of scans that were just compared, or classifiers trained; `work` tells
         the total.
@@ -79,26 +87,19 @@ def judge_all(
         The sets cannot be compared.
     """
     options = options or JudgeOptions()
-    useful = train is not None and len(_shared(train, synthetic, real)) > 1
     if train is not None:  # before the long work
         privacy_sets.comparable(train, synthetic, real)
-        if useful:
-            judge_utility.comparable(train, synthetic, real)
     looks = quality(real, synthetic, options.quality, advance)
     if train is None:
-        return Judgement(quality=looks, utility=None, privacy=None)
-    use = None
-    if useful:
+        return Judgement(quality=looks, utility=None, not_useful=NO_TRAIN, privacy=None)
+    use, why = None, ""
+    try:
         use = utility(train, synthetic, real, options.utility, advance, notes)
-    else:
+    except EvaluationError as error:  # such as one class, or test scans that all leak
+        why = str(error)
         advance(judge_utility.trainings(options.utility))
-    secrecy = privacy(train, synthetic, real, options.privacy, discriminator, advance)
-    return Judgement(quality=looks, utility=use, privacy=secrecy)
-
-
-def _shared(*sets: ScanSet) -> set[str]:
-    """Return the classes that all sets have scans of."""
-    return set.intersection(*({k for k, n in each.counts.items() if n} for each in sets))
+    secrecy = privacy(train, synthetic, real, options.privacy, discriminator, advance, of_search)
+    return Judgement(quality=looks, utility=use, not_useful=why, privacy=secrecy)
 
 
 def work(real: ScanSet, synthetic: ScanSet, train: ScanSet | None, options: JudgeOptions) -> int:

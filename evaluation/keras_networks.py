@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ class KerasNetwork:
         self.name, self.weights, self.steps = name, weights, steps
         content = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else None
         how = BATCH, steps, RATES[name], MOMENTUM
-        self.described = f"{name} {content} {how} keras {keras.__version__}"
+        self.described = (
+            f"{name} {content} {how} keras {keras.__version__} torch {version('torch')}"
+        )
 
     def sees(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return the scans, enlarged if they are smaller than the network takes."""

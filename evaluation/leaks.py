@@ -19,13 +19,20 @@ def leaking(train: ScanSet, test: ScanSet, threads: int | None = None) -> npt.ND
 
     Pictures are compared whatever their shift, scale, mirroring and brightness (`similar`).
     """
-    files, subjects = set(train.hashes) - {""}, set(train.subjects) - {""}
-    told = [
-        file in files or subject in subjects
-        for file, subject in zip(test.hashes, test.subjects, strict=True)
-    ]
     found = Gallery(train.images, threads=threads).search(test.images)
-    return np.array(told) | (found.similarity >= ALIKE)
+    return shared(train, test) | (found.similarity >= ALIKE)
+
+
+def shared(train: ScanSet, test: ScanSet) -> npt.NDArray[np.bool_]:
+    """Tell which test scans share their file or subject with a training scan: bool [N]."""
+    files, subjects = set(train.hashes) - {""}, set(train.subjects) - {""}
+    return np.array(
+        [
+            file in files or subject in subjects
+            for file, subject in zip(test.hashes, test.subjects, strict=True)
+        ],
+        bool,
+    )
 
 
 def without_leaks(
@@ -87,12 +94,23 @@ def refuse_trained_on(run: Run | None, test: ScanSet) -> tuple[str, ...]:
         return (
             "nobody checked whether the generator was trained on the test scans; give --run to check",
         )
-    _ = run.config  # raises if this is not a run, which is the likelier mistake
-    seen = {item.sha256 for item in run.read_items() if not item.held_back}
-    found = [name for name, file in zip(test.sources, test.hashes, strict=True) if file in seen]
+    before = run.config.started_from  # raises if this is not a run, which is the likelier mistake
+    seen = run.trained_on()
+    files = {item.sha256 for item in seen}
+    subjects = {item.subject for item in seen} - {None, ""}
+    found = [
+        name
+        for name, file, subject in zip(test.sources, test.hashes, test.subjects, strict=True)
+        if file in files or subject in subjects
+    ]
     if found:
         raise EvaluationError(
-            f"the generator of {run.path} was trained on {counted(len(found), 'test scan')}, {found[0]} "
-            f"among them; train on a part that prep-scans --split made, and test on another"
+            f"the generator of {run.path} was trained on {counted(len(found), 'test scan')} or on other scans "
+            f"of the same subjects, {found[0]} among them; train on a part that prep-scans --split made, and "
+            f"test on another"
+        )
+    if before and not run.start_items.exists():
+        return (
+            "the run started from other networks; nobody checked whether those were trained on the test scans",
         )
     return ()

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
+from scangan.evaluation.leaks import shared
 from scangan.evaluation.scan_set import SMALL, ScanSet, differing_settings
 
 FEWEST = 20  # scans of a set
@@ -43,19 +44,28 @@ def comparable(
     if holdout is not None:
         holdout, found = _apart(holdout, train)
         notes += found
+    elif len(np.unique(train.groups)) < 2:
+        raise EvaluationError(
+            f"all scans of {train.name} are of one subject, or copies of one scan, so nothing says how similar "
+            f"those of different people are; give real scans of others with --holdout"
+        )
     return train, synthetic, holdout, notes
 
 
 def _apart(holdout: ScanSet, train: ScanSet) -> tuple[ScanSet, list[str]]:
-    """Leave out hold-out scans that are training scans, pixel by pixel."""
+    """Leave out hold-out scans of training files or subjects, or with the pixels of a training scan.
+
+    Others of the same people would count as similar, and hide copies.
+    """
     trained = set(map(_digest, train.images))
-    apart = np.array([_digest(image) not in trained for image in holdout.images])
+    same = np.array([_digest(image) in trained for image in holdout.images])
+    apart = ~(same | shared(train, holdout))
     if apart.all():
         return holdout, []
     if apart.sum() < FEWEST:
         raise EvaluationError(
             f"{len(holdout) - int(apart.sum())} of {len(holdout)} scans of {holdout.name} are training "
-            f"scans; give a hold-out of scans that the generator was not trained on"
+            f"scans, or of the same subjects; give a hold-out of people that the generator was not trained on"
         )
     note = (
         f"left out {counted(int((~apart).sum()), 'scan')} of {holdout.name}: also in {train.name}"

@@ -62,7 +62,8 @@ class Space(Record, frozen=True):
     figures : dict
         By name of the metric.
     named_as : dict
-        For each class asked for, how many synthetic scans the probe assigned to each class.
+        For each class asked for, how many synthetic scans the probe assigned to each class: means over
+        the splits. Empty if there is one class.
     """
 
     extractor: str
@@ -70,7 +71,7 @@ class Space(Record, frozen=True):
     sha256: str
     picked_checkpoint: bool
     figures: dict[str, Figures]
-    named_as: dict[str, dict[str, int]]
+    named_as: dict[str, dict[str, float]]
 
 
 class QualityResult(Record, frozen=True):

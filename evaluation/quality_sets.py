@@ -95,6 +95,12 @@ def _is_small(scans: ScanSet, rows: npt.NDArray[np.intp]) -> bool:
 
 
 def _drawn(scans: ScanSet, rng: np.random.Generator) -> ScanSet:
+    """Draw `MOST` scans, as evenly from the classes as they allow: a rare class keeps all of its scans."""
     if len(scans) <= MOST:
         return scans
-    return scans.take(np.sort(rng.permutation(len(scans))[:MOST]))
+    of_class = [scans.of_class(k) for k in range(max(len(scans.classes), 1))]
+    drawn, left = [], MOST
+    for number, rows in enumerate(sorted(of_class, key=len)):
+        drawn.append(rng.permutation(rows)[: left // (len(of_class) - number)])
+        left -= len(drawn[-1])
+    return scans.take(np.sort(np.concatenate(drawn)))

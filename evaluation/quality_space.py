@@ -19,6 +19,9 @@ from scangan.evaluation.two_sample import two_sample_accuracy
 SLOW_REPEATS = 6  # splits for figures that train or extrapolate
 Indices = npt.NDArray[np.intp]
 Features = npt.NDArray[np.float32]
+Named = npt.NDArray[
+    np.int64
+]  # [K, K]: how many synthetic scans of each class were named as each class
 
 
 def in_space(
@@ -67,11 +70,11 @@ def in_space(
         return found
 
     draws = Draws(real.classes)
-    named_as = np.zeros((len(real.classes), len(real.classes)), np.int64)
+    named_as: list[Named] = []
     for number, halves in enumerate(splits):
         draws.measure(halves, measure, slow=number < SLOW_REPEATS)
-        if number < SLOW_REPEATS and len(real.classes) > 1:
-            named_as += _agreement(draws, rows, halves)
+        if number < SLOW_REPEATS and len(real.classes) > 1 and halves.have_all_classes:
+            named_as.append(_agreement(draws, rows, halves))
     figures = {"kid": kid} | draws.figures()
     if "fid" in figures:  # large groups can leave less than half of a class
         figures["fid_ratio"] = draws.real_over_synthetic("fid")
@@ -82,13 +85,15 @@ def in_space(
         picked_checkpoint=extract.name == DEFAULT,
         figures=figures,
         named_as={
-            name: dict(zip(real.classes, map(int, row), strict=True))
-            for name, row in zip(real.classes, named_as, strict=True)
-        },
+            name: dict(zip(real.classes, map(float, row), strict=True))
+            for name, row in zip(real.classes, np.mean(named_as, axis=0), strict=True)
+        }
+        if named_as
+        else {},
     )
 
 
-def _agreement(draws: Draws, rows: Features, halves: Halves) -> npt.NDArray[np.int64]:
+def _agreement(draws: Draws, rows: Features, halves: Halves) -> Named:
     """Ask probes that learnt from halves of the real scans for the classes of the other scans.
 
     Returns

@@ -38,12 +38,11 @@ def parts_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None, l
     TrainingError
         `run` is not a run, or is damaged.
     """
-    _ = run.config  # raises if this is not a run, which is the likelier mistake
+    before = run.config.started_from  # raises if this is not a run, which is the likelier mistake
     scans = ScanSet.of_dataset(path)
-    known: dict[tuple[str, int], bool] = {}
-    for item in run.read_items():
-        file = item.sha256, item.frame
-        known[file] = known.get(file, True) and item.held_back  # a copy may have been trained on
+    known = {(item.sha256, item.frame): True for item in run.read_items()}
+    # Of a scan that was held back, a copy may have been trained on, here or by the run before.
+    known |= {(item.sha256, item.frame): False for item in run.trained_on()}
     found = [known.get((item.sha256, item.frame)) for item in load_dataset(path).items]
     train, held, other = (
         np.flatnonzero([each is part for each in found]) for part in (False, True, None)
@@ -54,13 +53,17 @@ def parts_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None, l
         )
     notes = []
     if len(other):
-        notes.append(f"left out {counted(len(other), 'scan')} of {path}: not in {run.path}")
+        notes.append(f"left out {counted(len(other), 'real scan')} that the run does not know")
     synthetic = scans.synthetic[train]
     if synthetic.any():
         notes.append(f"left out {counted(int(synthetic.sum()), 'synthetic training scan')}")
         train = train[~synthetic]
+    if before:
+        notes.append(
+            "the run started from other networks; scans that only those were trained on were not searched"
+        )
     if not len(held):
-        notes.append(f"{run.path} held back no scan")
+        notes.append("the run held back no scan")
     parts = (
         dataclasses.replace(scans.take(rows), name=f"{path} ({name})")
         for rows, name in ((train, "trained on"), (held, "held back"))

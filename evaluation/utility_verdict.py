@@ -51,6 +51,9 @@ def _alone(name: str, of_this: dict[str, DietResult]) -> str:
 
 def _enough(name: str, points: Sequence[CurvePoint]) -> str:
     full = points[-1]
+    if len(points) == 1:
+        gain = "helped" if full.gain.low > 0 else "did not measurably help"
+        return f"{name}: adding synthetic scans {gain} with {full.n_real} real scans"
     enough = next(p for p in points if p.real.value >= full.real.value - CLOSE)
     gains = [p for p in points if p.gain.low > 0]
     helped = (
@@ -64,8 +67,8 @@ def _enough(name: str, points: Sequence[CurvePoint]) -> str:
             f"{helped}"
         )
     return (
-        f"{name}: {enough.n_real} real scans come within {100 * CLOSE:.0f} point of the accuracy with all "
-        f"{full.n_real}; {helped}"
+        f"{name}: {enough.n_real} real scans come within {100 * CLOSE:.0f} point of the accuracy with "
+        f"{full.n_real}, the most that were tried; {helped}"
     )
 
 

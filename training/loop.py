@@ -27,8 +27,10 @@ class Stopped(TrainingError):
     """The run was stopped by Ctrl-C or SIGTERM. It was saved and can be resumed."""
 
 
-def train_session(context: Context, scans: TrainingScans) -> bool:
+def train_session(context: Context, scans: TrainingScans, *, last: bool = True) -> bool:
     """Start or resume training; return whether there was anything left to do.
+
+    If other sessions follow, so that this is not the `last`, a signal at its very end stops it, too.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def train_session(context: Context, scans: TrainingScans) -> bool:
     """
     session = Session(context, scans)
     session.resume()
-    return session.loop()
+    return session.loop(last)
 
 
 class Session:
@@ -82,7 +84,7 @@ class Session:
                         f"resuming at {self._kimg():.1f} of {self.options.kimg:g} kimg"
                     )
 
-    def loop(self) -> bool:
+    def loop(self, last: bool = True) -> bool:
         """Train to the end, tick by tick; return whether there was anything left to do."""
         options = self.options
         why = self._why_stop()
@@ -138,7 +140,9 @@ class Session:
                         f"stopped at {self._kimg():.1f} of {options.kimg:g} kimg and saved; "
                         f"run the same command again to continue"
                     )
-        self._draw_report()
+            self._draw_report()
+            if not last and self.rank.anyone(bool(stop)):
+                raise Stopped(f"{self.run.path} is done; run the same command again to continue")
         return True
 
     def _draw_report(self) -> None:

@@ -37,7 +37,7 @@ def train_each_class(context: Context, scans: TrainingScans) -> None:
             of_class.start(_config_of_one(run.config, options, name), items)
         rank.agree(None)
         inner = dataclasses.replace(context, run=of_class, options=options)
-        trained |= train_session(inner, scans.of_class(number))
+        trained |= train_session(inner, scans.of_class(number), last=of_class is runs[-1])
     if rank.first and (trained or not run.report.exists()):  # the report is written last
         _join(runs, Measurer(context, scans))
 

@@ -19,7 +19,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from scangan.artifacts.records import parse_record, to_told
 from scangan.artifacts.run import Run
-from scangan.artifacts.run_records import StartedFrom
+from scangan.artifacts.run_records import RunItem, StartedFrom
 from scangan.artifacts.train_options import NARROWEST, WIDEST, TrainOptions, nearest
 from scangan.core.errors import USAGE, TrainingError
 from scangan.core.files import written_whole
@@ -37,7 +37,6 @@ FLAGS = ("arch", "latent")  # options of the command itself, which win over --se
 BY_CLASS = "scale", "shift", "embedding", "projection", "aux"  # layers with a row for each class
 STEPS = 20  # of power iteration, for spectral norms of layers whose rows changed
 NETWORKS = "generator", "discriminator"
-Scan = tuple[str, int]  # SHA-256 of its file, and its frame
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,8 +53,8 @@ class StartingWeights:
         The classes that have rows in them; empty for unconditional networks.
     generator, discriminator : dict
         Their tensors, by name. Of the generator, those of its moving average.
-    trained_on : frozenset of (str, int)
-        The scans that they were trained on; empty if unknown.
+    trained_on : tuple of RunItem
+        The scans that they were trained on, in any run; empty if unknown.
     """
 
     told: StartedFrom
@@ -63,7 +62,7 @@ class StartingWeights:
     classes: tuple[str, ...]
     generator: Mapping[str, Tensor]
     discriminator: Mapping[str, Tensor]
-    trained_on: frozenset[Scan] = frozenset()
+    trained_on: tuple[RunItem, ...] = ()
 
 
 def name_of(source: str) -> str:
@@ -117,7 +116,7 @@ def read_starting_weights(source: str) -> StartingWeights:
 def _of_run(run: Run, option: str) -> StartingWeights:
     config = run.config
     try:
-        saved, items = load_checkpoint(run, torch.device("cpu")), run.read_items()
+        saved, trained_on = load_checkpoint(run, torch.device("cpu")), run.trained_on()
     except TrainingError as error:
         # The readers' own advice is --force, which would delete the run that is to be started.
         reason = str(error).split(";")[0]
@@ -138,7 +137,7 @@ def _of_run(run: Run, option: str) -> StartingWeights:
         classes=run.classes,
         generator=_tensors(saved.networks["ema"]),
         discriminator=_tensors(saved.networks["discriminator"]),
-        trained_on=frozenset((item.sha256, item.frame) for item in items if not item.held_back),
+        trained_on=tuple(trained_on),
     )
 
 

@@ -21,7 +21,7 @@ from scangan.artifacts.dataset import (
 from scangan.artifacts.run import FORMAT_VERSION, Run
 from scangan.artifacts.run_records import RunConfig, RunItem, TrainedDataset
 from scangan.artifacts.train_options import TrainOptions
-from scangan.core.errors import TrainingError
+from scangan.core.errors import USAGE, TrainingError
 from scangan.core.files import only_writer
 from scangan.preprocessing.find_scans import SourceOptions, find_scans
 from scangan.training.context import Context
@@ -168,6 +168,10 @@ def _begin(
     run.check_free()
     weights = None
     # A run that goes on has a copy of what it started from, which may be gone or trained further.
+    if start == "":
+        raise TrainingError("--start-from is empty; give a run", exit_code=USAGE)
+    if start and run.started and not force:
+        _check_same_start(run, start)
     if start and (force or not run.started):
         weights = read_starting_weights(start)
         check_fit(weights, options)
@@ -190,13 +194,31 @@ def _begin(
                     say(f"warning: {warning}")
                 write_weights_file(weights, run.start_file, torch.float32)
                 config = replace(config, started_from=weights.told)
-            run.start(config, items)
+            run.start(config, items, weights.trained_on if weights else ())
         return training_scans(dataset, options, run)
 
 
+def _check_same_start(run: Run, start: str) -> None:
+    """Refuse another run of the same name; one that is gone, or was trained further, is no other."""
+    before, other = run.config.started_from, Run(start)
+    if before is None or not other.started:
+        return
+    try:
+        now = other.config.dataset.fingerprint
+    except TrainingError:  # damaged since; the run has a copy of its networks
+        return
+    if now != before.dataset_fingerprint:
+        raise TrainingError(
+            f"{run.path} started from another run named {before.name}, which had other scans than {start}; "
+            f"give that run, or choose another --out",
+            exit_code=USAGE,
+        )
+
+
 def _known_warning(weights: StartingWeights, items: list[RunItem]) -> str:
+    seen = {(item.sha256, item.frame) for item in weights.trained_on}
     held = [(item.sha256, item.frame) for item in items if item.held_back]
-    known = sum(scan in weights.trained_on for scan in held)
+    known = sum(scan in seen for scan in held)
     if not known:
         return ""
     return (

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from scangan.evaluation.cache import Array, Cache
+from scangan.evaluation.cache import Array, Cache, code
 from scangan.evaluation.features import FeatureExtractor
 from scangan.evaluation.quality_result import QualityResult
 from scangan.evaluation.report import plots
@@ -24,7 +24,7 @@ def feature_maps(
     maps = {}
     shown = result.without_folders().spaces
     for (name, space), label in zip(result.spaces.items(), shown, strict=True):
-        key = ("map", space.sha256, name, real.identity, synthetic.identity, result.seed)
+        key = ("map", code(), space.sha256, name, real.identity, synthetic.identity, result.seed)
         found = cache.get(key, partial(_coordinates, name, result, real, synthetic, cache))
         maps[label] = plots.feature_map(
             label,
@@ -51,6 +51,8 @@ def _coordinates(
     extract = FeatureExtractor(name)
     rows = [cache.features(each.images, extract) for each in (real, synthetic)]
     ours, made = (standardised(each, by=rows[0]) for each in rows)
+    if ours.shape[1] < 2:  # a network with one output: all scans on a line
+        ours, made = (np.pad(each, ((0, 0), (0, 1))) for each in (ours, made))
     with threadpool_limits(1, "blas"):
         pca = PCA(2, svd_solver="randomized", random_state=0).fit(ours)
     return {

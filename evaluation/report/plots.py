@@ -71,7 +71,7 @@ def precision_recall(
     for (name, p), (colour, marker) in zip(precision.items(), _looks(), strict=False):
         r = recall[name]
         look: Any = {"color": colour, "marker": marker, "markersize": 5, "linestyle": "none"}
-        ax.errorbar([r.value], [p.value], _reach([p]), _reach([r]), label=_short(name), **look)
+        ax.errorbar([r.value], [p.value], _reach([p]), _reach([r]), label=_in_legend(name), **look)
         if r.real is not None and p.real is not None:
             ax.plot([r.real], [p.real], markerfacecolor="none", **look)
     ax.plot([], [], "o", color=INK, markersize=5, markerfacecolor="none", label="real scans")
@@ -129,7 +129,7 @@ def feature_map(
     for (k, name), (colour, marker) in zip(enumerate(names), _looks(), strict=False):
         x, y = synthetic[chosen][labels[chosen] == k].T
         look: Any = {"color": colour, "marker": marker, "linewidth": 0, "alpha": 0.75}
-        ax.scatter(x, y, s=9, label=_short(name), **look)
+        ax.scatter(x, y, s=9, label=_in_legend(name), **look)
     ax.set(xticks=[], yticks=[])
     ax.set(xlabel="first principal component", ylabel="second principal component")
     ax.legend(loc="best", framealpha=0)
@@ -223,6 +223,12 @@ def _short(name: str) -> str:
     """Cut the middle out of a long name, as the ends of names of classes differ."""
     half = LONGEST // 2
     return name if len(name) <= LONGEST else f"{name[:half]}…{name[1 - half :]}"
+
+
+def _in_legend(name: str) -> str:
+    """Return a label that matplotlib shows: it hides those that begin with an underscore."""
+    short = _short(name)
+    return f" {short}" if short.startswith("_") else short
 
 
 def _reach(found: Sequence[Figure] | Sequence[Estimate]) -> Points:

@@ -17,8 +17,8 @@ from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.errors import EvaluationError
 from scangan.core.files import write_bytes
 from scangan.evaluation.cache import Cache
-from scangan.evaluation.file_names import PICTURE, RESULT
-from scangan.evaluation.judgement import Judgement
+from scangan.evaluation.file_names import HTML, MARKDOWN, PICTURE, PLOTS, RESULT
+from scangan.evaluation.judgement import NO_TRAIN, Judgement
 from scangan.evaluation.report import privacy_sections, quality_sections, utility_sections
 from scangan.evaluation.report.feature_maps import feature_maps
 from scangan.evaluation.report.parts import Plot, Section, Table, Verbatim
@@ -26,7 +26,6 @@ from scangan.evaluation.report.pictures import pairs, real_beside_synthetic
 from scangan.evaluation.report.render import TEMPLATES, rendered
 from scangan.evaluation.scan_set import ScanSet, SetInfo
 
-HTML, MARKDOWN, PLOTS = "report.html", "report.md", "plots"
 SHOWS_PATIENTS = (
     "This report shows scans of real patients. Treat it as you treat the scans. "
     "A report made with --no-real-images shows none."
@@ -41,8 +40,7 @@ LIBRARIES = (
     "torch",
     "keras",
 )
-NO_TRAIN = "Not evaluated: give the training scans with --train."
-NO_CLASSES = "Not evaluated: the sets have fewer than two classes in common."
+NOT_EVALUATED = "Not evaluated: {}."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,8 +182,10 @@ def verdict(judgement: Judgement) -> dict[str, str]:
     use, secrecy = judgement.utility, judgement.privacy
     return {
         "Quality": quality_sections.verdict(judgement.quality),
-        "Utility": utility_sections.verdict(use) if use else (NO_CLASSES if secrecy else NO_TRAIN),
-        "Privacy": privacy_sections.verdict(secrecy) if secrecy else NO_TRAIN,
+        "Utility": utility_sections.verdict(use)
+        if use
+        else NOT_EVALUATED.format(judgement.not_useful),
+        "Privacy": privacy_sections.verdict(secrecy) if secrecy else NOT_EVALUATED.format(NO_TRAIN),
     }
 
 

@@ -86,7 +86,7 @@ def test_no_name_of_a_real_folder_leaves_the_hospital(folder, tmp_path, monkeypa
         "--extractor=net.onnx:features --count=20\n" in said
     )
     assert "## Quality in net.onnx:features\n" in said
-    assert "Nobody looked for copies" not in said  # they were looked for
+    assert "not checked for copies" not in said  # they were looked for
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What the commands of ``eval-scans`` write into, and what they take for scans and for a run."""
 
+import json
+
 import numpy as np
 import pytest
 from training_runs import start_run
@@ -8,8 +10,13 @@ from scangan.artifacts.run import Run
 from scangan.cli.evaluation_folder import evaluation_folder
 from scangan.cli.scan_sets import open_scans
 from scangan.core.errors import EvaluationError, TrainingError
+from scangan.evaluation.file_names import FIELDS
 from scangan.evaluation.leaks import refuse_trained_on
+from scangan.evaluation.privacy_result import PrivacyResult
+from scangan.evaluation.quality_result import QualityResult
+from scangan.evaluation.report.write import ReportResult
 from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.utility_result import UtilityResult
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path):
@@ -18,7 +25,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
     refused = pytest.raises(
         EvaluationError, match=r"my_scans is not empty .* \(it has glioma\); choose"
     )
-    with refused, evaluation_folder(out):
+    with refused, evaluation_folder(out, "quality"):
         raise AssertionError
     assert [path.name for path in out.iterdir()] == ["glioma"]
 
@@ -26,7 +33,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
 def test_an_evaluation_may_be_made_again(tmp_path):
     out = tmp_path / "a" / "judged"
     for again in (False, True):
-        with evaluation_folder(out):
+        with evaluation_folder(out, "quality"):
             assert (out / "plots").exists() == again
             (out / "result.json").write_text("{}")
             (out / "plots").mkdir(exist_ok=True)
@@ -37,14 +44,49 @@ def test_what_fails_leaves_no_empty_folder(tmp_path):
         out = tmp_path / str(there)
         if there:
             out.mkdir()
-        with pytest.raises(KeyboardInterrupt), evaluation_folder(out):
+        with pytest.raises(KeyboardInterrupt), evaluation_folder(out, "quality"):
             assert out.is_dir()
             raise KeyboardInterrupt
         assert out.exists() == there
-    with pytest.raises(KeyboardInterrupt), evaluation_folder(tmp_path / "begun"):
+    with pytest.raises(KeyboardInterrupt), evaluation_folder(tmp_path / "begun", "quality"):
         (tmp_path / "begun" / "result.json").touch()
         raise KeyboardInterrupt
     assert (tmp_path / "begun" / "result.json").exists()
+
+
+def test_an_evaluation_that_was_cut_short_may_be_made_again(tmp_path):
+    out = tmp_path / "judged"
+    (out / "plots").mkdir(parents=True)
+    (out / "report.html").touch()  # the result is written last
+    with evaluation_folder(out, "report"):
+        pass
+    (out / "result.json").write_text('{"spaces": ')
+    with evaluation_folder(out, "report"):
+        pass
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_the_result_of_another_evaluation_is_not_replaced(tmp_path, kind):
+    (tmp_path / "result.json").write_text(json.dumps({"format_version": 1, FIELDS[kind]: {}}))
+    for other in FIELDS:
+        if other == kind:
+            with evaluation_folder(tmp_path, other):
+                pass
+            continue
+        with (
+            pytest.raises(EvaluationError, match=f"holds the result of eval-scans {kind}; choose"),
+            evaluation_folder(tmp_path, other),
+        ):
+            raise AssertionError
+
+
+def test_each_result_has_the_field_that_tells_it_from_others():
+    kinds = {
+        "quality": QualityResult, "utility": UtilityResult, "privacy": PrivacyResult,
+        "report": ReportResult,
+    }  # fmt: skip
+    for kind, field in FIELDS.items():
+        assert [k for k, r in kinds.items() if field in r.__struct_fields__] == [kind]
 
 
 def test_a_run_is_not_taken_for_scans_nor_a_model_for_a_run(prepared, tiny_acgan, tmp_path):

@@ -14,6 +14,7 @@ from scangan.artifacts.records import parse_record, parse_records
 from scangan.artifacts.suspects import Pair
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.attacks import DiscriminatorScores
+from scangan.evaluation.cache import Cache
 from scangan.evaluation.judge_privacy import PrivacyOptions, privacy, work
 from scangan.evaluation.privacy_files import write_privacy
 from scangan.evaluation.privacy_result import PrivacyResult
@@ -143,7 +144,7 @@ def test_the_discriminator_attacks_where_there_is_one(options):
         asked.append((images, labels))
         return np.array([float(image.tobytes() in seen) for image in images])
 
-    discriminator = DiscriminatorScores(by_heart, "by heart")
+    discriminator = DiscriminatorScores(by_heart, "by heart", 64)
     result = privacy(SOME, OTHERS, HELD, options, discriminator)
     assert result.membership["discriminator"].auc == 1
     assert result.membership["discriminator"].tpr == 1
@@ -179,6 +180,33 @@ def test_the_same_scans_in_the_hold_out_are_left_out(options):
         EvaluationError, match=f"{len(SOME)} of {len(SOME)} scans of same are training scans"
     ):
         privacy(SOME, OTHERS, dataclasses.replace(SOME, name="same"), options)
+
+
+@pytest.mark.parametrize("by", ["hashes", "subjects"])
+def test_scans_of_training_subjects_in_the_hold_out_are_left_out(options, by):
+    theirs = [f"p{k}" for k in range(len(SOME))]
+    ours = [theirs[k] if k < 30 else f"q{k}" for k in range(len(HELD))]
+    train = dataclasses.replace(SOME, **{by: theirs})
+    held = dataclasses.replace(HELD, **{by: ours}, name="mixed")
+    result = privacy(train, OTHERS, held, options)
+    assert any("left out 30 scans of mixed: also in train" in note for note in result.notes)
+    assert result.membership["pixels"].non_members == len(HELD) - 30
+
+
+def test_training_scans_of_one_subject_cannot_calibrate(options):
+    one = dataclasses.replace(SOME, groups=np.zeros(len(SOME), np.int64), name="volume")
+    with pytest.raises(EvaluationError, match=r"all scans of volume are of one subject.*--holdout"):
+        privacy(one, OTHERS, None, options)
+    assert privacy(one, OTHERS, HELD, options).threshold.calibrated_on == "holdout"
+
+
+def test_a_discriminator_of_another_size_does_not_attack(options):
+    def refuse(*_):
+        raise AssertionError
+
+    result = privacy(SOME, OTHERS, HELD, options, DiscriminatorScores(refuse, "larger", 128))
+    assert "discriminator" not in result.membership
+    assert any("takes scans of 128 pixels, and these have 64" in note for note in result.notes)
 
 
 def test_without_a_hold_out_training_scans_calibrate_and_membership_is_not_tested(a_tenth, options):
@@ -227,6 +255,17 @@ def test_the_same_sets_give_the_same_result_and_a_damaged_cache_is_made_again(
         data[len(data) // 2] ^= 0xFF
         file.write_bytes((b"", data[:1000], data)[number % 3])
     assert privacy(train, others, holdout, fresh) == result
+
+
+def test_a_kept_file_with_any_damaged_byte_is_computed_again(tmp_path):
+    cache, whole = Cache(tmp_path), {"a": np.arange(5)}
+    cache.get("key", lambda: whole)
+    (file,) = tmp_path.iterdir()
+    data = file.read_bytes()
+    for at in range(len(data)):
+        for bit in (1, 8, 128):
+            file.write_bytes(data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :])
+            assert np.array_equal(cache.get("key", lambda: whole)["a"], whole["a"]), (at, bit)
 
 
 def test_the_files_tell_all_and_read_back(a_tenth, tmp_path):

@@ -12,6 +12,8 @@ from scangan.artifacts.records import parse_record, to_told, write_record
 from scangan.core.errors import EvaluationError
 from scangan.core.png import encode_png
 from scangan.evaluation import features as module
+from scangan.evaluation import quality_sets
+from scangan.evaluation.cache import code
 from scangan.evaluation.features import NETWORKS, installed
 from scangan.evaluation.halves import group_halves
 from scangan.evaluation.judge_quality import QualityOptions, quality
@@ -143,7 +145,34 @@ def test_a_result_is_written_read_and_shown(halves, tmp_path):
     assert all(metric.name in lines for metric in METRICS.values())
     assert "picked the checkpoint" in lines and "real: 120 real scans" in lines
     named = result.spaces["efficientnet-lite0"].named_as
-    assert set(named) == set(CLASSES) and all(sum(row.values()) > 0 for row in named.values())
+    counts = halves[1].counts
+    assert set(named) == set(CLASSES)
+    for name, row in named.items():  # each scan once; the halves have equal numbers
+        assert counts[name] - 2 <= sum(row.values()) <= counts[name]
+
+
+def test_a_rare_class_is_drawn_whole_from_a_large_set(monkeypatch):
+    monkeypatch.setattr(quality_sets, "MOST", 100)
+    labels = np.repeat([0, 1, 2], [400, 20, 180])
+    scans = ScanSet(np.zeros((600, 8, 8), np.uint8), labels, ("normal", "hernia", "mass"))
+    real, made, notes = quality_sets.comparable(scans, scans, strict=False, seed=0)
+    assert real.counts == made.counts == {"normal": 40, "hernia": 20, "mass": 40}
+    assert sum("100 of 600 scans were drawn" in note for note in notes) == 2
+
+
+@pytest.mark.usefixtures("pixels_only")
+@pytest.mark.parametrize("carriers", [2, 3, 4, 5])
+def test_slices_of_a_few_patients_with_a_rare_class(carriers, tmp_path):
+    """Twenty patients with twelve slices each; a few of them have five slices with a tumour."""
+    rng = np.random.default_rng(carriers)
+    groups = np.repeat(np.arange(20), 12)
+    labels = ((groups < carriers) & (np.arange(240) % 12 < 5)).astype(np.int64)
+    images = rng.integers(0, 255, (480, 16, 16), np.uint8)
+    real = ScanSet(images[:240], labels, ("none", "tumour"), "slices", groups=groups)
+    made = ScanSet(images[240:], labels, ("none", "tumour"), "made")
+    figures = compare(real, made, tmp_path).spaces["efficientnet-lite0"].figures
+    if 5 * carriers >= quality_sets.LEAST:
+        assert set(figures["agreement"].classes) == {"none", "tumour"}
 
 
 @pytest.mark.usefixtures("pixels_only")
@@ -203,7 +232,9 @@ def test_repeated_synthetic_scans_are_scans_of_their_own(tmp_path):
 def test_the_result_of_other_code_is_not_taken_for_that_of_this(some, tmp_path, monkeypatch):
     compare(*some, tmp_path)
     kept = set(tmp_path.iterdir())
-    monkeypatch.setattr("scangan.evaluation.cache._code", lambda: "other")
+    monkeypatch.setattr(
+        "scangan.evaluation.cache.code", lambda *modules: code(*modules) if modules else "other"
+    )
     compare(*some, tmp_path)
     assert len(set(tmp_path.iterdir()) - kept) == 1  # the result; features are read
 

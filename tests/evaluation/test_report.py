@@ -18,7 +18,7 @@ from msgspec import structs
 from scangan.artifacts.records import parse_record
 from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.errors import EvaluationError
-from scangan.evaluation.file_names import PICTURE
+from scangan.evaluation.file_names import HTML, MARKDOWN, PICTURE, RESULT
 from scangan.evaluation.judge_privacy import PrivacyOptions
 from scangan.evaluation.judge_quality import QualityOptions
 from scangan.evaluation.judge_utility import UtilityOptions
@@ -31,14 +31,7 @@ from scangan.evaluation.report.parts import Matrix
 from scangan.evaluation.report.pictures import real_beside_synthetic
 from scangan.evaluation.report.quality_sections import reading, verdict
 from scangan.evaluation.report.render import TEMPLATES
-from scangan.evaluation.report.write import (
-    HTML,
-    MARKDOWN,
-    RESULT,
-    Provenance,
-    ReportResult,
-    write_report,
-)
+from scangan.evaluation.report.write import Provenance, ReportResult, write_report
 from scangan.evaluation.utility_result import CurvePoint, Estimate
 from scangan.runtime.generator import ScanGenerator
 
@@ -248,7 +241,7 @@ def test_a_report_in_the_folder_of_an_older_one_leaves_nothing_of_it(report, opt
         "plots", "notes.txt", HTML, MARKDOWN, RESULT
     }  # fmt: skip
     text = (out / HTML).read_text()
-    assert "Nobody looked for copies of training scans among them" in text
+    assert "They were not checked for copies of training scans" in text
     (out / PICTURE).touch()  # of eval-scans privacy
     with pytest.raises(EvaluationError, match=r"suspects\.png shows real scans; .* --out"):
         write_report(out, judged, real, made, real_images=False, cache=options.quality.cache)
@@ -323,9 +316,6 @@ def test_sets_that_cannot_be_compared_are_refused_before_the_long_work(options, 
         judge_all(HOLDOUT.take(np.arange(15)), SYNTHETIC, TRAIN, options)
     with pytest.raises(EvaluationError, match="are training scans"):
         judge_all(TRAIN, SYNTHETIC, TRAIN, options)
-    one = np.delete(np.arange(len(HOLDOUT)), HOLDOUT.of_class(0)[1:])
-    with pytest.raises(EvaluationError, match=f"fewer than 2 scans of {HOLDOUT.classes[0]}; add"):
-        judge_all(HOLDOUT.take(one), SYNTHETIC, TRAIN, options)
 
 
 def _figure(value, **more):
@@ -342,6 +332,25 @@ def test_a_verdict_is_a_sentence_whatever_could_be_measured(judged):
         figures = {key: Figures(space.figures[key].overall) for key in keys}
         alone = structs.replace(space, figures=figures)
         assert re.search(said, verdict(structs.replace(judged.quality, spaces={"one": alone})))
+
+
+def test_a_report_says_why_a_classifier_could_not_gain(options, tmp_path):
+    sets = HOLDOUT.take(HOLDOUT.of_class(0)), SYNTHETIC, TRAIN
+    found = judge_all(*sets, options)
+    assert found.utility is None and "a classifier needs two classes" in found.not_useful
+    assert found.privacy
+    write_report(tmp_path, found, *sets, cache=options.quality.cache)
+    assert f"Not evaluated: {found.not_useful}." in (tmp_path / MARKDOWN).read_text()
+
+
+def test_a_class_whose_name_begins_with_an_underscore_is_in_the_legend():
+    figures = {name: _figure(0.5, real=0.5, real_low=0.4, real_high=0.6) for name in ("_n", "p")}
+    points, labels = np.zeros((4, 2)), np.array([0, 0, 1, 1])
+    for plot in (
+        plots.precision_recall("s", figures, figures),
+        plots.feature_map("s", points, points, labels, ("_n", "p"), 0.5),
+    ):
+        assert re.search(r"> ?_n<", plot.svg)
 
 
 def test_plots_of_many_classes_with_long_names_differ_by_more_than_colour(recwarn):

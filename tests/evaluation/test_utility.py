@@ -1,6 +1,7 @@
 """What classifiers gain from synthetic scans that are good, useless or harmful."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,62 @@ def test_classical_copies_keep_the_scan_and_change_it(real):
     ]
     assert min(alike) > 0.4 and max(alike) < 0.9999
     assert np.array_equal(copies, classical_copies(some))
+
+
+def test_test_scans_of_few_subjects_are_refused_or_noted(parts, tmp_path):
+    train, synthetic, test = parts
+    one = dataclasses.replace(test, groups=np.zeros(len(test), np.int64), name="one patient")
+    with pytest.raises(EvaluationError, match="all scans of one patient are of one subject"):
+        run(train, synthetic, one, tmp_path)
+    few = dataclasses.replace(test, groups=np.arange(len(test)) % 5, name="few")
+    notes = run(train, synthetic, few, tmp_path).notes
+    assert "few has scans of only 5 subjects: the intervals mean little" in notes
+
+
+@pytest.mark.parametrize("groups", [1, 2, 7])
+def test_a_quarter_of_few_subjects_is_refused(real, groups):
+    few = dataclasses.replace(real, groups=np.arange(len(real)) % groups)
+    with pytest.raises(EvaluationError, match=rf"real has scans of {groups} subjects? .*--test"):
+        split_for_test(few)
+
+
+def test_options_that_nothing_would_use_or_take_are_refused():
+    for given, said in (
+        ({"steps": 19, "classifiers": ("cnn",)}, "--steps 19 is out of range; it takes 20 or more"),
+        ({"steps": 30}, "the probe takes neither --weights nor --steps"),
+        ({"weights": Path("w.h5")}, "the probe takes neither --weights nor --steps"),
+        ({"threads": 0}, "--threads 0 is out of range; it takes 1 or more"),
+        ({"seeds": 21}, "--seeds 21 is out of range; it takes 1 to 20"),
+    ):
+        with pytest.raises(EvaluationError, match=said):
+            UtilityOptions(**given)
+
+
+def test_a_learning_curve_says_only_what_was_measured(parts, tmp_path):
+    (point,) = run(*parts, tmp_path, fractions=(1.0,)).curve
+    told = run(*parts, tmp_path, fractions=(1.0,)).verdict[-1]
+    helped = "helped" if point.gain.low > 0 else "did not measurably help"
+    assert told == f"pixels: adding synthetic scans {helped} with {len(parts[0])} real scans"
+    result = run(*parts, tmp_path, fractions=(0.25, 0.5))
+    most = result.curve[-1].n_real
+    assert re.search(rf"\b{most}( real scans)?, the most that were tried", result.verdict[-1])
+
+
+def test_what_a_classifier_learned_is_kept_for_the_same_code(parts, tmp_path, monkeypatch):
+    trained, scores = [], Pixels.scores
+
+    def counted(self, *given):
+        trained.append(1)
+        return scores(self, *given)
+
+    monkeypatch.setattr(Pixels, "scores", counted)
+    first = run(*parts, tmp_path)
+    count = len(trained)
+    assert run(*parts, tmp_path) == first and len(trained) == count > 0
+    monkeypatch.setattr(module, "code", lambda *_: "another")
+    monkeypatch.setattr("scangan.evaluation.cache.code", lambda *_: "another")
+    run(*parts, tmp_path)
+    assert len(trained) == 2 * count
 
 
 @pytest.mark.parametrize("leak", ["file", "subject", "picture", "moved picture"])

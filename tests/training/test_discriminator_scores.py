@@ -139,7 +139,7 @@ def test_scans_that_the_run_does_not_know_are_left_out(prepared, tmp_path):
     run.start(run.config, items[:-7])
     train, back, notes = parts_of_run(prepared.path, run)
     assert len(train) + len(back) == len(prepared.labels) - 7
-    assert notes == [f"left out 7 scans of {prepared.path}: not in {run.path}"]
+    assert notes == ["left out 7 real scans that the run does not know"]
     # A copy of a held-back scan that was trained on is a training scan.
     held = next(item for item in items if item.held_back)
     run.start(run.config, [*items, replace(held, held_back=False)])
@@ -147,7 +147,7 @@ def test_scans_that_the_run_does_not_know_are_left_out(prepared, tmp_path):
     name = held.file
     assert name in again.sources and name not in back_again.sources
     run.start(run.config, [replace(item, held_back=False) for item in items])
-    assert parts_of_run(prepared.path, run)[1:] == (None, [f"{run.path} held back no scan"])
+    assert parts_of_run(prepared.path, run)[1:] == (None, ["the run held back no scan"])
     run.start(run.config, [replace(item, sha256="0" * 64) for item in items])
     with pytest.raises(EvaluationError, match="was trained on no scan of"):
         parts_of_run(prepared.path, run)

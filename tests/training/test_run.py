@@ -27,6 +27,7 @@ from scangan.training import Run, TrainingError, TrainOptions, measure_tick, tra
 from scangan.training.checkpoints import load_best, load_checkpoint, load_generator
 from scangan.training.data import TrainingScans, hold_back
 from scangan.training.early_stopping import EarlyStopping
+from scangan.training.loop import Session, Stopped
 from scangan.training.memory_use import peak_memory
 from scangan.training.networks import make_generator
 from scangan.training.per_class import joined_lines
@@ -134,6 +135,25 @@ def test_killed_at_random_and_typed_again_ends_with_the_same_tensors(
     assert _same(_tensors(out), _tensors(whole[0]))
     steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").open()]
     assert steps == list(range(10, 81, 10))  # nothing twice, nothing missing
+
+
+def test_asked_to_stop_at_the_end_of_a_class_it_does_not_start_the_next(
+    prepared, tmp_path, monkeypatch
+):
+    options, said = TrainOptions(**TINY | {"kimg": 0.064, "arch": "dcgan", "per_class": True}), []
+    draw = Session._draw_report
+
+    def stopped_meanwhile(self):
+        monkeypatch.setattr(Session, "_draw_report", draw)
+        os.kill(os.getpid(), signal.SIGTERM)
+        draw(self)
+
+    monkeypatch.setattr(Session, "_draw_report", stopped_meanwhile)
+    with pytest.raises(Stopped, match="is done; run the same command again to continue"):
+        train(prepared.path, tmp_path / "run", options, report=said.append)
+    assert [line for line in said if line.startswith("class ")] == ["class 1 of 2: glioma_tumor"]
+    run = train(prepared.path, tmp_path / "run", options)
+    assert len(load_best(run).scores.class_kid) == 2
 
 
 @pytest.mark.slow
@@ -366,7 +386,7 @@ def test_force_deletes_nothing_for_a_source_that_cannot_be_trained_on(whole, pre
 def test_a_start_that_was_killed_is_begun_again(whole, some_scans, prepared, tmp_path, warm):
     out = tmp_path / "run"
     script = "import os, sys\nfrom scangan.training import Run, TrainOptions, train_gan\n"
-    script += "Run.start = lambda self, config, items: os._exit(9)\n"
+    script += "Run.start = lambda *_: os._exit(9)\n"
     script += "train_gan.train(sys.argv[1], sys.argv[2], TrainOptions(size=32))"
     done = warm.run(tmp_path, ["-c", script, some_scans, out])
     assert done.code == 9 and (out / "dataset/images.npy").exists()

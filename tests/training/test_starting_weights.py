@@ -4,12 +4,17 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
-from conftest import copy_scans
+from conftest import BRAIN, CLASSES, copy_scans
 from safetensors.torch import load_file
 from training_runs import SMALL, start_run
 
+from scangan.core.errors import EvaluationError
+from scangan.evaluation.leaks import refuse_trained_on
+from scangan.evaluation.run_parts import parts_of_run
+from scangan.evaluation.scan_set import ScanSet
 from scangan.export.exporter import run_card
 from scangan.preprocessing import PrepOptions, prepare
 from scangan.training import Run, TrainingError, TrainOptions, bundled_weights, train
@@ -232,6 +237,59 @@ def test_what_the_other_run_started_from_is_known_too(before, prepared, tmp_path
     card = run_card(grandchild).recipe["started_from"]
     assert "name" not in card and "name" not in card["started_from"]
     assert card["started_from"]["kimg"] == before_kimg(before)
+
+
+def test_what_any_run_of_the_line_was_trained_on_is_known(before, prepared, tmp_path):
+    """Other scans than those of `before` are trained on; its own must still not be tested on."""
+    for name, some in (("new", slice(30, 40)), ("newer", slice(40, 50))):
+        folder = tmp_path / f"{name}_scans"
+        for of_class in (BRAIN / name for name in CLASSES):
+            (folder / of_class.name).mkdir(parents=True)
+            for file in sorted(of_class.iterdir())[some]:
+                shutil.copy(file, folder / of_class.name)
+        prepare(folder, tmp_path / name, PrepOptions(size=32))
+    options = TrainOptions(**SMALL | {"kimg": 0.008, "tick": 0.008})
+    child = train(tmp_path / "new", tmp_path / "child", options, start=str(before.path))
+    last = train(tmp_path / "newer", tmp_path / "last", options, start=str(child.path))
+    own = {item.sha256 for item in before.read_items() if not item.held_back}
+    assert own <= {item.sha256 for item in last.trained_before()}
+
+    test = ScanSet.of_dataset(prepared.path)
+    seen = [each.sha256 in own for each in prepared.items]
+    with pytest.raises(EvaluationError, match=f"was trained on {sum(seen)} test scans"):
+        refuse_trained_on(last, test.take(np.flatnonzero(seen)))
+    others = test.take(np.flatnonzero([not each for each in seen]))
+    hashes = {item.sha256 for run in (child, last) for item in run.trained_on()}
+    others = others.take(np.flatnonzero([h not in hashes for h in others.hashes]))
+    assert refuse_trained_on(last, others) == ()
+    last.start_items.unlink()  # as in a run that started from weights without a list of scans
+    assert "nobody checked" in refuse_trained_on(last, others)[0]
+
+
+def test_a_scan_that_the_run_before_saw_was_not_held_back(before, prepared, tmp_path):
+    options = TrainOptions(**SMALL | {"kimg": 0.008, "tick": 0.008, "held_back": 0.3})
+    run = train(prepared.path, tmp_path / "run", options, start=str(before.path))
+    theirs = {(item.sha256, item.frame) for item in before.trained_on()}
+    held = {(item.sha256, item.frame) for item in run.read_items() if item.held_back}
+    _, left, notes = parts_of_run(prepared.path, run)
+    assert (0 if left is None else len(left)) == len(held - theirs) < len(held)
+    assert any("started from other networks" in note for note in notes)
+
+
+def test_another_run_of_the_same_name_is_not_the_one_it_started_from(before, prepared, tmp_path):
+    options = TrainOptions(**SMALL | {"kimg": 0.008, "tick": 0.008})
+    run = train(prepared.path, tmp_path / "run", options, start=str(before.path))
+    few = prepare(copy_scans(tmp_path / "few", 4), tmp_path / "ds", PrepOptions(size=32))
+    other, _ = start_run(tmp_path / "elsewhere" / before.path.name, few)
+    with pytest.raises(TrainingError, match="started from another run named anatomy"):
+        train(prepared.path, run.path, options, start=str(other.path))
+    train(prepared.path, run.path, options, start=str(before.path))
+
+
+def test_an_empty_name_is_refused(prepared, tmp_path):
+    with pytest.raises(TrainingError, match="--start-from is empty; give a run"):
+        train(prepared.path, tmp_path / "run", TrainOptions(**SMALL), start="")
+    assert not (tmp_path / "run").exists()
 
 
 def before_kimg(run):

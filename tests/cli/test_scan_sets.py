@@ -1,0 +1,55 @@
+"""Folders of scans are prepared for an evaluation like the other side, and synthetic ones only once."""
+
+import cv2
+import numpy as np
+import pytest
+from conftest import copy_scans
+
+from scangan.artifacts.dataset import load_dataset
+from scangan.cli.scan_sets import open_pair
+from scangan.preprocessing import PrepOptions, prepare
+
+PREPARED = (
+    {"equalize": "clahe"}, {"equalize": "global"}, {"duplicates": "drop"}, {"fit": "crop"},
+)  # fmt: skip
+
+
+def _as_folder(dataset, out):
+    """Write the scans of a dataset as PNG, as a perfect generator would make them."""
+    for number, (image, label) in enumerate(zip(dataset.images, dataset.labels, strict=True)):
+        folder = out / dataset.classes[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(folder / f"{number:05d}.png"), image)
+
+
+@pytest.mark.parametrize("options", PREPARED, ids=str)
+def test_synthetic_scans_in_a_folder_are_not_prepared_again(options, tmp_path):
+    prepare(copy_scans(tmp_path / "scans", 5), tmp_path / "prepared", PrepOptions(**options))
+    dataset = load_dataset(tmp_path / "prepared")
+    _as_folder(dataset, tmp_path / "made")
+    real, synthetic = open_pair(str(tmp_path / "prepared"), str(tmp_path / "made"), count=1)
+    assert np.array_equal(synthetic.images, real.images)
+    assert synthetic.settings == real.settings  # nothing to warn of
+
+
+def test_equal_synthetic_scans_are_all_compared(tmp_path):
+    scans = copy_scans(tmp_path / "scans", 5)
+    prepare(scans, tmp_path / "prepared", PrepOptions(duplicates="drop"))
+    one = cv2.imread(str(next(scans.glob("*/*.jpg"))), cv2.IMREAD_GRAYSCALE)
+    (tmp_path / "made/glioma_tumor").mkdir(parents=True)
+    for number in range(7):
+        cv2.imwrite(str(tmp_path / f"made/glioma_tumor/{number}.png"), cv2.resize(one, (64, 64)))
+    _, synthetic = open_pair(str(tmp_path / "prepared"), str(tmp_path / "made"), count=1)
+    assert len(synthetic) == 7
+
+
+@pytest.mark.parametrize("size", [48, 128])
+def test_two_folders_are_compared_at_the_size_of_the_synthetic_scans(size, tmp_path):
+    real = copy_scans(tmp_path / "scans", 3)
+    (tmp_path / "made/glioma_tumor").mkdir(parents=True)
+    for number in range(3):
+        image = np.random.default_rng(number).integers(0, 256, (size, size), np.uint8)
+        cv2.imwrite(str(tmp_path / f"made/glioma_tumor/{number}.png"), image)
+    assert [each.size for each in open_pair(str(real), str(tmp_path / "made"), count=1)] == [
+        size
+    ] * 2
