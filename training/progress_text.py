@@ -15,7 +15,7 @@ LEARNT_BY = 8  # ticks after which to warn of a class that never had variety
 
 LEGEND = (
     "KID: distance from real scans, lower is better; class agreement: share that a classifier puts "
-    "into the class asked for; variety: lowest over the classes, 1 is as varied as real scans"
+    "into the right class; variety: of the least varied class, 1 as in real scans"
 )
 
 
