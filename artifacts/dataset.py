@@ -191,7 +191,7 @@ def load_dataset(path: str | Path) -> PreparedDataset:
             raise ValueError("two classes have the same name")
         number = {name: n for n, name in enumerate(info.classes)}
         labels = np.array([number[item.class_name] for item in items], np.int64)
-    except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
+    except (FileNotFoundError, ValueError, LookupError, TypeError, EOFError) as error:
         raise PreprocessingError(f"{path} is damaged ({error}); {again}") from error
     if len(images) != len(labels) or images.dtype != np.uint8 or images.ndim != 3:
         raise PreprocessingError(f"{path} is damaged: images and items do not match; {again}")

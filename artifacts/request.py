@@ -141,9 +141,14 @@ class Request:
                 raise GenerationError(
                     f"--start {span.start} is out of range; it takes 0 to 2^63 - 1", exit_code=USAGE
                 )
-            if not 1 <= span.count <= LARGEST_INDEX or span.start + span.count - 1 > LARGEST_INDEX:
+            if span.count < 1:
                 raise GenerationError(
                     f"--count {span.count} is out of range; it takes 1 or more", exit_code=USAGE
+                )
+            if span.start + span.count - 1 > LARGEST_INDEX:
+                raise GenerationError(
+                    f"--start {span.start} and --count {span.count} go beyond index 2^63 - 1",
+                    exit_code=USAGE,
                 )
             out = span.left_out
             if any(a >= b for a, b in pairwise(out)) or not all(i in span.indices for i in out):

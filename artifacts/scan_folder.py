@@ -244,7 +244,7 @@ class Plan:
             ) from error
         except _Other:
             raise
-        except (ValueError, TypeError, KeyError, GenerationError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, GenerationError) as error:
             raise GenerationError(f"{file} is damaged ({error}); choose another folder") from error
 
     @classmethod

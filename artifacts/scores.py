@@ -55,11 +55,6 @@ class Scores(Record, frozen=True, kw_only=True):
     mean_precision: float | None = None
     mean_recall: float | None = None
 
-    @property
-    def lacking_variety(self) -> tuple[str, ...]:
-        """Classes with less than half the variety of the real scans."""
-        return tuple(name for name, share in self.variety.items() if share < LOW_VARIETY)
-
 
 class RealScores(Record, frozen=True, kw_only=True):
     """Scores of real scans, for comparison (`evaluation.metrics.RealReference`)."""

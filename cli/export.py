@@ -1,6 +1,7 @@
 """``export-onnx``: export a run as a model file."""
 
 import contextlib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,7 +131,9 @@ def main(
     )
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(card.classes)) or "none"
     say(f"{card.architecture} {card.size}x{card.size} {card.precision}, classes: {classes}")
-    say(f"{out.stat().st_size / 1e6:.1f} MB: {out}; next: gen-scans --model {out}")
+    say(
+        f"{out.stat().st_size / 1e6:.1f} MB: {out}; next: gen-scans --model {shlex.quote(str(out))}"
+    )
 
 
 def _card_of(file: Path) -> "ModelCard | None":

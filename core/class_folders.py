@@ -110,7 +110,7 @@ def _walk(source: Path, way: str, depth: int) -> ClassFiles:
                 rejects.append(Refused(at, None, reason))
                 continue
             start = f"{at}/" if at else ""
-            outside = [each for each in listed.files if _looks_like_a_scan(each)]
+            outside = [each for each in listed.files if _looks_like_a_scan(source / at / each)]
             rejects += [Refused(start + each, None, "in no class folder") for each in outside]
             entries, up = _entries(source, at, listed)
             rejects += [Refused(start + each, None, LINKS_BACK) for each in up]
@@ -267,7 +267,7 @@ def _kind(path: str) -> str:
         return ""
     if form == "dicom" and told_instead(head):
         return ""
-    frames = re.search(rb"\x28\x00\x08\x00IS..([0-9 ]+)", head, re.DOTALL)
+    frames = re.search(rb"\x28\x00\x08\x00(?:IS..|..\x00\x00)([0-9 ]+)", head, re.DOTALL)
     several = form == "dicom" and frames is not None and frames[1].strip() not in (b"", b"1")
     return "volume" if form == "nifti" or several else "scan"
 
@@ -286,8 +286,11 @@ def read_top(source: Path) -> Inside:
         raise FolderError(f"{source} cannot be read: {reason}") from error
 
 
-def _looks_like_a_scan(name: str) -> bool:
-    return Path(name).suffix.lower() in LOOKS_LIKE_A_SCAN
+def _looks_like_a_scan(file: Path) -> bool:
+    """Whether a file is a scan by its suffix or else, as of DICOM files without one, its first bytes."""
+    if file.suffix.lower() in LOOKS_LIKE_A_SCAN:
+        return True
+    return not is_document(file.name) and _kind(str(file)) != ""
 
 
 def _check_names(classes: list[str], source: Path) -> None:

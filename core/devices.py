@@ -69,12 +69,21 @@ def choose_device(name: str = "auto") -> Device:
             return Device("cpu", CPU, f"CUDA does not work here: {reason}")
         return Device("cuda", CUDA, "it works")
     found = [provider for provider in there if provider.lower().startswith(wanted)]
-    if not wanted or len(found) != 1:
+    if wanted and len(found) > 1:
+        raise GenerationError(
+            f"--device {name} could be {' or '.join(map(_called, found))}; type more of it",
+            exit_code=USAGE,
+        )
+    if not found or not wanted:
         raise GenerationError(f"--device {name}: {_missing(wanted, there)}", exit_code=USAGE)
     reason = why_not(found[0])
     if reason:
         raise GenerationError(f"--device {name} does not work here: {reason}; use --device cpu")
-    return Device(wanted, found[0])
+    return Device(_called(found[0]), found[0])
+
+
+def _called(provider: str) -> str:
+    return provider.removesuffix("ExecutionProvider").lower()
 
 
 def available() -> list[str]:

@@ -62,7 +62,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_writer(lock_file: Path, wait: float = 0) -> Iterator[None]:
+def only_writer(lock_file: Path, wait: float = 0, *, own_folder: bool = True) -> Iterator[None]:
     """Hold a lock, so that two commands never mix their files in one folder.
 
     The lock ends with the process, even if it is killed.
@@ -71,9 +71,11 @@ def only_writer(lock_file: Path, wait: float = 0) -> Iterator[None]:
     ----------
     lock_file : Path
         A hidden file in the output folder or beside it, which says who holds the lock. Its folder is
-        created, and removed again if it stays empty.
+        created.
     wait : float
         Seconds to wait for the lock.
+    own_folder : bool
+        The folder is the command's own: remove it if it stays empty.
 
     Raises
     ------
@@ -85,11 +87,18 @@ def only_writer(lock_file: Path, wait: float = 0) -> Iterator[None]:
 
     from filelock import FileLock, Timeout
 
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    folder = lock_file.parent
     lock = FileLock(lock_file)
     try:
         with warnings.catch_warnings(action="ignore"):  # a file system without locks warns
-            lock.acquire(timeout=wait)
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=wait)
+            except (
+                FileNotFoundError
+            ):  # a command that failed has just removed the folder it had made
+                folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=wait)
     except Timeout as error:
         who = "another command"
         with contextlib.suppress(OSError):  # Windows lets no other process read it
@@ -115,8 +124,9 @@ def only_writer(lock_file: Path, wait: float = 0) -> Iterator[None]:
             with contextlib.suppress(OSError):  # Windows cannot remove an open file
                 lock_file.unlink(missing_ok=True)
         lock.release()
-        with contextlib.suppress(OSError):
-            lock_file.parent.rmdir()  # fails unless the folder is empty
+        if own_folder:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # fails unless the folder is empty
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

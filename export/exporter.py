@@ -19,14 +19,14 @@ from scangan.artifacts.records import to_told
 from scangan.artifacts.run import Run
 from scangan.artifacts.run_records import StartedFrom
 from scangan.core.counted import counted
-from scangan.core.errors import ExportError
-from scangan.core.files import written_whole
+from scangan.core.errors import ExportError, PreprocessingError
+from scangan.core.files import only_writer, written_whole
 from scangan.core.session import open_session
 from scangan.export.fidelity import Comparison, Fidelity
 from scangan.export.graph import OPSET, OPSETS, to_onnx
 from scangan.export.precision import PRECISIONS, Built, Step, build, build_int8
 from scangan.training.bundled_weights import starting_names
-from scangan.training.checkpoints import load_best, load_generator
+from scangan.training.checkpoints import Best, load_best, load_generator
 from scangan.training.networks import Generator, GeneratorBank
 from scangan.training.scoring import to_grey
 
@@ -90,7 +90,7 @@ def export_run(
         raise ExportError(f"opset {opset} is not supported; choose {OPSETS[0]} to {OPSETS[-1]}")
     trained, out = open_run(run), Path(out)
     check_target(out)
-    (generator, _), latent = load_generator(trained), trained.options.latent
+    (generator, best), latent = load_generator(trained), trained.options.latent
     if precision == "int8":
         dataset = _real_scans(trained, real, accept_loss)
         dataset = dataset and dataset.in_memory()
@@ -111,7 +111,7 @@ def export_run(
 
     data = built.model.SerializeToString()
     card = dataclasses.replace(
-        run_card(trained),
+        run_card(trained, best),  # not read again: training may have saved a better one meanwhile
         graph_sha256=graph_sha256(data),
         precision=precision,
         parity=check(data),
@@ -170,13 +170,15 @@ def open_run(path: str | Path) -> Run:
     )
 
 
-def run_card(run: Run) -> ModelCard:
+def run_card(run: Run, best: Best | None = None) -> ModelCard:
     """Make the part of a card that describes the run, without the fields of a model file.
+
+    `best` is the generator that was exported; by default, the run's best one now.
 
     Model files get shared, so nothing here may name the machine or its user. That includes the typed
     command, which has paths in it; the options say what it did.
     """
-    best, config, options = load_best(run), run.config, run.options
+    best, config, options = best or load_best(run), run.config, run.options
     return ModelCard(
         architecture=options.arch,
         latent=options.latent,
@@ -246,7 +248,12 @@ def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> Prepare
         return dataset
     for path in (run.path / "dataset", Path(told.path or run.path / "dataset")):
         if is_prepared(path):
-            dataset = load_dataset(path)
+            try:
+                dataset = load_dataset(path)
+            except PreprocessingError:
+                if accept_loss:
+                    continue
+                raise
             if dataset.fingerprint == told.fingerprint:
                 return dataset
     if accept_loss:
@@ -311,6 +318,8 @@ def write_model(
     """Write a model with its card. Before it gets its name, read it back like the runtime and `check` it."""
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, card.to_json()
-    with written_whole(out) as beside:
+    # Locked, as the check takes long: another export must not write into the unfinished file.
+    lock = only_writer(out.with_name(f".{out.name}.lock"), own_folder=False)
+    with lock, written_whole(out) as beside:
         beside.write_bytes(model.SerializeToString())
         check(read_model_file(beside).data)

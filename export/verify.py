@@ -39,7 +39,8 @@ def verify(file: str | Path, run: str | Path) -> str:
     model = read_model_file(path)
     if model.card.to_json().encode() not in model.data:
         raise ExportError(f"{path}: its card was changed; export it again")
-    told, expected = model.card, run_card(trained)
+    generator, best = load_generator(trained)
+    told, expected = model.card, run_card(trained, best)
     # Cards of the first releases also hold the command as typed.
     recipe = {key: value for key, value in told.recipe.items() if key != "command"}
     told = dataclasses.replace(told, recipe=recipe)
@@ -48,7 +49,6 @@ def verify(file: str | Path, run: str | Path) -> str:
         raise ExportError(
             f"{path} is not from the run {trained.path}: its card differs in {', '.join(differing)}"
         )
-    generator, _ = load_generator(trained)
     if told.precision != "int8":
         parity = measure_parity(model.data, generator, told.latent)
         if parity > MOST_GREY_LEVELS:

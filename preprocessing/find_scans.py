@@ -152,7 +152,7 @@ def find_scans(source: Path, options: SourceOptions) -> Found:
             found = Found(listed.classes, scans, listed.rejects, listed.wrapper)
     except FolderError as error:
         raise PreprocessingError(str(error)) from error
-    found = _chosen(found, options)
+    found = _chosen(found, options, source)
     scans = _with_subjects(found.scans, options.subjects) if options.subjects else found.scans
     rejects = sorted(found.rejects, key=lambda refused: refused.file)
     return found._replace(classes=sorted(found.classes), scans=sorted(scans), rejects=rejects)
@@ -192,13 +192,15 @@ def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
     return Found(classes, scans, rejects)
 
 
-def _chosen(found: Found, options: SourceOptions) -> Found:
+def _chosen(found: Found, options: SourceOptions, source: Path) -> Found:
     """Apply `include` and `exclude`."""
+    refused = [each.file for each in found.rejects]
     if not options.include and not options.exclude:
         return found
     for option, patterns in (("--include", options.include), ("--exclude", options.exclude)):
         for pattern in patterns:
-            if not any(_matches(scan.file, [pattern]) for scan in found.scans):
+            files = [scan.file for scan in found.scans]
+            if not any(_matches(f, [pattern]) for f in files + refused * (option == "--exclude")):
                 raise PreprocessingError(
                     f"{option} {pattern!r} matches none of {counted(len(found.scans), 'file')}; the first "
                     f"is {found.scans[0].file!r}",
@@ -217,7 +219,16 @@ def _chosen(found: Found, options: SourceOptions) -> Found:
             f"{found.scans[0].file!r}",
             exit_code=USAGE,
         )
-    rejects = [each for each in found.rejects if wanted(each.file)]
+    # A folder, or a line of a table without its file, is not left out by what was to be included.
+    rejects = [
+        each
+        for each in found.rejects
+        if (
+            wanted(each.file)
+            if (source / each.file).is_file()
+            else not _matches(each.file, options.exclude)
+        )
+    ]
     left_out = len(found.scans) - len(scans)
     return found._replace(scans=scans, rejects=rejects, left_out=left_out)
 

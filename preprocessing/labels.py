@@ -82,7 +82,8 @@ def _cells(heading: str, delimiter: str) -> list[str]:
 def _places(header: list[str], columns: tuple[str, ...], path: Path) -> list[int]:
     """Return the positions of the wanted columns."""
     if columns == COLUMNS and "subject" not in header:
-        columns = columns[:2]
+        # Spelled in another way, it must not be lost: a split would tear subjects apart.
+        columns = columns[:2] + tuple(name for name in header if name.lower() == "subject")[:1]
     columns, header = tuple(map(normal, columns)), list(map(normal, header))
     missing = [name for name in columns if name not in header]
     if missing:
@@ -151,7 +152,8 @@ def _finder(files: list[str]) -> Callable[[str], list[str]]:
     for path in by_path:
         name = path.rpartition("/")[2]
         by_name[name].append(path)
-        if stem := name.removesuffix(".gz").rpartition(".")[0]:
+        stem, _, suffix = name.removesuffix(".gz").rpartition(".")
+        if stem and not suffix.isdecimal():  # a UID has no suffix
             by_stem[stem].append(path)
 
     def find(text: str) -> list[str]:

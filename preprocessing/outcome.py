@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ class Outcome:
     items: list[Item]
     rejects: list[Reject]
     classes: tuple[str, ...] = ()  # those with a scan, in order
+    joined: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # items of one subject
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -41,7 +42,7 @@ class Outcome:
             [item.subject for item in self.items],
             [item.file for item in self.items],
             [item.duplicate_group for item in self.items],
-            pairs=pairs,
+            pairs=[*pairs, *self.joined],
         ).tolist()
         self.items = [
             replace(item, group=group) for item, group in zip(self.items, groups, strict=True)
@@ -55,8 +56,10 @@ class Outcome:
     @property
     def refusals(self) -> str:
         """How many rejects there are, and the most frequent reason."""
-        reason, count = Counter(each.reason for each in self.rejects).most_common(1)[0]
-        return f"{counted(len(self.rejects), 'file')} refused, {count} of them: {reason}"
+        files = {(each.file, each.reason) for each in self.rejects}
+        reason, count = Counter(reason for _, reason in sorted(files)).most_common(1)[0]
+        refused = len({file for file, _ in files})
+        return f"{counted(refused, 'file')} refused, {count} of them: {reason}"
 
 
 def outcome_of(
@@ -71,8 +74,9 @@ def outcome_of(
         [], [Reject(file=file, class_name=name, reason=why) for file, name, why in refused]
     )
     lines = list(lines)
-    told = [frame.identifiers for line in lines if not line.given for frame in line.frames]
-    subjects = iter(name_subjects(told))
+    told = [frame.identifiers for line in lines for frame in line.frames]
+    given = [line.given for line in lines for _ in line.frames]
+    subjects = iter(name_subjects(told, given))
     first_with: dict[tuple[str, int], int] = {}
     for line in lines:
         for number, reason in line.refused:
@@ -86,7 +90,7 @@ def outcome_of(
                     file=line.file,
                     sha256=sha256,
                     class_name=line.class_name,
-                    subject=line.given or next(subjects),
+                    subject=next(subjects),
                     frame=frame.frame,
                     duplicate_group=first_with.setdefault((sha256, frame.frame), len(made.items)),
                     window=frame.window,
@@ -100,10 +104,22 @@ def outcome_of(
                 )
             )
     made.classes = tuple(sorted({item.class_name for item in made.items}))
+    made.joined = list(_joined(lines, made.items))
     return made
 
 
-def name_subjects(told: Sequence[Sequence[str | None]]) -> list[str | None]:
+def _joined(lines: Sequence[FileLine], items: Sequence[Item]) -> Iterator[tuple[int, int]]:
+    """Pair items of two subjects that a copy shows to be one, though the copy was dropped."""
+    of_file = {item.sha256: n for n, item in reversed(list(enumerate(items)))}
+    of_subject = {item.subject: n for n, item in reversed(list(enumerate(items)))}
+    for line in lines:
+        if line.given in of_subject and not line.frames and line.sha256 in of_file:
+            yield of_subject[line.given], of_file[line.sha256]
+
+
+def name_subjects(
+    told: Sequence[Sequence[str | None]], given: Sequence[str | None] = ()
+) -> list[str | None]:
     """Determine the subject of each scan: its first identifier, as the first is the most reliable.
 
     A scan without a first identifier takes the subject of those that share its second or a later
@@ -113,13 +129,25 @@ def name_subjects(told: Sequence[Sequence[str | None]]) -> list[str | None]:
     ----------
     told : sequence
         The `Scan.identifiers` of each scan.
+    given : sequence, optional
+        The subject of each scan that a table or a pattern named. Scans with the same first identifier
+        take it, too, if it is the only one.
     """
     marks = [[(place, mark) for place, mark in enumerate(each) if mark] for each in told]
-    subjects = [each[0][1] if each else None for each in marks]
+    given = given or [None] * len(marks)
+    of_first = defaultdict[tuple[int, str], set[str]](set)
+    for name, each in zip(given, marks, strict=True):
+        if name and each:
+            of_first[each[0]].add(name)
+    subjects: list[str | None] = []
+    for name, each in zip(given, marks, strict=True):
+        named_so = of_first[each[0]] if each else set()
+        sole_name = next(iter(named_so)) if len(named_so) == 1 else None
+        subjects.append(name or sole_name or (each[0][1] if each else None))
     for least in (1, 2):  # index of the first identifier that the scans have
         owners = defaultdict[tuple[int, str], set[str | None]](set)
-        named = [n for n, each in enumerate(marks) if each and each[0][0] < least]
-        others = [n for n, each in enumerate(marks) if each and each[0][0] == least]
+        named = [n for n, m in enumerate(marks) if m and (m[0][0] < least or given[n])]
+        others = [n for n, m in enumerate(marks) if m and m[0][0] == least and not given[n]]
         while named:  # each subject found may determine others
             for n in named:
                 for mark in marks[n]:

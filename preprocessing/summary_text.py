@@ -58,7 +58,10 @@ def summary_lines(summary: Summary, out: Path) -> Iterator[str]:
         )
     for name, part in parts.items():
         if part.lacks:
-            yield f"{name} has no scan of {', '.join(part.lacks)}: too few subjects"
+            why = "too few subjects"
+            if summary.synthetic and not summary.allow_synthetic:
+                why += ", or all are synthetic and stay in train"
+            yield f"{name} has no scan of {', '.join(part.lacks)}: {why}"
     if parts and summary.without_subject:
         yield (
             f"{counted(summary.without_subject, of + 'has', of + 'have')} no known subject and were split "

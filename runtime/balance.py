@@ -96,15 +96,22 @@ def missing(
     GenerationError
         The class names of dataset and model differ, `target` is out of range, or nothing is missing.
     """
+    if not classes:
+        raise GenerationError(
+            "--balance needs a model with classes; this one has none: give --count"
+        )
     counts = class_counts(dataset, note)
+    if not any(counts.values()):
+        raise GenerationError(f"{dataset} has no scans; give --balance the folder of a dataset")
     prepared = is_prepared(dataset)
     # A folder without scans may hold documents; it is a class only if the model has that class.
     counts = {name: count for name, count in counts.items() if count or name in classes}
     wanted = [classes[number] for number in asked] if asked else list(classes)
     if not set(wanted) <= set(counts) or (not asked and set(counts) != set(classes)):
-        both = [name for name in classes if name in counts]
+        most = max(counts.values()) if target is None else target
+        both = [name for name in classes if counts.get(name, most) < most]
         choose = (
-            f", or choose classes that both have: --class {shlex.quote(both[0])}" if both else ""
+            f", or choose a class that both have: --class {shlex.quote(both[0])}" if both else ""
         )
         rename = "rename the folders" + (" and prepare them again" if prepared else "")
         raise GenerationError(
@@ -113,7 +120,7 @@ def missing(
         )
     if target is not None and not 1 <= target <= LARGEST_INDEX:
         raise GenerationError(
-            f"--target {target} is out of range; it takes 1 or more", exit_code=USAGE
+            f"--target {target} is out of range; it takes 1 to 2^63 - 1", exit_code=USAGE
         )
     goal = max(counts.values()) if target is None else target
     lacking = {classes.index(name): goal - counts[name] for name in wanted if counts[name] < goal}

@@ -108,6 +108,12 @@ def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:
                 )
             found[part] = folder
     totals = sorted({part.n for part in found})
+    whole = [n for n in totals if all(Part(i, n) in found for i in range(n))]
+    if len(totals) > 1 and len(whole) == 1:
+        chosen = {part: folder for part, folder in found.items() if part.n == whole[0]}
+        # In its folders, an earlier division into another number of parts may have left some.
+        if set(found.values()) == set(chosen.values()):
+            totals, found = whole, chosen
     if len(totals) > 1:
         raise GenerationError(
             f"parts of {' and parts of '.join(map(str, totals))} do not fit together; merge one set"

@@ -21,7 +21,7 @@ from scangan.core.errors import Rejected
 from scangan.preprocessing.reading import gdcm_process
 from scangan.preprocessing.reading.dicom_elements import Elements
 from scangan.preprocessing.reading.dicom_values import LUMA
-from scangan.preprocessing.reading.jpeg import adobe_marker, jpeg_is_rgb
+from scangan.preprocessing.reading.jpeg import adobe_marker, decode_strictly, jpeg_is_rgb
 
 if TYPE_CHECKING:
     from pydicom.uid import UID
@@ -140,10 +140,7 @@ def _luma_of_jpeg(elements: Elements, source: bytes) -> npt.NDArray[np.uint8]:
         colour = "RGB" if is_rgb else "YCbCr"
         elements.note(f"PhotometricInterpretation is {told}, but the JPEG is {colour} ({why})")
     rows, columns = elements.whole("Rows"), elements.whole("Columns")
-    try:
-        grey = simplejpeg.decode_jpeg(source, "GRAY", strict=True)[..., 0]
-    except ValueError as error:
-        raise Rejected("damaged JPEG DICOM") from error
+    grey = _decoded(source)[..., 0]
     if grey.shape != (rows, columns):
         raise Rejected(f"a JPEG of {grey.shape[1]}x{grey.shape[0]} pixels, not {columns}x{rows}")
     return np.asarray(grey)
@@ -193,11 +190,7 @@ def _check_frame(source: bytes, syntax: "UID") -> None:
     if not source.rstrip(b"\x00\xff").endswith(b"\xd9"):
         raise Rejected(f"truncated {family} DICOM: a frame without its end")
     if syntax == uid.JPEGBaseline8Bit:
-        try:
-            # libjpeg only warns about most damage. An eighth of the size saves time.
-            simplejpeg.decode_jpeg(source, "GRAY", min_factor=8, strict=True)
-        except ValueError as error:
-            raise Rejected("damaged JPEG DICOM") from error
+        _decoded(source, min_factor=8)  # an eighth of the size saves time
     if source.startswith(JP2_SIGNATURE):
         at = len(JP2_SIGNATURE) + 4
         while at < len(source) and source[at + 4 : at + 8] != b"jp2c":
@@ -205,3 +198,15 @@ def _check_frame(source: bytes, syntax: "UID") -> None:
             if length < 8:  # with 0, pydicom 3.0.2 loops forever
                 raise Rejected("damaged JPEG 2000 DICOM")
             at += length
+
+
+def _decoded(source: bytes, **options: int) -> npt.NDArray[np.uint8]:
+    """Decode a JPEG to grey; libjpeg only warns about most damage, some of which is harmless."""
+
+    def decode(data: bytes, _: object) -> npt.NDArray[np.uint8]:
+        return np.asarray(simplejpeg.decode_jpeg(data, "GRAY", strict=True, **options))
+
+    try:
+        return decode_strictly(source, decode)
+    except Rejected as error:
+        raise Rejected("damaged JPEG DICOM") from error

@@ -231,6 +231,16 @@ def _check_length(elements: Elements, frames: int) -> None:
     (element,) = (dataset[keyword] for keyword in PIXELS if keyword in dataset)
     if element.is_undefined_length:
         raise Rejected("compressed pixels under an uncompressed transfer syntax")
+    if elements.word(COLOUR) == "YBR_PARTIAL_422":
+        raise Rejected(
+            "PhotometricInterpretation YBR_PARTIAL_422 is not supported; convert it to RGB"
+        )
+    if (elements.whole("SamplesPerPixel") or 1) > 1:
+        order = elements.whole("PlanarConfiguration")
+        if order is None:
+            raise Rejected("DICOM without PlanarConfiguration")
+        if order not in (0, 1):
+            raise Rejected(f"PlanarConfiguration {order}; it is 0 (by pixel) or 1 (by plane)")
     bits = math.prod(elements.whole(keyword) or 0 for keyword in SIZES) * frames
     whole, actual = math.ceil(bits / 8), len(element.value or b"")
     subsampled = elements.word(COLOUR) == "YBR_FULL_422"

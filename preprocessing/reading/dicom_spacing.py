@@ -42,6 +42,8 @@ def spacing_and_aspect(
         spacing = _spacing(elements, frame, WITHOUT if needed == "square" else CORRECT)
         if spacing is not None:
             return spacing, spacing[0] / spacing[1]
+        if needed not in ("square", None):  # an aspect is no spacing
+            return None, 1.0
         return None, _ratio(elements) or _ultrasound_ratio(elements) or 1.0
     except UnreadableElement as reason:
         if needed is not None:

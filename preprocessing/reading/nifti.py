@@ -138,7 +138,9 @@ def _header(stream: BinaryIO) -> "Nifti1Header":
             f"declares {'x'.join(map(str, shape))} voxels; at most {MOST_VOXELS} are read"
         )
     if not len(header.binaryblock) <= header["vox_offset"] <= LARGEST_OFFSET:
-        raise Rejected(f"damaged NIfTI: its voxels start at byte {header['vox_offset']}")
+        raise Rejected(
+            f"damaged NIfTI: its voxels start at byte {header['vox_offset']:g}; convert it again"
+        )
     if 3000 <= header["intent_code"] < 3100:
         raise Rejected("CIFTI: connectivity data, not a scan")
     return header

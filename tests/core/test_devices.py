@@ -26,6 +26,16 @@ def test_devices():
         choose_device("abacus")
 
 
+def test_a_device_has_its_own_name_however_little_of_it_was_typed(monkeypatch):
+    there = [devices.CUDA, "OpenVINOExecutionProvider", CPU]
+    monkeypatch.setattr(devices, "available", lambda: there)
+    monkeypatch.setattr(devices, "why_not", lambda provider: None)
+    assert choose_device("open") == Device("openvino", "OpenVINOExecutionProvider")
+    assert choose_device("cu").name == "cuda" and choose_device("cp").name == "cpu"
+    with pytest.raises(GenerationError, match="--device c could be cuda or cpu; type more of it"):
+        choose_device("c")
+
+
 def test_a_device_that_is_there_but_does_not_work(monkeypatch):
     monkeypatch.setattr(devices, "available", lambda: [devices.CUDA, CPU])
     monkeypatch.setattr(devices, "why_not", lambda provider: "no driver")

@@ -14,6 +14,8 @@ from programs import main_of
 from scangan.artifacts.latents import draw_latents
 from scangan.artifacts.records import to_told
 from scangan.artifacts.run import Run
+from scangan.core.errors import ScanganError
+from scangan.core.files import only_writer
 from scangan.export import ExportError, export_run
 from scangan.preprocessing import PrepOptions, prepare
 from scangan.runtime import ScanGenerator
@@ -155,6 +157,26 @@ def test_a_failed_export_leaves_what_was_there(run, tmp_path, monkeypatch):
         export_run(run.path, target)
     assert target.read_bytes() == b"an older model"
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_a_better_generator_that_is_saved_meanwhile_is_not_in_the_card(run, tmp_path):
+    run = Run(shutil.copytree(run.path, tmp_path / "run"))
+    before = load_best(run)
+
+    def saves(_line):
+        state = {name: tensor + 0.1 for name, tensor in before.state.items()}
+        save_best(run, Best(state, before.kind, before.kimg + 1, before.scores))
+
+    card = export_run(run.path, tmp_path / "m.onnx", report=saves)
+    assert load_best(run).kimg > before.kimg == card.recipe["kept_kimg"]
+
+
+def test_two_exports_to_one_file_do_not_mix(run, tmp_path):
+    with only_writer(tmp_path / ".m.onnx.lock"), pytest.raises(ScanganError, match="being written"):
+        export_run(run.path, tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+    export_run(run.path, tmp_path / "m.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 
 
 def test_a_run_without_a_checkpoint(run, tmp_path):

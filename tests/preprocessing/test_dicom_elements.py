@@ -11,6 +11,8 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from scangan.core.errors import Rejected
 from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.reading.dicom_elements import Elements
+from scangan.preprocessing.reading.dicom_spacing import spacing_and_aspect
 from scangan.preprocessing.reading.reader import read_scans
 
 
@@ -211,3 +213,44 @@ def test_bits_beyond_those_that_are_stored_are_nothing():
     overlaid = VALUES | np.uint16(0x8000)
     scan = read(dicom(overlaid, BitsStored=12, HighBit=11))
     np.testing.assert_array_equal(scan.pixels, VALUES)
+
+
+RGB = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("elements", "says"),
+    [
+        ({"PlanarConfiguration": None}, "DICOM without PlanarConfiguration"),
+        ({"PlanarConfiguration": 2}, "PlanarConfiguration 2; it is 0 (by pixel) or 1 (by plane)"),
+        ({"PhotometricInterpretation": "YBR_PARTIAL_422"}, "YBR_PARTIAL_422 is not supported"),
+    ],
+)
+def test_colour_that_cannot_be_laid_out_is_refused_by_name(elements, says):
+    data = dicom(RGB, **elements)
+    if elements.get("PlanarConfiguration", 0) is None:
+        dataset = pydicom.dcmread(io.BytesIO(data))
+        del dataset.PlanarConfiguration
+        stream = io.BytesIO()
+        dataset.save_as(stream)
+        data = stream.getvalue()
+    assert says in refusal(data)
+
+
+@pytest.mark.parametrize("harmless", [b"", bytes(100)])
+def test_a_jpeg_in_a_dicom_may_have_what_does_no_harm(harmless):
+    grey = np.linspace(0, 255, 256).astype(np.uint8).reshape(16, 16)
+    stream = io.BytesIO()
+    Image.fromarray(grey).save(stream, "JPEG", quality=95)
+    jpeg = stream.getvalue()
+    jfif = jpeg.index(b"JFIF\0") + 5
+    odd = jpeg[:jfif] + b"\x02\x09" + jpeg[jfif + 2 : -2] + harmless + jpeg[-2:]
+    syntax = pydicom.uid.JPEGBaseline8Bit
+    plain, same = (read(dicom(grey, syntax=syntax, raw=raw)) for raw in (jpeg, odd))
+    np.testing.assert_array_equal(same.pixels, plain.pixels)
+
+
+def test_an_aspect_is_not_asked_for_where_a_spacing_is_needed():
+    data = dicom(PixelAspectRatio=["1", "2", "3"])
+    elements = Elements(pydicom.dcmread(io.BytesIO(data)))
+    assert spacing_and_aspect(elements, 0, "--pixel-spacing") == (None, 1.0)

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from conftest import BRAIN, CLASSES
+from dicoms import dicom
 
 from scangan.core.errors import PreprocessingError
 from scangan.core.folders import LINKS_BACK
@@ -68,6 +69,31 @@ def test_a_scan_beside_the_class_folders_is_named_and_a_document_is_not(tmp_path
         ("stray.JPG", None, "in no class folder"),
         ("volume.nii.gz", None, "in no class folder"),
     ]
+
+
+def test_dicom_files_without_a_suffix_beside_the_class_folders_are_named(tmp_path):
+    make(tmp_path, "a/1.png", "LICENSE", "notes")
+    for name in ("IM0000", "1.2.840.0"):
+        (tmp_path / name).write_bytes(dicom())
+    assert {each.file: each.reason for each in found_in(tmp_path).rejects} == {
+        "IM0000": "in no class folder", "1.2.840.0": "in no class folder",
+    }  # fmt: skip
+
+
+def test_what_was_not_to_be_included_hides_nothing_that_could_not_be_read(tmp_path):
+    source = make(tmp_path / "scans", "a/1.png", "a/2.jpg", "stray.png")
+    table = tmp_path / "t.csv"
+    table.write_text("file,class\n1,a\n2,a\nmissing7,a\n")
+    found = find_scans(source, SourceOptions(labels=table, include=("*.png",)))
+    assert {each.file: each.reason for each in found.rejects} == {
+        "missing7": "no such file (line 4 of t.csv)", "stray.png": "not in t.csv",
+    }  # fmt: skip
+
+
+def test_a_refused_file_can_be_excluded(tmp_path):
+    make(tmp_path, "a/1.png", "stray.png")
+    found = find_scans(tmp_path, SourceOptions(exclude=("stray.png",)))
+    assert found.rejects == [] and files_of(found) == ["a/1.png"]
 
 
 def test_a_folder_without_class_folders_is_one_class(tmp_path, monkeypatch):

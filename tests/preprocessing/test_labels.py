@@ -112,6 +112,18 @@ def test_a_name_is_found_by_its_path_the_end_of_its_path_or_without_its_ending(s
     assert reasons_of(found) == dict.fromkeys(["b/a/x.png", "d/y.png"], "not in labels.csv")
 
 
+def test_the_end_of_a_uid_is_no_suffix(scans):
+    found = scans("file,class\n1.2.840.10,a\n1.2.840.11.1,b\n", "1.2.840.10.1", "1.2.840.11.1")
+    assert [each.file for each in found.scans] == ["1.2.840.11.1"]
+    assert "no such file" in reasons_of(found)["1.2.840.10"]
+
+
+@pytest.mark.parametrize("heading", ["subject", "Subject", "SUBJECT"])
+def test_a_column_of_subjects_is_used_however_it_is_spelled(scans, heading):
+    found = scans(f"file,class,{heading}\nx.png,a,p1\n", "x.png")
+    assert found.scans == [SourceFile("x.png", "a", "p1")]
+
+
 def test_a_class_of_which_no_file_is_there_is_still_a_class(scans):
     found = scans("file,class\nx.png,a\ngone.png,b\ngone2.png,c|d\ngone3.png,\x1b\n", "x.png")
     assert found.classes == ["a", "b"]

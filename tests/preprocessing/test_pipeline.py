@@ -11,6 +11,7 @@ import pytest
 from conftest import BRAIN, CLASSES
 
 from scangan.preprocessing import PrepOptions, PreprocessingError, load_dataset, prepare
+from scangan.preprocessing.find_scans import SourceOptions
 from scangan.preprocessing.outcome import name_subjects
 from scangan.preprocessing.summary_text import one_line
 
@@ -52,6 +53,30 @@ def test_a_subject_is_known_by_what_its_files_share():
     assert name_subjects([("i1", "anonymous", "s1"), two[1], two[2]]) == ["i1", "i2", "i1"]
     told = [("i1", None, "s1"), (None, "n1", "s2"), (None, "n1", "s1"), (None, None, "s2")]
     assert name_subjects(told) == ["i1"] * 4
+
+
+def test_a_subject_that_a_table_names_is_that_of_all_files_of_the_patient():
+    told = [("p0", None, None), ("p0", None, "s"), (None, None, "s"), ("p1", None, None), ()]
+    given = ["S0", None, None, None, "S4"]
+    assert name_subjects(told, given) == ["S0", "S0", "S0", "p1", "S4"]
+    # A patient of two names stays apart, and what is named is never renamed.
+    assert name_subjects([("p0",)] * 3, ["A", "B", None]) == ["A", "B", "p0"]
+
+
+@pytest.mark.parametrize("duplicates", ["keep", "drop"])
+def test_a_copy_joins_two_subjects_even_if_it_is_dropped(tmp_path, duplicates):
+    rng = np.random.default_rng(0)
+    (tmp_path / "scans" / "a").mkdir(parents=True)
+    for name in ("P0_0", "P0_1", "P1_1", "P2_0", "P3_0"):
+        noise = rng.integers(0, 255, (32, 32), np.uint8)
+        cv2.imwrite(str(tmp_path / f"scans/a/{name}.png"), noise)
+    shutil.copy(tmp_path / "scans/a/P0_0.png", tmp_path / "scans/a/P1_0.png")
+    made = prepare(
+        tmp_path / "scans", tmp_path / "out", PrepOptions(size=32, duplicates=duplicates),
+        sources=SourceOptions(subjects=r"P\d"),
+    )  # fmt: skip
+    group = {item.file: item.group for item in made.items}
+    assert group["a/P0_1.png"] == group["a/P1_1.png"] != group["a/P2_0.png"]
 
 
 def test_images_stay_on_disk(prepared):

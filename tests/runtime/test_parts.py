@@ -104,6 +104,17 @@ def test_what_merge_refuses(generator, whole, tmp_path):
         assert not (tmp_path / "all").exists()
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_an_earlier_division_left_in_the_folder_is_no_obstacle(
+    generator, whole, tmp_path, kind
+):
+    out = tmp_path / "out"
+    for i, n in ((0, 2), (0, 3), (1, 3), (2, 3)):
+        _make(generator, kind, out, i, n)
+    merge([out], out)
+    assert folder_bytes(out) == folder_bytes(whole[kind])
+
+
 def test_what_is_merged_already_is_checked_again(generator, tmp_path):
     folders = [tmp_path / str(i) for i in range(2)]
     for i, folder in enumerate(folders):
