@@ -246,7 +246,7 @@ def _of_limit(limit: Threshold, real: ScanSet) -> list[str]:
             "training scans of other groups" if limit.calibrated_on == "train" else "training scans"
         )
         notes.append(
-            f"{real.name}: {counted(limit.copies, 'scan was', 'scans were')} left out as copies of "
+            f"{counted(limit.copies, 'scan', 'scans')} of {real.name} left out as copies of "
             f"{which} (similarity {limit.copies_from:.3f} or more)"
         )
     if limit.groups < SURE_FROM:

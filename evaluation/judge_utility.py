@@ -241,7 +241,7 @@ def _check_groups(test: ScanSet) -> list[str]:
             f"all scans of {test.name} are of one subject, or copies of one scan; test on scans of others, too"
         )
     if groups < FEW_GROUPS:
-        return [f"{test.name} has scans of only {groups} subjects: the intervals mean little"]
+        return [f"only {groups} subjects in {test.name}: the intervals mean little"]
     return []
 
 

@@ -163,7 +163,7 @@ def test_copies_in_the_hold_out_do_not_hide_those_in_the_synthetic_set(a_tenth, 
     result = privacy(TRAIN, synthetic, leaking, options)
     assert result.threshold == replace(clean.threshold, copies=4)
     assert len(result.suspects) == len(clean.suspects)
-    assert any(note.startswith("leaking: 4 scans were left out as copies") for note in result.notes)
+    assert any(note.startswith("4 scans of leaking left out as copies") for note in result.notes)
 
 
 def test_the_same_scans_in_the_hold_out_are_left_out(options):

@@ -125,7 +125,7 @@ def test_test_scans_of_few_subjects_are_refused_or_noted(parts, tmp_path):
         run(train, synthetic, one, tmp_path)
     few = dataclasses.replace(test, groups=np.arange(len(test)) % 5, name="few")
     notes = run(train, synthetic, few, tmp_path).notes
-    assert "few has scans of only 5 subjects: the intervals mean little" in notes
+    assert "only 5 subjects in few: the intervals mean little" in notes
 
 
 @pytest.mark.parametrize("groups", [1, 2, 7])
