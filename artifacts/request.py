@@ -141,9 +141,9 @@ class Request:
                 raise GenerationError(
                     f"--start {span.start} is out of range; it takes 0 to 2^63 - 1", exit_code=USAGE
                 )
-            if span.count < 1:
+            if not 1 <= span.count <= LARGEST_INDEX:
                 raise GenerationError(
-                    f"--count {span.count} is out of range; it takes 1 or more", exit_code=USAGE
+                    f"--count {span.count} is out of range; it takes 1 to 2^63 - 1", exit_code=USAGE
                 )
             if span.start + span.count - 1 > LARGEST_INDEX:
                 raise GenerationError(
