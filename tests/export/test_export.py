@@ -172,7 +172,8 @@ def test_a_better_generator_that_is_saved_meanwhile_is_not_in_the_card(run, tmp_
 
 
 def test_two_exports_to_one_file_do_not_mix(run, tmp_path):
-    with only_writer(tmp_path / ".m.onnx.lock"), pytest.raises(ScanganError, match="being written"):
+    lock = only_writer(tmp_path / ".m.onnx.lock", own_folder=False)
+    with lock, pytest.raises(ScanganError, match="being written"):
         export_run(run.path, tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()
     export_run(run.path, tmp_path / "m.onnx")

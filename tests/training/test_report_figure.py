@@ -238,12 +238,12 @@ def _dashed(ax):
 
 def test_each_curve_has_a_plot_of_its_own():
     axes = _axes(_lines(FOUR))
-    assert list(axes) == ["How", "Losses", "Variety", "In", "Precision"]
+    assert list(axes) == ["How", "Losses", "Variety", "Class", "Precision"]
     assert _labels(axes["Losses"]) == ["discriminator", "generator", "class"]
-    drawn = [line.get_ydata()[-1] for line in axes["In"].lines]
+    drawn = [line.get_ydata()[-1] for line in axes["Class"].lines]
     agreement = _lines(FOUR)[-1]["ema"]["agreement"]
     assert drawn[:4] == list(agreement.values())
-    assert [line.get_color() for line in axes["In"].lines[:4]] == list(PALETTE[:4])
+    assert [line.get_color() for line in axes["Class"].lines[:4]] == list(PALETTE[:4])
     kid = _lines(FOUR)[-1]["raw"]["mean_class_kid"]
     assert axes["How"].lines[0].get_ydata()[-1] == 1000 * kid
 
