@@ -188,7 +188,7 @@ def describe_options() -> list[str]:
     lines = []
     for field in dataclasses.fields(TrainOptions):
         low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
-        default = field.default
+        default = TICK if field.name == "tick" else field.default
         if isinstance(default, tuple):
             default = ",".join(default)
         takes = f"{low:g} to {high:g}" if low is not None else ""
