@@ -113,12 +113,12 @@ def main(
     )
     test, made = open_pair(real, synthetic, count=count)
     trained, discriminator = None, None
-    of_search: list[str] = []
+    privacy_notes: list[str] = []
     if run_path:
-        trained, _, discriminator, of_search = of_run(train or "", run_path)
+        trained, _, discriminator, privacy_notes = of_run(train or "", run_path)
     elif train:
         trained = open_scans(train, like=test)
-    notes = refuse_trained_on(Run(run_path) if run_path else None, test)
+    utility_notes = refuse_trained_on(Run(run_path) if run_path else None, test)
     command = typed()
     if no_real_images:
         test, made, trained = anonymous(test, made, trained)
@@ -135,8 +135,8 @@ def main(
                 trained,
                 chosen,
                 discriminator=discriminator,
-                notes=notes,
-                of_search=tuple(of_search),
+                utility_notes=utility_notes,
+                privacy_notes=tuple(privacy_notes),
                 advance=advance,
             )
         provenance = Provenance(command, model, datetime.datetime.now().date().isoformat())

@@ -52,6 +52,7 @@ def _kind_of(result: Path) -> str:
     """Tell which evaluation wrote a result; empty for none, or one that cannot be read."""
     try:
         told = json.loads(result.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
-    return next((kind for kind, field in FIELDS.items() if field in told), "")
+    fields = told if isinstance(told, dict) else {}
+    return next((kind for kind, field in FIELDS.items() if field in fields), "")

@@ -16,6 +16,7 @@ from scangan.artifacts.scan_folder import ScanRecord
 from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
+from scangan.core.folders import is_document
 from scangan.evaluation.attacks import DiscriminatorScores
 from scangan.evaluation.privacy_result import PrivacyResult
 from scangan.evaluation.scan_set import ScanSet
@@ -117,7 +118,8 @@ def size_of(folder: str) -> int | None:
     from scangan.preprocessing.find_scans import SourceOptions, find_scans
     from scangan.preprocessing.options import LARGEST, SMALLEST
 
-    first = find_scans(Path(folder), SourceOptions()).scans[0].file
+    files = (scan.file for scan in find_scans(Path(folder), SourceOptions()).scans)
+    first = next((file for file in files if not is_document(file)), "")
     try:
         with Image.open(Path(folder, first)) as image:
             return min(max(*image.size, SMALLEST), LARGEST)
@@ -132,8 +134,8 @@ def open_synthetic(path: str, *, like: ScanSet, count: int = 100) -> ScanSet:
     """
     if is_model(path) or is_ready(path):
         return open_scans(path, count=count)
-    shape = {key: like.settings[key] for key in ("fit",) if key in like.settings}
-    made = open_scans(path, like=dataclasses.replace(like, settings=shape))
+    as_shown = dataclasses.replace(like, settings={"fit": like.settings.get("fit", "pad")})
+    made = open_scans(path, like=as_shown)
     return dataclasses.replace(made, settings=like.settings)
 
 

@@ -94,9 +94,7 @@ def only_writer(lock_file: Path, wait: float = 0, *, own_folder: bool = True) ->
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire(timeout=wait)
-            except (
-                FileNotFoundError
-            ):  # a command that failed has just removed the folder it had made
+            except FileNotFoundError:  # another command failed, and removed the folder it had made
                 folder.mkdir(parents=True, exist_ok=True)
                 lock.acquire(timeout=wait)
     except Timeout as error:

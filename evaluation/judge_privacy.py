@@ -86,7 +86,7 @@ def privacy(
     options: PrivacyOptions | None = None,
     discriminator: DiscriminatorScores | None = None,
     advance: Advance = lambda _: None,
-    more: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> PrivacyResult:
     """Look for training scans in a synthetic set.
 
@@ -105,7 +105,7 @@ def privacy(
         The discriminator of the run, to attack with it, too.
     advance : callable
         Called with the number of scans just extracted or searched; `work` tells the total.
-    more : tuple of str
+    notes : tuple of str
         More for the notes of the result.
 
     Returns
@@ -130,20 +130,20 @@ def privacy(
     cache = Cache(options.cache)
 
     def compute() -> PrivacyResult:
-        ours, made, held, notes = comparable(train, synthetic, holdout)
+        ours, made, held, found = comparable(train, synthetic, holdout)
         search = TrainingSearch(ours, extract, cache, options.threads, counted_advance)
         attacker = discriminator
         if attacker and attacker.size != ours.size:
-            notes.append(
+            found.append(
                 f"the discriminator takes scans of {attacker.size} pixels, and these have {ours.size}: it "
                 f"did not attack"
             )
             attacker = None
-        return _result(search, made, held, options, attacker, [*more, *notes])
+        return _result(search, made, held, options, attacker, [*notes, *found])
 
     sets = [each.identity for each in (train, synthetic, holdout) if each]
     attacked = discriminator.sha256 if discriminator else None
-    how = options.planted, options.resamples, options.seed, more
+    how = options.planted, options.resamples, options.seed, notes
     with threadpool_limits(1, "blas"):  # a second thread costs more than it gains on these sizes
         result = cache.result(
             PrivacyResult, (sets, extract.name, extract.sha256, attacked, how), compute
@@ -246,7 +246,7 @@ def _of_limit(limit: Threshold, real: ScanSet) -> list[str]:
             "training scans of other groups" if limit.calibrated_on == "train" else "training scans"
         )
         notes.append(
-            f"{counted(limit.copies, 'scan', 'scans')} of {real.name} left out as copies of "
+            f"{counted(limit.copies, 'scan')} of {real.name} left out as copies of "
             f"{which} (similarity {limit.copies_from:.3f} or more)"
         )
     if limit.groups < SURE_FROM:

@@ -27,7 +27,7 @@ class Judgement(Record, frozen=True, kw_only=True):
         Whether it looks like real scans.
     utility : UtilityResult or None
         Whether a classifier gains from it; None if that could not be evaluated.
-    not_useful : str
+    why_no_utility : str
         Why not; empty if it was.
     privacy : PrivacyResult or None
         Whether training scans are in it; None if they are not known.
@@ -35,7 +35,7 @@ class Judgement(Record, frozen=True, kw_only=True):
 
     quality: QualityResult
     utility: UtilityResult | None
-    not_useful: str = ""
+    why_no_utility: str = ""
     privacy: PrivacyResult | None
 
 
@@ -55,8 +55,8 @@ def judge_all(
     options: JudgeOptions | None = None,
     *,
     discriminator: DiscriminatorScores | None = None,
-    notes: tuple[str, ...] = (),
-    of_search: tuple[str, ...] = (),
+    utility_notes: tuple[str, ...] = (),
+    privacy_notes: tuple[str, ...] = (),
     advance: Callable[[int], None] = lambda _: None,
 ) -> Judgement:
     """Evaluate quality, and utility and privacy if the training scans are known.
@@ -73,10 +73,8 @@ def judge_all(
         How to evaluate.
     discriminator : DiscriminatorScores, optional
         See `privacy`.
-    notes : tuple of str
-        See `utility`.
-    of_search : tuple of str
-        More for the notes of `privacy`.
+    utility_notes, privacy_notes : tuple of str
+        More for the notes of these results.
     advance : callable
         Called with the number of scans that were just compared, or classifiers trained; `work` tells
         the total.
@@ -91,15 +89,17 @@ def judge_all(
         privacy_sets.comparable(train, synthetic, real)
     looks = quality(real, synthetic, options.quality, advance)
     if train is None:
-        return Judgement(quality=looks, utility=None, not_useful=NO_TRAIN, privacy=None)
+        return Judgement(quality=looks, utility=None, why_no_utility=NO_TRAIN, privacy=None)
     use, why = None, ""
     try:
-        use = utility(train, synthetic, real, options.utility, advance, notes)
+        use = utility(train, synthetic, real, options.utility, advance, utility_notes)
     except EvaluationError as error:  # such as one class, or test scans that all leak
         why = str(error)
         advance(judge_utility.trainings(options.utility))
-    secrecy = privacy(train, synthetic, real, options.privacy, discriminator, advance, of_search)
-    return Judgement(quality=looks, utility=use, not_useful=why, privacy=secrecy)
+    secrecy = privacy(
+        train, synthetic, real, options.privacy, discriminator, advance, privacy_notes
+    )
+    return Judgement(quality=looks, utility=use, why_no_utility=why, privacy=secrecy)
 
 
 def work(real: ScanSet, synthetic: ScanSet, train: ScanSet | None, options: JudgeOptions) -> int:

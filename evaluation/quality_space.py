@@ -19,9 +19,8 @@ from scangan.evaluation.two_sample import two_sample_accuracy
 SLOW_REPEATS = 6  # splits for figures that train or extrapolate
 Indices = npt.NDArray[np.intp]
 Features = npt.NDArray[np.float32]
-Named = npt.NDArray[
-    np.int64
-]  # [K, K]: how many synthetic scans of each class were named as each class
+# [K, K]: how many synthetic scans of each class were named as each class
+Named = npt.NDArray[np.int64]
 
 
 def in_space(

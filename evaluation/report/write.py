@@ -184,7 +184,7 @@ def verdict(judgement: Judgement) -> dict[str, str]:
         "Quality": quality_sections.verdict(judgement.quality),
         "Utility": utility_sections.verdict(use)
         if use
-        else NOT_EVALUATED.format(judgement.not_useful),
+        else NOT_EVALUATED.format(judgement.why_no_utility),
         "Privacy": privacy_sections.verdict(secrecy) if secrecy else NOT_EVALUATED.format(NO_TRAIN),
     }
 

@@ -60,9 +60,10 @@ def test_an_evaluation_that_was_cut_short_may_be_made_again(tmp_path):
     (out / "report.html").touch()  # the result is written last
     with evaluation_folder(out, "report"):
         pass
-    (out / "result.json").write_text('{"spaces": ')
-    with evaluation_folder(out, "report"):
-        pass
+    for damaged in ('{"spaces": ', "5", "[" * 100_000):
+        (out / "result.json").write_text(damaged)
+        with evaluation_folder(out, "report"):
+            assert (out / "plots").is_dir()
 
 
 @pytest.mark.parametrize("kind", FIELDS)

@@ -47,6 +47,7 @@ def test_equal_synthetic_scans_are_all_compared(tmp_path):
 def test_two_folders_are_compared_at_the_size_of_the_synthetic_scans(size, tmp_path):
     real = copy_scans(tmp_path / "scans", 3)
     (tmp_path / "made/glioma_tumor").mkdir(parents=True)
+    (tmp_path / "made/glioma_tumor/0.txt").write_text("the first file is no scan")
     for number in range(3):
         image = np.random.default_rng(number).integers(0, 256, (size, size), np.uint8)
         cv2.imwrite(str(tmp_path / f"made/glioma_tumor/{number}.png"), image)

@@ -337,10 +337,10 @@ def test_a_verdict_is_a_sentence_whatever_could_be_measured(judged):
 def test_a_report_says_why_a_classifier_could_not_gain(options, tmp_path):
     sets = HOLDOUT.take(HOLDOUT.of_class(0)), SYNTHETIC, TRAIN
     found = judge_all(*sets, options)
-    assert found.utility is None and "a classifier needs two classes" in found.not_useful
+    assert found.utility is None and "a classifier needs two classes" in found.why_no_utility
     assert found.privacy
     write_report(tmp_path, found, *sets, cache=options.quality.cache)
-    assert f"Not evaluated: {found.not_useful}." in (tmp_path / MARKDOWN).read_text()
+    assert f"Not evaluated: {found.why_no_utility}." in (tmp_path / MARKDOWN).read_text()
 
 
 def test_a_class_whose_name_begins_with_an_underscore_is_in_the_legend():
