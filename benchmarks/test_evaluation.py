@@ -15,8 +15,9 @@ from scangan.evaluation.cache import Cache
 from scangan.evaluation.features import DEFAULT, NETWORKS, FeatureExtractor
 from scangan.evaluation.judge_privacy import PrivacyOptions, privacy
 from scangan.evaluation.judge_quality import QualityOptions, quality
-from scangan.evaluation.judge_utility import UtilityOptions, split_for_test, utility
+from scangan.evaluation.judge_utility import UtilityOptions, utility
 from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.utility_sets import split_for_test
 
 COUNT, MANY = 1000, 50_000
 PROCESS = Path(__file__).with_name("evaluation_process.py")

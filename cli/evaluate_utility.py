@@ -82,8 +82,9 @@ def main(
     from scangan.cli.evaluation_folder import evaluation_folder
     from scangan.cli.scan_sets import open_pair, open_scans
     from scangan.evaluation.file_names import RESULT
-    from scangan.evaluation.judge_utility import UtilityOptions, split_for_test, trainings, utility
+    from scangan.evaluation.judge_utility import UtilityOptions, trainings, utility
     from scangan.evaluation.leaks import refuse_trained_on
+    from scangan.evaluation.utility_sets import split_for_test
     from scangan.evaluation.utility_text import utility_lines
 
     output = Output(quiet, as_json)

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 
 from scangan.evaluation.judge_quality import QualityOptions, quality
-from scangan.evaluation.judge_utility import UtilityOptions, split_for_test, utility
+from scangan.evaluation.judge_utility import UtilityOptions, utility
 from scangan.evaluation.quality_result import Figure
 from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.utility_sets import split_for_test
 
 
 def noise(scans):

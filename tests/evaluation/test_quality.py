@@ -17,11 +17,11 @@ from scangan.evaluation.cache import code
 from scangan.evaluation.features import NETWORKS, installed
 from scangan.evaluation.halves import group_halves
 from scangan.evaluation.judge_quality import QualityOptions, quality
-from scangan.evaluation.judge_utility import split_for_test
 from scangan.evaluation.metric_list import METRICS
 from scangan.evaluation.quality_result import QualityResult
 from scangan.evaluation.quality_text import quality_lines
 from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.utility_sets import split_for_test
 from scangan.preprocessing import PrepOptions, prepare
 from scangan.runtime.generator import ScanGenerator
 

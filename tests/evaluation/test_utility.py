@@ -12,9 +12,10 @@ from scangan.core.errors import EvaluationError
 from scangan.evaluation import judge_utility as module
 from scangan.evaluation.classifiers import make_classifier
 from scangan.evaluation.diets import COPIES, classical_copies, make_diet
-from scangan.evaluation.judge_utility import UtilityOptions, share_of, split_for_test, utility
+from scangan.evaluation.judge_utility import UtilityOptions, share_of, utility
 from scangan.evaluation.probe import train_probe
 from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.utility_sets import split_for_test
 from scangan.evaluation.utility_text import utility_lines
 
 pytestmark = pytest.mark.usefixtures("once")
