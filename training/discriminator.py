@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import spectral_norm
 
+from scangan.training.convolution import Conv2d
 from scangan.training.networks import blend, channels, dcgan_weights
 from scangan.training.parallel import BatchNorm
+from scangan.training.spectral_norm import spectral_norm
 
 if TYPE_CHECKING:
     from scangan.artifacts.train_options import TrainOptions
@@ -73,14 +74,14 @@ class Discriminator(nn.Module):
         self.downs = nn.ModuleList(
             ResidualDown(a, b, active=i > 0)
             if residual
-            else nn.Conv2d(a, b, 4, 2, 1, bias=i == 0 or not batch_norm)
+            else Conv2d(a, b, 4, 2, 1, bias=i == 0 or not batch_norm)
             for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
         self.norms = nn.ModuleList(
             BatchNorm(c) if batch_norm and i > 0 else nn.Identity()
             for i, c in enumerate(widths[1:])
         )
-        self.mix = nn.Conv2d(deep + 1, deep, 3, 1, 1) if deviation else None
+        self.mix = Conv2d(deep + 1, deep, 3, 1, 1) if deviation else None
         features = deep if pool == "sum" else deep * 4 * 4
         heads = head.split("+") if classes else []
         self.real = nn.Linear(features, 1)
@@ -162,9 +163,9 @@ class ResidualDown(nn.Module):
     def __init__(self, before: int, after: int, active: bool) -> None:
         super().__init__()
         self.active = active
-        self.first = nn.Conv2d(before, after, 3, 1, 1)
-        self.second = nn.Conv2d(after, after, 3, 1, 1)
-        self.past = nn.Conv2d(before, after, 1)
+        self.first = Conv2d(before, after, 3, 1, 1)
+        self.second = Conv2d(after, after, 3, 1, 1)
+        self.past = Conv2d(before, after, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, before, H, W] to [N, after, H / 2, W / 2]."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scangan.training.convolution import ConvTranspose2d
 from scangan.training.parallel import BatchNorm
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Generator(nn.Module):
             ConditionalBatchNorm(c, classes) if self.by_norm else BatchNorm(c) for c in widths
         )
         self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False) for a, b in itertools.pairwise(widths)
+            ConvTranspose2d(a, b, 4, 2, 1, bias=False) for a, b in itertools.pairwise(widths)
         )
         self.last = nn.ConvTranspose2d(widths[-1], 1, 4, 2, 1)
         self.apply(dcgan_weights)

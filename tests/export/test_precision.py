@@ -90,7 +90,7 @@ def _sample(file):
 
 def test_every_precision_makes_the_same_scans(files):
     want = _sample(files["fp32"][0])
-    assert want.std() > 10
+    assert want.std() > 5  # of no use if all scans were alike
     assert np.abs(_sample(files["fp16"][0]).astype(int) - want).max() <= 1
     ratios = psnr(_sample(files["int8"][0]), want)
     assert ratios.mean() > 35 and ratios.min() > 30
