@@ -1,11 +1,12 @@
 """Find the files in the class folders of a folder of scans, in the same way for all commands."""
 
 import itertools
+import os
 import re
 import shlex
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from scangan.core import structure
 from scangan.core.class_names import check_case, normal, why_no_name
@@ -267,9 +268,25 @@ def _kind(path: str) -> str:
         return ""
     if form == "dicom" and told_instead(head):
         return ""
+    if form == "tiff":
+        return "volume" if _has_pages(path, head) else "scan"
     frames = re.search(rb"\x28\x00\x08\x00(?:IS..|..\x00\x00)([0-9 ]+)", head, re.DOTALL)
     several = form == "dicom" and frames is not None and frames[1].strip() not in (b"", b"1")
     return "volume" if form == "nifti" or several else "scan"
+
+
+def _has_pages(path: str, head: bytes) -> bool:
+    """Whether the first directory of a TIFF is followed by another, which may be a thumbnail's."""
+    order: Literal["little", "big"] = "little" if head.startswith(b"II") else "big"
+    offset, count, entry = (8, 8, 20) if 43 in head[2:4] else (4, 2, 12)  # 43 is BigTIFF's number
+    try:
+        with open(path, "rb") as file:
+            file.seek(int.from_bytes(head[offset : 2 * offset], order))
+            entries = int.from_bytes(file.read(count), order)
+            file.seek(entries * entry, os.SEEK_CUR)
+            return any(file.read(offset))
+    except (OSError, ValueError, OverflowError):
+        return False  # damaged: an offset beyond what a file can have
 
 
 def read_top(source: Path) -> Inside:

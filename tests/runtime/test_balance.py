@@ -4,6 +4,7 @@ import os
 
 import pytest
 from conftest import CLASSES
+from PIL import Image
 
 from scangan.runtime import GenerationError, ScanganError
 from scangan.runtime.balance import class_counts, missing
@@ -84,6 +85,23 @@ def test_slices_in_a_file_are_told_of_in_both_spellings(tmp_path):
     said = []
     assert class_counts(tmp_path, said.append) == {"ct": 2}
     assert any("2 files with several slices count as one scan each" in line for line in said)
+
+
+@pytest.mark.parametrize("big", [False, True], ids=["TIFF", "BigTIFF"])
+def test_pages_of_a_tiff_are_told_of(tmp_path, big):
+    (tmp_path / "ct").mkdir()
+    pages = [Image.new("L", (200, 200), grey) for grey in (10, 20, 30)]
+    pages[0].save(tmp_path / "ct/one.tif", big_tiff=big)
+    said = []
+    assert class_counts(tmp_path, said.append) == {"ct": 1} and not said
+    path = tmp_path / "ct/three.tif"
+    pages[0].save(path, save_all=True, append_images=pages[1:], big_tiff=big)
+    assert class_counts(tmp_path, said.append) == {"ct": 2}
+    assert len(said) == 1 and said[0].startswith("1 file with several slices counts as one scan;")
+    offset = slice(8, 16) if big else slice(4, 8)
+    for damage in (lambda d: d[:12], lambda d: d[: offset.start] + b"\xff" * 8 + d[offset.stop :]):
+        path.write_bytes(damage(path.read_bytes()))
+        assert class_counts(tmp_path) == {"ct": 2}
 
 
 def test_no_dataset(tmp_path):
