@@ -25,12 +25,12 @@ from scangan.training.step import make_step
 TIMES = 9  # each real scan: an epoch of 2160, as sets of a few thousand have
 CPU = torch.device("cpu")
 CASES = [("stable", 64), ("classic-acgan", 64), ("stable", 128), ("classic-acgan", 128)]
-STEPS = {64: 4, 128: 1}  # a round of CPU time
+IMAGES = {64: 256, 128: 64}  # a round of CPU time
 
 
 def make_options(recipe, size):
-    """A recipe at the width and batch that all figures are for."""
-    return options_from(recipe, {"size": size, "width": 32, "batch": 64})
+    """A recipe with its own batch, at the width that all figures are for."""
+    return options_from(recipe, {"size": size, "width": 32})
 
 
 def read_scans(files, size):
@@ -69,40 +69,40 @@ def two_threads():
     torch.set_num_threads(1)
 
 
-def _title(recipe, size):
-    return f"train {recipe}, {size}x{size}, width 32, batch 64"
+def _title(recipe, options):
+    return f"train {recipe}, {options.size}x{options.size}, width {options.width}, batch {options.batch}"
 
 
 @pytest.mark.parametrize(("recipe", "size"), CASES)
 @pytest.mark.parametrize("who", ["scangan", "tutorial loop"])
 def test_step_cpu_time(benchmark, sample_files, recipe, size, who):
-    benchmark.group, benchmark.name = _title(recipe, size), who
     options, scans = make_options(recipe, size), read_scans(sample_files, size)
+    benchmark.group, benchmark.name = _title(recipe, options), who
     make = {"scangan": scangan_loop, "tutorial loop": TutorialLoop}[who]
-    _time_steps(benchmark, make(options, scans), options, STEPS[size], 5)
+    _time_steps(benchmark, make(options, scans), options, IMAGES[size] // options.batch, 5)
 
 
 @pytest.mark.benchmark(timer=time.perf_counter)
 @pytest.mark.parametrize(("recipe", "size"), CASES)
 @pytest.mark.parametrize("who", ["scangan", "tutorial loop", "tutorial loop, 2 workers"])
 def test_step_wall_time(benchmark, two_threads, sample_files, recipe, size, who):
-    benchmark.group, benchmark.name = f"{_title(recipe, size)}, wall time", who
-    benchmark.extra_info["wall"] = "two threads"
     options, scans = make_options(recipe, size), read_scans(sample_files, size)
+    benchmark.group, benchmark.name = f"{_title(recipe, options)}, wall time", who
+    benchmark.extra_info["wall"] = "two threads"
     if who == "scangan":
         step = scangan_loop(options, scans)
     else:
         step = TutorialLoop(options, scans, workers=2 if "workers" in who else 0)
-    _time_steps(benchmark, step, options, 1, 12)
+    _time_steps(benchmark, step, options, 64 // options.batch, 12)
 
 
 @pytest.mark.parametrize("what", ["training", "scoring raw and average, every 20 kimg"])
 def test_tick(benchmark, sample_files, what):
     options, scans = make_options("stable", 64), read_scans(sample_files, 64)
-    benchmark.group, benchmark.name = f"a tick of {_title('stable', 64)}", what
+    benchmark.group, benchmark.name = f"a tick of {_title('stable', options)}", what
     step = scangan_loop(options, scans)
     if what == "training":
-        _time_steps(benchmark, step, options, STEPS[64], 5)
+        _time_steps(benchmark, step, options, IMAGES[64] // options.batch, 5)
         return
     benchmark.extra_info |= {"images": round(TICK * 1000), "share": True}
     reference = RealReference(scans.images, scans.labels, scans.classes, FeatureExtractor(1))

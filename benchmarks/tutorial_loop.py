@@ -1,10 +1,13 @@
 """The loop of the well-known tutorials, on our networks: what our step is measured against."""
 
+from unittest.mock import patch
+
 import torch
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
 from torch.utils.data import DataLoader, Dataset
 
-from scangan.training import losses
+from scangan.training import discriminator, losses
 from scangan.training.augment import diff_augment
 from scangan.training.discriminator import make_discriminator
 from scangan.training.ema import ema_decay
@@ -32,7 +35,7 @@ class TutorialLoop:
     Unlike `TrainingStep`: a DataLoader instead of scans in memory (they are decoded already, which
     folders of images are not); float32 and contiguous tensors; a pass of D and a backward pass for
     real and another one for fake scans; D's weights keep collecting gradients while G learns;
-    Adam is not fused; the losses are read after every step.
+    PyTorch's own spectral norm; Adam is not fused; the losses are read after every step.
     """
 
     def __init__(self, options, scans, device="cpu", workers=0):
@@ -40,7 +43,8 @@ class TutorialLoop:
         self.options, self.device = options, torch.device(device)
         classes = len(scans.classes)
         self.generator = make_generator(options, classes).to(device)
-        self.discriminator = make_discriminator(options, classes).to(device)
+        with patch.object(discriminator, "spectral_norm", spectral_norm):
+            self.discriminator = make_discriminator(options, classes).to(device)
         self.ema = make_generator(options, classes).to(device).requires_grad_(False)
         self.ema.load_state_dict(self.generator.state_dict())
         betas = (options.beta1, options.beta2)

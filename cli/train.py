@@ -135,9 +135,10 @@ SECTIONS = {
 )
 @click.option(
     "--start-from",
-    metavar="RUN",
+    metavar="RUN|NAME",
     shell_complete=complete.starts,
-    help="start from the networks of another run, which may have other classes, instead of random weights",
+    help="start from the networks of another run, or from bundled ones (brain-mri-64), instead of random "
+    "weights; their classes may be others",
 )
 @click.option("--force", is_flag=True, help="delete the run in --out and start again")
 @options.quiet

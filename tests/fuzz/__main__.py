@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .findings import keep
 
-KINDS = ("jpeg", "png", "tiff", "bmp", "dicom", "nifti", "model", "labels")
+KINDS = ("jpeg", "png", "tiff", "bmp", "dicom", "nifti", "model", "labels", "suspects")
 SLOWEST, MEMORY, LONGEST = 10, 2048, 65_536  # seconds, MB and bytes a file
 DIED = {"crash": "crashes", "timeout": f"takes over {SLOWEST} s", "oom": f"takes over {MEMORY} MB"}
 FOUND = 1

@@ -153,6 +153,24 @@ def _card(text, rng, sealed):
     return _seal(told) if sealed else json.dumps(told).encode()
 
 
+def suspects(data, rng, mutate):
+    """A value, a name or a whole line of JSON."""
+    lines = data.split(b"\n")
+    at = rng.randrange(len(lines))
+    if rng.random() < 0.3:
+        lines.insert(at, rng.choice([*lines, b"", b"{}", b"[]", b"null", b" ", DEEP]))
+        return b"\n".join(lines)
+    told = json.loads(lines[at])
+    part = told["origin"] if told.get("origin") and rng.random() < 0.5 else told
+    name = rng.choice(sorted(part))
+    if rng.random() < 0.2:
+        part[rng.choice(["new", name.upper()])] = part.pop(name)
+    else:
+        part[name] = rng.choice([*VALUES, *WHOLE, part[name]])
+    lines[at] = json.dumps(told).encode()
+    return b"\n".join(lines)
+
+
 def _seal(told):
     told.pop("card_sha256", None)
     plain = json.dumps(told, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass")

@@ -6,10 +6,12 @@ import unicodedata
 import zlib
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
 from scangan.artifacts.card import ModelCard
+from scangan.artifacts.latents import LARGEST_INDEX, Draw
 from scangan.artifacts.modelfile import read_model_file
 from scangan.core.class_names import check_case
 from scangan.core.errors import GenerationError, Rejected, ScanganError
@@ -18,6 +20,7 @@ from scangan.preprocessing.labels import assign, class_of, read_rows
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.raster import MOST_PIXELS
 from scangan.preprocessing.reading.reader import read_scans
+from scangan.runtime.exclude import suspect_indices
 from scangan.runtime.info import card_table
 
 DTYPES = {"uint8", "uint16", "int16", "int32", "uint32", "float32"}
@@ -31,6 +34,7 @@ OPTIONS = (
     PrepOptions(size=64, fit="stretch", axis="sagittal", volume=0),
     PrepOptions(size=32, pixel_spacing=1.5, slices="0.2:0.8"),
 )
+CLASSES, MODEL = ("a", "b"), "a" * 64  # of the model that suspects are of
 # What the rows of a table may mean.
 FILES = ["a.png", "b.png", "sub/a.png", "sub/b.nii.gz", "c;d.dcm", "c.dcm", "x/sub/a.png", "é.png"]
 
@@ -49,6 +53,8 @@ def check(kind, data):
         check_model(data)
     elif kind == "labels":
         check_labels(data)
+    elif kind == "suspects":
+        check_suspects(data)
     elif _format(data) in (kind, None):  # what became another format is for the fuzzer of that
         # The options follow from the bytes, so that a file alone repeats what happened.
         check_scans(data, OPTIONS[zlib.crc32(data) % len(OPTIONS)])
@@ -144,6 +150,25 @@ def check_labels(data):
         check_case(sorted(classes), Path("labels.csv"))
     except ScanganError as error:
         _must_be_line(str(error))
+
+
+def check_suspects(data):
+    """Suspects are read, and name scans that a request can leave out, or are refused in a line."""
+    path = _saved(data, "suspects.jsonl")
+    for draw in (Draw(), Draw(truncation=0.5), Draw(seed=2), Draw(paired=True)):
+        for classes in (CLASSES, ()):
+            model = SimpleNamespace(
+                path=Path("m.onnx"), sha256=MODEL, card=SimpleNamespace(classes=classes)
+            )
+            try:
+                found = suspect_indices(path, model, draw)
+            except GenerationError as error:
+                _must_be_line(str(error).replace(str(path), "suspects.jsonl"))
+                continue
+            for number, indices in found.items():
+                _must(number in range(len(classes)) if classes else number is None, "no such class")
+                _must(indices and all(type(n) is int for n in indices), "an index that is none")
+                _must(all(0 <= n <= LARGEST_INDEX for n in indices), "an index out of range")
 
 
 def _format(data):

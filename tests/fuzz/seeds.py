@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 from functools import cache
 from pathlib import Path
 
@@ -133,6 +134,34 @@ def _labels():
     ]
 
 
+def _suspects():
+    """Suspects of two draws of a model with classes, one of a model without, and one of unknown origin."""
+    from fuzz.promises import CLASSES, MODEL
+
+    def line(class_name, **origin):
+        scan = {
+            "synthetic": "a/0.png",
+            "class": class_name,
+            "index": 3,
+            "train": "a/7.jpg",
+            "train_index": 9,
+        }
+        told = {"synthetic": True, "model": MODEL, "seed": 0, "index": 3, "class": class_name}
+        scores = {
+            "similarity": 0.99,
+            "distance": 0.5,
+            "origin": (told | origin) if origin else None,
+        }
+        return json.dumps(scan | scores)
+
+    first, second = CLASSES
+    several = [
+        line(first, seed=0), line(second, truncation=0.5), line(first, paired=True), line(None, seed=2),
+        line(second, model="b" * 64),
+    ]  # fmt: skip
+    return [f"{text}\n".encode() for text in (several[0], "\n".join(several), line(first))]
+
+
 MAKERS = {
     "jpeg": _jpeg,
     "png": _png,
@@ -142,4 +171,5 @@ MAKERS = {
     "nifti": _nifti,
     "model": _model,
     "labels": _labels,
+    "suspects": _suspects,
 }

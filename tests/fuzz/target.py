@@ -16,6 +16,11 @@ INSTRUMENTED = {
     "nifti": ["scangan.preprocessing.reading", "nibabel.nifti1", "nibabel.wrapstruct"],
     "model": ["scangan.artifacts.modelfile", "scangan.artifacts.card", "scangan.runtime.info"],
     "labels": ["scangan.preprocessing.labels"],
+    "suspects": [
+        "scangan.artifacts.suspects",
+        "scangan.artifacts.records",
+        "scangan.runtime.exclude",
+    ],
 }
 kind, folder = sys.argv[1], Path(sys.argv[2])
 included = INSTRUMENTED.get(kind, ["scangan.preprocessing.reading"])
@@ -31,7 +36,7 @@ with atheris.instrument_imports(include=included):
 
 DAMAGE = {
     name: getattr(damage, name, None) or getattr(damage_records, name)
-    for name in ("png", "jpeg", "tiff", "bmp", "nifti", "dicom", "model", "labels")
+    for name in ("png", "jpeg", "tiff", "bmp", "nifti", "dicom", "model", "labels", "suspects")
 }
 TERMINAL = os.memfd_create("terminal")  # takes what a reader would write on it
 
