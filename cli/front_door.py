@@ -13,6 +13,7 @@ VERBS = {
     "From scans to synthetic scans": ("prepare", "train", "export", "generate"),
     "Generated scans": ("evaluate", "merge", "strip"),
     "Models and this machine": ("info", "bench", "doctor"),
+    "Without scans of your own": ("phantoms",),
 }
 
 
@@ -89,6 +90,6 @@ def main() -> None:
     scangan generate --model model.onnx --class 2
 
     \b
-    Also programs: prep-scans, train-gan, export-onnx, gen-scans, eval-scans.
+    Also programs: prep-scans, train-gan, export-onnx, gen-scans, eval-scans, make-phantoms.
     "scangan COMMAND --help" lists a command's options.
     """

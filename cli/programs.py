@@ -45,3 +45,10 @@ def eval_scans() -> NoReturn:
     from scangan.cli.evaluate import main
 
     run_and_leave(main)
+
+
+def make_phantoms() -> NoReturn:
+    """Run ``make-phantoms``, the same as ``scangan phantoms``."""
+    from scangan.cli.phantoms import main
+
+    run_and_leave(main)

@@ -280,7 +280,7 @@ def _has_pages(path: str, head: bytes) -> bool:
     order: Literal["little", "big"] = "little" if head.startswith(b"II") else "big"
     offset, count, entry = (8, 8, 20) if 43 in head[2:4] else (4, 2, 12)  # 43 is BigTIFF's number
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             file.seek(int.from_bytes(head[offset : 2 * offset], order))
             entries = int.from_bytes(file.read(count), order)
             file.seek(entries * entry, os.SEEK_CUR)

@@ -8,6 +8,7 @@ PROGRAMS = {
     "export-onnx": "export",
     "gen-scans": "generate",
     "eval-scans": "evaluate",
+    "make-phantoms": "phantoms",
 }
 
 

@@ -1,0 +1,47 @@
+"""``make-phantoms``: simulated thyroid scans, to try things out without any data."""
+
+from pathlib import Path
+
+import click
+
+from scangan.cli import options
+from scangan.cli.command import Output, ScanCommand
+from scangan.core.terminal import progress
+
+
+@click.command("make-phantoms", short_help="simulate scans to try things out", cls=ScanCommand)
+@click.argument("out", type=options.out_path, metavar="OUT")
+@click.option(
+    "--count",
+    type=click.IntRange(4, 1_000_000),
+    default=600,
+    show_default=True,
+    help="number of scans, shared out over the classes as a clinic's patients are",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="random seed; another seed makes other scans",
+)
+@options.quiet
+@options.as_json
+def main(out: Path, count: int, seed: int, quiet: bool, as_json: bool) -> None:
+    """Simulate planar thyroid scintigraphy: scans of 64 x 64 pixels and 16 bits in four classes.
+
+    \b
+    make-phantoms phantoms
+    make-phantoms phantoms-test --seed 1
+
+    Each scan is drawn from published ranges, and truth.jsonl says what it was drawn with: uptake,
+    volume, nodule and counts. It shows no patient.
+    """
+    from scangan.preprocessing.phantom import phantom_counts, write_phantoms
+
+    output, counts = Output(quiet, as_json), phantom_counts(count)
+    total = sum(counts.values())
+    with progress("simulating", total, "scans", quiet=output.silent) as advance:
+        write_phantoms(out, counts, seed, advance)
+    of_each = ", ".join(f"{number} {name}" for name, number in counts.items())
+    output.end({"out": str(out), "counts": counts}, f"{total} simulated scans ({of_each}): {out}")
