@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(
-    file for folder in ("benchmarks", "tools") for file in (ROOT / folder).rglob("*.py")
+    file for folder in ("benchmarks", "results", "tools") for file in (ROOT / folder).rglob("*.py")
 )
 
 

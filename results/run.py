@@ -1,0 +1,232 @@
+"""Run a project of the mission again: prepare, train, export, evaluate, and write its table.
+
+    python results/run.py thyroid-phantom --work work
+    python results/run.py brain-mri-dcgan --work work --data data
+
+It only types commands that you could type yourself, and prints each. Stop it at any time: the same
+command again goes on where it was. DATA holds the folders that a project's `project.toml` names.
+``--quick`` does it all with few scans and hardly any training, to see that it runs.
+"""
+
+import argparse
+import dataclasses
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from scangan.artifacts.records import parse_record
+from scangan.artifacts.run import Run
+from scangan.core.files import write_bytes
+from scangan.evaluation.judgement import Judgement
+from scangan.training.checkpoints import load_best
+
+HERE = Path(__file__).parent
+SAMPLES = HERE.parent / "tests/data"
+COUNT = 500  # synthetic scans of each class
+SMALL = ["--size", "32"]
+QUICK = [*SMALL, "--kimg", "0.64", "--tick", "0.32", "--width", "8"]
+PHANTOMS = "phantoms"  # in place of folders: scans that are simulated
+COLUMNS = (
+    "generator", "seed", "kimg", "KID x1000", "FID", "FID ratio", "precision", "recall", "least variety",
+    "class agreement", "told from real", "trained on synthetic alone", "real topped up", "membership AUC",
+    "suspects",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Project:
+    """What `project.toml` says.
+
+    Parameters
+    ----------
+    title, claim, reading : str
+        Headline; what the project claimed; what our figures say, written by hand.
+    train, test : str
+        Folders of scans below DATA, or ``phantoms``.
+    sample : str
+        Folder of a few scans in tests/data, for ``--quick``.
+    prepare : tuple of str
+        Options of prep-scans.
+    classifiers : tuple of str
+        Classifiers that learn from the scans.
+    generators : dict
+        Options of train-gan by the generator's name.
+    seeds : int
+        How many times each is trained.
+    """
+
+    title: str
+    claim: str
+    train: str
+    test: str
+    sample: str
+    prepare: tuple[str, ...]
+    classifiers: tuple[str, ...]
+    generators: dict[str, list[str]]
+    seeds: int
+    reading: str = ""
+
+    @classmethod
+    def read(cls, name: str) -> "Project":
+        """Read a project's file."""
+        told: dict[str, Any] = tomllib.loads((HERE / name / "project.toml").read_text("utf-8"))
+        told |= {key: tuple(told[key]) for key in ("prepare", "classifiers")}
+        return cls(**told)
+
+
+def names() -> list[str]:
+    """Return the names of the projects."""
+    return sorted(file.parent.name for file in HERE.glob("*/project.toml"))
+
+
+def scangan(*words: object) -> None:
+    """Run a command, and end if it fails."""
+    typed = [str(word) for word in words]
+    print("$", shlex.join(["scangan", *typed]), flush=True)
+    done = subprocess.run([sys.executable, "-m", "scangan.cli", *typed], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+class Repeat:
+    """One project, run again in a folder of its own."""
+
+    def __init__(self, name: str, work: Path, data: Path | None, quick: bool) -> None:
+        self.name, self.quick = name, quick
+        self.project, self.data = Project.read(name), data
+        self.work = work / name
+        self.work.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self) -> list[list[str]]:
+        """Do all of it; return the rows of the table."""
+        train, test = self._prepared("train"), self._prepared("test")
+        seeds = range(1 if self.quick else self.project.seeds)
+        return [
+            self._row(name, seed, options, train, test)
+            for name, options in self.project.generators.items()
+            for seed in seeds
+        ]
+
+    def _prepared(self, part: str) -> Path:
+        folder = getattr(self.project, part)
+        if folder == PHANTOMS:
+            scans, number = self.work / f"{part}-{PHANTOMS}", 1 if part == "test" else 0
+            if not (scans / "truth.jsonl").exists():
+                scangan("phantoms", scans, "--count", 160 if self.quick else 1200, "--seed", number)
+        elif self.data:
+            scans = self.data / folder
+        elif self.quick:
+            scans = SAMPLES / self.project.sample
+        else:
+            sys.exit(f"{self.name} needs --data, a folder that holds {self.project.train}")
+        out = self.work / part
+        if not (out / "dataset.json").exists():
+            small = SMALL if self.quick else []
+            scangan("prepare", scans, out, *self.project.prepare, *small)
+        return out
+
+    def _row(self, name: str, seed: int, options: list[str], train: Path, test: Path) -> list[str]:
+        run, model = self.work / f"{name}-{seed}", self.work / f"{name}-{seed}.onnx"
+        report = self.work / f"{name}-{seed}-report"
+        scangan(
+            "train", train, "--out", run, "--seed", seed, *options, *(QUICK if self.quick else [])
+        )
+        if not model.exists():
+            scangan("export", run, "-o", model)
+        if not (report / "result.json").exists():
+            few = ["--extractor", "efficientnet-lite0", "--seeds", 1] if self.quick else []
+            count = 20 if self.quick else COUNT
+            chosen = self.project.classifiers[: 1 if self.quick else None]
+            every = [word for each in chosen for word in ("--classifier", each)]
+            scangan(
+                "evaluate", "report", test, model, "--train", train, "--run", run, "--count", count,
+                "--no-real-images", *every, *few, "--out", report,
+            )  # fmt: skip
+        told = json.loads((report / "result.json").read_text("utf-8"))
+        found = parse_record(Judgement, json.dumps(told["judgement"]))
+        return [name, str(seed), f"{load_best(Run(run)).kimg:.0f}", *figures(found)]
+
+
+def figures(found: Judgement) -> Iterator[str]:
+    """Yield the figures of a row: in brackets, what real scans score; intervals are in the reports."""
+    space = found.quality.spaces["efficientnet-lite0"].figures
+    for key, scale, digits in (("kid", 1000, 0), ("fid", 1, 0), ("fid_ratio", 1, 2)):
+        yield _with_real(space[key].overall, scale, digits)
+    for key in ("precision", "recall"):
+        yield _with_real(space[key].overall, 100, 0)
+    yield f"{min(each.value for each in space['variety'].classes.values()):.2f}"
+    for key in ("agreement", "two_sample"):
+        yield _with_real(space[key].overall, 100, 0) if key in space else "-"
+    diets = (
+        {(each.classifier, each.diet): each for each in found.utility.diets}
+        if found.utility
+        else {}
+    )
+    for diet in ("synthetic", "real topped up"):
+        reached = []
+        for classifier in dict.fromkeys(classifier for classifier, _ in diets):
+            each, real = diets[classifier, diet], diets[classifier, "real"]
+            accuracy, of_real = (d.metrics["balanced_accuracy"].value for d in (each, real))
+            reached.append(f"{classifier} {100 * accuracy:.0f} (real {100 * of_real:.0f})")
+        yield "; ".join(reached) or "-"
+    attacks = found.privacy.membership.values() if found.privacy else []
+    yield f"{max(attack.auc for attack in attacks):.2f}" if attacks else "-"
+    yield str(len(found.privacy.suspects)) if found.privacy else "-"
+
+
+def _with_real(figure: Any, scale: float, digits: int) -> str:
+    if figure is None:
+        return "-"
+    real = "" if figure.real is None else f" ({figure.real * scale:.{digits}f})"
+    return f"{figure.value * scale:.{digits}f}{real}"
+
+
+def page(project: Project, rows: list[list[str]]) -> str:
+    """Write the project's page."""
+    table = [COLUMNS, ["---"] * 2 + ["---:"] * (len(COLUMNS) - 2), *rows]
+    lines = ["| " + " | ".join(cells) + " |" for cells in table]
+    return "\n".join(
+        [
+            f"# {project.title}",
+            "",
+            f"Claimed: {project.claim}",
+            "",
+            *lines,
+            "",
+            project.reading.strip(),
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("project", choices=[*names(), "all"])
+    parser.add_argument("--work", type=Path, required=True, help="folder for datasets and runs")
+    parser.add_argument("--data", type=Path, help="folder of the sets of real scans")
+    parser.add_argument("--quick", action="store_true", help="few scans and hardly any training")
+    parser.add_argument(
+        "--write", action="store_true", help="write the page and reports into results/"
+    )
+    given = parser.parse_args()
+    for name in names() if given.project == "all" else [given.project]:
+        repeat = Repeat(name, given.work, given.data, given.quick)
+        text = page(repeat.project, repeat())
+        write_bytes(repeat.work / "README.md", text.encode())
+        if given.write:
+            write_bytes(HERE / name / "README.md", text.encode())
+            for report in repeat.work.glob("*-report/report.md"):
+                target = HERE / name / f"{report.parent.name}.md"
+                shutil.copyfile(report, target)
+        print(f"{text}\nwritten: {repeat.work / 'README.md'}")
+
+
+if __name__ == "__main__":
+    main()
