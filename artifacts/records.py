@@ -54,6 +54,13 @@ def parse_record(kind: type[R], text: str | bytes) -> R:
         The text is not JSON, or not a record of this kind.
     """
     data = text.encode() if isinstance(text, str) else text
+    try:
+        return _parsed(kind, data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _parsed(kind: type[R], data: bytes) -> R:
     if data.isascii() and b"\\u" not in data:  # then a name has but one form
         try:
             return msgspec.json.decode(data, type=kind)

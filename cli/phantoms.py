@@ -20,10 +20,10 @@ from scangan.core.terminal import progress
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 2**32 - 1),
     default=0,
     show_default=True,
-    help="random seed; another seed makes other scans",
+    help="random seed; another one makes other scans",
 )
 @options.quiet
 @options.as_json

@@ -1,14 +1,15 @@
 """A digital phantom of planar thyroid scintigraphy, to try things out where there are no scans.
 
-No open set of such scans exists. Here, each scan is drawn from published ranges, so the truth is
+We know of no open set of such scans. Here, each scan is drawn from published ranges, so the truth is
 known: what a generator learnt of it can be measured. All of it is simulated, and shows no patient.
 
 Sizes are in millimetres, volumes in millilitres, and uptakes in percent of the injected activity.
-Numbers with a source are published (docs/phantoms.md lists the sources); those marked as assumed are ours.
+Numbers with a source are published (docs/phantoms.md lists the sources). All others are assumed.
 """
 
 import dataclasses
 import io
+import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,18 +21,20 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.core.errors import USAGE, PreprocessingError
-from scangan.core.files import only_writer, write_bytes, write_jsonl
+from scangan.core.files import only_writer, read_bytes, write_bytes, write_json, write_jsonl
+from scangan.core.folders import is_litter
 
 Field: TypeAlias = npt.NDArray[np.float64]  # [256, 256], a value at each place of the fine grid
 
 SIDE, PIXEL = 64, 3.0  # pixels, and millimetres a pixel: 19 cm of the neck, seen from the front
 FINER = 4  # drawn on a grid so many times finer
-SIMULATED = "Simulated by scangan make-phantoms: a phantom, no patient."
-TRUTH = "truth.jsonl"
+SIMULATED = "Simulated by scangan make-phantoms: a phantom, not a patient."
+REQUEST, TRUTH = "phantoms.json", "truth.jsonl"
+LARGEST_SEED = 2**32 - 1
 
 # The camera
 ACTIVITY = 185.0  # MBq (Loutfi et al. 2003)
-SECONDS = 300.0  # assumed
+SECONDS = 300.0
 SENSITIVITY = 91.0  # counts a second and MBq: 202 counts a minute and µCi, a common LEHR collimator
 ATTENUATION = math.exp(-0.15 * 2.0)  # 140 keV behind 2 cm of tissue, 0.15 / cm (Cherry et al. 2012)
 BLUR = 7.0, 9.0  # full width at half maximum of LEHR collimators at 10 cm (Cherry et al. 2012)
@@ -44,8 +47,8 @@ NO_ISTHMUS, PYRAMIDAL = 0.167, 0.378  # how often
 VOLUME = (
     sum(math.pi / 6 * a * b * c for a, b, c in zip(LENGTH, WIDTH, THICKNESS, strict=True)) / 1000
 )
-# By ultrasound: mean and standard deviation of 56 healthy people and 30 patients
-NORMAL_VOLUME, GRAVES_VOLUME = (16.2, 5.9), (51.8, 24.4)
+# By ultrasound: mean and standard deviation of 56 healthy people and 30 patients; limits are assumed
+NORMAL_VOLUME, GRAVES_VOLUME = (16.2, 5.9, 6.0, 40.0), (51.8, 24.4, 18.0, 130.0)
 
 # Salivary glands: uptake (Anjos et al. 2006), and height and width by ultrasound
 PAROTID, SUBMANDIBULAR = (0.31, 0.26), (0.15, 0.15)
@@ -66,7 +69,7 @@ class Kind:
     patients : int
         How many a clinic saw in its study, of 209.
     volume : tuple of float
-        Mean and standard deviation in millilitres.
+        The same, in millilitres; it sets the size of the lobes.
     patchy : float
         Standard deviation of the texture as a share of the mean; assumed.
     nodule : bool
@@ -75,7 +78,7 @@ class Kind:
 
     uptake: tuple[float, float, float, float]
     patients: int
-    volume: tuple[float, float] = NORMAL_VOLUME
+    volume: tuple[float, float, float, float] = NORMAL_VOLUME
     patchy: float = 0.08
     nodule: bool = False
 
@@ -102,7 +105,7 @@ class Truth:
     uptake : float
         Percent of the injected activity in the gland.
     volume : float
-        Volume of the gland in millilitres, without a nodule.
+        Volume of the gland in millilitres as it was drawn, without a nodule.
     nodule : float
         Diameter of the nodule in millimetres; 0 without one.
     resolution : float
@@ -129,7 +132,7 @@ def draw_phantom(name: str, seed: int, index: int) -> tuple[npt.NDArray[np.uint1
     name : str
         A class of `KINDS`.
     seed, index : int
-        Seed of the set, and the scan's number in its class, 0 or more.
+        Seed of the set, 0 to 2^32 - 1, and the scan's number in its class, from 0.
 
     Returns
     -------
@@ -142,7 +145,7 @@ def draw_phantom(name: str, seed: int, index: int) -> tuple[npt.NDArray[np.uint1
     rng = np.random.default_rng([seed, sorted(KINDS).index(name), index])
     uptake, volume = _log_normal(rng, *kind.uptake), _log_normal(rng, *kind.volume)
     canvas = _Canvas(rng)
-    gland, nodule = _gland(canvas, rng, kind, volume)
+    gland, drawn, nodule = _gland(canvas, rng, kind, volume)
     gland *= uptake / 100 * ACTIVITY / gland.sum()
     resolution = float(rng.uniform(*BLUR))
     to_counts = SENSITIVITY * ATTENUATION * SECONDS
@@ -151,7 +154,7 @@ def draw_phantom(name: str, seed: int, index: int) -> tuple[npt.NDArray[np.uint1
     expected = blurred.reshape(SIDE, FINER, SIDE, FINER).sum((1, 3)) * to_counts
     counts = np.minimum(rng.poisson(expected), 65_535).astype(np.uint16)
     truth = Truth(
-        f"{name}/{index:06d}.png", name, uptake, volume, nodule, resolution,
+        f"{name}/{index:06d}.png", name, uptake, drawn, nodule, resolution,
         round(gland.sum() * to_counts), int(counts.sum()),
     )  # fmt: skip
     return counts, truth
@@ -174,50 +177,59 @@ def write_phantoms(
 ) -> None:
     """Write a folder of phantoms: ``CLASS/000000.png``, 16 bits, and ``truth.jsonl``.
 
-    A killed call is finished by the same call.
+    ``phantoms.json`` says what is to be there, so a killed call is finished by the same call alone.
 
     Parameters
     ----------
     out : Path
-        A folder that holds nothing else.
+        A folder that is new or empty.
     counts : mapping
         Number of phantoms of each class.
     seed : int
-        Random seed, 0 or more.
+        Random seed, 0 to 2^32 - 1.
     advance : callable
         Called with the number of phantoms that were written since the last call.
 
     Raises
     ------
     PreprocessingError
-        The folder holds something else, or finished phantoms.
+        The folder holds something else, or other or finished phantoms.
     """
-    _check_free(out)
+    if out.exists() and not out.is_dir():
+        raise PreprocessingError(f"{out} is a file; choose another OUT", exit_code=USAGE)
+    request = {"seed": seed, "counts": dict(counts)}
     with only_writer(out / ".lock"):
+        _check_free(out, request)
+        write_json(out / REQUEST, request)
         truths = []
         for name, count in counts.items():
             (out / name).mkdir(exist_ok=True)
             for index in range(count):
                 scan, truth = draw_phantom(name, seed, index)
                 write_bytes(out / truth.file, _encoded(scan))
-                truths.append(dataclasses.asdict(truth))
+                truths.append(_line(truth))
                 advance(1)
         write_jsonl(out / TRUTH, truths)  # last: it says that all are there
 
 
-def _check_free(out: Path) -> None:
-    known = {*KINDS, ".lock"}
-    if out.exists() and not out.is_dir():
-        raise PreprocessingError(f"{out} is a file; choose another OUT", exit_code=USAGE)
-    others = [path.name for path in out.iterdir() if path.name not in known] if out.is_dir() else []
-    if TRUTH in others:
+def _check_free(out: Path, request: dict[str, object]) -> None:
+    held = sorted(path.name for path in out.iterdir() if not is_litter(path.name))
+    if held and REQUEST not in held:
         raise PreprocessingError(
-            f"{out} holds phantoms already; choose another OUT, or delete it", exit_code=USAGE
+            f"{out} holds something else ({held[0]}); choose another OUT", exit_code=USAGE
         )
-    if others:
+    if TRUTH in held or (held and json.loads(read_bytes(out / REQUEST)) != request):
+        what = (
+            "phantoms already" if TRUTH in held else "unfinished phantoms of another seed or count"
+        )
         raise PreprocessingError(
-            f"{out} holds something else ({sorted(others)[0]}); choose another OUT", exit_code=USAGE
+            f"{out} holds {what}; choose another OUT, or delete it", exit_code=USAGE
         )
+
+
+def _line(truth: Truth) -> dict[str, object]:
+    told = dataclasses.asdict(truth)
+    return {"file": told.pop("file"), "class": told.pop("class_name")} | told
 
 
 def _encoded(scan: npt.NDArray[np.uint16]) -> bytes:
@@ -279,16 +291,16 @@ def _turned(x: Field, y: Field, degrees: float) -> tuple[Field, Field]:
 
 def _gland(
     canvas: _Canvas, rng: np.random.Generator, kind: Kind, volume: float
-) -> tuple[Field, float]:
-    """Return the gland's activity in any unit, and the diameter of its nodule."""
+) -> tuple[Field, float, float]:
+    """Return the gland's activity in any unit, its volume, and the diameter of its nodule."""
     scale = (volume / VOLUME) ** (1 / 3)
-    low = 32 + rng.normal(0, 5)  # below the middle of the scan; assumed
-    gap = 8 * scale  # between the lobes and the middle: the trachea lies there; assumed
+    low = 32 + rng.normal(0, 5)  # below the middle of the scan
+    gap = 8 * scale  # between the lobes and the middle: the trachea lies there
     lobes, places = [], []
     for side, length, width, thickness in zip((-1, 1), LENGTH, WIDTH, THICKNESS, strict=True):
         size = [each * scale * rng.normal(1, 0.08) for each in (length, width, thickness)]
         at = side * (gap + size[1] / 2), low - rng.normal(0.1, 0.05) * size[0]
-        lean = side * rng.normal(14, 5)  # lower poles lie closer together; assumed
+        lean = side * rng.normal(14, 5)  # lower poles lie closer together
         lobes.append(canvas.ellipsoid(at, (size[0], size[1], size[2]), lean))
         places.append((at, size))
     tissue = np.maximum(*lobes)
@@ -301,18 +313,19 @@ def _gland(
         tissue = np.maximum(tissue, bridge)
     if rng.random() < PYRAMIDAL:
         height, left = rng.uniform(15, 30) * scale, rng.uniform(0, 6)
-        pyramid = (height, 6 * scale, 4 * scale)  # assumed
+        pyramid = (height, 6 * scale, 4 * scale)
         tissue = np.maximum(tissue, canvas.ellipsoid((left, middle - height / 2), pyramid, 5))
+    drawn = float(tissue.sum()) * canvas.step**2 / 1000
     tissue *= canvas.texture(rng, kind.patchy, 8)
     if not kind.nodule:
-        return tissue, 0.0
+        return tissue, drawn, 0.0
     diameter = float(rng.uniform(*NODULE))
     (x, y), (length, _, _) = places[int(rng.integers(2))]
     at = x + rng.normal(0, 3), y + rng.uniform(-0.25, 0.25) * length
     hot = canvas.ellipsoid(at, (diameter, diameter * rng.normal(1, 0.1), diameter))
     hot *= canvas.texture(rng, 0.1, 10)
-    share = rng.uniform(0.75, 0.97)  # of the uptake, in the nodule; assumed
-    return share * hot / hot.sum() + (1 - share) * tissue / tissue.sum(), diameter
+    share = rng.uniform(0.75, 0.97)  # of the uptake, in the nodule
+    return share * hot / hot.sum() + (1 - share) * tissue / tissue.sum(), drawn, diameter
 
 
 def _salivary(canvas: _Canvas, rng: np.random.Generator) -> Field:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec import UNSET
 
+from scangan.artifacts.card import shown
 from scangan.artifacts.latents import Draw
 from scangan.artifacts.modelfile import ModelFile
 from scangan.artifacts.request import Request
@@ -13,6 +14,7 @@ from scangan.artifacts.scan_folder import ScanRecord
 from scangan.artifacts.suspects import read_suspects
 from scangan.core.counted import counted
 from scangan.core.errors import GenerationError
+from scangan.core.printable import printable
 
 Note = Callable[[str], None]
 Suspects = dict[int | None, frozenset[int]]  # indices by class number
@@ -101,7 +103,7 @@ def _number(origin: ScanRecord, model: ModelFile, file: Path) -> int | None:
         return None
     if name not in classes:
         raise GenerationError(
-            f"{file} is damaged: {model.path} has no class {name!r}; {EVALUATE} again"
+            f"{file} is damaged: {model.path} has no class {shown(name)}; {EVALUATE} again"
         )
     return classes.index(name)
 
@@ -119,7 +121,7 @@ def _why_other(
     same = [origin for origin in known if origin.model == model.sha256]
     if not same:
         return (
-            f"{file} is about scans of another model file (sha256 {known[0].model[:12]}), not of "
+            f"{file} is about scans of another model file (sha256 {printable(known[0].model[:12])}), not of "
             f"{model.path.name} (sha256 {model.sha256[:12]}); choose that one with --model or "
             f"--precision, or {EVALUATE}"
         )

@@ -15,41 +15,53 @@ MOST_WINDOWS = 1024  # in a batch; laying out more of them costs more than it sa
 
 
 class Conv2d(nn.Conv2d):
-    """A convolution with a square kernel, in one group."""
+    """A convolution with a square kernel, and the same stride and padding along both sides."""
+
+    def __init__(
+        self,
+        before: int,
+        after: int,
+        side: int,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(before, after, side, stride, padding, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x [N, C, H, W] to [N, D, H', W']."""
-        weight = self.weight  # one look, as with a spectral norm each look computes it
         stride, padding = self.stride[0], int(self.padding[0])
-        if not _pays(weight, len(x) * (x.shape[2] // stride) * (x.shape[3] // stride)):
-            return F.conv2d(x, weight, self.bias, stride, padding)
-        inputs = _cast(x, weight, self.bias)
+        if not (_may_pay(x) and _windows(x) <= MOST_WINDOWS * stride**2):
+            return super().forward(x)
+        inputs = _cast(x, self.weight, self.bias)
         y: Tensor = _Convolution.apply(*inputs, stride, padding)  # type: ignore[no-untyped-call]
         return y
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution with a square kernel and without a bias, in one group."""
+    """A transposed convolution without bias, with a square kernel, and as above."""
+
+    def __init__(
+        self, before: int, after: int, side: int, stride: int = 1, padding: int = 0
+    ) -> None:
+        super().__init__(before, after, side, stride, padding, bias=False)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map x [N, C, H, W] to [N, D, H', W']."""
-        weight = self.weight
-        if self.bias is not None or not _pays(weight, len(x) * x.shape[2] * x.shape[3]):
+        if output_size is not None or not (_may_pay(x) and _windows(x) <= MOST_WINDOWS):
             return super().forward(x, output_size)
-        stride, padding = self.stride[0], int(self.padding[0])
-        y: Tensor = _Transposed.apply(*_cast(x, weight), stride, padding)  # type: ignore[no-untyped-call]
+        inputs, stride, padding = _cast(x, self.weight), self.stride[0], int(self.padding[0])
+        y: Tensor = _Transposed.apply(*inputs, stride, padding)  # type: ignore[no-untyped-call]
         return y
 
 
-def _pays(weight: Tensor, windows: int) -> bool:
-    """Whether the matrix product pays: in bfloat16, as in float32 the two are about equally fast."""
-    return (
-        windows <= MOST_WINDOWS
-        and torch.is_autocast_enabled("cpu")
-        and torch.is_grad_enabled()
-        and weight.requires_grad
-        and weight.device.type == "cpu"
-    )
+def _may_pay(x: Tensor) -> bool:
+    """Whether this is training in bfloat16 on the CPU; in float32 both are about equally fast."""
+    return x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
+
+
+def _windows(x: Tensor) -> int:
+    return x.shape[0] * x.shape[2] * x.shape[3]
 
 
 def _cast(*tensors: Tensor | None) -> list[Tensor | None]:
@@ -71,10 +83,12 @@ class _Convolution(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        of_x, _, of_bias, *_ = ctx.needs_input_grad
+        of_x, of_weight, of_bias, *_ = ctx.needs_input_grad
         to_x = conv2d_input(x.shape, weight, gradient, ctx.stride, ctx.padding) if of_x else None
         to_bias = gradient.sum((0, 2, 3)) if of_bias else None
-        to_weight = _of_kernel(x, gradient, weight.shape[2], ctx.stride, ctx.padding)
+        to_weight = None
+        if of_weight:
+            to_weight = _of_kernel(x, gradient, weight.shape[2], ctx.stride, ctx.padding)
         return to_x, to_weight, to_bias, None, None
 
 
@@ -91,7 +105,8 @@ class _Transposed(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         # The gradient of a transposed convolution is the convolution.
         to_x = F.conv2d(gradient, weight, None, ctx.stride, ctx.padding)
-        return to_x, _of_kernel(gradient, x, weight.shape[2], ctx.stride, ctx.padding), None, None
+        to_weight = _of_kernel(gradient, x, weight.shape[2], ctx.stride, ctx.padding)
+        return to_x, to_weight, None, None
 
 
 def _of_kernel(wide: Tensor, narrow: Tensor, side: int, stride: int, padding: int) -> Tensor:

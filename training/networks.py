@@ -105,7 +105,7 @@ class Generator(nn.Module):
             ConditionalBatchNorm(c, classes) if self.by_norm else BatchNorm(c) for c in widths
         )
         self.ups = nn.ModuleList(
-            ConvTranspose2d(a, b, 4, 2, 1, bias=False) for a, b in itertools.pairwise(widths)
+            ConvTranspose2d(a, b, 4, 2, 1) for a, b in itertools.pairwise(widths)
         )
         self.last = nn.ConvTranspose2d(widths[-1], 1, 4, 2, 1)
         self.apply(dcgan_weights)

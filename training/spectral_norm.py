@@ -36,7 +36,7 @@ class SpectralNorm(nn.Module):
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        self.register_buffer("_u", F.normalize(torch.randn(len(weight), dtype=weight.dtype), dim=0))
+        self.register_buffer("_u", _random(weight))
         for _ in range(FIRST_STEPS):
             self(weight)
 
@@ -48,14 +48,20 @@ class SpectralNorm(nn.Module):
             v = F.normalize(product, dim=0, eps=SMALLEST)
             if self.training:
                 product = matrix @ v
-                self._u = F.normalize(product, dim=0, eps=SMALLEST)
+                norm = product.norm()
+                # Of a weight of zeros nothing is learnt; its vector must stay one.
+                self._u = torch.where(norm > SMALLEST, product / norm, self._u)
             sigma = product.norm().clamp_min(SMALLEST)
         divided: Tensor = _Divide.apply(weight, sigma, self._u, v)  # type: ignore[no-untyped-call]
         return divided
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        state.pop(f"{prefix}_v", None)  # runs of before have it; it follows from the others
+        state.pop(f"{prefix}_v", None)  # older runs have it; it follows from the others
         super()._load_from_state_dict(state, prefix, *rest)
+
+
+def _random(weight: Tensor) -> Tensor:
+    return F.normalize(torch.randn(len(weight), dtype=weight.dtype, device=weight.device), dim=0)
 
 
 class _Divide(torch.autograd.Function):

@@ -42,6 +42,7 @@ def test_a_class_name_comes_in_its_one_form() -> None:
         ('{"file": "a.png", "class": "x", "a\\nb": 1}', "unknown field `a"),
         ("[]", "object"),
         ('{"file": "a.png"', "line"),
+        ('{"file": "\\u00e9.png", "class": "x", "box": ' + "[" * 100_000, "nested too deeply"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(told: str, said: str) -> None:

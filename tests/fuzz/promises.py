@@ -1,5 +1,6 @@
 """What must hold whatever the bytes of a file: something usable, or one true line."""
 
+import json
 import re
 import tempfile
 import unicodedata
@@ -163,12 +164,21 @@ def check_suspects(data):
             try:
                 found = suspect_indices(path, model, draw)
             except GenerationError as error:
-                _must_be_line(str(error).replace(str(path), "suspects.jsonl"))
+                text = str(error).replace(str(path), "suspects.jsonl")
+                _must_be_line(text)
+                _must(len(text) < 2 * LONGEST, "an error without end", text[:200])
                 continue
-            for number, indices in found.items():
-                _must(number in range(len(classes)) if classes else number is None, "no such class")
-                _must(indices and all(type(n) is int for n in indices), "an index that is none")
-                _must(all(0 <= n <= LARGEST_INDEX for n in indices), "an index out of range")
+            told = {}
+            for line in filter(None, data.splitlines()):
+                scan = json.loads(line).get("origin") or {"model": None}
+                drawn = scan.get("seed"), scan.get("truncation", 1.0), scan.get("paired", False)
+                if scan["model"] == MODEL and drawn == (draw.seed, draw.truncation, draw.paired):
+                    number = classes.index(scan["class"]) if classes else None
+                    told.setdefault(number, set()).add(scan["index"])
+            _must(found == told, "suspects that are lost, or are none", str(found)[:200])
+            indices = [n for each in found.values() for n in each]
+            _must(all(type(n) is int for n in indices), "not an index")
+            _must(all(0 <= n <= LARGEST_INDEX for n in indices), "an index out of range")
 
 
 def _format(data):

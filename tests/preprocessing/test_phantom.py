@@ -1,5 +1,6 @@
 """The phantom of thyroid scintigraphy against what was published, and the folder that is written."""
 
+import dataclasses
 import json
 import math
 
@@ -63,11 +64,19 @@ def test_an_ellipsoid_has_the_volume_of_its_axes():
     for degrees in (0, 25):
         thick = canvas.ellipsoid((10, -5), (50, 20, 12), degrees)
         assert thick.sum() * canvas.step**2 == pytest.approx(math.pi / 6 * 50 * 20 * 12, rel=0.01)
-    # On average the gland has the volume that is asked for: lobes alone, so a little less than all.
-    assert pytest.approx(sum(
-        math.pi / 6 * a * b * c / 1000
-        for a, b, c in zip(phantom.LENGTH, phantom.WIDTH, phantom.THICKNESS, strict=True)
-    )) == phantom.VOLUME  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["normal", "diffuse_hyperthyroid"])
+def test_a_gland_has_the_volume_that_the_truth_tells(name):
+    kind = dataclasses.replace(KINDS[name], patchy=0.0)
+    ratios = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        canvas = phantom._Canvas(rng)
+        thick, volume, _ = phantom._gland(canvas, rng, kind, kind.volume[0])
+        assert thick.sum() * canvas.step**2 / 1000 == pytest.approx(volume)
+        ratios.append(volume / kind.volume[0])
+    assert 0.95 < np.mean(ratios) < 1.2  # isthmus and pyramidal lobe come on top
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -127,7 +136,8 @@ def test_classes_are_shared_out_as_in_the_clinic():
 def test_the_folder_holds_scans_of_classes_and_their_truth(tmp_path):
     out = tmp_path / "phantoms"
     write_phantoms(out, FEW, 7)
-    assert sorted(path.name for path in out.iterdir()) == [*sorted(KINDS), "truth.jsonl"]
+    names = sorted(path.name for path in out.iterdir())
+    assert names == sorted([*KINDS, "phantoms.json", "truth.jsonl"])
     lines = [json.loads(line) for line in (out / "truth.jsonl").open()]
     assert len(lines) == 8
     for line in lines:
@@ -135,7 +145,7 @@ def test_the_folder_holds_scans_of_classes_and_their_truth(tmp_path):
             assert image.mode == "I;16" and image.text["Comment"].startswith("Simulated")
             pixels = np.asarray(image)
         index = int(line["file"][-10:-4])
-        assert np.array_equal(pixels, draw_phantom(line["class_name"], 7, index)[0])
+        assert np.array_equal(pixels, draw_phantom(line["class"], 7, index)[0])
         assert line["counts"] == pixels.sum()
     dataset = prepare(out, tmp_path / "prepared", PrepOptions(size=64))
     assert dataset.counts == FEW
@@ -149,10 +159,16 @@ def test_a_killed_call_is_finished_by_the_same_call(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_phantoms(tmp_path / "a", FEW, 0, killed)
     assert not (tmp_path / "a/truth.jsonl").exists()
+    (tmp_path / "a/.truth.jsonl.part").write_text("half")
+    for counts, seed in ((FEW, 1), ({"normal": 2}, 0)):
+        with pytest.raises(
+            PreprocessingError, match="unfinished phantoms of another seed or count"
+        ):
+            write_phantoms(tmp_path / "a", counts, seed)
     for name in "ab":
         write_phantoms(tmp_path / name, FEW, 0)
     files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*")]
-    assert len(files) == 9
+    assert len(files) == 10
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
@@ -161,6 +177,11 @@ def test_nothing_else_is_written_over(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(PreprocessingError, match=r"holds something else \(notes.txt\)"):
         write_phantoms(tmp_path, FEW, 0)
+    (tmp_path / "scans/normal").mkdir(parents=True)
+    (tmp_path / "scans/normal/000000.png").write_bytes(b"a patient's")
+    with pytest.raises(PreprocessingError, match=r"holds something else \(normal\)"):
+        write_phantoms(tmp_path / "scans", FEW, 0)
+    assert (tmp_path / "scans/normal/000000.png").read_bytes() == b"a patient's"
     with pytest.raises(PreprocessingError, match="is a file"):
         write_phantoms(tmp_path / "notes.txt", FEW, 0)
     write_phantoms(tmp_path / "out", {"normal": 1}, 0)

@@ -239,6 +239,7 @@ BAD = {
     "a field of another type": "TYPE",
     "a manifest": '{"file": "cat/0.png", "synthetic": true, "model": "ab", "seed": 4, "index": 0}\n',
     "not UTF-8": "\udcff\udcfe\n",
+    "nested": "[" * 100_000,
 }  # fmt: skip
 
 
@@ -259,6 +260,9 @@ def refusals(generator):
     cat = line(generator, "cat", 1)
     return {
         "of another model": (cat.replace(generator.sha256, "ab" * 32), "another model file .sha256 abab"),
+        "of a model that no terminal can show": (
+            cat.replace(generator.sha256, "\\ud800" * 20), r"another model file .sha256 \\ud800"
+        ),
         "of another seed": (line(generator, "cat", 1, seed=1), "--seed 1, and this request has --seed 4"),
         "of no known model": (cat.replace(cat[cat.index('"origin"') : -2], '"origin": null'), "does not say"),
         "of an older version": (cat.replace(cat[cat.index(', "origin"') : -2], ""), "does not say"),
