@@ -1,0 +1,86 @@
+"""The projects in results/: their files can be followed, and what is measured of phantoms is true."""
+
+import importlib.util
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from programs import main_of
+
+from scangan.preprocessing.phantom import KINDS, draw_phantom
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def _script(path):
+    spec = importlib.util.spec_from_file_location(f"results_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+run = _script(RESULTS / "run.py")
+truth = _script(RESULTS / "thyroid-phantom/truth.py")
+
+
+def test_there_is_a_folder_for_each_project():
+    assert len(run.names()) == 5
+    page = (RESULTS / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in run.names())
+
+
+@pytest.mark.parametrize("name", run.names())
+def test_the_options_of_a_project_are_known(name):
+    project = run.Project.read(name)
+    commands = [("train-gan", options) for options in project.generators.values()]
+    for program, options in [*commands, ("prep-scans", project.prepare)]:
+        words = ["x", "--out", "y", *options] if program == "train-gan" else ["x", "y", *options]
+        main_of(program).make_context(program, list(words))  # else it exits
+    assert {"stable"} < set(project.generators)
+    assert project.train == "phantoms" or (Path(__file__).parent / "data" / project.sample).is_dir()
+
+
+def test_a_command_that_fails_ends_all(capfd):
+    with pytest.raises(SystemExit) as end:
+        run.scangan("info", "no-such.onnx")
+    assert end.value.code == 1
+    said = capfd.readouterr()
+    assert said.out.strip() == shlex.join(["$", "scangan", "info", "no-such.onnx"]).replace(
+        "'$'", "$"
+    )
+
+
+def test_a_page_has_the_claim_the_table_and_the_reading():
+    project = run.Project("T", "all is well", "a", "b", "", (), (), {}, 1, " We doubt it. ")
+    lines = run.page(project, [["x"] * len(run.COLUMNS)]).splitlines()
+    assert lines[0] == "# T" and lines[2] == "Claimed: all is well" and lines[-1] == "We doubt it."
+    widths = {line.count("|") for line in lines if line.startswith("|")}
+    assert widths == {len(run.COLUMNS) + 1}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_net_counts_follow_the_counts_of_the_gland(name):
+    drawn = [draw_phantom(name, 0, index) for index in range(25)]
+    measured = truth.measured(np.stack([counts for counts, _ in drawn]))
+    wanted = np.array([told.gland_counts for _, told in drawn])
+    assert np.corrcoef(measured[:, 0], wanted)[0, 1] > 0.9
+    assert (measured[:, 0] < wanted).mean() > 0.8  # what lies under half the peak is left out
+    grey = truth.measured(
+        np.stack([np.clip(c / 3000 * 255, 0, 255).astype(np.uint8) for c, _ in drawn])
+    )
+    assert np.corrcoef(grey[:, 0], measured[:, 0])[0, 1] > 0.9
+
+
+def test_larger_glands_are_higher_and_hotter_ones_stand_out():
+    means = {
+        name: truth.measured(np.stack([draw_phantom(name, 0, i)[0] for i in range(25)])).mean(0)
+        for name in KINDS
+    }
+    assert means["diffuse_hyperthyroid"][2] > means["normal"][2] > means["toxic_nodule"][2]
+    assert means["diffuse_hyperthyroid"][1] > means["normal"][1] > means["thyroiditis"][1]
+
+
+def test_a_blank_scan_measures_nothing():
+    assert truth.measure(np.zeros((64, 64), np.uint8)) == (0.0, 0.0, 0.0)
+    assert truth.measure(np.full((64, 64), 7)) == (0.0, 0.0, 0.0)
