@@ -5,10 +5,11 @@
 They are there for `train-gan --start-from NAME`, in float16 and without the list of scans.
 """
 
+import dataclasses
 import sys
-from dataclasses import replace
 
 import torch
+from msgspec import structs
 
 from scangan.training.bundled_weights import bundled_file
 from scangan.training.starting_weights import read_starting_weights, write_weights_file
@@ -19,7 +20,8 @@ def main() -> None:
     weights = read_starting_weights(run)
     file = bundled_file(name)
     file.parent.mkdir(exist_ok=True)
-    write_weights_file(replace(weights, told=replace(weights.told, name=name)), file, torch.float16)
+    told = structs.replace(weights.told, name=name)
+    write_weights_file(dataclasses.replace(weights, told=told), file, torch.float16)
     print(f"{file}: {file.stat().st_size / 1e6:.1f} MB, after {weights.told.kimg:g} kimg")
 
 
