@@ -328,6 +328,7 @@ def test_what_holds_no_networks_to_start_from_is_refused(
 ):
     with pytest.raises(TrainingError, match="a model file has no discriminator; give the run"):
         read_starting_weights(str(tiny_acgan))
+    monkeypatch.setattr(bundled_weights, "FOLDER", tmp_path / "none")
     with pytest.raises(
         TrainingError,
         match=r"--start-from brian-mri: there is no such run; give the --out of .*gan$",
