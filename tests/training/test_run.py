@@ -125,7 +125,7 @@ def test_killed_at_random_and_typed_again_ends_with_the_same_tensors(
     kills = 0
     for _ in range(3):
         started = _start_to_first_tick(warm, tmp_path, argv, out)
-        time.sleep(rng.uniform(0, 0.5))
+        time.sleep(rng.uniform(0, 0.05))  # within a tick or two of eight, so that some are left
         os.kill(started.process, signal.SIGKILL)
         kills += warm.wait(started).code == -signal.SIGKILL
     assert kills >= 2
