@@ -30,7 +30,6 @@ SIDE, PIXEL = 64, 3.0  # pixels, and millimetres a pixel: 19 cm of the neck, see
 FINER = 4  # drawn on a grid so many times finer
 SIMULATED = "Simulated by scangan make-phantoms: a phantom, not a patient."
 REQUEST, TRUTH = "phantoms.json", "truth.jsonl"
-LARGEST_SEED = 2**32 - 1
 
 # The camera
 ACTIVITY = 185.0  # MBq (Loutfi et al. 2003)

@@ -15,7 +15,7 @@ MOST_WINDOWS = 1024  # in a batch; laying out more of them costs more than it sa
 
 
 class Conv2d(nn.Conv2d):
-    """A convolution with a square kernel, and the same stride and padding along both sides."""
+    """A convolution with a square kernel, stride and padding."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Map x [N, C, H, W] to [N, D, H', W']."""
         stride, padding = self.stride[0], int(self.padding[0])
-        if not (_may_pay(x) and _windows(x) <= MOST_WINDOWS * stride**2):
+        if not (_may_pay(x) and _places(x) <= MOST_WINDOWS * stride**2):
             return super().forward(x)
         inputs = _cast(x, self.weight, self.bias)
         y: Tensor = _Convolution.apply(*inputs, stride, padding)  # type: ignore[no-untyped-call]
@@ -39,7 +39,7 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution without bias, with a square kernel, and as above."""
+    """A transposed convolution without bias, with a square kernel, stride and padding."""
 
     def __init__(
         self, before: int, after: int, side: int, stride: int = 1, padding: int = 0
@@ -48,7 +48,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map x [N, C, H, W] to [N, D, H', W']."""
-        if output_size is not None or not (_may_pay(x) and _windows(x) <= MOST_WINDOWS):
+        if output_size is not None or not (_may_pay(x) and _places(x) <= MOST_WINDOWS):
             return super().forward(x, output_size)
         inputs, stride, padding = _cast(x, self.weight), self.stride[0], int(self.padding[0])
         y: Tensor = _Transposed.apply(*inputs, stride, padding)  # type: ignore[no-untyped-call]
@@ -60,7 +60,7 @@ def _may_pay(x: Tensor) -> bool:
     return x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
 
 
-def _windows(x: Tensor) -> int:
+def _places(x: Tensor) -> int:
     return x.shape[0] * x.shape[2] * x.shape[3]
 
 

@@ -19,10 +19,8 @@ from scangan.artifacts.dataset import load_dataset
 from scangan.preprocessing.phantom import PIXEL
 from scangan.runtime.generator import ScanGenerator
 
-NECK = (
-    slice(20, 62),
-    slice(12, 52),
-)  # rows and columns that hold the gland, and nothing else that is hot
+# Rows and columns that hold the gland, and nothing else that is hot
+NECK = slice(20, 62), slice(12, 52)
 FIGURES = ("net counts", "mean over background", "height, mm")
 SEED = 1
 
@@ -51,7 +49,7 @@ def table(model: Path, prepared: Path, count: int) -> str:
     rng = np.random.default_rng(SEED)
     lines = [
         "| class | figure | phantoms | synthetic | distance | of halves |",
-        "| --- | --- " + "| ---: " * 4 + "|",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     with ScanGenerator(model) as generator:
         for number, name in enumerate(dataset.classes):
