@@ -217,13 +217,21 @@ def _check_free(out: Path, request: dict[str, object]) -> None:
         raise PreprocessingError(
             f"{out} holds something else ({held[0]}); choose another OUT", exit_code=USAGE
         )
-    if TRUTH in held or (held and json.loads(read_bytes(out / REQUEST)) != request):
+    if TRUTH in held or (held and _begun(out) != request):
         what = (
             "phantoms already" if TRUTH in held else "unfinished phantoms of another seed or count"
         )
         raise PreprocessingError(
             f"{out} holds {what}; choose another OUT, or delete it", exit_code=USAGE
         )
+
+
+def _begun(out: Path) -> object:
+    """Read what an unfinished call was to make; None if its file is damaged."""
+    try:
+        return json.loads(read_bytes(out / REQUEST))
+    except ValueError:
+        return None
 
 
 def _line(truth: Truth) -> dict[str, object]:

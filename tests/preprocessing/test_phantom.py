@@ -177,6 +177,10 @@ def test_nothing_else_is_written_over(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(PreprocessingError, match=r"holds something else \(notes.txt\)"):
         write_phantoms(tmp_path, FEW, 0)
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut/phantoms.json").write_text('{"see')
+    with pytest.raises(PreprocessingError, match="unfinished phantoms of another seed or count"):
+        write_phantoms(tmp_path / "cut", FEW, 0)
     (tmp_path / "scans/normal").mkdir(parents=True)
     (tmp_path / "scans/normal/000000.png").write_bytes(b"a patient's")
     with pytest.raises(PreprocessingError, match=r"holds something else \(normal\)"):
