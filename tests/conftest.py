@@ -88,6 +88,21 @@ def _same_examples(config):
     return f"pytest --hypothesis-seed={config.getoption('--hypothesis-seed')}"
 
 
+@pytest.fixture(scope="module")
+def quick_commands(tmp_path_factory):
+    """Score few scans and export each generator once: both take most of the time of very short runs."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch, exports_once():
+        # Not that of the user, which would hand out results of an earlier test run.
+        patch.setattr("platformdirs.user_cache_path", lambda _: cache)
+        patch.setattr("scangan.training.scoring.PER_TICK", 8)
+        patch.setattr("scangan.artifacts.train_options.FEWEST_TICKS", 1)
+        patch.setattr("scangan.export.fidelity.COUNT", 16)
+        patch.setattr("scangan.evaluation.privacy_sets.FEWEST", 8)
+        patch.setattr("scangan.runtime.benchmark.SECONDS", 0.02)
+        yield
+
+
 @pytest.fixture
 def some_scans(tmp_path):
     """Copy ten real scans of each of two classes into a fresh ``CLASS/file`` folder."""

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from conftest import BRAIN, CLASSES, export_random
 from dicoms import dicom
-from exports import exports_once
 from programs import PROGRAMS, main_of
 
 from scangan.cli.evaluate import VERBS as QUESTIONS
 from scangan.cli.front_door import VERBS
+
+pytestmark = pytest.mark.usefixtures("quick_commands")
 
 DOCS = Path(__file__).parents[1] / "docs"
 INSTALLING = ("pip", "python3", ".venv/bin/pip", ".", "make")  # left to CI, which installs anew
@@ -85,21 +86,6 @@ def follow(page):
     return printed.getvalue(), names
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_scores(tmp_path_factory):
-    """Score few scans and export each generator once: both take most of the time of such short runs."""
-    cache = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch, exports_once():
-        # Not that of the user, which would hand out results of an earlier test run.
-        patch.setattr("platformdirs.user_cache_path", lambda _: cache)
-        patch.setattr("scangan.training.scoring.PER_TICK", 8)
-        patch.setattr("scangan.artifacts.train_options.FEWEST_TICKS", 1)
-        patch.setattr("scangan.export.fidelity.COUNT", 16)
-        patch.setattr("scangan.evaluation.privacy_sets.FEWEST", 8)
-        patch.setattr("scangan.runtime.benchmark.SECONDS", 0.02)
-        yield
-
-
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty folder to work in."""
@@ -108,7 +94,7 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, few_scores):
+def trained(tmp_path_factory, quick_commands):
     """Follow the guide to training, from which the other guides go on."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:

@@ -1,11 +1,14 @@
 """The projects in results/: their files can be followed, and what is measured of phantoms is true."""
 
 import importlib.util
+import re
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from few_scores import score_few
 from programs import main_of
 
 from scangan.preprocessing.phantom import KINDS, draw_phantom
@@ -39,6 +42,31 @@ def test_the_options_of_a_project_are_known(name):
         main_of(program).make_context(program, list(words))  # else it exits
     assert {"stable"} < set(project.generators)
     assert project.train == "phantoms" or (Path(__file__).parent / "data" / project.sample).is_dir()
+
+
+@pytest.mark.parametrize("name", run.names())
+def test_a_project_runs_from_scans_to_its_page(name, quick_commands, tmp_path, monkeypatch):
+    typed = []
+
+    def in_this_process(*words):
+        done = CliRunner().invoke(main_of("scangan"), typed.append(words) or [str(w) for w in words])
+        assert done.exit_code == 0, f"{shlex.join(map(str, words))}\n{done.output}"
+
+    score_few(monkeypatch.setattr)
+    monkeypatch.setattr(run, "scangan", in_this_process)
+    monkeypatch.setattr("sys.argv", ["run.py", name, "--work", str(tmp_path), "--quick"])
+    run.main()
+    page = (tmp_path / name / "README.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    project = run.Project.read(name)
+    assert rows[0] == list(run.COLUMNS) and [row[0] for row in rows[2:]] == list(project.generators)
+    for row in rows[2:]:
+        told = dict(zip(run.COLUMNS, row, strict=True))
+        assert told["kimg"] in "01"  # 0.32 or 0.64, rounded
+        assert 0.4 <= float(told["membership AUC"]) <= 1
+        assert re.fullmatch(r"\d+ \(\d+\)", told["recall"])
+        assert re.fullmatch(r"probe \d+ \(real \d+\)", told["real topped up"])
+    assert {str(words[0]) for words in typed} >= {"prepare", "train", "export", "evaluate"}
 
 
 def test_a_command_that_fails_ends_all(capfd):

@@ -124,7 +124,7 @@ def completed(line, shell="bash"):
 def test_the_shell_completes(tiny_acgan):
     assert completed("scangan ge") == [["plain", "generate"]]
     assert ["plain", "--truncation"] in completed("scangan generate --t")
-    assert completed("scangan generate --model br") == [["plain", "brain-mri-64"]]
+    assert completed("scangan generate --model brain-mri-6") == [["plain", "brain-mri-64"]]
     assert completed("scangan generate --model x/")[0][0] == "file"
     assert completed("scangan generate --class gl") == [["plain", "glioma_tumor"]]
     assert completed(f"scangan generate --model {tiny_acgan} --class d") == [["plain", "dog"]]

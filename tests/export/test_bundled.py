@@ -9,7 +9,7 @@ import torch
 
 from scangan.artifacts.modelfile import read_model_file
 from scangan.artifacts.train_options import TrainOptions
-from scangan.runtime.catalog import BUNDLED
+from scangan.runtime.catalog import BUNDLED, bundled_models
 from scangan.training.bundled_weights import bundled_file, starting_names
 from scangan.training.checkpoints import read_tensors
 from scangan.training.recipe import options_from
@@ -20,27 +20,35 @@ MOST_BYTES = 8_000_000
 
 
 def test_all_are_there():
-    assert MODELS == ["brain-mri-64", "brain-mri-64-fp16", "brain-mri-64-int8"]
-    assert starting_names() == ["brain-mri-64"]
+    names = ["brain-mri-128", "brain-mri-64", "chest-xray-128"]
+    assert bundled_models() == starting_names() == names
+    for name in names:
+        assert {name, f"{name}-int8"} <= set(MODELS)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_no_other_label_runs(name):
     session = onnxruntime.InferenceSession(BUNDLED / f"{name}.onnx")
-    for label in ([-1], [-4], [4], [9], [0, 1, -1, 2], [4] * 3):
+    count = len(read_model_file(BUNDLED / f"{name}.onnx").card.classes)
+    for label in ([-1], [-count], [count], [9], [0, 1, -1, 1], [count] * 3):
         z = np.zeros((len(label), 100), np.float32)
-        with pytest.raises(Exception, match="label_must_be_0_to_3"):
+        with pytest.raises(Exception, match=f"label_must_be_0_to_{count - 1}"):
             session.run(["image"], {"z": z, "label": np.array(label)})
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_card_says_what_reproduces_it_and_nothing_of_the_machine(name):
     card = read_model_file(BUNDLED / f"{name}.onnx").card
-    assert set(card.recipe) == {"name", "options", "kept", "kept_kimg"}
-    assert card.recipe["name"] == "stable" and card.recipe["options"]["mirror"] is True
+    started = {"started_from"} if name.startswith("brain-mri-128") else set()
+    assert set(card.recipe) == {"name", "options", "kept", "kept_kimg"} | started
+    chest = "chest" in name  # where left and right differ
+    assert card.recipe["name"] == "stable" and card.recipe["options"]["mirror"] is not chest
     told = [card.recipe, card.preprocessing, card.versions, card.scores]
     assert not {"/", "\\"} & set(json.dumps(told))
-    assert card.license == "MIT" and "Bhuvaji" in card.citation
+    assert card.license == ("CC BY 4.0" if chest else "MIT")
+    assert ("Kermany" if chest else "Bhuvaji") in card.citation
+    notice = (BUNDLED / "NOTICE").read_text(encoding="utf-8")
+    assert card.citation.split(". ")[0] in notice and card.license in notice
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -62,5 +70,7 @@ def test_starting_weights_fit_the_default_and_name_no_scan(name):
     assert weights.classes == card.classes
     assert weights.told.dataset_fingerprint == card.dataset_fingerprint
     assert weights.options == TrainOptions.from_dict(card.recipe["options"])
-    check_fit(weights, options_from("stable", {}))
-    check_fit(weights, options_from("stable", {"size": 128, "width": 16}))
+    size = weights.options.size
+    assert size == card.size
+    for other in (64, 128):  # the same layers, and those of twice or half the size
+        check_fit(weights, options_from("stable", {"size": other, "width": 2048 // other}))
