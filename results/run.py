@@ -122,7 +122,7 @@ class Repeat:
         elif self.data:
             scans = self.data / folder
         elif self.quick:
-            scans = SAMPLES / self.project.sample
+            return self._sample(part)
         else:
             sys.exit(f"{self.name} needs --data, a folder that holds {self.project.train}")
         out = self.work / part
@@ -130,6 +130,14 @@ class Repeat:
             small = SMALL if self.quick else []
             scangan("prepare", scans, out, *self.project.prepare, *small)
         return out
+
+    def _sample(self, part: str) -> Path:
+        """Prepare the few scans that the repository holds, and split them."""
+        out = self.work / "sample"
+        if not (out / part / "dataset.json").exists():
+            scans, split = SAMPLES / self.project.sample, "0.5,0.1,0.4"
+            scangan("prepare", scans, out, *self.project.prepare, *SMALL, "--split", split)
+        return out / part
 
     def _row(self, name: str, seed: int, options: list[str], train: Path, test: Path) -> list[str]:
         run, model = self.work / f"{name}-{seed}", self.work / f"{name}-{seed}.onnx"
@@ -160,7 +168,9 @@ def figures(found: Judgement) -> Iterator[str]:
         yield _with_real(space[key].overall, scale, digits)
     for key in ("precision", "recall"):
         yield _with_real(space[key].overall, 100, 0)
-    yield f"{min(each.value for each in space['variety'].classes.values()):.2f}"
+    variety = space["variety"]
+    of_each = list(variety.classes.values()) or [variety.overall]  # a DCGAN has no classes
+    yield f"{min(each.value for each in of_each):.2f}"
     for key in ("agreement", "two_sample"):
         yield _with_real(space[key].overall, 100, 0) if key in space else "-"
     diets = (

@@ -64,7 +64,9 @@ def test_a_seed_out_of_range(tiny_acgan, seed):
 
 
 def test_no_such_model_lists_the_bundled_ones():
-    with pytest.raises(GenerationError, match="bundled models: brain-mri-128, brain-mri-64, chest-xray-128"):
+    with pytest.raises(
+        GenerationError, match="bundled models: brain-mri-128, brain-mri-64, chest-xray-128"
+    ):
         ScanGenerator("nowhere.onnx")
 
 
