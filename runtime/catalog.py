@@ -56,6 +56,11 @@ def open_model(
     if precision in ("auto", file.card.precision):
         return file
     found = _in_precision(file, precision, allow_modified=allow_modified)
+    if found is None and bundled:
+        there = [p for p in PRECISIONS if _in_precision(file, p, allow_modified=allow_modified)]
+        raise GenerationError(
+            f"{model} does not come in {precision}; choose --precision {' or '.join(there)}"
+        )
     if found is None:
         missing = _named(_base(path), precision)
         raise GenerationError(

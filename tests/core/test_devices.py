@@ -159,6 +159,8 @@ def test_a_bundled_model_runs_in_what_is_fastest(in_precisions, monkeypatch):
     assert catalog.open_model("m", cpu).card.precision == "int8"
     assert catalog.open_model("m", gpu).card.precision == "fp16"
     assert catalog.open_model("m", cpu, "fp32").card.precision == "fp32"
+    with pytest.raises(GenerationError, match=r"^m does not come in fp16; choose .* fp32 or int8$"):
+        catalog.open_model("m", cpu, "fp16")  # what lies there is of another run
 
 
 def test_doctor_and_benchmark(command, tiny_acgan, tiny_dcgan, monkeypatch):

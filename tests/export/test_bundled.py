@@ -9,7 +9,8 @@ import torch
 
 from scangan.artifacts.modelfile import read_model_file
 from scangan.artifacts.train_options import TrainOptions
-from scangan.runtime.catalog import BUNDLED, bundled_models
+from scangan.core.devices import CPU, Device
+from scangan.runtime.catalog import BUNDLED, bundled_models, open_model
 from scangan.training.bundled_weights import bundled_file, starting_names
 from scangan.training.checkpoints import read_tensors
 from scangan.training.recipe import options_from
@@ -23,7 +24,8 @@ def test_all_are_there():
     names = ["brain-mri-128", "brain-mri-64", "chest-xray-128"]
     assert bundled_models() == starting_names() == names
     for name in names:
-        assert {name, f"{name}-int8"} <= set(MODELS)
+        for precision in ("fp32", "int8"):
+            assert open_model(name, Device("cpu", CPU), precision).card.precision == precision
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -42,7 +44,7 @@ def test_the_card_says_what_reproduces_it_and_nothing_of_the_machine(name):
     started = {"started_from"} if name.startswith("brain-mri-128") else set()
     assert set(card.recipe) == {"name", "options", "kept", "kept_kimg"} | started
     chest = "chest" in name  # where left and right differ
-    assert card.recipe["name"] == "stable" and card.recipe["options"]["mirror"] is not chest
+    assert card.recipe["name"] == "stable" and card.recipe["options"]["mirror"] == (not chest)
     told = [card.recipe, card.preprocessing, card.versions, card.scores]
     assert not {"/", "\\"} & set(json.dumps(told))
     assert card.license == ("CC BY 4.0" if chest else "MIT")
