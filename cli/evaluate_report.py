@@ -18,7 +18,7 @@ from scangan.core.terminal import progress
     short_help="answer all questions in one page",
     cls=ScanCommand,
     sections={
-        "Real scans": ("train", "run_path", "no_real_images"),
+        "Real scans": ("train", "run_path", "drop_leaks", "no_real_images"),
         "Evaluation": ("count", "extractors", "classifiers", "seeds", "fractions"),
         "Output": ("out", "write_model", "quiet", "as_json"),
         "Running": ("threads", "cache"),
@@ -40,6 +40,12 @@ from scangan.core.terminal import progress
     "prepared dataset",
 )
 @click.option(
+    "--drop-leaks",
+    is_flag=True,
+    help="leave out scans of REAL that the run was trained on, or whose subject it was, instead of "
+    "refusing",
+)
+@click.option(
     "--no-real-images", is_flag=True, help="show no real scan, and no name of a real file or folder"
 )
 @click.option(
@@ -57,6 +63,7 @@ def main(
     out: Path,
     train: str | None,
     run_path: Path | None,
+    drop_leaks: bool,
     no_real_images: bool,
     write_model: Path | None,
     count: int,
@@ -89,7 +96,7 @@ def main(
     from scangan.evaluation.judge_quality import QualityOptions
     from scangan.evaluation.judge_utility import UtilityOptions
     from scangan.evaluation.judgement import JudgeOptions, judge_all, work
-    from scangan.evaluation.leaks import refuse_trained_on
+    from scangan.evaluation.leaks import without_trained_on
     from scangan.evaluation.report.anonymous import anonymous
     from scangan.evaluation.report.write import Provenance, check_folder, write_report
 
@@ -118,7 +125,9 @@ def main(
         trained, _, discriminator, privacy_notes = of_run(train or "", run_path)
     elif train:
         trained = open_scans(train, like=test)
-    utility_notes = refuse_trained_on(Run(run_path) if run_path else None, test)
+    test, utility_notes = without_trained_on(
+        Run(run_path) if run_path else None, test, drop=drop_leaks
+    )
     command = typed()
     if no_real_images:
         test, made, trained = anonymous(test, made, trained)

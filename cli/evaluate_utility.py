@@ -33,13 +33,13 @@ SECTIONS = {
 @click.option(
     "--run",
     type=click.Path(path_type=Path),
-    help="the run of the generator: test scans that it was trained on are refused",
+    help="the run of the generator: test scans that it was trained on are refused, too",
 )
 @options.classifiers
 @click.option(
     "--drop-leaks",
     is_flag=True,
-    help="leave out test scans that are also in the training set, instead of refusing",
+    help="leave out test scans that were trained on, or whose subject was, instead of refusing",
 )
 @options.extractor
 @click.option(
@@ -83,7 +83,7 @@ def main(
     from scangan.cli.scan_sets import open_pair, open_scans
     from scangan.evaluation.file_names import RESULT
     from scangan.evaluation.judge_utility import UtilityOptions, trainings, utility
-    from scangan.evaluation.leaks import refuse_trained_on
+    from scangan.evaluation.leaks import without_trained_on
     from scangan.evaluation.utility_sets import split_for_test
     from scangan.evaluation.utility_text import utility_lines
 
@@ -97,7 +97,7 @@ def main(
         chosen = dataclasses.replace(chosen, drop_leaks=True)  # nobody chose that split
     else:
         tested = open_scans(test, like=train)
-    known = refuse_trained_on(Run(run) if run else None, tested)
+    tested, known = without_trained_on(Run(run) if run else None, tested, drop=drop_leaks)
     with evaluation_folder(out, "utility"):
         with progress("training", trainings(chosen), "classifiers", quiet=output.silent) as advance:
             result = utility(train, made, tested, chosen, advance, notes=known)

@@ -1,5 +1,7 @@
 """Find test scans that were also trained on, and so would make a result better than it is."""
 
+from collections.abc import Set
+
 import numpy as np
 import numpy.typing as npt
 
@@ -25,7 +27,11 @@ def leaking(train: ScanSet, test: ScanSet, threads: int | None = None) -> npt.ND
 
 def shared(train: ScanSet, test: ScanSet) -> npt.NDArray[np.bool_]:
     """Tell which test scans share their file or subject with a training scan: bool [N]."""
-    files, subjects = set(train.hashes) - {""}, set(train.subjects) - {""}
+    return _among(test, set(train.hashes), set(train.subjects))
+
+
+def _among(test: ScanSet, files: Set[str], subjects: Set[str | None]) -> npt.NDArray[np.bool_]:
+    files, subjects = files - {""}, subjects - {"", None}
     return np.array(
         [
             file in files or subject in subjects
@@ -82,35 +88,59 @@ def without_leaks(
     return kept, [f"left out {told} also in {train.name} (first: {first})"]
 
 
-def refuse_trained_on(run: Run | None, test: ScanSet) -> tuple[str, ...]:
-    """Refuse test scans that a generator was trained on; without its run, return a note.
+def without_trained_on(
+    run: Run | None, test: ScanSet, *, drop: bool = False
+) -> tuple[ScanSet, tuple[str, ...]]:
+    """Refuse test scans that a generator was trained on, or leave them out.
+
+    Those are scans with a file or a subject of the run that was not held back.
+
+    Parameters
+    ----------
+    run : Run or None
+        The run of the generator, if it is known.
+    test : ScanSet
+        Real scans to test on.
+    drop : bool
+        Leave them out instead of refusing the set.
+
+    Returns
+    -------
+    test : ScanSet
+        Test scans that the generator was not trained on.
+    notes : tuple of str
+        How many were left out, and what nobody could check.
 
     Raises
     ------
     EvaluationError
-        A test scan's file is among those of the run that were not held back.
+        The generator was trained on a test scan, and `drop` is not set; or on all of them.
     """
     if run is None:
-        return (
+        return test, (
             "nobody checked whether the generator was trained on the test scans; give --run to check",
         )
     before = run.config.started_from  # raises if this is not a run, which is the likelier mistake
     seen = run.trained_on()
-    files = {item.sha256 for item in seen}
-    subjects = {item.subject for item in seen} - {None, ""}
-    found = [
-        name
-        for name, file, subject in zip(test.sources, test.hashes, test.subjects, strict=True)
-        if file in files or subject in subjects
-    ]
-    if found:
-        raise EvaluationError(
-            f"the generator of {run.path} was trained on {counted(len(found), 'test scan')} or on other scans "
-            f"of the same subjects, {found[0]} among them; train on a part that prep-scans --split made, and "
-            f"test on another"
+    found = _among(test, {item.sha256 for item in seen}, {item.subject for item in seen})
+    notes: tuple[str, ...] = ()
+    if found.any():
+        first = test.sources[int(np.argmax(found))]
+        told = (
+            f"{counted(int(found.sum()), 'test scan')} that the generator of {run.path} was trained on, or on "
+            f"other scans of the same subjects"
         )
+        if found.all():
+            raise EvaluationError(f"there are only {told}; test on other scans")
+        if not drop:
+            raise EvaluationError(
+                f"there {'is' if found.sum() == 1 else 'are'} {told} (first: {first}); leave them out with "
+                f"--drop-leaks, or train on a part that prep-scans --split made, and test on another"
+            )
+        test = test.take(np.flatnonzero(~found))
+        notes = (f"left out {told} (first: {first})",)
     if before and not run.start_items.exists():
-        return (
+        notes += (
             "the run started from other networks; nobody checked whether those were trained on the test scans",
         )
-    return ()
+    return test, notes

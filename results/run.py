@@ -154,7 +154,7 @@ class Repeat:
             every = [word for each in chosen for word in ("--classifier", each)]
             scangan(
                 "evaluate", "report", test, model, "--train", train, "--run", run, "--count", count,
-                "--no-real-images", *every, *few, "--out", report,
+                "--no-real-images", "--drop-leaks", *every, *few, "--out", report,
             )  # fmt: skip
         told = json.loads((report / "result.json").read_text("utf-8"))
         found = parse_record(Judgement, json.dumps(told["judgement"]))

@@ -11,7 +11,7 @@ from scangan.cli.evaluation_folder import evaluation_folder
 from scangan.cli.scan_sets import open_scans
 from scangan.core.errors import EvaluationError, TrainingError
 from scangan.evaluation.file_names import FIELDS
-from scangan.evaluation.leaks import refuse_trained_on
+from scangan.evaluation.leaks import without_trained_on
 from scangan.evaluation.privacy_result import PrivacyResult
 from scangan.evaluation.quality_result import QualityResult
 from scangan.evaluation.report.write import ReportResult
@@ -98,4 +98,4 @@ def test_a_run_is_not_taken_for_scans_nor_a_model_for_a_run(prepared, tiny_acgan
         open_scans(str(run.path))
     scans = ScanSet(np.zeros((1, 32, 32), np.uint8), np.zeros(1, np.int64), ("a",))
     with pytest.raises(TrainingError, match="is not a run; give the --out of train-gan"):
-        refuse_trained_on(Run(tiny_acgan), scans)
+        without_trained_on(Run(tiny_acgan), scans)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from training_runs import SMALL, start_run
 
 from scangan.core.errors import EvaluationError
-from scangan.evaluation.leaks import refuse_trained_on
+from scangan.evaluation.leaks import without_trained_on
 from scangan.evaluation.run_parts import parts_of_run
 from scangan.evaluation.scan_set import ScanSet
 from scangan.export.exporter import run_card
@@ -256,14 +256,18 @@ def test_what_any_run_of_the_line_was_trained_on_is_known(before, prepared, tmp_
 
     test = ScanSet.of_dataset(prepared.path)
     seen = [each.sha256 in own for each in prepared.items]
-    with pytest.raises(EvaluationError, match=f"was trained on {sum(seen)} test scans"):
-        refuse_trained_on(last, test.take(np.flatnonzero(seen)))
+    with pytest.raises(EvaluationError, match=rf"only {sum(seen)} test scans .* other scans$"):
+        without_trained_on(last, test.take(np.flatnonzero(seen)), drop=True)
+    with pytest.raises(EvaluationError, match=r"test scans that .* \(first: .*--drop-leaks"):
+        without_trained_on(last, test)
+    kept, [note] = without_trained_on(last, test, drop=True)
     others = test.take(np.flatnonzero([not each for each in seen]))
     hashes = {item.sha256 for run in (child, last) for item in run.trained_on()}
     others = others.take(np.flatnonzero([h not in hashes for h in others.hashes]))
-    assert refuse_trained_on(last, others) == ()
+    assert kept.hashes == others.hashes and f"left out {len(test) - len(others)} test scans" in note
+    assert without_trained_on(last, others) == (others, ())
     last.start_items.unlink()  # as in a run that started from weights without a list of scans
-    assert "nobody checked" in refuse_trained_on(last, others)[0]
+    assert "nobody checked" in without_trained_on(last, others)[1][0]
 
 
 def test_a_scan_that_the_run_before_saw_was_not_held_back(before, prepared, tmp_path):
