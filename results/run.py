@@ -156,9 +156,27 @@ class Repeat:
                 "evaluate", "report", test, model, "--train", train, "--run", run, "--count", count,
                 "--no-real-images", "--drop-leaks", *every, *few, "--out", report,
             )  # fmt: skip
+        self._compare_with_truth(model, test)
         told = json.loads((report / "result.json").read_text("utf-8"))
         found = parse_record(Judgement, json.dumps(told["judgement"]))
         return [name, str(seed), f"{load_best(Run(run)).kimg:.0f}", *figures(found)]
+
+    def _compare_with_truth(self, model: Path, test: Path) -> None:
+        """Keep what a project's `truth.py` prints, where the truth is known."""
+        script, kept = HERE / self.name / "truth.py", model.with_suffix(".truth.md")
+        if script.exists() and not kept.exists():
+            typed = [sys.executable, script, model, test, "--count", 20 if self.quick else COUNT]
+            done = subprocess.run([str(word) for word in typed], capture_output=True, check=False)
+            if done.returncode:
+                sys.exit(done.stderr.decode())
+            write_bytes(kept, done.stdout)
+
+    def truths(self) -> dict[str, str]:
+        """Return the tables of `truth.py` by the model that each is about."""
+        return {
+            file.name.partition(".")[0]: file.read_text("utf-8")
+            for file in sorted(self.work.glob("*.truth.md"))
+        }
 
 
 def figures(found: Judgement) -> Iterator[str]:
@@ -197,8 +215,8 @@ def _with_real(figure: Any, scale: float, digits: int) -> str:
     return f"{figure.value * scale:.{digits}f}{real}"
 
 
-def page(project: Project, rows: list[list[str]]) -> str:
-    """Write the project's page."""
+def page(project: Project, rows: list[list[str]], truths: dict[str, str]) -> str:
+    """Write the project's page, with what is known of the truth by model."""
     table = [COLUMNS, ["---"] * 2 + ["---:"] * (len(COLUMNS) - 2), *rows]
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     return "\n".join(
@@ -211,6 +229,7 @@ def page(project: Project, rows: list[list[str]]) -> str:
             "",
             project.reading.strip(),
             "",
+            *(f"## {model}, and the truth\n\n{table}" for model, table in truths.items()),
         ]
     )
 
@@ -228,7 +247,7 @@ def main() -> None:
     given = parser.parse_args()
     for name in names() if given.project == "all" else [given.project]:
         repeat = Repeat(name, given.work, given.data, given.quick)
-        text = page(repeat.project, repeat())
+        text = page(repeat.project, repeat(), repeat.truths())
         write_bytes(repeat.work / "README.md", text.encode())
         if given.write:
             write_bytes(HERE / name / "README.md", text.encode())

@@ -59,7 +59,8 @@ def test_a_project_runs_from_scans_to_its_page(name, quick_commands, tmp_path, m
     monkeypatch.setattr("sys.argv", ["run.py", name, "--work", str(tmp_path), "--quick"])
     run.main()
     page = (tmp_path / name / "README.md").read_text(encoding="utf-8")
-    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    table, *truths = page.split("\n## ")
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
     project = run.Project.read(name)
     assert rows[0] == list(run.COLUMNS) and [row[0] for row in rows[2:]] == list(project.generators)
     for row in rows[2:]:
@@ -68,6 +69,8 @@ def test_a_project_runs_from_scans_to_its_page(name, quick_commands, tmp_path, m
         assert 0.4 <= float(told["membership AUC"]) <= 1
         assert re.fullmatch(r"\d+ \(\d+\)", told["recall"])
         assert re.fullmatch(r"-|probe \d+ \(real \d+\)", told["real topped up"])
+    known = list(project.generators) if name == "thyroid-phantom" else []
+    assert [told.partition("-0, and the truth\n\n| class |")[0] for told in truths] == known
     assert {verb for verb, *_ in typed} >= {"prepare", "train", "export", "evaluate"}
 
 
@@ -83,7 +86,7 @@ def test_a_command_that_fails_ends_all(capfd):
 
 def test_a_page_has_the_claim_the_table_and_the_reading():
     project = run.Project("T", "all is well", "a", "b", "", (), (), {}, 1, " We doubt it. ")
-    lines = run.page(project, [["x"] * len(run.COLUMNS)]).splitlines()
+    lines = run.page(project, [["x"] * len(run.COLUMNS)], {}).splitlines()
     assert lines[0] == "# T" and lines[2] == "Claimed: all is well" and lines[-1] == "We doubt it."
     widths = {line.count("|") for line in lines if line.startswith("|")}
     assert widths == {len(run.COLUMNS) + 1}

@@ -16,30 +16,32 @@ import numpy.typing as npt
 from scipy.stats import wasserstein_distance
 
 from scangan.artifacts.dataset import load_dataset
-from scangan.preprocessing.phantom import PIXEL
+from scangan.preprocessing.phantom import PIXEL, SIDE
 from scangan.runtime.generator import ScanGenerator
 
-# Rows and columns that hold the gland, and nothing else that is hot
-NECK = slice(20, 62), slice(12, 52)
+# Rows and columns of 64 that hold the gland, and nothing else that is hot
+NECK = (20, 62), (12, 52)
 FIGURES = ("net counts", "mean over background", "height, mm")
 SEED = 1
 
 
 def measure(scan: npt.NDArray[np.number]) -> tuple[float, float, float]:
-    """Measure a scan [64, 64] of counts, or of grey levels in proportion to them."""
-    neck = scan[NECK].astype(np.float64)
+    """Measure a scan [S, S] of counts, or of grey levels in proportion to them."""
+    scale = len(scan) / SIDE
+    rows, columns = (slice(int(first * scale), int(end * scale)) for first, end in NECK)
+    neck = scan[rows, columns].astype(np.float64)
     background = float(np.median(neck))
     net = neck - background
     peak = float(np.percentile(net, 99))
     gland = net > peak / 2
     if background <= 0 or not gland.any():
         return 0.0, 0.0, 0.0
-    height = float(gland.any(1).sum()) * PIXEL
+    height = float(gland.any(1).sum()) * PIXEL / scale
     return float(net[gland].sum()), float(neck[gland].mean()) / background, height
 
 
 def measured(scans: npt.NDArray[np.number]) -> npt.NDArray[np.float64]:
-    """Measure scans [N, 64, 64]: float [N, 3]."""
+    """Measure scans [N, S, S]: float [N, 3]."""
     return np.array([measure(scan) for scan in scans])
 
 
