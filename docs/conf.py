@@ -9,7 +9,7 @@ author = "the scangan authors"
 copyright = "the scangan authors, Apache-2.0"
 release = metadata.version("scangan")
 
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx_click"]
+extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx_click"]
 exclude_patterns = ["_build"]
 smartquotes = False  # two hyphens begin an option
 html_theme = "furo"
@@ -21,6 +21,7 @@ html_use_index = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
 
+nb_execution_mode = "off"  # tools/run_tour.py executes the notebook
 myst_heading_anchors = 3  # links such as recipes.md#keras, as on GitHub
 myst_links_external_new_tab = False
 
