@@ -42,8 +42,8 @@ from scangan.core.terminal import progress
 @click.option(
     "--drop-leaks",
     is_flag=True,
-    help="leave out scans of REAL that the run was trained on, or whose subject it was, instead of "
-    "refusing",
+    help="leave out scans of REAL whose file or subject the run was trained on, instead of refusing; "
+    "needs --run",
 )
 @click.option(
     "--no-real-images", is_flag=True, help="show no real scan, and no name of a real file or folder"
@@ -102,6 +102,8 @@ def main(
 
     if run_path and not train:
         raise EvaluationError(f"give the prepared dataset that {run_path} was trained on: --train")
+    if drop_leaks and not run_path:
+        raise EvaluationError("--drop-leaks needs --run, the run that trained the generator")
     check_folder(out, real_images=not no_real_images)
     model = model_of(synthetic)
     if write_model and not model:
@@ -128,6 +130,8 @@ def main(
     test, utility_notes = without_trained_on(
         Run(run_path) if run_path else None, test, drop=drop_leaks
     )
+    if run_path:  # privacy tests on the same scans
+        privacy_notes += utility_notes
     command = typed()
     if no_real_images:
         test, made, trained = anonymous(test, made, trained)

@@ -33,13 +33,13 @@ SECTIONS = {
 @click.option(
     "--run",
     type=click.Path(path_type=Path),
-    help="the run of the generator: test scans that it was trained on are refused, too",
+    help="run of the generator: also check that it was not trained on the test scans",
 )
 @options.classifiers
 @click.option(
     "--drop-leaks",
     is_flag=True,
-    help="leave out test scans that were trained on, or whose subject was, instead of refusing",
+    help="leave out test scans that also occur in training (file, subject or image), instead of refusing",
 )
 @options.extractor
 @click.option(

@@ -1,5 +1,6 @@
 """Find test scans that were also trained on, and so would make a result better than it is."""
 
+import dataclasses
 from collections.abc import Set
 
 import numpy as np
@@ -93,7 +94,8 @@ def without_trained_on(
 ) -> tuple[ScanSet, tuple[str, ...]]:
     """Refuse test scans that a generator was trained on, or leave them out.
 
-    Those are scans with a file or a subject of the run that was not held back.
+    Those share a file or a subject with a scan that the run did not hold back. Scans that it held back
+    pass: they trained nothing, but they picked the checkpoint, so figures on them are flattering.
 
     Parameters
     ----------
@@ -107,9 +109,9 @@ def without_trained_on(
     Returns
     -------
     test : ScanSet
-        Test scans that the generator was not trained on.
+        Test scans that the generator was not trained on. The name says if some were left out.
     notes : tuple of str
-        How many were left out, and what nobody could check.
+        How many were left out, and what nobody could check; no name of a file or folder.
 
     Raises
     ------
@@ -125,20 +127,22 @@ def without_trained_on(
     found = _among(test, {item.sha256 for item in seen}, {item.subject for item in seen})
     notes: tuple[str, ...] = ()
     if found.any():
-        first = test.sources[int(np.argmax(found))]
-        told = (
-            f"{counted(int(found.sum()), 'test scan')} that the generator of {run.path} was trained on, or on "
-            f"other scans of the same subjects"
-        )
+        number, first = int(found.sum()), test.sources[int(np.argmax(found))]
         if found.all():
-            raise EvaluationError(f"there are only {told}; test on other scans")
+            raise EvaluationError(
+                f"the generator of {run.path} was trained on all scans of {test.name}, or on their subjects; "
+                f"test on other scans"
+            )
         if not drop:
             raise EvaluationError(
-                f"there {'is' if found.sum() == 1 else 'are'} {told} (first: {first}); leave them out with "
-                f"--drop-leaks, or train on a part that prep-scans --split made, and test on another"
+                f"the generator of {run.path} was trained on {number} of {len(test)} scans of {test.name}, or on "
+                f"their subjects (first: {first}); leave them out with --drop-leaks, or train on a part that "
+                f"prep-scans --split made, and test on another"
             )
-        test = test.take(np.flatnonzero(~found))
-        notes = (f"left out {told} (first: {first})",)
+        told = f"{counted(number, 'test scan')} whose file or subject the generator was trained on"
+        left = f"{test.name}, without {number} that the generator was trained on"
+        test = dataclasses.replace(test.take(np.flatnonzero(~found)), name=left)
+        notes = (f"left out {told}",)
     if before and not run.start_items.exists():
         notes += (
             "the run started from other networks; nobody checked whether those were trained on the test scans",

@@ -4,8 +4,9 @@
     python results/run.py brain-mri-dcgan --work work --data data
 
 It only types commands that you could type yourself, and prints each. Stop it at any time: the same
-command again goes on where it was. DATA holds the folders that a project's `project.toml` names.
-``--quick`` does it all with few scans and hardly any training, to see that it runs.
+command again goes on where it was, in WORK/PROJECT. DATA holds the folders that a project's
+`project.toml` names. ``--quick`` does it all with few scans and hardly any training, to see that it
+runs, in WORK/PROJECT-quick.
 """
 
 import argparse
@@ -85,10 +86,15 @@ def names() -> list[str]:
     return sorted(file.parent.name for file in HERE.glob("*/project.toml"))
 
 
+def show(*words: str) -> None:
+    """Print a command as one would type it."""
+    print("$", shlex.join(words), flush=True)
+
+
 def scangan(*words: object) -> None:
     """Run a command, and end if it fails."""
     typed = [str(word) for word in words]
-    print("$", shlex.join(["scangan", *typed]), flush=True)
+    show("scangan", *typed)
     done = subprocess.run([sys.executable, "-m", "scangan.cli", *typed], check=False)
     if done.returncode:
         sys.exit(done.returncode)
@@ -100,8 +106,9 @@ class Repeat:
     def __init__(self, name: str, work: Path, data: Path | None, quick: bool) -> None:
         self.name, self.quick = name, quick
         self.project, self.data = Project.read(name), data
-        self.work = work / name
+        self.work = work / (f"{name}-quick" if quick else name)
         self.work.mkdir(parents=True, exist_ok=True)
+        self.truths: dict[str, str] = {}  # what `truth.py` printed, by model
 
     def __call__(self) -> list[list[str]]:
         """Do all of it; return the rows of the table."""
@@ -117,8 +124,7 @@ class Repeat:
         folder = getattr(self.project, part)
         if folder == PHANTOMS:
             scans, number = self.work / f"{part}-{PHANTOMS}", 1 if part == "test" else 0
-            if not (scans / "truth.jsonl").exists():
-                scangan("phantoms", scans, "--count", 160 if self.quick else 1200, "--seed", number)
+            scangan("phantoms", scans, "--count", 160 if self.quick else 1200, "--seed", number)
         elif self.data:
             scans = self.data / folder
         elif self.quick:
@@ -126,17 +132,13 @@ class Repeat:
         else:
             sys.exit(f"{self.name} needs --data, a folder that holds {self.project.train}")
         out = self.work / part
-        if not (out / "dataset.json").exists():
-            small = SMALL if self.quick else []
-            scangan("prepare", scans, out, *self.project.prepare, *small)
+        scangan("prepare", scans, out, *self.project.prepare, *(SMALL if self.quick else []))
         return out
 
     def _sample(self, part: str) -> Path:
         """Prepare the few scans that the repository holds, and split them."""
-        out = self.work / "sample"
-        if not (out / part / "dataset.json").exists():
-            scans, split = SAMPLES / self.project.sample, "0.5,0.1,0.4"
-            scangan("prepare", scans, out, *self.project.prepare, *SMALL, "--split", split)
+        out, scans = self.work / "sample", SAMPLES / self.project.sample
+        scangan("prepare", scans, out, *self.project.prepare, *SMALL, "--split", "0.5,0.1,0.4")
         return out / part
 
     def _row(self, name: str, seed: int, options: list[str], train: Path, test: Path) -> list[str]:
@@ -145,9 +147,10 @@ class Repeat:
         scangan(
             "train", train, "--out", run, "--seed", seed, *options, *(QUICK if self.quick else [])
         )
-        if not model.exists():
+        if _is_due(model, run / "best.safetensors"):
             scangan("export", run, "-o", model)
-        if not (report / "result.json").exists():
+        if _is_due(report / "result.json", model):
+            shutil.rmtree(report, ignore_errors=True)
             few = ["--extractor", "efficientnet-lite0", "--seeds", 1] if self.quick else []
             count = 20 if self.quick else COUNT
             chosen = self.project.classifiers[: 1 if self.quick else None]
@@ -163,20 +166,26 @@ class Repeat:
 
     def _compare_with_truth(self, model: Path, test: Path) -> None:
         """Keep what a project's `truth.py` prints, where the truth is known."""
-        script, kept = HERE / self.name / "truth.py", model.with_suffix(".truth.md")
-        if script.exists() and not kept.exists():
-            typed = [sys.executable, script, model, test, "--count", 20 if self.quick else COUNT]
-            done = subprocess.run([str(word) for word in typed], capture_output=True, check=False)
+        script = HERE / self.name / "truth.py"
+        if not script.exists():
+            return
+        kept = model.with_suffix(".truth.md")
+        if _is_due(kept, model):
+            words = script, model, test, "--count", 20 if self.quick else COUNT
+            typed = [str(word) for word in words]
+            show("python", *typed)
+            done = subprocess.run([sys.executable, *typed], stdout=subprocess.PIPE, check=False)
             if done.returncode:
-                sys.exit(done.stderr.decode())
+                sys.exit(done.returncode)
             write_bytes(kept, done.stdout)
+        self.truths[model.stem] = kept.read_text("utf-8")
 
-    def truths(self) -> dict[str, str]:
-        """Return the tables of `truth.py` by the model that each is about."""
-        return {
-            file.name.partition(".")[0]: file.read_text("utf-8")
-            for file in sorted(self.work.glob("*.truth.md"))
-        }
+
+def _is_due(made: Path, source: Path) -> bool:
+    """Tell whether a file has to be made; one that is older than its source is removed."""
+    if made.exists() and made.stat().st_mtime < source.stat().st_mtime:
+        made.unlink()
+    return not made.exists()
 
 
 def figures(found: Judgement) -> Iterator[str]:
@@ -247,7 +256,8 @@ def main() -> None:
     given = parser.parse_args()
     for name in names() if given.project == "all" else [given.project]:
         repeat = Repeat(name, given.work, given.data, given.quick)
-        text = page(repeat.project, repeat(), repeat.truths())
+        rows = repeat()
+        text = page(repeat.project, rows, repeat.truths)
         write_bytes(repeat.work / "README.md", text.encode())
         if given.write:
             write_bytes(HERE / name / "README.md", text.encode())

@@ -32,8 +32,8 @@ def open_model(
     device : Device
         Where the model will run.
     precision : {"auto", "fp32", "fp16", "int8"}
-        Which file to use. For a bundled model, ``auto`` takes int8 on the CPU and fp16 elsewhere; for
-        a path it takes that file.
+        Which file to use. For a bundled model, ``auto`` takes int8 on the CPU and fp16 elsewhere, or
+        fp32 if there is no such file; for a path it takes that file.
     allow_modified : bool
         Accept a graph that was changed after its export.
 

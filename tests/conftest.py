@@ -37,7 +37,7 @@ hypothesis.settings.load_profile("scangan")
 # Files that take many seconds of a core, most of them by training, exporting or starting processes,
 # the longest first: so xdist begins them, and its workers end together. `make test-fast` leaves them out.
 SLOW = (
-    "test_quiet.py", "test_results.py", "faults/test_faults.py", "training/test_parallel.py",
+    "test_tour.py", "test_quiet.py", "test_results.py", "faults/test_faults.py", "training/test_parallel.py",
     "export/test_graph.py", "export/test_precision.py", "training/test_run.py", "test_privacy.py",
     "test_advice.py", "test_guides.py", "test_advice_limits.py", "export/test_labels.py", "runtime/test_parts.py",
     "training/test_report_figure.py", "preprocessing/test_resume.py",

@@ -58,7 +58,7 @@ def test_a_project_runs_from_scans_to_its_page(name, quick_commands, tmp_path, m
     monkeypatch.setattr(run, "scangan", in_this_process)
     monkeypatch.setattr("sys.argv", ["run.py", name, "--work", str(tmp_path), "--quick"])
     run.main()
-    page = (tmp_path / name / "README.md").read_text(encoding="utf-8")
+    page = (tmp_path / f"{name}-quick" / "README.md").read_text(encoding="utf-8")
     table, *truths = page.split("\n## ")
     rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
     project = run.Project.read(name)

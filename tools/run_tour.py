@@ -15,27 +15,32 @@ import nbformat
 from nbclient import NotebookClient
 
 TOUR = Path(__file__).parents[1] / "docs/tour.ipynb"
-PASSING = re.compile(r".* left\n")  # lines of progress, of interest only while they are new
+PROGRESS = re.compile(r".* left\n")  # of interest only while it is new
 
 
-def execute(notebook: nbformat.NotebookNode, folder: str | Path) -> None:
+def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
     """Execute a notebook in a folder; its outputs are kept in it."""
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    cache = str(folder / ".cache")
     client = NotebookClient(
-        notebook, timeout=None, record_timing=False, resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=None,
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
     )
-    client.execute()
+    client.execute(env=os.environ | {"PATH": path, "XDG_CACHE_HOME": cache})
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if output["output_type"] == "stream":
-                output["text"] = PASSING.sub("", output["text"].replace("\r\n", "\n"))
+                output["text"] = PROGRESS.sub("", output["text"])
 
 
 def main() -> None:
     """Execute the tour, and write it back."""
     notebook = nbformat.read(TOUR, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
-        execute(notebook, folder)
+        execute(notebook, Path(folder))
     nbformat.write(notebook, TOUR)
     print(f"executed: {TOUR}")
 

@@ -6,13 +6,14 @@ import shutil
 import pytest
 from click.testing import CliRunner
 from conftest import BRAIN, CLASSES, copy_scans
+from training_runs import start_run
 
 from scangan.artifacts.records import parse_record
 from scangan.cli.evaluate import main
 from scangan.evaluation.features import DEFAULT, NETWORKS
 from scangan.evaluation.planted import LEVELS
 from scangan.evaluation.report.write import ReportResult
-from scangan.preprocessing import PrepOptions, prepare
+from scangan.preprocessing import PrepOptions, load_dataset, prepare
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +90,37 @@ def test_no_name_of_a_real_folder_leaves_the_hospital(folder, tmp_path, monkeypa
     assert "not checked for copies" not in said  # they were looked for
 
 
+def test_scans_that_the_run_was_trained_on_are_refused_or_left_out(folder, tmp_path):
+    run, _ = start_run(tmp_path / "garp", load_dataset(folder / "john"), size=64, held_back=0.0)
+    shutil.copytree(folder / "jane", tmp_path / "jane")
+    for number, item in enumerate(run.read_items()[::9]):
+        shutil.copy(folder / "scans" / item.file, tmp_path / "jane" / CLASSES[number % 2])
+    given = ["--train", folder / "john", "--run", run.path, "--no-real-images"]
+    refused = _run(tmp_path, tmp_path / "report", *given)
+    assert refused.exit_code == 1 and refused.stderr.count("\n") == 1
+    assert f"trained on {number + 1} of {51 + number} scans" in refused.stderr
+    assert not (tmp_path / "report").exists()
+
+    done = _run(tmp_path, tmp_path / "report", *given, "--drop-leaks")
+    assert done.exit_code == 0, done.output
+    found = parse_record(ReportResult, (tmp_path / "report/result.json").read_text()).judgement
+    assert sum(found.quality.real.counts.values()) == 50
+    left_out = f"left out {number + 1} test scans whose file or subject"
+    for result in (found.utility, found.privacy):
+        assert any(note.startswith(left_out) for note in result.notes)
+    files = [file for file in (tmp_path / "report").rglob("*") if file.is_file()]
+    assert not any(
+        name in file.read_text() for file in files for name in ("garp", "jane", "image_")
+    )
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
-    [(("--run", "run"), "--train"), (("--write-model", "no/a.onnx"), "no does not exist")],
+    [
+        (("--run", "run"), "--train"),
+        (("--drop-leaks",), "needs --run"),
+        (("--write-model", "no/a.onnx"), "no does not exist"),
+    ],
 )
 def test_what_cannot_be_done_is_refused_before_any_work(folder, tmp_path, given, why):
     done = _run(folder, tmp_path / "report", *given)

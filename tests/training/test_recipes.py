@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from scangan.artifacts.modelfile import read_model_file
 from scangan.artifacts.train_options import parse_assignment
 from scangan.core.errors import USAGE
+from scangan.runtime.catalog import BUNDLED
 from scangan.training import TrainingError, TrainOptions, train_gan
 from scangan.training.data import TrainingScans
 from scangan.training.early_stopping import EarlyStopping
@@ -332,3 +334,11 @@ def test_a_key_that_does_not_count_would_be_noticed(monkeypatch, prepared, tmp_p
     for idle in ({"label_smoothing": 0.1}, {"penalty_every": 3}, {"noise_kimg": 3.0}):
         changed = dataclasses.replace(options, **idle)
         assert _trained(options, None, None, None) == _trained(changed, None, None, None)
+
+
+@pytest.mark.parametrize("model", ["brain-mri-128", "chest-xray-128"])
+def test_the_models_of_128_pixels_were_trained_with_their_recipe(model):
+    trained = read_model_file(BUNDLED / f"{model}.onnx").card.recipe["options"]
+    wanted = options_from("stable-128", {}).to_dict()
+    differ = {key for key in trained if trained[key] != wanted[key]}
+    assert differ - {"tick"} == ({"mirror"} if model.startswith("brain") else set())
