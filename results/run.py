@@ -17,14 +17,16 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from scangan.artifacts.records import parse_record
 from scangan.artifacts.run import Run
 from scangan.core.files import write_bytes
+from scangan.evaluation.diets import DIETS
 from scangan.evaluation.judgement import Judgement
+from scangan.evaluation.utility_result import Estimate
 from scangan.training.checkpoints import load_best
 
 HERE = Path(__file__).parent
@@ -35,9 +37,10 @@ QUICK = [*SMALL, "--kimg", "0.64", "--tick", "0.32", "--width", "8"]
 PHANTOMS = "phantoms"  # in place of folders: scans that are simulated
 COLUMNS = (
     "generator", "seed", "kimg", "KID x1000", "FID", "FID ratio", "precision", "recall", "least variety",
-    "class agreement", "told from real", "trained on synthetic alone", "real topped up", "membership AUC",
-    "suspects",
+    "class agreement", "told from real", "membership AUC", "suspects",
 )  # fmt: skip
+TOPPED_UP = "real", "real + classical", "real topped up"  # compared in the rarest class
+USES = "generator", "seed", "classifier", *DIETS, *(f"rarest class: {diet}" for diet in TOPPED_UP)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +111,11 @@ class Repeat:
         self.project, self.data = Project.read(name), data
         self.work = work / (f"{name}-quick" if quick else name)
         self.work.mkdir(parents=True, exist_ok=True)
+        self.uses: list[list[str]] = []  # rows about classifiers
         self.truths: dict[str, str] = {}  # what `truth.py` printed, by model
 
     def __call__(self) -> list[list[str]]:
-        """Do all of it; return the rows of the table."""
+        """Do all of it; return the rows about generators."""
         train, test = self._prepared("train"), self._prepared("test")
         seeds = range(1 if self.quick else self.project.seeds)
         return [
@@ -162,6 +166,7 @@ class Repeat:
         self._compare_with_truth(model, test)
         told = json.loads((report / "result.json").read_text("utf-8"))
         found = parse_record(Judgement, json.dumps(told["judgement"]))
+        self.uses += [[name, str(seed), *row] for row in uses(found)]
         return [name, str(seed), f"{load_best(Run(run)).kimg:.0f}", *figures(found)]
 
     def _compare_with_truth(self, model: Path, test: Path) -> None:
@@ -200,21 +205,27 @@ def figures(found: Judgement) -> Iterator[str]:
     yield f"{min(each.value for each in of_each):.2f}"
     for key in ("agreement", "two_sample"):
         yield _with_real(space[key].overall, 100, 0) if key in space else "-"
-    diets = (
-        {(each.classifier, each.diet): each for each in found.utility.diets}
-        if found.utility
-        else {}
-    )
-    for diet in ("synthetic", "real topped up"):
-        reached = []
-        for classifier in dict.fromkeys(classifier for classifier, _ in diets):
-            each, real = diets[classifier, diet], diets[classifier, "real"]
-            accuracy, of_real = (d.metrics["balanced_accuracy"].value for d in (each, real))
-            reached.append(f"{classifier} {100 * accuracy:.0f} (real {100 * of_real:.0f})")
-        yield "; ".join(reached) or "-"
     attacks = found.privacy.membership.values() if found.privacy else []
     yield f"{max(attack.auc for attack in attacks):.2f}" if attacks else "-"
     yield str(len(found.privacy.suspects)) if found.privacy else "-"
+
+
+def uses(found: Judgement) -> Iterator[list[str]]:
+    """Yield a row for each classifier: balanced accuracy after each diet, and recall of the rarest class."""
+    if not found.utility:
+        return
+    counts = found.utility.train.counts
+    rarest = min(counts, key=lambda name: counts[name])
+    reached = {(each.classifier, each.diet): each for each in found.utility.diets}
+    for classifier in dict.fromkeys(classifier for classifier, _ in reached):
+        of = {diet: reached[classifier, diet] for diet in DIETS}
+        accuracies = [of[diet].metrics["balanced_accuracy"] for diet in DIETS]
+        recalls = [of[diet].recall[rarest] for diet in TOPPED_UP]
+        yield [classifier, *map(_with_interval, [*accuracies, *recalls])]
+
+
+def _with_interval(share: Estimate) -> str:
+    return f"{100 * share.value:.0f} ({100 * share.low:.0f} to {100 * share.high:.0f})"
 
 
 def _with_real(figure: Any, scale: float, digits: int) -> str:
@@ -224,23 +235,33 @@ def _with_real(figure: Any, scale: float, digits: int) -> str:
     return f"{figure.value * scale:.{digits}f}{real}"
 
 
-def page(project: Project, rows: list[list[str]], truths: dict[str, str]) -> str:
-    """Write the project's page, with what is known of the truth by model."""
-    table = [COLUMNS, ["---"] * 2 + ["---:"] * (len(COLUMNS) - 2), *rows]
-    lines = ["| " + " | ".join(cells) + " |" for cells in table]
-    return "\n".join(
-        [
-            f"# {project.title}",
-            "",
-            f"Claimed: {project.claim}",
-            "",
-            *lines,
-            "",
-            project.reading.strip(),
-            "",
-            *(f"## {model}, and the truth\n\n{table}" for model, table in truths.items()),
+def page(
+    project: Project, rows: list[list[str]], uses: list[list[str]], truths: dict[str, str]
+) -> str:
+    """Write the project's page: generators, classifiers, and by model what is known of the truth."""
+    sections = [
+        f"# {project.title}",
+        f"Claimed: {project.claim}",
+        project.reading.strip(),
+        "## Generators",
+        "In brackets: what real scans reach. Precision, recall, class agreement and told from real in percent.",
+        _table(COLUMNS, rows, left=2),
+    ]
+    if uses:
+        sections += [
+            "## Classifiers that learn from the scans",
+            "Balanced accuracy on the real test scans, in percent, by what they learn from; then their recall of "
+            "the class with the fewest training scans. In brackets: 95% intervals.",
+            _table(USES, uses, left=3),
         ]
-    )
+    for model, table in truths.items():
+        sections += [f"## {model}, and the truth", table.strip()]
+    return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _table(columns: Sequence[str], rows: list[list[str]], left: int) -> str:
+    aligned = ["---"] * left + ["---:"] * (len(columns) - left)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, aligned, *rows))
 
 
 def main() -> None:
@@ -257,7 +278,7 @@ def main() -> None:
     for name in names() if given.project == "all" else [given.project]:
         repeat = Repeat(name, given.work, given.data, given.quick)
         rows = repeat()
-        text = page(repeat.project, rows, repeat.truths)
+        text = page(repeat.project, rows, repeat.uses, repeat.truths)
         write_bytes(repeat.work / "README.md", text.encode())
         if given.write:
             write_bytes(HERE / name / "README.md", text.encode())

@@ -44,6 +44,12 @@ def test_the_options_of_a_project_are_known(name):
     assert project.train == "phantoms" or (Path(__file__).parent / "data" / project.sample).is_dir()
 
 
+def _rows(text):
+    """The cells of a table, its header first."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [line.strip("| ").split(" | ") for line in lines if not line.startswith("| ---")]
+
+
 @pytest.mark.parametrize("name", run.names())
 def test_a_project_runs_from_scans_to_its_page(name, quick_commands, tmp_path, monkeypatch):
     typed = []
@@ -59,18 +65,24 @@ def test_a_project_runs_from_scans_to_its_page(name, quick_commands, tmp_path, m
     monkeypatch.setattr("sys.argv", ["run.py", name, "--work", str(tmp_path), "--quick"])
     run.main()
     page = (tmp_path / f"{name}-quick" / "README.md").read_text(encoding="utf-8")
-    table, *truths = page.split("\n## ")
-    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    _, *sections = page.split("\n## ")
+    told_of = {section.partition("\n")[0]: _rows(section) for section in sections}
     project = run.Project.read(name)
-    assert rows[0] == list(run.COLUMNS) and [row[0] for row in rows[2:]] == list(project.generators)
-    for row in rows[2:]:
+    columns, *rows = told_of.pop("Generators")
+    assert columns == list(run.COLUMNS) and [row[0] for row in rows] == list(project.generators)
+    for row in rows:
         told = dict(zip(run.COLUMNS, row, strict=True))
         assert told["kimg"] in ("0", "1")  # 0.32 or 0.64, rounded
         assert 0.4 <= float(told["membership AUC"]) <= 1
         assert re.fullmatch(r"\d+ \(\d+\)", told["recall"])
-        assert re.fullmatch(r"-|probe \d+ \(real \d+\)", told["real topped up"])
-    known = list(project.generators) if name == "thyroid-phantom" else []
-    assert [told.partition("-0, and the truth\n\n| class |")[0] for told in truths] == known
+    columns, *rows = told_of.pop("Classifiers that learn from the scans", [list(run.USES)])
+    assert columns == list(run.USES) and bool(rows) == ("dcgan" not in name or "brain" in name)
+    for row in rows:
+        assert row[2] == "probe" and len(row) == len(columns)
+        assert all(re.fullmatch(r"\d+ \(\d+ to \d+\)", cell) for cell in row[3:])
+    known = [f"{each}-0, and the truth" for each in project.generators]
+    assert list(told_of) == (known if name == "thyroid-phantom" else [])
+    assert all(len(table) == 13 for table in told_of.values())  # 4 classes, 3 figures
     assert {verb for verb, *_ in typed} >= {"prepare", "train", "export", "evaluate"}
 
 
@@ -86,10 +98,9 @@ def test_a_command_that_fails_ends_all(capfd):
 
 def test_a_page_has_the_claim_the_table_and_the_reading():
     project = run.Project("T", "all is well", "a", "b", "", (), (), {}, 1, " We doubt it. ")
-    lines = run.page(project, [["x"] * len(run.COLUMNS)], {}).splitlines()
-    assert lines[0] == "# T" and lines[2] == "Claimed: all is well" and lines[-1] == "We doubt it."
-    widths = {line.count("|") for line in lines if line.startswith("|")}
-    assert widths == {len(run.COLUMNS) + 1}
+    lines = run.page(project, [["x"] * len(run.COLUMNS)], [], {}).splitlines()
+    assert lines[:5] == ["# T", "", "Claimed: all is well", "", "We doubt it."]
+    assert _rows("\n".join(lines)) == [list(run.COLUMNS), ["x"] * len(run.COLUMNS)]
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -33,7 +33,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if output["output_type"] == "stream":
-                output["text"] = PROGRESS.sub("", output["text"])
+                output["text"] = PROGRESS.sub("", output["text"]).rstrip("\n") + "\n"
 
 
 def main() -> None:
