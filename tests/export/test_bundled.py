@@ -18,13 +18,18 @@ from scangan.training.starting_weights import check_fit, read_starting_weights
 
 MODELS = sorted(file.stem for file in BUNDLED.glob("*.onnx"))
 MOST_BYTES = 8_000_000
+SOURCES = {  # recipe, licence, and a word of the citation
+    "brain": ("stable", "MIT", "Bhuvaji"),
+    "chest": ("stable", "CC BY 4.0", "Kermany"),
+    "thyroid": ("thyroid-spect-64", "Apache-2.0", "Simulated"),
+}
 
 
 def test_all_are_there():
-    names = ["brain-mri-128", "brain-mri-64", "chest-xray-128"]
-    assert bundled_models() == starting_names() == names
-    for name in names:
-        for precision in ("fp32", "int8"):
+    assert starting_names() == ["brain-mri-128", "brain-mri-64", "chest-xray-128"]
+    assert bundled_models() == [*starting_names(), "thyroid-phantom-64"]
+    for name in bundled_models():
+        for precision in ("int8", "fp16" if name.startswith("thyroid") else "fp32"):
             assert open_model(name, Device("cpu", CPU), precision).card.precision == precision
 
 
@@ -43,12 +48,14 @@ def test_the_card_says_what_reproduces_it_and_nothing_of_the_machine(name):
     card = read_model_file(BUNDLED / f"{name}.onnx").card
     started = {"started_from"} if name.startswith("brain-mri-128") else set()
     assert set(card.recipe) == {"name", "options", "kept", "kept_kimg"} | started
-    chest = "chest" in name  # where left and right differ
-    assert card.recipe["name"] == "stable" and card.recipe["options"]["mirror"] == (not chest)
+    recipe, license, source = next(
+        told for start, told in SOURCES.items() if name.startswith(start)
+    )
+    assert card.recipe["name"] == recipe
+    assert card.recipe["options"]["mirror"] == name.startswith("brain")
     told = [card.recipe, card.preprocessing, card.versions, card.scores]
     assert not {"/", "\\"} & set(json.dumps(told))
-    assert card.license == ("CC BY 4.0" if chest else "MIT")
-    assert ("Kermany" if chest else "Bhuvaji") in card.citation
+    assert card.license == license and source in card.citation
     notice = (BUNDLED / "NOTICE").read_text(encoding="utf-8")
     assert card.citation.split(". ")[0] in notice and card.license in notice
 
