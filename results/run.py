@@ -12,6 +12,7 @@ runs, in WORK/PROJECT-quick.
 import argparse
 import dataclasses
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -32,6 +33,7 @@ from scangan.training.checkpoints import load_best
 HERE = Path(__file__).parent
 SAMPLES = HERE.parent / "tests/data"
 COUNT = 500  # synthetic scans of each class
+PICTURE = re.compile(r"^!\[.*\n\n?", re.MULTILINE)
 SMALL = ["--size", "32"]
 QUICK = [*SMALL, "--kimg", "0.64", "--tick", "0.32", "--width", "8"]
 PHANTOMS = "phantoms"  # in place of folders: scans that are simulated
@@ -128,7 +130,8 @@ class Repeat:
         folder = getattr(self.project, part)
         if folder == PHANTOMS:
             scans, number = self.work / f"{part}-{PHANTOMS}", 1 if part == "test" else 0
-            scangan("phantoms", scans, "--count", 160 if self.quick else 1200, "--seed", number)
+            if not (scans / "truth.jsonl").exists():  # which is written last
+                scangan("phantoms", scans, "--count", 160 if self.quick else 1200, "--seed", number)
         elif self.data:
             scans = self.data / folder
         elif self.quick:
@@ -283,8 +286,8 @@ def main() -> None:
         if given.write:
             write_bytes(HERE / name / "README.md", text.encode())
             for report in repeat.work.glob("*-report/report.md"):
-                target = HERE / name / f"{report.parent.name}.md"
-                shutil.copyfile(report, target)
+                without_plots = PICTURE.sub("", report.read_text("utf-8"))
+                write_bytes(HERE / name / f"{report.parent.name}.md", without_plots.encode())
         print(f"{text}\nwritten: {repeat.work / 'README.md'}")
 
 
