@@ -33,7 +33,7 @@ def open_model(
         Where the model will run.
     precision : {"auto", "fp32", "fp16", "int8"}
         Which file to use. For a bundled model, ``auto`` takes int8 on the CPU and fp16 elsewhere, or
-        fp32 if there is no such file; for a path it takes that file.
+        another if there is no such file; for a path it takes that file.
     allow_modified : bool
         Accept a graph that was changed after its export.
 
@@ -45,10 +45,12 @@ def open_model(
     path = Path(model)
     bundled = str(model) in bundled_models()  # write ./NAME for a file with the same name
     if bundled:
-        path = BUNDLED / f"{model}.onnx"
+        base = BUNDLED / f"{model}.onnx"
+        fastest = _named(base, "int8" if device.provider == CPU else "fp16")
+        files = [base, *(_named(base, each) for each in PRECISIONS)]
         if precision == "auto":
-            fastest = _named(path, "int8" if device.provider == CPU else "fp16")
-            path = fastest if fastest.is_file() else path
+            files.insert(0, fastest)
+        path = next(file for file in files if file.is_file())
     elif not path.exists():
         known = ", ".join(bundled_models())
         raise GenerationError(f"{model}: no such model file; bundled models: {known}")

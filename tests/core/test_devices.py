@@ -1,6 +1,7 @@
 """On what it runs: devices, threads, and which of a model's files."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -161,6 +162,18 @@ def test_a_bundled_model_runs_in_what_is_fastest(in_precisions, monkeypatch):
     assert catalog.open_model("m", cpu, "fp32").card.precision == "fp32"
     with pytest.raises(GenerationError, match=r"^m does not come in fp16; choose .* fp32 or int8$"):
         catalog.open_model("m", cpu, "fp16")  # what lies there is of another run
+
+
+def test_a_bundled_model_may_come_without_float32(in_precisions, tmp_path, monkeypatch):
+    from scangan.runtime import catalog
+
+    shutil.copy(in_precisions / "m-int8.onnx", tmp_path)
+    monkeypatch.setattr(catalog, "BUNDLED", tmp_path)
+    for device in (Device("cpu", CPU), Device("cuda", devices.CUDA)):
+        for precision in ("auto", "int8"):
+            assert catalog.open_model("m", device, precision).card.precision == "int8"
+        with pytest.raises(GenerationError, match=r"^m does not come in fp32; choose .* int8$"):
+            catalog.open_model("m", device, "fp32")
 
 
 def test_doctor_and_benchmark(command, tiny_acgan, tiny_dcgan, monkeypatch):
