@@ -31,9 +31,11 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
     )
     client.execute(env=os.environ | {"PATH": path, "XDG_CACHE_HOME": cache})
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
+        for output in list(cell.get("outputs", [])):
             if output["output_type"] == "stream":
                 output["text"] = PROGRESS.sub("", output["text"]).rstrip("\n") + "\n"
+                if output["text"] == "\n":  # nothing but progress
+                    cell.outputs.remove(output)
 
 
 def main() -> None:
