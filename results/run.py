@@ -33,6 +33,7 @@ from scangan.training.checkpoints import load_best
 HERE = Path(__file__).parent
 SAMPLES = HERE.parent / "tests/data"
 COUNT = 500  # synthetic scans of each class
+EXPLAINED = "## How to read the figures"  # from here on, every report says the same
 PICTURE = re.compile(r"^!\[.*\n\n?", re.MULTILINE)
 SMALL = ["--size", "32"]
 QUICK = [*SMALL, "--kimg", "0.64", "--tick", "0.32", "--width", "8"]
@@ -286,8 +287,8 @@ def main() -> None:
         if given.write:
             write_bytes(HERE / name / "README.md", text.encode())
             for report in repeat.work.glob("*-report/report.md"):
-                without_plots = PICTURE.sub("", report.read_text("utf-8"))
-                write_bytes(HERE / name / f"{report.parent.name}.md", without_plots.encode())
+                figures_alone = PICTURE.sub("", report.read_text("utf-8").partition(EXPLAINED)[0])
+                write_bytes(HERE / name / f"{report.parent.name}.md", figures_alone.encode())
         print(f"{text}\nwritten: {repeat.work / 'README.md'}")
 
 

@@ -109,11 +109,11 @@ def some_scans(tmp_path):
     return copy_scans(tmp_path / "scans", 10)
 
 
-def copy_scans(folder, count, classes=CLASSES[:2]):
+def copy_scans(folder, count, classes=CLASSES[:2], start=0):
     """Copy `count` real scans of each of two classes, or of those given, into ``folder/CLASS/file``."""
     for name in classes:
         (folder / name).mkdir(parents=True)
-        for file in sorted((BRAIN / name).iterdir())[:count]:
+        for file in sorted((BRAIN / name).iterdir())[start : start + count]:
             shutil.copy(file, folder / name)
     return folder
 

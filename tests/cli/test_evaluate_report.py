@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from click.testing import CliRunner
-from conftest import BRAIN, CLASSES, copy_scans
+from conftest import CLASSES, copy_scans
 from training_runs import start_run
 
 from scangan.artifacts.records import parse_record
@@ -21,10 +21,7 @@ def folder(tmp_path_factory):
     """Training scans, prepared, and a folder of others; nobody may see the names of their folders."""
     folder = tmp_path_factory.mktemp("smith")
     prepare(copy_scans(folder / "scans", 25), folder / "john", PrepOptions(size=64))
-    for name in CLASSES[:2]:
-        (folder / "jane" / name).mkdir(parents=True)
-        for file in sorted((BRAIN / name).iterdir())[25:50]:
-            shutil.copy(file, folder / "jane" / name)
+    copy_scans(folder / "jane", 25, start=25)
     return folder
 
 

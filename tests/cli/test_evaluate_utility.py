@@ -1,11 +1,10 @@
 """The command ``eval-scans utility``."""
 
 import json
-import shutil
 
 import pytest
 from click.testing import CliRunner
-from conftest import BRAIN, CLASSES, copy_scans
+from conftest import copy_scans
 from training_runs import start_run
 
 from scangan.cli.evaluate_utility import main
@@ -17,25 +16,13 @@ def folder(tmp_path_factory):
     """Training scans, prepared, and a folder of other scans and a few of the same."""
     folder = tmp_path_factory.mktemp("utility")
     prepare(copy_scans(folder / "scans", 25), folder / "train", PrepOptions(size=64))
-    for name in CLASSES[:2]:
-        (folder / "test" / name).mkdir(parents=True)
-        for file in sorted((BRAIN / name).iterdir())[20:50]:
-            shutil.copy(file, folder / "test" / name)
+    copy_scans(folder / "test", 30, start=20)
     return folder
 
 
 def _run(folder, out, *args):
-    given = [
-        folder / "train",
-        "brain-mri-64",
-        "--test",
-        folder / "test",
-        "--count",
-        20,
-        "--out",
-        out,
-    ]
-    given += ["--seeds", 1, "--cache", folder / "cache", *args]
+    given = [folder / "train", "brain-mri-64", "--test", folder / "test", "--count", 20]
+    given += ["--out", out, "--seeds", 1, "--cache", folder / "cache", *args]
     return CliRunner().invoke(main, [*map(str, given)])
 
 
