@@ -19,7 +19,7 @@ from pydicom.pixels.utils import as_pixel_options
 from scangan.core.counted import counted
 from scangan.core.errors import Rejected
 from scangan.preprocessing.reading import gdcm_process
-from scangan.preprocessing.reading.dicom_elements import Elements
+from scangan.preprocessing.reading.dicom_elements import Elements, quoted
 from scangan.preprocessing.reading.dicom_values import LUMA
 from scangan.preprocessing.reading.jpeg import adobe_marker, decode_strictly, jpeg_is_rgb
 
@@ -138,7 +138,9 @@ def _luma_of_jpeg(elements: Elements, source: bytes) -> npt.NDArray[np.uint8]:
         source = source[:2] + adobe_marker(not is_rgb) + source[2:]
     elif is_rgb != (told == "RGB"):
         colour = "RGB" if is_rgb else "YCbCr"
-        elements.note(f"PhotometricInterpretation is {told}, but the JPEG is {colour} ({why})")
+        elements.note(
+            f"PhotometricInterpretation is {quoted(told)}, but the JPEG is {colour} ({why})"
+        )
     rows, columns = elements.whole("Rows"), elements.whole("Columns")
     grey = _decoded(source)[..., 0]
     if grey.shape != (rows, columns):

@@ -18,7 +18,12 @@ from scangan.core.errors import Rejected
 from scangan.core.formats import sniff
 from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.reading import dicom_spacing, dicom_values
-from scangan.preprocessing.reading.dicom_elements import Elements
+from scangan.preprocessing.reading.dicom_elements import (
+    Elements,
+    UnreadableElement,
+    named,
+    quoted,
+)
 from scangan.preprocessing.reading.masks import TO_INCLUDE
 from scangan.preprocessing.reading.raster import Frames, check_size
 from scangan.preprocessing.reading.wanted import Wanted
@@ -180,6 +185,8 @@ def _transfer_syntax(dataset: "Dataset") -> "UID":
 
 def _check(elements: Elements) -> int:
     """Reject files that contradict themselves or are too large; return the number of frames."""
+    from pydicom.pixels.common import PhotometricInterpretation
+
     dataset, integers = elements.dataset, "PixelData" in elements.dataset
     _straighten_interpretation(elements)
     needed = (*NEEDED, "BitsStored", "PixelRepresentation") if integers else NEEDED
@@ -187,6 +194,8 @@ def _check(elements: Elements) -> int:
     missing = [keyword for keyword, value in values.items() if value is None]
     if missing:
         raise Rejected(f"DICOM without {', '.join(missing)}")
+    if values[COLOUR] not in {each.value for each in PhotometricInterpretation}:
+        raise UnreadableElement(f"{named(COLOUR)} is {quoted(values[COLOUR])}, which is not known")
     rows, columns, samples, bits = (elements.whole(keyword) or 0 for keyword in SIZES)
     frames = elements.whole("NumberOfFrames")
     if frames is not None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 SHOWN = 40  # characters of a value to quote in a reason
+LARGEST = 2**32  # of whole numbers: DICOM stores none of more bits in the elements that are read
 CORRECT = "correct it, or leave the file out with --exclude"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _TEXT = ("DS", "IS")  # numbers written as text
@@ -68,10 +69,10 @@ class Elements:
             pointed = text.replace(",", ".") if "." not in text else text
             if not _NUMBER.fullmatch(pointed) or not abs(float(pointed)) < float("inf"):
                 raise UnreadableElement(
-                    f"{named(keyword)} is {_shown(value)}, not a number", advice
+                    f"{named(keyword)} is {quoted(value)}, not a number", advice
                 )
             if pointed != text:
-                self.note(f"{named(keyword)} is {_shown(value)}: the comma is its decimal point")
+                self.note(f"{named(keyword)} is {quoted(value)}: the comma is its decimal point")
             found.append(float(pointed))
         return tuple(found)
 
@@ -86,6 +87,8 @@ class Elements:
         value = self.number(keyword, item)
         if value is not None and value % 1:
             raise UnreadableElement(f"{named(keyword)} is {value:g}, not a whole number")
+        if value is not None and abs(value) > LARGEST:
+            raise UnreadableElement(f"{named(keyword)} is {value:g}, which cannot be true")
         return None if value is None else int(value)
 
     def word(self, keyword: str, item: "Dataset | None" = None) -> str:
@@ -152,6 +155,7 @@ def named(keyword: str) -> str:
     return f"{keyword} ({tag >> 16:04x},{tag & 0xFFFF:04x})"
 
 
-def _shown(value: Any) -> str:
+def quoted(value: Any) -> str:
+    """Quote a value in plain letters, and no more of it than fits into a reason."""
     text = ascii(str(value).strip(" \0"))
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

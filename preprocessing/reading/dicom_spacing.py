@@ -2,7 +2,13 @@
 
 import math
 
-from scangan.preprocessing.reading.dicom_elements import CORRECT, Elements, UnreadableElement, named
+from scangan.preprocessing.reading.dicom_elements import (
+    CORRECT,
+    Elements,
+    UnreadableElement,
+    named,
+    quoted,
+)
 
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 CENTIMETRES = 3  # C.8.5.5.1.15, unit of a region in an ultrasound image
@@ -84,7 +90,7 @@ def _pair(elements: Elements, keyword: str, numbers: tuple[float, ...], advice: 
         return None
     told = "\\".join(f"{number:g}" for number in numbers)
     if len(numbers) != 2:
-        raise UnreadableElement(f"{named(keyword)} is {told!r}, not two numbers", advice)
+        raise UnreadableElement(f"{named(keyword)} is {quoted(told)}, not two numbers", advice)
     if min(numbers) <= 0 or not all(map(math.isfinite, numbers)):
         elements.note(f"{named(keyword)} is {told}; ignored")
         return None

@@ -10,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.core.errors import Rejected
-from scangan.preprocessing.reading.dicom_elements import CORRECT, Elements, UnreadableElement, named
+from scangan.preprocessing.reading.dicom_elements import (
+    CORRECT,
+    Elements,
+    UnreadableElement,
+    named,
+    quoted,
+)
 from scangan.preprocessing.reading.floats import to_float32
 from scangan.preprocessing.reading.opencv import luma
 from scangan.preprocessing.reading.scan import Scan
@@ -63,7 +69,7 @@ def scan_of(
             # Y is already the luma of ITU-R BT.601 (C.7.6.3.1.2).
             grey = np.ascontiguousarray(stored[..., 0])
             return _full_range(grey, 2 ** properties["bits_stored"] - 1)
-    raise Rejected(f"PhotometricInterpretation {interpretation} is not supported")
+    raise Rejected(f"PhotometricInterpretation {quoted(interpretation)} is not supported")
 
 
 def without_unused_bits(dataset: "Dataset", stored: Array, properties: dict[str, Any]) -> Array:
@@ -192,7 +198,7 @@ def _shown(elements: Elements, voi: "Dataset | None", scan: Scan, show: bool) ->
         return dataclasses.replace(scan, window=(center - 0.5 - half, center - 0.5 + half))
     else:
         raise UnreadableElement(
-            f"{named('VOILUTFunction')} is {function!r}, which is not known", WITHOUT
+            f"{named('VOILUTFunction')} is {quoted(function)}, which is not known", WITHOUT
         )
     return scan
 

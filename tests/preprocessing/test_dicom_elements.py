@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pydicom
 import pytest
-from dicoms import VALUES, dicom, with_text
+from dicoms import NUMBERS, VALUES, dicom, with_text
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -112,6 +112,30 @@ def test_an_unknown_shape_of_window_is_refused_and_an_empty_width_is_none():
     assert read(with_text("WindowWidth", "", **window)).window is None
     scan = read(dicom(WindowCenter="0", WindowWidth="0"))
     assert scan.window is None and "WindowWidth" in scan.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text"),
+    [
+        ("VOILUTFunction", "A" * 300),
+        ("PhotometricInterpretation", "A" * 300),
+        ("PixelSpacing", "\\".join(["1"] * 200)),
+        ("RescaleSlope", "A" * 300),
+        ("NumberOfFrames", "9" * 300),
+    ],
+)
+def test_a_reason_quotes_only_the_beginning_of_a_long_value(keyword, text):
+    window = {"WindowCenter": "40", "WindowWidth": "400"}
+    numbers = keyword in NUMBERS
+    data = with_text(keyword, text, **window) if numbers else dicom(**window, **{keyword: text})
+    told = refusal(data, pixel_spacing=0.5)
+    assert told.startswith(keyword) and len(told) < 200
+
+
+@pytest.mark.parametrize("text", ["GREYSCALE", "MONOCHROME", "YCBCR"])
+def test_a_file_of_unknown_colours_is_not_called_damaged(text):
+    told = refusal(dicom(PhotometricInterpretation=text))
+    assert told.startswith(f"PhotometricInterpretation (0028,0004) is '{text}', which is not known")
 
 
 def test_a_text_in_another_alphabet_than_the_file_says_tells_patients_apart():

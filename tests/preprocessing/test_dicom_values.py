@@ -311,7 +311,7 @@ def test_a_palette_of_more_than_256_entries_is_applied(syntax):
         ({"BitsAllocated": 12}, "BitsAllocated 12 is not supported"),
         ({"BitsStored": 12, "HighBit": 15}, "HighBit 15 with BitsStored 12: unclear where"),
         ({"RescaleSlope": "0", "RescaleIntercept": "1"}, "RescaleSlope (0028,1053) is 0: every"),
-        ({"PhotometricInterpretation": "HSV"}, "PhotometricInterpretation HSV is not supported"),
+        ({"PhotometricInterpretation": "HSV"}, "PhotometricInterpretation 'HSV' is not supported"),
         ({"SamplesPerPixel": None, "Rows": None}, "DICOM without Rows, SamplesPerPixel"),
         ({"PixelData": None}, "DICOM without its pixels (truncated?): Secondary Capture Image"),
     ],
