@@ -1,5 +1,6 @@
 """``eval-scans privacy``: look for training scans in a synthetic set."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -81,7 +82,7 @@ def main(
         open_synthetic,
     )
     from scangan.evaluation.file_names import PICTURE
-    from scangan.evaluation.judge_privacy import PrivacyOptions, privacy, work
+    from scangan.evaluation.judge_privacy import PrivacyOptions, privacy
     from scangan.evaluation.privacy_files import write_privacy
     from scangan.evaluation.privacy_text import privacy_lines
 
@@ -98,10 +99,8 @@ def main(
     if holdout is not None:
         held = open_scans(holdout, like=real)
     with evaluation_folder(out, "privacy"):
-        with progress(
-            "comparing", work(real, ours, held, chosen), "scans", quiet=output.silent
-        ) as advance:
-            result = privacy(real, ours, held, chosen, discriminator, advance, tuple(notes))
+        track = partial(progress, quiet=output.silent)
+        result = privacy(real, ours, held, chosen, discriminator, track, tuple(notes))
         write_privacy(out, result, real, ours)
         for line in privacy_lines(result):
             output.say(line)

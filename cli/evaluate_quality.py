@@ -1,5 +1,6 @@
 """``eval-scans quality``: compare synthetic scans with real ones."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -56,16 +57,14 @@ def main(
     from scangan.cli.scan_sets import open_pair
     from scangan.evaluation.features import installed
     from scangan.evaluation.file_names import RESULT
-    from scangan.evaluation.judge_quality import QualityOptions, quality, work
+    from scangan.evaluation.judge_quality import QualityOptions, quality
     from scangan.evaluation.quality_text import quality_lines
 
     output = Output(quiet, as_json)
     chosen = QualityOptions(extractors or installed(), repeats, seed, strict, threads, cache)
     one, other = open_pair(real, synthetic, count=count)
     with evaluation_folder(out, "quality"):
-        total = work(one, other, chosen)
-        with progress("extracting features", total, "scans", quiet=output.silent) as advance:
-            result = quality(one, other, chosen, advance)
+        result = quality(one, other, chosen, partial(progress, quiet=output.silent))
         write_record(out / RESULT, result)
         for line in quality_lines(result):
             output.say(line)

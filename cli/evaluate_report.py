@@ -3,6 +3,7 @@
 import datetime
 import os
 import shlex
+from functools import partial
 from pathlib import Path, PurePath
 
 import click
@@ -95,7 +96,7 @@ def main(
     from scangan.evaluation.judge_privacy import PrivacyOptions
     from scangan.evaluation.judge_quality import QualityOptions
     from scangan.evaluation.judge_utility import UtilityOptions
-    from scangan.evaluation.judgement import JudgeOptions, judge_all, work
+    from scangan.evaluation.judgement import JudgeOptions, judge_all
     from scangan.evaluation.leaks import without_trained_on
     from scangan.evaluation.report.anonymous import anonymous
     from scangan.evaluation.report.write import Provenance, check_folder, write_report
@@ -139,19 +140,16 @@ def main(
             command, real=real, train=train, run=run_path, out=out, cache=cache, model=write_model
         )
     with evaluation_folder(out, "report"):
-        with progress(
-            "evaluating", work(test, made, trained, chosen), "steps", quiet=output.silent
-        ) as advance:
-            found = judge_all(
-                test,
-                made,
-                trained,
-                chosen,
-                discriminator=discriminator,
-                utility_notes=utility_notes,
-                privacy_notes=tuple(privacy_notes),
-                advance=advance,
-            )
+        found = judge_all(
+            test,
+            made,
+            trained,
+            chosen,
+            discriminator=discriminator,
+            utility_notes=utility_notes,
+            privacy_notes=tuple(privacy_notes),
+            track=partial(progress, quiet=output.silent),
+        )
         provenance = Provenance(command, model, datetime.datetime.now().date().isoformat())
         result = write_report(
             out,

@@ -1,6 +1,7 @@
 """``eval-scans utility``: train classifiers with and without synthetic scans."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import click
@@ -82,7 +83,7 @@ def main(
     from scangan.cli.evaluation_folder import evaluation_folder
     from scangan.cli.scan_sets import open_pair, open_scans
     from scangan.evaluation.file_names import RESULT
-    from scangan.evaluation.judge_utility import UtilityOptions, trainings, utility
+    from scangan.evaluation.judge_utility import UtilityOptions, utility
     from scangan.evaluation.leaks import without_trained_on
     from scangan.evaluation.utility_sets import split_for_test
     from scangan.evaluation.utility_text import utility_lines
@@ -99,8 +100,8 @@ def main(
         tested = open_scans(test, like=train)
     tested, known = without_trained_on(Run(run) if run else None, tested, drop=drop_leaks)
     with evaluation_folder(out, "utility"):
-        with progress("training", trainings(chosen), "classifiers", quiet=output.silent) as advance:
-            result = utility(train, made, tested, chosen, advance, notes=known)
+        track = partial(progress, quiet=output.silent)
+        result = utility(train, made, tested, chosen, track, notes=known)
         write_record(out / RESULT, result)
         for line in utility_lines(result):
             output.say(line)

@@ -1,5 +1,6 @@
 """Print to the terminal: lines, one-line errors, progress."""
 
+import collections
 import contextlib
 import datetime
 import errno
@@ -100,6 +101,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 LINES_APART = 10.0  # seconds between lines of progress without a terminal
+LINES_OF_A_RATE = 6  # the rate is that since so many lines ago: what was cached came faster
 
 
 @contextlib.contextmanager
@@ -129,15 +131,17 @@ def progress(
             task = bar.add_task(description, total=total, note="")
             yield lambda count: bar.advance(task, count)
         return
-    begun = said = time.monotonic()
-    done = 0
+    said, done = time.monotonic(), 0
+    before = collections.deque([(said, 0)], maxlen=LINES_OF_A_RATE)
 
     def advance(count: int) -> None:
         nonlocal done, said
         done += count
         now = time.monotonic()
         if not quiet and now - said >= LINES_APART:
-            said, rate = now, done / (now - begun)
+            began, did = before[0]
+            said, rate = now, (done - did) / (now - began)
+            before.append((now, done))
             seconds = min((total - done) / max(rate, 1e-9), 1e10)
             left = datetime.timedelta(seconds=round(seconds))
             pace = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"

@@ -19,7 +19,6 @@ No single test settles this, so three kinds of evidence stand side by side:
 """
 
 import dataclasses
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,9 +36,8 @@ from scangan.evaluation.privacy_sets import comparable
 from scangan.evaluation.privacy_verdict import verdict
 from scangan.evaluation.ranges import LARGEST_SEED, check_range
 from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.track import Track, untracked
 from scangan.evaluation.training_search import MOST_CALIBRATING, Found, TrainingSearch
-
-Advance = Callable[[int], None]
 
 SHOWN = 24  # most similar pairs in the result
 
@@ -85,7 +83,7 @@ def privacy(
     holdout: ScanSet | None = None,
     options: PrivacyOptions | None = None,
     discriminator: DiscriminatorScores | None = None,
-    advance: Advance = lambda _: None,
+    track: Track = untracked,
     notes: tuple[str, ...] = (),
 ) -> PrivacyResult:
     """Look for training scans in a synthetic set.
@@ -103,8 +101,8 @@ def privacy(
         How to evaluate.
     discriminator : DiscriminatorScores, optional
         The discriminator of the run, to attack with it, too.
-    advance : callable
-        Called with the number of scans just extracted or searched; `work` tells the total.
+    track : Track
+        Shows how many scans were extracted or searched.
     notes : tuple of str
         More for the notes of the result.
 
@@ -119,19 +117,11 @@ def privacy(
         The sets cannot be compared.
     """
     options = options or PrivacyOptions()
-    total, done = work(train, synthetic, holdout, options), 0
-
-    def counted_advance(count: int) -> None:
-        nonlocal done
-        done += count
-        advance(count)
-
     extract = FeatureExtractor(options.extractor, options.threads)
     cache = Cache(options.cache)
 
     def compute() -> PrivacyResult:
         ours, made, held, found = comparable(train, synthetic, holdout)
-        search = TrainingSearch(ours, extract, cache, options.threads, counted_advance)
         attacker = discriminator
         if attacker and attacker.size != ours.size:
             found.append(
@@ -139,23 +129,24 @@ def privacy(
                 f"did not attack"
             )
             attacker = None
-        return _result(search, made, held, options, attacker, [*notes, *found])
+        count = _work(ours, made, held, options)
+        with track("comparing with the training scans", count, "scans") as advance:
+            search = TrainingSearch(ours, extract, cache, options.threads, advance)
+            return _result(search, made, held, options, attacker, [*notes, *found])
 
     sets = [each.identity for each in (train, synthetic, holdout) if each]
     attacked = discriminator.sha256 if discriminator else None
     how = options.planted, options.resamples, options.seed, notes
     with threadpool_limits(1, "blas"):  # a second thread costs more than it gains on these sizes
-        result = cache.result(
+        return cache.result(
             PrivacyResult, (sets, extract.name, extract.sha256, attacked, how), compute
         )
-    advance(total - done)  # scans that were left out, or all if the result was kept
-    return result
 
 
-def work(
+def _work(
     train: ScanSet, synthetic: ScanSet, holdout: ScanSet | None, options: PrivacyOptions
 ) -> int:
-    """Return how many scans `privacy` extracts and searches, for `advance`."""
+    """Return how many scans `privacy` extracts and searches."""
     copies = len(LEVELS) * min(options.planted, len(train))
     both = len(synthetic) + copies  # extracted, then searched
     if holdout is None:

@@ -1,7 +1,7 @@
 """How much do synthetic scans look like real ones? Figures in several feature spaces, with intervals."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from scangan.evaluation.halves import Halves, halved
 from scangan.evaluation.quality_result import FORMAT, QualityResult
 from scangan.evaluation.ranges import LARGEST_SEED, check_range
 from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.track import Track, untracked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,7 @@ def quality(
     real: ScanSet,
     synthetic: ScanSet,
     options: QualityOptions | None = None,
-    advance: Callable[[int], None] = lambda _: None,
+    track: Track = untracked,
 ) -> QualityResult:
     """Compare synthetic scans with real ones.
 
@@ -69,8 +70,8 @@ def quality(
         The two sets. A figure over all classes weights them as the synthetic set does.
     options : QualityOptions, optional
         How to evaluate.
-    advance : callable
-        Called with the number of scans whose features were just extracted; `work` tells the total.
+    track : Track
+        Shows how many scans each extractor has seen.
 
     Returns
     -------
@@ -84,24 +85,15 @@ def quality(
     """
     options = options or QualityOptions()
     extractors = [FeatureExtractor(n, options.threads) for n in dict.fromkeys(options.extractors)]
-    total, done = work(real, synthetic, options), 0
-
-    def count(scans: int) -> None:
-        nonlocal done
-        done += scans
-        advance(scans)
-
     cache = Cache(options.cache)
     networks = [(extract.name, extract.sha256) for extract in extractors]
     how = options.repeats, options.seed, options.strict
     with threadpool_limits(1, "blas"):  # a second thread costs more than it gains on these sizes
-        result = cache.result(
+        return cache.result(
             QualityResult,
             (real.identity, synthetic.identity, networks, how),
-            lambda: _quality(real, synthetic, options, extractors, cache, count),
+            lambda: _quality(real, synthetic, options, extractors, cache, track),
         )
-    advance(total - done)  # scans that were left out, or all if the result was kept
-    return result
 
 
 def _quality(
@@ -110,7 +102,7 @@ def _quality(
     options: QualityOptions,
     extractors: Sequence[FeatureExtractor],
     cache: Cache,
-    advance: Callable[[int], None],
+    track: Track,
 ) -> QualityResult:
     # These need scipy and scikit-learn, which take two seconds to import: not for a result that was kept.
     from scangan.evaluation.quality_pixels import of_pixels
@@ -121,7 +113,9 @@ def _quality(
     splits = list(_splits(real, synthetic, options))
     spaces = {}
     for extract in extractors:
-        features = [cache.features(each.images, extract, advance) for each in (real, synthetic)]
+        scans = len(real) + len(synthetic)
+        with track(f"extracting features, {extract.name}", scans, "scans") as advance:
+            features = [cache.features(each.images, extract, advance) for each in (real, synthetic)]
         spaces[extract.name] = in_space(extract, features, real, synthetic, splits)
     return QualityResult(
         format_version=FORMAT,
@@ -134,11 +128,6 @@ def _quality(
         seed=options.seed,
         notes=tuple(notes),
     )
-
-
-def work(real: ScanSet, synthetic: ScanSet, options: QualityOptions) -> int:
-    """Return how many scans `quality` extracts features of, for `advance`."""
-    return (len(real) + len(synthetic)) * len(set(options.extractors))
 
 
 def _splits(real: ScanSet, synthetic: ScanSet, options: QualityOptions) -> Iterator[Halves]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from scangan.evaluation.leaks import without_leaks
 from scangan.evaluation.ranges import check_range
 from scangan.evaluation.resampling import Resampler, Values, estimate, holm, p_value
 from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.track import Advance, Track, untracked
 from scangan.evaluation.utility_result import FORMAT, CurvePoint, DietResult, UtilityResult
 from scangan.evaluation.utility_sets import check_enough, check_groups, comparable
 from scangan.evaluation.utility_verdict import verdict
@@ -84,7 +85,7 @@ def utility(
     synthetic: ScanSet,
     test: ScanSet,
     options: UtilityOptions | None = None,
-    advance: Callable[[int], None] = lambda _: None,
+    track: Track = untracked,
     notes: tuple[str, ...] = (),
 ) -> UtilityResult:
     """Train classifiers on real scans, on synthetic ones and on both, and test them on real scans.
@@ -97,8 +98,8 @@ def utility(
         Synthetic scans, from a generator that was trained on `train` only.
     options : UtilityOptions, optional
         How to evaluate.
-    advance : callable
-        Called with 1 after each trained classifier; `trainings` tells how many there are.
+    track : Track
+        Shows how many classifiers were trained.
     notes : tuple of str
         More for the notes of the result.
 
@@ -120,22 +121,13 @@ def utility(
         )
         for name in dict.fromkeys(options.classifiers)
     ]
-    total, done = trainings(options), 0
-
-    def count(trained: int) -> None:
-        nonlocal done
-        done += trained
-        advance(trained)
-
     sets = [each.identity for each in (train, synthetic, test)]
     how = options.seeds, options.fractions, options.drop_leaks, notes
-    result = cache.result(
+    return cache.result(
         UtilityResult,
         (sets, [each.described for each in classifiers], how),
-        lambda: _utility(train, synthetic, test, options, classifiers, count, notes),
+        lambda: _utility(train, synthetic, test, options, classifiers, track, notes),
     )
-    advance(total - done)  # all, if the result was kept
-    return result
 
 
 def _utility(
@@ -144,19 +136,21 @@ def _utility(
     test: ScanSet,
     options: UtilityOptions,
     classifiers: Sequence[Classifier],
-    advance: Callable[[int], None],
+    track: Track,
     notes: tuple[str, ...],
 ) -> UtilityResult:
     train, synthetic, test, found = comparable(train, synthetic, test)
     test, left_out = without_leaks(train, test, drop=options.drop_leaks, threads=options.threads)
     check_enough(test, f" that are not also in {train.name}")
     left_out += check_groups(test)
-    bench = _Bench(train, synthetic, test, options, advance)
+    bench = _Bench(train, synthetic, test, options)
+    trainings = options.seeds * (len(DIETS) + 2 * len(options.fractions))
     diets: list[DietResult] = []
     curve: list[CurvePoint] = []
     for classifier in classifiers:
-        diets += bench.diets(classifier)
-        curve += bench.curve(classifier)
+        with track(f"training {classifier.name}", trainings, "classifiers") as advance:
+            diets += bench.diets(classifier, advance)
+            curve += bench.curve(classifier, advance)
     return UtilityResult(
         format_version=FORMAT,
         scangan=version("scangan"),
@@ -171,34 +165,24 @@ def _utility(
     )
 
 
-def trainings(options: UtilityOptions) -> int:
-    """Return how many classifiers `utility` trains."""
-    return len(options.classifiers) * options.seeds * (len(DIETS) + 2 * len(options.fractions))
-
-
 class _Bench:
     """All scans as each classifier sees them, and the diets made of them."""
 
     def __init__(
-        self,
-        train: ScanSet,
-        synthetic: ScanSet,
-        test: ScanSet,
-        options: UtilityOptions,
-        advance: Callable[[int], None],
+        self, train: ScanSet, synthetic: ScanSet, test: ScanSet, options: UtilityOptions
     ) -> None:
         self.train, self.synthetic, self.test = train, synthetic, test
-        self.options, self.advance, self.cache = options, advance, Cache(options.cache)
+        self.options, self.cache = options, Cache(options.cache)
         self.scans = Resampler(test.labels, test.groups, len(train.classes), options.seeds)
         self.classical = classical_copies(train.images)
         self._seen: dict[str, tuple[Rows, Rows, Rows, Rows]] = {}
 
-    def diets(self, classifier: Classifier) -> list[DietResult]:
+    def diets(self, classifier: Classifier, advance: Advance) -> list[DietResult]:
         """Train a classifier on each diet."""
         every = np.arange(len(self.train))
         results, differences, baseline = [], [], {}
         for name in DIETS:
-            scores, count = self._scores(classifier, name, every)
+            scores, count = self._scores(classifier, name, every, advance)
             found = self.scans.measure(scores)
             if name == BASELINE:
                 baseline = found
@@ -213,13 +197,15 @@ class _Bench:
             )
         return results
 
-    def curve(self, classifier: Classifier) -> list[CurvePoint]:
+    def curve(self, classifier: Classifier, advance: Advance) -> list[CurvePoint]:
         """Train with shares of the real scans, with and without all the synthetic ones."""
         points = []
         for fraction in sorted(self.options.fractions):
             chosen = share_of(self.train, fraction)
             alone, both = (
-                self.scans.measure(self._scores(classifier, diet, chosen)[0])["balanced_accuracy"]
+                self.scans.measure(self._scores(classifier, diet, chosen, advance)[0])[
+                    "balanced_accuracy"
+                ]
                 for diet in (BASELINE, "real + synthetic")
             )
             points.append(
@@ -257,14 +243,14 @@ class _Bench:
         )
 
     def _scores(
-        self, classifier: Classifier, name: str, chosen: Indices
+        self, classifier: Classifier, name: str, chosen: Indices, advance: Advance
     ) -> tuple[npt.NDArray[np.float64], int]:
         """Train with every seed: scores of the test scans [seeds, N, K], and how many were learnt."""
         found = []
         for seed in range(self.options.seeds):
             diet = make_diet(name, self.train, chosen, self.synthetic, np.random.default_rng(seed))
             found.append(self._of_diet(classifier, diet, seed))
-            self.advance(1)
+            advance(1)
         return np.stack(found), len(diet.real) + len(diet.synthetic) + len(diet.classical)
 
     def _of_diet(self, classifier: Classifier, diet: Diet, seed: int) -> npt.NDArray[np.float64]:

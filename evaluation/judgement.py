@@ -1,11 +1,10 @@
 """Quality, utility and privacy of a synthetic set, for one report."""
 
 import dataclasses
-from collections.abc import Callable
 
 from scangan.artifacts.records import Record
 from scangan.core.errors import EvaluationError
-from scangan.evaluation import judge_privacy, judge_quality, judge_utility, privacy_sets
+from scangan.evaluation import privacy_sets
 from scangan.evaluation.attacks import DiscriminatorScores
 from scangan.evaluation.judge_privacy import PrivacyOptions, privacy
 from scangan.evaluation.judge_quality import QualityOptions, quality
@@ -13,6 +12,7 @@ from scangan.evaluation.judge_utility import UtilityOptions, utility
 from scangan.evaluation.privacy_result import PrivacyResult
 from scangan.evaluation.quality_result import QualityResult
 from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.track import Track, untracked
 from scangan.evaluation.utility_result import UtilityResult
 
 NO_TRAIN = "give the training scans with --train"
@@ -57,7 +57,7 @@ def judge_all(
     discriminator: DiscriminatorScores | None = None,
     utility_notes: tuple[str, ...] = (),
     privacy_notes: tuple[str, ...] = (),
-    advance: Callable[[int], None] = lambda _: None,
+    track: Track = untracked,
 ) -> Judgement:
     """Evaluate quality, and utility and privacy if the training scans are known.
 
@@ -75,9 +75,8 @@ def judge_all(
         See `privacy`.
     utility_notes, privacy_notes : tuple of str
         More for the notes of these results.
-    advance : callable
-        Called with the number of scans that were just compared, or classifiers trained; `work` tells
-        the total.
+    track : Track
+        Shows how many scans were compared and classifiers trained, one after the other.
 
     Raises
     ------
@@ -87,25 +86,13 @@ def judge_all(
     options = options or JudgeOptions()
     if train is not None:  # before the long work
         privacy_sets.comparable(train, synthetic, real)
-    looks = quality(real, synthetic, options.quality, advance)
+    looks = quality(real, synthetic, options.quality, track)
     if train is None:
         return Judgement(quality=looks, utility=None, why_no_utility=NO_TRAIN, privacy=None)
     use, why = None, ""
     try:
-        use = utility(train, synthetic, real, options.utility, advance, utility_notes)
+        use = utility(train, synthetic, real, options.utility, track, utility_notes)
     except EvaluationError as error:  # such as one class, or test scans that all leak
         why = str(error)
-        advance(judge_utility.trainings(options.utility))
-    secrecy = privacy(
-        train, synthetic, real, options.privacy, discriminator, advance, privacy_notes
-    )
+    secrecy = privacy(train, synthetic, real, options.privacy, discriminator, track, privacy_notes)
     return Judgement(quality=looks, utility=use, why_no_utility=why, privacy=secrecy)
-
-
-def work(real: ScanSet, synthetic: ScanSet, train: ScanSet | None, options: JudgeOptions) -> int:
-    """Return how often `judge_all` counts, for `advance`."""
-    count = judge_quality.work(real, synthetic, options.quality)
-    if train is not None:
-        count += judge_utility.trainings(options.utility)
-        count += judge_privacy.work(train, synthetic, real, options.privacy)
-    return count

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from browser import needs_chromium, opened
+from evaluation_progress import Progress
 from evaluation_scans import sample_scans, three_parts, with_copies
 from msgspec import structs
 
@@ -22,7 +23,7 @@ from scangan.evaluation.file_names import HTML, MARKDOWN, PICTURE, RESULT
 from scangan.evaluation.judge_privacy import PrivacyOptions
 from scangan.evaluation.judge_quality import QualityOptions
 from scangan.evaluation.judge_utility import UtilityOptions
-from scangan.evaluation.judgement import JudgeOptions, judge_all, work
+from scangan.evaluation.judgement import JudgeOptions, judge_all
 from scangan.evaluation.metric_list import METRICS
 from scangan.evaluation.quality_result import Figure, Figures
 from scangan.evaluation.report import plots
@@ -55,8 +56,13 @@ def options(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judged(options):
-    return judge_all(HOLDOUT, SYNTHETIC, TRAIN, options)
+def progress():
+    return Progress()
+
+
+@pytest.fixture(scope="module")
+def judged(options, progress):
+    return judge_all(HOLDOUT, SYNTHETIC, TRAIN, options, track=progress)
 
 
 @pytest.fixture(scope="module")
@@ -262,16 +268,23 @@ def test_an_own_network_is_named_without_its_folder(judged):
     assert sources == ["dinov2-s", "a.onnx", "a.onnx", "a.onnx", "b.onnx"]
 
 
+@pytest.mark.usefixtures("judged")
+def test_progress_of_each_part_is_shown_in_its_own_unit(progress):
+    assert progress.shown == [
+        "extracting features, efficientnet-lite0: scans",
+        "training probe: classifiers",
+        "comparing with the training scans: scans",
+    ]
+    assert progress.done == progress.totals and min(progress.done) > 0
+
+
 def test_what_was_judged_before_is_read_from_the_cache(judged, options, monkeypatch):
     def never(*_):
         raise AssertionError
 
     for name in ("judge_quality._quality", "judge_utility._utility", "judge_privacy._result"):
         monkeypatch.setattr(f"scangan.evaluation.{name}", never)
-    counted = []
-    again = judge_all(HOLDOUT, SYNTHETIC, TRAIN, options, advance=counted.append)
-    assert again == judged
-    assert sum(counted) == work(HOLDOUT, SYNTHETIC, TRAIN, options)
+    assert judge_all(HOLDOUT, SYNTHETIC, TRAIN, options, track=never) == judged
     with pytest.raises(AssertionError):  # another set is not read from it
         judge_all(HOLDOUT, dataclasses.replace(SYNTHETIC, name="other"), TRAIN, options)
 
@@ -287,12 +300,10 @@ def test_without_training_scans_only_quality_is_judged(options, tmp_path):
 
 def test_scans_without_classes_are_judged_but_for_their_use(options, tmp_path):
     sets = [each.without_classes() for each in (HOLDOUT, SYNTHETIC, TRAIN)]
-    counted = []
-    judged = judge_all(*sets, options, advance=counted.append)
+    judged = judge_all(*sets, options)
     result = write_report(tmp_path, judged, *sets, cache=options.quality.cache)
     assert judged.utility is None and "two classes" in result.verdict["Utility"]
     assert "planted copies were found" in result.verdict["Privacy"]
-    assert sum(counted) == work(*sets, options)
     assert any("real scans, drawn at random" in alt for alt in _pictures(tmp_path))
 
 
@@ -322,12 +333,15 @@ def _figure(value, **more):
     return Figure(value=value, low=value - 0.1, high=value + 0.1, n_real=9, n_synthetic=9, **more)
 
 
-def test_a_verdict_is_a_sentence_whatever_could_be_measured(judged):
+def test_a_verdict_is_whole_sentences_whatever_could_be_measured(judged):
     """Large groups leave KID alone, which needs no halves."""
     space = judged.quality.spaces["efficientnet-lite0"]
     for keys, said in (
-        (["kid"], r"checkpoint, KID x1000 is [^,]*\.$"),
-        (["kid", "recall"], r"checkpoint, KID x1000 is [^,]*, and \d+% .* resembles them\.$"),
+        (["kid"], r"checkpoint, KID x1000 is [^,.]*\.$"),
+        (
+            ["kid", "recall"],
+            r"checkpoint, KID x1000 is [^,.]*\. \d+%[^.]* like them \(real \d+%\)\.$",
+        ),
     ):
         figures = {key: Figures(space.figures[key].overall) for key in keys}
         alone = structs.replace(space, figures=figures)
