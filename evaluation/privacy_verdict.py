@@ -72,14 +72,11 @@ def _membership(attacks: dict[str, Attack]) -> str:
         if leaks(each)
     ]
     if not told:
-        names = ", or by ".join(NAMES[name] for name in tried)
-        spans = (
-            f"{each.auc:.2f}, {each.auc_low:.2f} to {each.auc_high:.2f}" for each in tried.values()
+        tests = (
+            f"{NAMES[name]} (AUC {each.auc:.2f}, {each.auc_low:.2f} to {each.auc_high:.2f})"
+            for name, each in tried.items()
         )
-        return (
-            f"Telling training scans from others by {names} did no better than guessing (AUC "
-            f"{'; '.join(spans)})."
-        )
+        return f"No attack told training scans from others better than by guessing: {'; '.join(tests)}."
     which = "; ".join(told)
     if BLIND in attacks and leaks(attacks[BLIND]):
         return (

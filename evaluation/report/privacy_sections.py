@@ -38,7 +38,7 @@ def privacy_sections(result: PrivacyResult, pairs: Sequence[Picture]) -> Iterato
 
 
 def verdict(result: PrivacyResult) -> str:
-    """Say in one sentence what was found, and that it is no proof."""
+    """Say what was found, and that it is no proof."""
     found = sum(each.found for each in result.sensitivity)
     planted = sum(each.planted for each in result.sensitivity)
     said = [
@@ -46,27 +46,21 @@ def verdict(result: PrivacyResult) -> str:
         f"{'is' if len(result.suspects) == 1 else 'are'} suspiciously similar to a training scan",
         f"{found} of {planted} planted copies were found",
         _told(result.membership),
+        "None of this proves that the scans are anonymous",
     ]
-    return (
-        f"{', '.join(said[:-1])}, and {said[-1]}; this does not prove that the scans are anonymous."
-    )
+    return f"{'. '.join(said)}."
 
 
 def _told(attacks: dict[str, Attack]) -> str:
     tried = {name: each for name, each in attacks.items() if name != BLIND}
     if not tried:
-        return "membership inference was not tested"
+        return "Membership inference was not tested"
     if not any(map(leaks, tried.values())):
-        return "membership inference did no better than guessing"
+        return "Membership inference did no better than guessing"
     if BLIND in attacks and leaks(attacks[BLIND]):
-        return (
-            "membership inference proves nothing, because the hold-out differs from the training scans "
-            "in other ways"
-        )
+        return "Membership inference proves nothing: the hold-out differs from the training scans"
     best = max(each.auc for each in tried.values())
-    return (
-        f"an attacker can tell who was in the training set better than by guessing (AUC {best:.2f})"
-    )
+    return f"An attacker tells training scans from others better than by guessing (AUC {best:.2f})"
 
 
 def _threshold(result: PrivacyResult) -> Table:

@@ -29,7 +29,7 @@ def quality_sections(result: QualityResult, maps: Mapping[str, Plot]) -> Iterato
 
 
 def verdict(result: QualityResult) -> str:
-    """Say in one sentence what matters most, in a space that did not pick the checkpoint if there is one."""
+    """Say what matters most, in a space that did not pick the checkpoint if there is one."""
     space = next(
         (each for each in result.spaces.values() if not each.picked_checkpoint),
         next(iter(result.spaces.values())),
@@ -39,22 +39,16 @@ def verdict(result: QualityResult) -> str:
     said = [f"KID x1000 is {_with_real(METRICS['kid'], kid)}"]
     if "two_sample" in found:
         told = METRICS["two_sample"].shown(found["two_sample"].value)
-        said.append(
-            f"a classifier is right on {told} when asked real or synthetic (50% is perfect)"
-        )
+        said.append(f"Asked “real or synthetic?”, a classifier is right on {told} (50% is perfect)")
     if "recall" in found:
-        said.append(
-            f"{_with_real(METRICS['recall'], found['recall'])} of real scans have a synthetic one that "
-            f"resembles them"
-        )
+        resembled = " of real scans have a synthetic one like them"
+        said.append(_with_real(METRICS["recall"], found["recall"], resembled))
     classes = space.figures["kid"].classes
     if classes:
         worst = max(classes, key=lambda name: classes[name].value)
-        said.append(f"the furthest class is {worst}")
+        said.append(f"The furthest class is {worst}")
     picked = ", which picked the checkpoint" if space.picked_checkpoint else ""
-    rest = "".join(f", {each}" for each in said[1:-1])
-    last = f", and {said[-1]}" if len(said) > 1 else ""
-    return f"In the features of {space.extractor}{picked}, {said[0]}{rest}{last}."
+    return f"In the features of {space.extractor}{picked}, {'. '.join(said)}."
 
 
 def reading() -> Table:
@@ -67,9 +61,9 @@ def reading() -> Table:
     return Table("How to read each figure of quality", columns, rows)
 
 
-def _with_real(metric: Metric, figure: Figure) -> str:
+def _with_real(metric: Metric, figure: Figure, words: str = "") -> str:
     real = "" if figure.real is None else f" (real {metric.shown(figure.real)})"
-    return f"{metric.shown(figure.value)}{real}"
+    return f"{metric.shown(figure.value)}{words}{real}"
 
 
 def _figures(figures: Mapping[str, Figures]) -> Iterator[Table]:
