@@ -1,5 +1,6 @@
 """Real scans and a tiny model for all tests; no training, no network, no GPU."""
 
+import functools
 import gc
 import hashlib
 import os
@@ -91,6 +92,8 @@ def _same_examples(config):
 @pytest.fixture(scope="module")
 def quick_commands(tmp_path_factory):
     """Score few scans and export each generator once: both take most of the time of very short runs."""
+    from scangan.evaluation.judge_privacy import PrivacyOptions
+
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch, exports_once():
         # Not that of the user, which would hand out results of an earlier test run.
@@ -99,6 +102,8 @@ def quick_commands(tmp_path_factory):
         patch.setattr("scangan.artifacts.train_options.FEWEST_TICKS", 1)
         patch.setattr("scangan.export.fidelity.COUNT", 16)
         patch.setattr("scangan.evaluation.privacy_sets.FEWEST", 8)
+        few = functools.partial(PrivacyOptions, planted=10, resamples=100)
+        patch.setattr("scangan.evaluation.judge_privacy.PrivacyOptions", few)
         patch.setattr("scangan.runtime.benchmark.SECONDS", 0.02)
         yield
 

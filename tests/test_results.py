@@ -1,5 +1,6 @@
 """The projects in results/: their files can be followed, and what is measured of phantoms is true."""
 
+import dataclasses
 import importlib.util
 import re
 import shlex
@@ -60,14 +61,18 @@ def test_a_project_runs_from_scans_to_its_page(name, quick_commands, tmp_path, m
         done = CliRunner().invoke(main_of("scangan"), argv)
         assert done.exit_code == 0, f"{shlex.join(argv)}\n{done.output}"
 
+    project = run.Project.read(name)
+    if name != "medical-dcgan":  # one project with all of its generators is enough
+        last = dict([project.generators.popitem()])
+        project = dataclasses.replace(project, generators=last)
     score_few(monkeypatch.setattr)
+    monkeypatch.setattr(run.Project, "read", lambda _: project)
     monkeypatch.setattr(run, "scangan", in_this_process)
     monkeypatch.setattr("sys.argv", ["run.py", name, "--work", str(tmp_path), "--quick"])
     run.main()
     page = (tmp_path / f"{name}-quick" / "README.md").read_text(encoding="utf-8")
     _, *sections = page.split("\n## ")
     told_of = {section.partition("\n")[0]: _rows(section) for section in sections}
-    project = run.Project.read(name)
     columns, *rows = told_of.pop("Generators")
     assert columns == list(run.COLUMNS) and [row[0] for row in rows] == list(project.generators)
     for row in rows:
