@@ -300,7 +300,7 @@ class ScanGenerator:
 
     def _out_of_memory(self, count: int) -> str:
         """Return the error text for a pass of `count` scans that ran out of memory."""
-        ways = [f"--batch {count // 2}"] if count > 1 else []
+        ways = [f"gen-scans --batch {count // 2}"] if count > 1 else []
         ways += ["--threads 1"] if self.threads > 1 and self.device.provider == CPU else []
         ways += ["close other programs"]
         return (

@@ -101,7 +101,7 @@ def test_a_pass_that_fits(here, monkeypatch, given):  # noqa: F811
     command = f"{GEN.replace('--count 2', '--count 16')} {given}"
     for _ in range(9):
         says = refused(command)
-        option = re.search(r"try (--batch \d+)", says)[1]
+        option = re.search(r"try gen-scans (--batch \d+)", says)[1]
         command = f"{GEN.replace('--count 2', '--count 16')} {option}"
         if option == "--batch 4":
             break
