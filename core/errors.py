@@ -65,6 +65,19 @@ class Rejected(ScanganError):
     """A file is refused; the text is the reason in ``rejects.jsonl``."""
 
 
+class Damaged(Rejected):
+    """A file that was whole once: its bytes were changed or lost on the way.
+
+    Parameters
+    ----------
+    what : str
+        What is wrong: ``damaged PNG: a checksum is wrong``. The advice is always the same.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; copy it again")
+
+
 class Unreadable(Rejected):
     """A file's bytes cannot be read: the file is missing, or a disk or network failed."""
 

@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from scangan.core.errors import Rejected
+from scangan.core.errors import Damaged, Rejected
 from scangan.core.folders import why_no_scan
 from scangan.core.reading import read_file
 
@@ -135,7 +135,7 @@ def _inside_gzip(data: bytes) -> Format:
     try:
         head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, NIFTI_HEADER)
     except zlib.error as error:
-        raise Rejected("damaged gzip file") from error
+        raise Damaged("damaged gzip file") from error
     if head[128:132] == b"DICM":
         raise Rejected("gzip file of a DICOM; unpack it")
     if _is_nifti(head):

@@ -10,7 +10,7 @@ import struct
 import numpy as np
 from PIL import BmpImagePlugin
 
-from scangan.core.errors import Rejected
+from scangan.core.errors import Damaged, Rejected
 from scangan.preprocessing.reading.opencv import luma
 from scangan.preprocessing.reading.raster import Frames, check_size, over_black, pixel_aspect
 from scangan.preprocessing.reading.scan import Scan
@@ -29,10 +29,10 @@ def read_bmp(data: bytes, *_: object) -> Frames:
         # Not Image.open, which would print a warning for over 89 megapixels.
         image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
         if image.size != (width, height):
-            raise Rejected("damaged BMP: two sizes")
+            raise Damaged("damaged BMP: two sizes")
         pixels = np.asarray(image if image.mode in ("L", "RGBA") else image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
-        raise Rejected(_reason(str(error))) from error
+        raise _refusal(str(error)) from error
     if pixels.ndim == 3:
         alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
         grey = luma(pixels, "RGB" if alpha is None else "RGBA")
@@ -47,17 +47,18 @@ def _aspect(data: bytes) -> float:
     return pixel_aspect(*struct.unpack_from("<ii", data, 38))
 
 
-def _reason(fault: str) -> str:
+def _refusal(fault: str) -> Rejected:
     """Summarise Pillow's error."""
     if fault.startswith("Unsupported BMP "):
-        return f"BMP of an unusual {fault.removeprefix('Unsupported BMP ').lower()}; save it as PNG"
-    return "truncated BMP: image data end early" if "runcated" in fault else "damaged BMP"
+        kind = fault.removeprefix("Unsupported BMP ").lower()
+        return Rejected(f"BMP of an unusual {kind}; save it as PNG")
+    return Damaged("truncated BMP: image data end early" if "runcated" in fault else "damaged BMP")
 
 
 def _checked_size(data: bytes) -> tuple[int, int]:
     """Return width and height, after checking that the data are long enough for them."""
     if len(data) < 54:
-        raise Rejected("truncated BMP")
+        raise Damaged("truncated BMP")
     if data[14:18] == b"\x0c\0\0\0":  # an OS/2 header, with 16-bit sides
         width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
         run_lengths = False
@@ -69,5 +70,5 @@ def _checked_size(data: bytes) -> tuple[int, int]:
     # A pair of bytes is a run of at most 255 pixels; the rest of a row is background.
     room = 255 * len(data) if run_lengths else len(data)
     if height * (width if run_lengths else (width * bits + 31) // 32 * 4) > room:
-        raise Rejected("truncated BMP")
+        raise Damaged("truncated BMP")
     return width, height

@@ -17,9 +17,9 @@ from pydicom.pixels.decoders.base import Decoder, DecodeRunner
 from pydicom.pixels.utils import as_pixel_options
 
 from scangan.core.counted import counted
-from scangan.core.errors import Rejected
+from scangan.core.errors import Damaged, Rejected
 from scangan.preprocessing.reading import gdcm_process
-from scangan.preprocessing.reading.dicom_elements import Elements, quoted
+from scangan.preprocessing.reading.dicom_elements import Elements, UnreadableElement, named, quoted
 from scangan.preprocessing.reading.dicom_values import LUMA
 from scangan.preprocessing.reading.jpeg import adobe_marker, decode_strictly, jpeg_is_rgb
 
@@ -65,8 +65,10 @@ def frame_decoder(syntax: "UID") -> Decoder:
             raise Rejected(_missing(FAMILIES[syntax]))
         decoder.add_plugin("scangan", (__name__, "decode_frame"))
     elif syntax not in NATIVE:
-        known = syntax.name != syntax
-        raise Rejected(f"no decoder for {syntax.name}" if known else "unknown transfer syntax")
+        fact = f"no decoder for {syntax.name}"
+        if syntax.name == syntax:
+            fact = f"{named('TransferSyntaxUID')} is {quoted(syntax)}, which is not known"
+        raise UnreadableElement(fact, "convert it to Explicit VR Little Endian")
     return decoder
 
 
@@ -109,7 +111,7 @@ def decoded_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterato
     for frame in range(frames):
         source = next(sources, None)
         if source is None:
-            raise Rejected(f"{counted(frame, 'frame')} of the {frames} that it declares")
+            raise Damaged(f"truncated DICOM: {counted(frame, 'frame')} of {frames}")
         if decoder.UID in FAMILIES:
             _check_frame(source, decoder.UID)
         if colour_jpeg and elements.whole("BitsStored") == 8:
@@ -122,7 +124,9 @@ def decoded_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterato
         except RuntimeError as error:
             # pydicom wraps the plugin's reason in its own text.
             reason = str(error).rpartition("scangan: ")[2]
-            raise Rejected("damaged RLE DICOM" if reason == str(error) else reason) from error
+            if reason == str(error):
+                raise Damaged("damaged RLE DICOM") from error
+            raise Rejected(reason) from error
 
 
 def _luma_of_jpeg(elements: Elements, source: bytes) -> npt.NDArray[np.uint8]:
@@ -144,7 +148,10 @@ def _luma_of_jpeg(elements: Elements, source: bytes) -> npt.NDArray[np.uint8]:
     rows, columns = elements.whole("Rows"), elements.whole("Columns")
     grey = _decoded(source)[..., 0]
     if grey.shape != (rows, columns):
-        raise Rejected(f"a JPEG of {grey.shape[1]}x{grey.shape[0]} pixels, not {columns}x{rows}")
+        raise UnreadableElement(
+            f"Rows and Columns say {columns}x{rows} pixels, but the JPEG has "
+            f"{grey.shape[1]}x{grey.shape[0]}"
+        )
     return np.asarray(grey)
 
 
@@ -164,11 +171,11 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
             return pillow._decode_frame(source, runner)
     except Exception as error:
         if not by_gdcm:
-            raise Rejected(f"damaged {family} DICOM") from error
+            raise Damaged(f"damaged {family} DICOM") from error
     try:
         return gdcm_process.decode(source, runner)
     except gdcm_process.DecodingFailed as error:
-        raise Rejected(f"damaged {family} DICOM") from error
+        raise Damaged(f"damaged {family} DICOM") from error
 
 
 def _missing(family: str) -> str:
@@ -190,7 +197,7 @@ def _check_frame(source: bytes, syntax: "UID") -> None:
     family = FAMILIES[syntax]
     # The three standards share the end marker; padding may follow it.
     if not source.rstrip(b"\x00\xff").endswith(b"\xd9"):
-        raise Rejected(f"truncated {family} DICOM: a frame without its end")
+        raise Damaged(f"truncated {family} DICOM: a frame without its end")
     if syntax == uid.JPEGBaseline8Bit:
         _decoded(source, min_factor=8)  # an eighth of the size saves time
     if source.startswith(JP2_SIGNATURE):
@@ -198,7 +205,7 @@ def _check_frame(source: bytes, syntax: "UID") -> None:
         while at < len(source) and source[at + 4 : at + 8] != b"jp2c":
             length = int.from_bytes(source[at : at + 4], "big")
             if length < 8:  # with 0, pydicom 3.0.2 loops forever
-                raise Rejected("damaged JPEG 2000 DICOM")
+                raise Damaged("damaged JPEG 2000 DICOM")
             at += length
 
 
@@ -211,4 +218,4 @@ def _decoded(source: bytes, **options: int) -> npt.NDArray[np.uint8]:
     try:
         return decode_strictly(source, decode)
     except Rejected as error:
-        raise Rejected("damaged JPEG DICOM") from error
+        raise Damaged("damaged JPEG DICOM") from error

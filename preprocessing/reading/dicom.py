@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from scangan.core.counted import counted
 from scangan.core.dicom_objects import what_instead
-from scangan.core.errors import Rejected
+from scangan.core.errors import Damaged, Rejected
 from scangan.core.formats import sniff
 from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.reading import dicom_spacing, dicom_values
 from scangan.preprocessing.reading.dicom_elements import (
+    CORRECT,
     Elements,
     UnreadableElement,
     named,
@@ -76,9 +77,9 @@ def read_dicom(data: bytes, wanted: Wanted, *_: object) -> Frames:
     if _QUIET not in warnings.filters:
         warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
     # Parsers raise almost anything for damaged data. The message may quote a value, so it is left out.
-    with _refusing("damaged DICOM: its elements cannot be told apart; copy it again"):
+    with _refusing("damaged DICOM: its elements cannot be told apart"):
         elements, frames = _opened(data, wanted.included)
-    with _refusing("damaged DICOM: its pixels cannot be decoded; copy it again"):
+    with _refusing("damaged DICOM: its pixels cannot be decoded"):
         yield from _scans(elements, frames, wanted)
 
 
@@ -91,7 +92,7 @@ def _refusing(reason: str) -> Iterator[None]:
     except Exception as error:
         if is_missing_package(error):
             raise
-        raise Rejected(reason) from error
+        raise Damaged(reason) from error
 
 
 def _opened(data: bytes, included: bool) -> tuple[Elements, int]:
@@ -165,9 +166,11 @@ def _check_deflated(deflated: bytes) -> None:
     try:
         inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflated, MOST_INFLATED + 1)
     except zlib.error as error:
-        raise Rejected("damaged DICOM: the deflated part does not inflate") from error
+        raise Damaged("damaged DICOM: the deflated part does not inflate") from error
     if len(inflated) > MOST_INFLATED:
-        raise Rejected(f"deflated DICOM of more than {MOST_INFLATED} bytes")
+        raise Rejected(
+            f"deflated DICOM of more than {MOST_INFLATED} bytes; save it without compression"
+        )
 
 
 def _transfer_syntax(dataset: "Dataset") -> "UID":
@@ -193,7 +196,7 @@ def _check(elements: Elements) -> int:
     values = {k: elements.word(k) or None if k == COLOUR else elements.whole(k) for k in needed}
     missing = [keyword for keyword, value in values.items() if value is None]
     if missing:
-        raise Rejected(f"DICOM without {', '.join(missing)}")
+        raise Rejected(f"DICOM without {', '.join(missing)}; {CORRECT}")
     if values[COLOUR] not in {each.value for each in PhotometricInterpretation}:
         raise UnreadableElement(f"{named(COLOUR)} is {quoted(values[COLOUR])}, which is not known")
     rows, columns, samples, bits = (elements.whole(keyword) or 0 for keyword in SIZES)
@@ -205,10 +208,11 @@ def _check(elements: Elements) -> int:
     if rows * columns * frames > MOST_PIXELS_OF_FILE:
         raise Rejected(
             f"declares {counted(frames, 'frame')} of {columns}x{rows} pixels; at most "
-            f"{MOST_PIXELS_OF_FILE} pixels are read"
+            f"{MOST_PIXELS_OF_FILE} pixels are read; split it"
         )
-    if samples < 1 or frames < 1:
-        raise Rejected(f"declares {counted(frames, 'frame')} of {columns}x{rows} pixels")
+    for keyword, count in (("SamplesPerPixel", samples), ("NumberOfFrames", frames)):
+        if count < 1:
+            raise UnreadableElement(f"{named(keyword)} is {count}, not 1 or more")
     if integers:
         _check_integers(elements, bits)
     return frames
@@ -225,13 +229,17 @@ def _check_integers(elements: Elements, bits: int) -> None:
     stored, sign = elements.whole("BitsStored") or 0, elements.whole("PixelRepresentation") or 0
     high = elements.whole("HighBit")
     if bits not in (1, 8, 16, 32):
-        raise Rejected(f"BitsAllocated {bits} is not supported")
+        raise UnreadableElement(f"{named('BitsAllocated')} is {bits}, not 1, 8, 16 or 32")
     if not 1 <= stored <= bits:
-        raise Rejected(f"BitsStored {stored} of BitsAllocated {bits}")
+        raise UnreadableElement(f"{named('BitsStored')} is {stored}, not 1 to {bits}")
     if sign not in (0, 1):
-        raise Rejected(f"PixelRepresentation {sign}; it is 0 (unsigned) or 1 (signed)")
+        raise UnreadableElement(
+            f"{named('PixelRepresentation')} is {sign}, not 0 (unsigned) or 1 (signed)"
+        )
     if high not in (None, stored - 1):
-        raise Rejected(f"HighBit {high} with BitsStored {stored}: unclear where the value lies")
+        raise UnreadableElement(
+            f"{named('HighBit')} is {high} with BitsStored {stored}: unclear where the value lies"
+        )
 
 
 def _check_length(elements: Elements, frames: int) -> None:
@@ -239,7 +247,9 @@ def _check_length(elements: Elements, frames: int) -> None:
     dataset = elements.dataset
     (element,) = (dataset[keyword] for keyword in PIXELS if keyword in dataset)
     if element.is_undefined_length:
-        raise Rejected("compressed pixels under an uncompressed transfer syntax")
+        raise UnreadableElement(
+            f"{named('TransferSyntaxUID')} says that the pixels are not compressed, but they are"
+        )
     if elements.word(COLOUR) == "YBR_PARTIAL_422":
         raise Rejected(
             "PhotometricInterpretation YBR_PARTIAL_422 is not supported; convert it to RGB"
@@ -247,17 +257,21 @@ def _check_length(elements: Elements, frames: int) -> None:
     if (elements.whole("SamplesPerPixel") or 1) > 1:
         order = elements.whole("PlanarConfiguration")
         if order is None:
-            raise Rejected("DICOM without PlanarConfiguration")
+            raise Rejected(f"DICOM without PlanarConfiguration; {CORRECT}")
         if order not in (0, 1):
-            raise Rejected(f"PlanarConfiguration {order}; it is 0 (by pixel) or 1 (by plane)")
+            raise UnreadableElement(
+                f"{named('PlanarConfiguration')} is {order}, not 0 (by pixel) or 1 (by plane)"
+            )
     bits = math.prod(elements.whole(keyword) or 0 for keyword in SIZES) * frames
     whole, actual = math.ceil(bits / 8), len(element.value or b"")
     subsampled = elements.word(COLOUR) == "YBR_FULL_422"
     needed = whole // 3 * 2 if subsampled else whole
     if actual < needed:
-        raise Rejected(f"short pixel data: {actual} of {needed} bytes")
+        raise Damaged(f"truncated DICOM: {actual} of {needed} bytes of pixels")
     if subsampled and actual >= whole:
-        raise Rejected("more pixel data than YBR_FULL_422 has: it is RGB or YBR_FULL")
+        raise UnreadableElement(
+            f"{named(COLOUR)} is 'YBR_FULL_422', but the pixels are those of RGB or YBR_FULL"
+        )
 
 
 def _identifiers(dataset: "Dataset") -> tuple[str | None, ...]:

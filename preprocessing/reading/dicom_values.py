@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from scangan.core.errors import Rejected
+from scangan.core.counted import counted
 from scangan.preprocessing.reading.dicom_elements import (
     CORRECT,
     Elements,
@@ -69,7 +69,12 @@ def scan_of(
             # Y is already the luma of ITU-R BT.601 (C.7.6.3.1.2).
             grey = np.ascontiguousarray(stored[..., 0])
             return _full_range(grey, 2 ** properties["bits_stored"] - 1)
-    raise Rejected(f"PhotometricInterpretation {quoted(interpretation)} is not supported")
+    samples = stored.shape[2] if stored.ndim == 3 else 1
+    raise UnreadableElement(
+        f"{named('PhotometricInterpretation')} is {quoted(interpretation)} of "
+        f"{counted(samples, 'sample')} per pixel",
+        "convert it to MONOCHROME2 or RGB",
+    )
 
 
 def without_unused_bits(dataset: "Dataset", stored: Array, properties: dict[str, Any]) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from scangan.core.errors import Rejected
+from scangan.core.errors import Damaged, Rejected
 from scangan.preprocessing.geometry import is_square, placement
 from scangan.preprocessing.reading.raster import (
     Frames,
@@ -99,7 +99,7 @@ def decode_strictly(data: bytes, decode: Decode) -> npt.NDArray[np.uint8]:
             return decode(data, header)
         except ValueError as error:
             data = _repaired(data, header, str(error))
-    raise Rejected("damaged JPEG: several faults")
+    raise Damaged("damaged JPEG: several faults")
 
 
 def read_header(data: bytes) -> Header:
@@ -117,7 +117,7 @@ def read_header(data: bytes) -> Header:
         elif marker == APP14:
             adobe = adobe or data.startswith(b"Adobe", start)
     if frame is None or len(frame[1]) < 6:
-        raise Rejected("truncated JPEG: no frame header")
+        raise Damaged("truncated JPEG: no frame header")
     process, (precision, top, bottom, left, right, components) = frame
     height, width = top << 8 | bottom, left << 8 | right
     return Header(process, precision, height, width, components, adobe, turn, aspect, end)
@@ -166,26 +166,26 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     try:
         while True:
             if data[at] != 0xFF:
-                raise Rejected("damaged JPEG: no marker where one must be")
+                raise Damaged("damaged JPEG: no marker where one must be")
             while data[at] == 0xFF:  # fill bytes
                 at += 1
             marker, start = data[at], at + 3
             # The decoder skips markers without a length. Skipping them here could read what follows
             # differently, and so check another image than the decoded one.
             if marker < SOF or RST0 <= marker <= EOI:
-                raise Rejected("damaged JPEG: a marker that must not be there")
+                raise Damaged("damaged JPEG: a marker that must not be there")
             at += 1 + (data[at + 1] << 8 | data[at + 2])
             yield marker, start, at
             if marker == SOS:
                 return
     except IndexError as error:
-        raise Rejected("truncated JPEG: no image data") from error
+        raise Damaged("truncated JPEG: no image data") from error
 
 
 def _decode(data: bytes, header: Header, wanted: Wanted) -> npt.NDArray[np.uint8]:
     """Decode to grey; ValueError names the first fault."""
     if header.process in PROGRESSIVE and data.count(b"\xff\xda") > MOST_PASSES:
-        raise Rejected(f"JPEG of over {MOST_PASSES} passes")
+        raise Rejected(f"JPEG of over {MOST_PASSES} passes; save it as PNG")
     height, width = header.height, header.width
     if header.orientation > 4:
         height, width = width, height
@@ -198,7 +198,7 @@ def _decode(data: bytes, header: Header, wanted: Wanted) -> npt.NDArray[np.uint8
     rows, columns = -(-header.height // factor), -(-header.width // factor)
     pixels = simplejpeg.decode_jpeg(data, "GRAY", min_height=rows, min_width=columns, strict=True)
     if pixels.shape != (rows, columns, 1):
-        raise Rejected("damaged JPEG: two sizes")
+        raise Damaged("damaged JPEG: two sizes")
     grey = pixels[: covered[0], : covered[1], 0]
     return grey if header.orientation == 1 and factor == 1 else upright(grey, header.orientation)
 
@@ -251,14 +251,14 @@ def _repaired(data: bytes, header: Header, fault: str) -> bytes:
         padding = int(zeros[1])
         if end > 0 and data[end - padding : end] == bytes(padding):
             return data[: end - padding] + data[end:]
-    raise Rejected(reason(fault))
+    raise _refusal(fault)
 
 
-def reason(fault: str) -> str:
+def _refusal(fault: str) -> Rejected:
     """Summarise the decoder's error."""
     if "Premature end" in fault:
-        return "truncated JPEG"
+        return Damaged("truncated JPEG")
     if "subsampling" in fault:
-        return "JPEG of an unusual colour sampling; save it as PNG"
+        return Rejected("JPEG of an unusual colour sampling; save it as PNG")
     fault = " ".join(fault.split()).removeprefix("Corrupt JPEG data: ")
-    return f"damaged JPEG: {fault[:80].lower()}"
+    return Damaged(f"damaged JPEG: {fault[:80].lower()}")

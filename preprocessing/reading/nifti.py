@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.core.counted import counted
-from scangan.core.errors import Rejected
+from scangan.core.errors import Damaged, Rejected
 from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.reading.floats import to_float32
 from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
@@ -67,13 +67,13 @@ def read_nifti(data: bytes, wanted: Wanted, name: str = "") -> Frames:
     except (Rejected, MemoryError):
         raise
     except EOFError as error:
-        raise Rejected("truncated gzip file") from error
+        raise Damaged("truncated gzip file") from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise Rejected("damaged gzip file") from error
+        raise Damaged("damaged gzip file") from error
     except Exception as error:  # a header that no reader expected
         if is_missing_package(error):
             raise
-        raise Rejected("damaged NIfTI: its header contradicts itself; copy it again") from error
+        raise Damaged("damaged NIfTI: its header contradicts itself") from error
 
 
 def _slices(data: bytes, wanted: Wanted, name: str) -> Frames:
@@ -129,13 +129,15 @@ def _header(stream: BinaryIO) -> "Nifti1Header":
             "not a NIfTI file" if isinstance(stream, BytesIO) else "gzip file without NIfTI"
         )
     if not 1 <= header["dim"][0] <= 7:
-        raise Rejected(f"damaged NIfTI: dim[0] is {header['dim'][0]}, not 1 to 7; copy it again")
+        raise Damaged(f"damaged NIfTI: dim[0] is {header['dim'][0]}, not 1 to 7")
     shape = header.get_data_shape()
     if len(shape) < 2 or min(shape) < 1:
-        raise Rejected(f"declares {'x'.join(map(str, shape)) or 'no'} voxels")
+        raise Rejected(
+            f"declares {'x'.join(map(str, shape)) or 'no'} voxels, which are no image; correct it"
+        )
     if math.prod(shape) > MOST_VOXELS:
         raise Rejected(
-            f"declares {'x'.join(map(str, shape))} voxels; at most {MOST_VOXELS} are read"
+            f"declares {'x'.join(map(str, shape))} voxels; at most {MOST_VOXELS} are read; split it"
         )
     if not len(header.binaryblock) <= header["vox_offset"] <= LARGEST_OFFSET:
         raise Rejected(
@@ -160,14 +162,14 @@ def _volume(stream: BinaryIO, header: "Nifti1Header", volume: int | None) -> Arr
     code = int(header["datatype"])
     dtype = header.get_data_dtype() if code in data_type_codes.code else np.dtype(np.void)
     if not dtype.itemsize:
-        raise Rejected(f"NIfTI data type {code} is not supported")
+        raise Rejected(f"NIfTI data type {code} is not supported; convert it to float32")
     if dtype.kind == "c":
-        raise Rejected("complex values")
+        raise Rejected("complex values; save their magnitude")
     size = math.prod(spatial) * dtype.itemsize
     stream.seek(int(header["vox_offset"]) + volume * size)
     body = stream.read(size)
     if len(body) < size:
-        raise Rejected(f"truncated NIfTI: {len(body)} of {counted(size, 'byte')} of voxels")
+        raise Damaged(f"truncated NIfTI: {len(body)} of {counted(size, 'byte')} of voxels")
     stream.read(1)  # the checksum of a gzip file follows the last byte
     return np.ndarray(spatial, dtype, body, order="F")
 
@@ -203,7 +205,7 @@ def _scaling(header: "Nifti1Header") -> tuple[float, float]:
     if slope == 0 or not math.isfinite(slope) or header.get_data_dtype().fields:
         return 1.0, 0.0
     if not math.isfinite(intercept):
-        raise Rejected("damaged NIfTI: its scl_inter is not finite")
+        raise Rejected("damaged NIfTI: its scl_inter is not finite; correct it")
     return slope, intercept
 
 
@@ -221,7 +223,7 @@ def _kind(voxels: Array) -> tuple[npt.DTypeLike, float]:
         low, high = int(voxels.min()), int(voxels.max())
         limits = np.iinfo(np.int32 if low < 0 else np.uint32)
         if low < limits.min or high > limits.max:
-            raise Rejected("integers of more than 32 bits")
+            raise Rejected("integers of more than 32 bits; convert them to float32")
         return limits.dtype, 0.0
     return np.int16 if dtype == np.int8 else dtype.newbyteorder("="), 0.0
 

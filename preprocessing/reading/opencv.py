@@ -35,6 +35,6 @@ def luma(pixels: npt.NDArray[Any], order: str = "RGB") -> npt.NDArray[Any]:
         code = getattr(cv2, f"COLOR_{order}2GRAY")
         return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), code))
     if pixels.dtype != np.uint32:
-        raise Rejected(f"colours of type {pixels.dtype}, which are not supported")
+        raise Rejected(f"colours of type {pixels.dtype}, which are not supported; save it as grey")
     weights = np.array([WEIGHTS.get(channel, 0.0) for channel in order])
     return np.asarray(np.rint(pixels @ weights), np.uint32)

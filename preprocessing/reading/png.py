@@ -7,7 +7,7 @@ import deflate
 import numpy as np
 import numpy.typing as npt
 
-from scangan.core.errors import Rejected
+from scangan.core.errors import Damaged, Rejected
 from scangan.preprocessing.reading.opencv import decode, luma
 from scangan.preprocessing.reading.raster import (
     Frames,
@@ -91,21 +91,21 @@ def _chunks(data: bytes) -> tuple[Header, dict[bytes, bytes], list[bytes]]:
     at = len(SIGNATURE)
     while b"IEND" not in found:
         if at + 12 > len(data):
-            raise Rejected("truncated PNG")
+            raise Damaged("truncated PNG")
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 8 + length
         if end + 4 > len(data):
-            raise Rejected("truncated PNG")
+            raise Damaged("truncated PNG")
         if deflate.crc32(view[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            raise Rejected("damaged PNG: a checksum is wrong")
+            raise Damaged("damaged PNG: a checksum is wrong")
         found.setdefault(kind, []).append(view[at + 8 : end])
         at = end + 4
     if b"acTL" in found:
-        raise Rejected("animated PNG")
+        raise Rejected("animated PNG; save its picture as PNG")
     if next(iter(found)) != b"IHDR" or len(found[b"IHDR"][0]) != 13:
-        raise Rejected("damaged PNG: no header")
+        raise Damaged("damaged PNG: no header")
     if b"IDAT" not in found:
-        raise Rejected("PNG without image data")
+        raise Damaged("damaged PNG: no image data")
     used = (b"IDAT", b"PLTE", b"tRNS", b"eXIf", b"pHYs")
     header = Header._make(struct.unpack(">IIBBBBB", found[b"IHDR"][0]))
     joined = {kind: b"".join(found[kind]) for kind in used if kind in found}
@@ -128,26 +128,26 @@ def _inflated(header: Header, packed: bytes) -> bytearray:
     check_size(header.height, header.width)
     if max(header.height, header.width) > LONGEST_SIDE:
         raise Rejected(
-            f"PNG of {header.width}x{header.height} pixels; at most {LONGEST_SIDE} a side are read"
+            f"PNG of {header.width}x{header.height} pixels; at most {LONGEST_SIDE} a side are read; shrink it"
         )
     known = header.compression == header.filters == 0 and header.interlaced <= 1
     if not known or header.depth not in DEPTHS.get(header.colour, ()):
-        raise Rejected("damaged PNG: impossible header")
+        raise Damaged("damaged PNG: impossible header")
     rows = _rows(header)
     size = sum(count * stride for count, stride in rows)
     if size > len(packed) * DEFLATE_RATIO:
-        raise Rejected(f"damaged PNG: too few data for {header.width}x{header.height} pixels")
+        raise Damaged(f"damaged PNG: too few data for {header.width}x{header.height} pixels")
     try:
         raw: bytearray = deflate.zlib_decompress(packed, size)
     except deflate.DeflateError as error:
-        raise Rejected("damaged PNG: image data cannot be unpacked") from error
+        raise Damaged("damaged PNG: image data cannot be unpacked") from error
     if len(raw) != size:
-        raise Rejected("truncated PNG: image data end early")
+        raise Damaged("truncated PNG: image data end early")
     start = 0
     for count, stride in rows:
         end = start + count * stride
         if max(raw[start:end:stride]) > 4:
-            raise Rejected("damaged PNG: unknown filter")
+            raise Damaged("damaged PNG: unknown filter")
         start = end
     return raw
 
@@ -164,7 +164,7 @@ def _pixels(header: Header, raw: bytearray) -> npt.NDArray[Any]:
     parts = [SIGNATURE, *_chunk(b"IHDR", ihdr), *_stored(raw), *_chunk(b"IEND")]
     pixels = decode(b"".join(parts), (header.height, header.width))
     if pixels is None:
-        raise Rejected("damaged PNG: cannot be decoded")
+        raise Damaged("damaged PNG: cannot be decoded")
     return pixels
 
 
@@ -212,7 +212,7 @@ def _through_palette(
     colours = len(palette) // 3
     indices = pixels // (255 // ((1 << header.depth) - 1))
     if indices.max() >= colours:
-        raise Rejected("damaged PNG: a colour that its palette lacks")
+        raise Damaged("damaged PNG: a colour that its palette lacks")
     greys = luma(np.frombuffer(palette, np.uint8, colours * 3).reshape(1, -1, 3), "RGB")
     alpha = np.full_like(greys, 255)
     alpha[0, : len(transparency)] = np.frombuffer(transparency[:colours], np.uint8)

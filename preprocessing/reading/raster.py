@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from scangan.core.errors import Rejected
+from scangan.core.errors import Damaged, Rejected
 from scangan.preprocessing.reading.scan import Scan
 
 MOST_PIXELS = 1 << 27  # 134 megapixels: more than any radiograph, but fits a laptop's memory
@@ -18,9 +18,11 @@ Frames: TypeAlias = Iterator[tuple[int, Scan | Rejected]]
 def check_size(height: int, width: int) -> None:
     """Reject an image without pixels, or with more than `MOST_PIXELS`, before it is decoded."""
     if height <= 0 or width <= 0:
-        raise Rejected(f"declares {width}x{height} pixels")
+        raise Damaged(f"declares {width}x{height} pixels")
     if height * width > MOST_PIXELS:
-        raise Rejected(f"declares {width}x{height} pixels; at most {MOST_PIXELS} are read")
+        raise Rejected(
+            f"declares {width}x{height} pixels; at most {MOST_PIXELS} are read; shrink it"
+        )
 
 
 def pixel_aspect(across: float, down: float) -> float:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scangan.core.errors import Rejected
+from scangan.core.errors import Damaged, Rejected
 from scangan.core.formats import Format, sniff
 from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
@@ -51,7 +51,7 @@ def read_scans(data: bytes, wanted: Wanted, name: str = "") -> Frames:
         if is_missing_package(error):
             raise
         # Damage that a library did not expect. Its message may quote the file, so it is left out.
-        raise Rejected(f"damaged {form.upper()}: it cannot be decoded; copy it again") from error
+        raise Damaged(f"damaged {form.upper()}: it cannot be decoded") from error
 
 
 def _reader(form: Format) -> Reader:

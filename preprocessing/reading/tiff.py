@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from scangan.core.errors import Rejected
+from scangan.core.errors import Damaged, Rejected
 from scangan.preprocessing.reading.floats import to_float32
 from scangan.preprocessing.reading.opencv import luma
 from scangan.preprocessing.reading.raster import (
@@ -76,12 +76,12 @@ def read_tiff(data: bytes, *_: object) -> Frames:
         try:
             packed += packed_size(directory)
             if packed > len(data):  # a few bytes could serve as any number of pages
-                raise Rejected("truncated TIFF: its pages hold more data than the file")
+                raise Damaged("truncated TIFF: its pages hold more data than the file")
             yield frame, _scan(directory)
         except Rejected as reason:
             yield frame, reason
     if not pages:
-        raise Rejected("TIFF without pages")
+        raise Damaged("damaged TIFF: no pages")
 
 
 def _scan(directory: Directory) -> Scan:
@@ -103,7 +103,7 @@ def _page(directory: Directory) -> Page:
     bits, kinds = directory.integers(BITS), directory.integers(FORMAT)
     photometric = directory.integer(PHOTOMETRIC, -1)
     if len(set(bits.tolist())) > 1 or len(set(kinds.tolist())) > 1:
-        raise Rejected("TIFF of channels that differ in depth")
+        raise Rejected("TIFF of channels that differ in depth; save it as grey")
     depth, kind = directory.integer(BITS, 1), FORMATS.get(directory.integer(FORMAT, 1), "")
     if (kind, depth) not in DTYPES:
         names = {INTEGER: "", SIGNED: "signed ", FLOAT: "float "}
@@ -111,7 +111,7 @@ def _page(directory: Directory) -> Page:
     if directory.integer(DEPTH, 1) != 1:
         raise Rejected("TIFF of volumes; save its slices as pages")
     if directory.integer(FILL_ORDER, 1) != 1:
-        raise Rejected("TIFF with its bits in reverse order")
+        raise Rejected("TIFF with its bits in reverse order; save it with the usual one")
     if photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR):
         raise Rejected(f"{PHOTOMETRICS.get(photometric, 'unknown')} TIFF; save it as grey or RGB")
     extra = directory.integers(EXTRA).tolist()
@@ -152,7 +152,7 @@ def _through_palette(
 ) -> npt.NDArray[np.uint8]:
     colours = directory.integers(COLOURS)
     if bits > 8 or len(colours) != 3 << bits:
-        raise Rejected("damaged TIFF: its palette does not fit")
+        raise Damaged("damaged TIFF: its palette does not fit")
     # Colours have 16 bits: 8 bits times 257 or 256. Some writers only fill the lower 8.
     scale = 256 if colours.max() > 255 else 1
     rgb = (colours.reshape(3, -1).T // scale).astype(np.uint8)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from scangan.core.errors import Rejected
+from scangan.core.errors import Damaged, Rejected
 from scangan.preprocessing.reading.jpeg import Header, adobe_marker, decode_strictly
 from scangan.preprocessing.reading.tiff_lzw import unpack_lzw
 from scangan.preprocessing.reading.tiff_tags import Directory, Order
@@ -79,7 +79,9 @@ def read_samples(directory: Directory, layout: Layout) -> npt.NDArray[Any]:
     if layout.ycbcr and compression != JPEG:
         raise Rejected("YCbCr TIFF; save it as grey or RGB")
     if layout.height * layout.width * layout.samples * layout.dtype.itemsize > MOST_BYTES:
-        raise Rejected(f"declares {layout.width}x{layout.height} pixels; too many of their kind")
+        raise Rejected(
+            f"declares {layout.width}x{layout.height} pixels, too many of their kind; shrink it"
+        )
     planes = layout.samples if directory.integer(PLANAR, 1) == 2 else 1
     if compression == JPEG and (planes > 1 or layout.bits != 8 or layout.samples not in (1, 3)):
         raise Rejected("JPEG TIFF of an unusual kind; save it with LZW, Deflate or none")
@@ -115,17 +117,17 @@ def _grid(directory: Directory, layout: Layout, planes: int) -> _Grid:
         height, width = min(rows, layout.height), layout.width
         offsets, counts = directory.integers(STRIP_OFFSETS), directory.integers(STRIP_COUNTS)
     if height <= 0 or width <= 0 or (tiled and (height % 16 or width % 16)):
-        raise Rejected("damaged TIFF: impossible strips or tiles")
+        raise Damaged("damaged TIFF: impossible strips or tiles")
     if height * width > 2 * layout.height * layout.width + 1024 * 1024:
-        raise Rejected("damaged TIFF: tiles far larger than the page")
+        raise Damaged("damaged TIFF: tiles far larger than the page")
     parts = -(-layout.height // height) * -(-layout.width // width) * planes
     if len(offsets) < parts or len(counts) < parts or parts > MOST_PARTS:
-        raise Rejected("damaged TIFF: too few strips or tiles, or too many")
+        raise Damaged("damaged TIFF: too few strips or tiles, or too many")
     offsets, counts = offsets[:parts], counts[:parts]
     size = len(directory.data)
     inside = (counts > 0) & (counts <= size) & (offsets >= 0) & (offsets <= size - counts)
     if not inside.all():
-        raise Rejected("truncated TIFF: image data lie outside of the file")
+        raise Damaged("truncated TIFF: image data lie outside of the file")
     return _Grid(height, width, tiled, offsets.tolist(), counts.tolist())
 
 
@@ -141,7 +143,7 @@ def _part(
     rows = grid.height if grid.tiled else shape[0]
     row_bytes = (grid.width * shape[2] * layout.bits + 7) // 8
     if rows * row_bytes > len(packed) * RATIO[compression]:
-        raise Rejected("truncated TIFF: image data end early")
+        raise Damaged("truncated TIFF: image data end early")
     if compression == NONE:
         raw = packed
     elif compression == PACKBITS:
@@ -152,9 +154,9 @@ def _part(
         try:  # the last strip may be packed with more rows than needed
             raw = deflate.zlib_decompress(packed, grid.height * row_bytes)
         except deflate.DeflateError as error:
-            raise Rejected("damaged TIFF: image data cannot be unpacked") from error
+            raise Damaged("damaged TIFF: image data cannot be unpacked") from error
     if len(raw) < rows * row_bytes:
-        raise Rejected("truncated TIFF: image data end early")
+        raise Damaged("truncated TIFF: image data end early")
     stored = np.frombuffer(raw, np.uint8, rows * row_bytes).reshape(rows, row_bytes)
     predictor = 1 if compression in (NONE, PACKBITS) else directory.integer(PREDICTOR, 1)
     samples = _samples(stored, layout, shape[2], directory.order, predictor)
@@ -192,7 +194,7 @@ def _packbits(packed: bytes, rows: int, row_bytes: int) -> bytes:
     try:
         return Image.frombytes("L", (row_bytes, rows), packed, "packbits", "L").tobytes()
     except ValueError as error:
-        raise Rejected("truncated TIFF: image data end early") from error
+        raise Damaged("truncated TIFF: image data end early") from error
 
 
 def _jpeg(
@@ -214,6 +216,6 @@ def _grey(
 ) -> npt.NDArray[np.uint8]:
     """Decode to grey; ValueError names the first fault."""
     if header.height < shape[0] or header.width < shape[1] or header.components != layout.samples:
-        raise Rejected("damaged TIFF: JPEG data of another size")
+        raise Damaged("damaged TIFF: JPEG data of another size")
     pixels = simplejpeg.decode_jpeg(data, "GRAY", strict=True)
     return np.asarray(pixels[: shape[0], : shape[1]])

@@ -7,7 +7,7 @@ leave the rest black.
 
 import struct
 
-from scangan.core.errors import Rejected
+from scangan.core.errors import Damaged, Rejected
 from scangan.preprocessing.reading.opencv import decode
 from scangan.preprocessing.reading.raster import check_size
 
@@ -53,5 +53,5 @@ def _through_opencv(packed: bytes, height: int, width: int, bits: int) -> bytes:
     )
     pixels = decode(tiff, (height, width))
     if pixels is None or pixels.ndim != 2 or pixels.itemsize != bits // 8:
-        raise Rejected("damaged TIFF: image data cannot be unpacked")
+        raise Damaged("damaged TIFF: image data cannot be unpacked")
     return pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()

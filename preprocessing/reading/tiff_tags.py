@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from scangan.core.errors import Rejected
+from scangan.core.errors import Damaged, Rejected
 
 Order: TypeAlias = Literal["<", ">"]  # byte order in the notation of numpy and struct
 
@@ -36,10 +36,10 @@ class Directory:
             return np.zeros(0, np.int64)
         kind, count, at = self._tags[tag]
         if kind not in _INTEGERS:
-            raise Rejected(f"damaged TIFF: tag {tag} is not an integer")
+            raise Damaged(f"damaged TIFF: tag {tag} is not an integer")
         dtype = np.dtype(self.order + _INTEGERS[kind])
         if at + count * dtype.itemsize > len(self.data):
-            raise Rejected("truncated TIFF: a tag lies outside of the file")
+            raise Damaged("truncated TIFF: a tag lies outside of the file")
         return np.frombuffer(self.data, dtype, count, at).astype(np.int64)
 
     def integer(self, tag: int, default: int) -> int:
@@ -59,7 +59,7 @@ class Directory:
         """Return the bytes of a tag of bytes; empty if it is absent."""
         kind, count, at = self._tags.get(tag, (7, 0, 0))
         if kind not in _BYTES or at + count > len(self.data):
-            raise Rejected(f"damaged TIFF: tag {tag}")
+            raise Damaged(f"damaged TIFF: tag {tag}")
         return self.data[at : at + count]
 
 
@@ -74,16 +74,16 @@ def directories(data: bytes) -> Iterator[Directory]:
     try:
         while at := struct.unpack_from(pointers, data, link)[0]:
             if at in seen or len(seen) == MOST_PAGES:
-                raise Rejected("damaged TIFF: its pages have no end")
+                raise Damaged("damaged TIFF: its pages have no end")
             seen.add(at)
             count = struct.unpack_from(counts, data, at)[0]
             start = at + struct.calcsize(counts)
             link = start + count * struct.calcsize(entry)
             if link > len(data):
-                raise Rejected("truncated TIFF: a page lies outside of the file")
+                raise Damaged("truncated TIFF: a page lies outside of the file")
             yield Directory(data, order, _tags(data, start, link, entry, pointers))
     except (struct.error, OverflowError) as error:
-        raise Rejected("truncated TIFF: a page lies outside of the file") from error
+        raise Damaged("truncated TIFF: a page lies outside of the file") from error
 
 
 def orientation(exif: bytes) -> int:

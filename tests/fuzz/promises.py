@@ -98,6 +98,8 @@ def check_reason(reason):
     _must_be_line(text)
     _must(len(text) < LONGEST, f"a reason of over {LONGEST} characters", text[:200])
     _must(not EXCEPTION.search(text), "a reason that names an exception", text)
+    broken = text.startswith(("damaged", "truncated", "declares"))
+    _must(not broken or "; " in text, "a reason without what to do", text)
 
 
 def check_model(data):

@@ -27,13 +27,13 @@ FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 ALL = sorted(path for path in FILES.rglob("*") if path.is_file())
 NOTHING_DESCRIBED = (
     "DICOM without Rows, Columns, SamplesPerPixel, PhotometricInterpretation, BitsAllocated, "
-    "BitsStored, PixelRepresentation"
+    "BitsStored, PixelRepresentation; correct it, or leave the file out with --exclude"
 )
 REFUSED = {
     "ExplVR_BigEndNoMeta.dcm": "DICOM without pixels: RT Ion Plan Storage",
     "ExplVR_LitEndNoMeta.dcm": "DICOM without pixels: RT Ion Plan Storage",
-    "JPEG2000-embedded-sequence-delimiter.dcm": "damaged JPEG 2000 DICOM",
-    "MR_truncated.dcm": "short pixel data: 8130 of 8192 bytes",
+    "JPEG2000-embedded-sequence-delimiter.dcm": "damaged JPEG 2000 DICOM; copy it again",
+    "MR_truncated.dcm": "truncated DICOM: 8130 of 8192 bytes of pixels; copy it again",
     "UN_sequence.dcm": "DICOM without pixels: CT Image Storage",
     "badVR.dcm": "an RT dose grid, not a scan",
     "empty_charset_LEI.dcm": "DICOM without pixels",
@@ -212,7 +212,7 @@ def saved(dataset):
     ],
 )
 def test_a_frame_that_would_end_the_process_is_refused(name, at, value, kind):
-    assert reason(damaged(name, at, value)) == f"damaged {kind} DICOM"
+    assert reason(damaged(name, at, value)) == f"damaged {kind} DICOM; copy it again"
     assert len(read((FILES / name).read_bytes())) == 1  # and the next one is read
 
 
@@ -229,7 +229,7 @@ def test_a_decoder_that_hangs_is_ended(monkeypatch):
     monkeypatch.setattr(gdcm_process, "LONGEST_S", 0.2)
     data = (FILES / "MR_small_jpeg_ls_lossless.dcm").read_bytes()
     start_of_it = time.monotonic()
-    assert reason(data) == "damaged JPEG-LS DICOM"
+    assert reason(data) == "damaged JPEG-LS DICOM; copy it again"
     assert time.monotonic() - start_of_it < 10
 
 
@@ -257,14 +257,14 @@ def test_a_jpeg_2000_box_without_a_length_is_refused():
     # pydicom 3.0.2 looks for ever for the box behind it.
     data = (FILES / "GDCMJ2K_TextGBR.dcm").read_bytes()
     at = data.index(b"jp2h") - 4
-    assert reason(data[:at] + bytes(4) + data[at + 4 :]) == "damaged JPEG 2000 DICOM"
+    assert reason(data[:at] + bytes(4) + data[at + 4 :]) == "damaged JPEG 2000 DICOM; copy it again"
 
 
 def test_garbage_within_a_jpeg_frame_is_refused():
     data = bytearray((FILES / "SC_rgb_jpeg_dcmtk.dcm").read_bytes())
     at = data.index(b"\xff\xda") + 300
     data[at : at + 64] = np.random.default_rng(0).bytes(64)
-    assert reason(bytes(data)) == "damaged JPEG DICOM"
+    assert reason(bytes(data)) == "damaged JPEG DICOM; copy it again"
 
 
 @pytest.mark.parametrize("name", ["SC_rgb_jpeg_dcmtk", "693_J2KI", "SC_rgb_jpeg_gdcm"])
@@ -296,7 +296,7 @@ def test_frames_are_decoded_one_at_a_time():
 def test_fewer_frames_than_declared_are_refused():
     dataset = pydicom.dcmread(FILES / "SC_rgb_rle_2frame.dcm")
     dataset.NumberOfFrames = 3
-    assert reason(saved(dataset)) == "2 frames of the 3 that it declares"
+    assert reason(saved(dataset)) == "truncated DICOM: 2 frames of 3; copy it again"
 
 
 def test_what_is_missing_is_named(monkeypatch):
@@ -321,7 +321,7 @@ def test_a_transfer_syntax_that_nothing_decodes_is_named():
 def test_what_would_inflate_to_too_much_is_refused(monkeypatch):
     monkeypatch.setattr(dicom, "MOST_INFLATED", 1 << 18)
     data = (FILES / "image_dfl.dcm").read_bytes()
-    assert reason(data) == "deflated DICOM of more than 262144 bytes"
+    assert reason(data) == "deflated DICOM of more than 262144 bytes; save it without compression"
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))

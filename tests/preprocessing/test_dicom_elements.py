@@ -246,7 +246,10 @@ RGB = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
     ("elements", "says"),
     [
         ({"PlanarConfiguration": None}, "DICOM without PlanarConfiguration"),
-        ({"PlanarConfiguration": 2}, "PlanarConfiguration 2; it is 0 (by pixel) or 1 (by plane)"),
+        (
+            {"PlanarConfiguration": 2},
+            "PlanarConfiguration (0028,0006) is 2, not 0 (by pixel) or 1 (by plane)",
+        ),
         ({"PhotometricInterpretation": "YBR_PARTIAL_422"}, "YBR_PARTIAL_422 is not supported"),
     ],
 )

@@ -299,19 +299,30 @@ def test_a_palette_of_more_than_256_entries_is_applied(syntax):
 @pytest.mark.parametrize(
     ("elements", "expected"),
     [
-        ({"Rows": 17}, "short pixel data: 512 of 544 bytes"),
-        ({"NumberOfFrames": 2}, "short pixel data: 512 of 1024 bytes"),
+        ({"Rows": 17}, "truncated DICOM: 512 of 544 bytes of pixels; copy"),
+        ({"NumberOfFrames": 2}, "truncated DICOM: 512 of 1024 bytes of pixels; copy"),
         ({"Rows": 0}, "declares 16x0 pixels"),
-        ({"NumberOfFrames": -1}, "declares -1 frames of 16x16 pixels"),
+        ({"NumberOfFrames": -1}, "NumberOfFrames (0028,0008) is -1, not 1 or more; correct"),
         ({"Rows": 60000, "Columns": 60000}, "declares 60000x60000 pixels; at most 134217728"),
         ({"NumberOfFrames": 3_000_000}, "declares 3000000 frames of 16x16 pixels; at most"),
-        ({"PixelRepresentation": 2}, "PixelRepresentation 2; it is 0 (unsigned) or 1 (signed)"),
+        ({"PixelRepresentation": 2}, "PixelRepresentation (0028,0103) is 2, not 0 (unsigned) or 1"),
         ({"PixelRepresentation": None}, "DICOM without PixelRepresentation"),
-        ({"BitsStored": 17}, "BitsStored 17 of BitsAllocated 16"),
-        ({"BitsAllocated": 12}, "BitsAllocated 12 is not supported"),
-        ({"BitsStored": 12, "HighBit": 15}, "HighBit 15 with BitsStored 12: unclear where"),
+        ({"BitsStored": 17}, "BitsStored (0028,0101) is 17, not 1 to 16; correct"),
+        ({"BitsAllocated": 12}, "BitsAllocated (0028,0100) is 12, not 1, 8, 16 or 32; correct"),
+        (
+            {"BitsStored": 12, "HighBit": 15},
+            "HighBit (0028,0102) is 15 with BitsStored 12: unclear where",
+        ),
         ({"RescaleSlope": "0", "RescaleIntercept": "1"}, "RescaleSlope (0028,1053) is 0: every"),
-        ({"PhotometricInterpretation": "HSV"}, "PhotometricInterpretation 'HSV' is not supported"),
+        (
+            {"PhotometricInterpretation": "HSV"},
+            "PhotometricInterpretation (0028,0004) is 'HSV' of 1",
+        ),
+        (
+            {"PhotometricInterpretation": "RGB"},
+            "PhotometricInterpretation (0028,0004) is 'RGB' of 1",
+        ),
+        ({"SamplesPerPixel": 0}, "SamplesPerPixel (0028,0002) is 0, not 1 or more"),
         ({"SamplesPerPixel": None, "Rows": None}, "DICOM without Rows, SamplesPerPixel"),
         ({"PixelData": None}, "DICOM without its pixels (truncated?): Secondary Capture Image"),
     ],
@@ -322,7 +333,9 @@ def test_contradictions_are_named(elements, expected):
 
 def test_more_data_than_subsampled_colour_has_is_refused():
     dataset = made(COLOURS, PhotometricInterpretation="YBR_FULL_422")
-    assert reason(dataset) == "more pixel data than YBR_FULL_422 has: it is RGB or YBR_FULL"
+    assert reason(dataset).startswith(
+        "PhotometricInterpretation (0028,0004) is 'YBR_FULL_422', but"
+    )
 
 
 def test_a_bare_data_set_without_its_transfer_syntax_is_read():

@@ -193,8 +193,11 @@ def test_colour_becomes_its_luma_and_complex_and_64_bits_are_refused():
     scans = read(made(packed))
     luma = colours[..., 1, :] @ np.array([0.299, 0.587, 0.114])
     assert np.abs(scans[1].pixels - luma[::-1, ::-1].T).max() < 1
-    assert reason(made(np.ones((2, 2, 2), np.complex64))) == "complex values"
-    assert reason(made(np.full((2, 2, 2), 1 << 40))) == "integers of more than 32 bits"
+    assert reason(made(np.ones((2, 2, 2), np.complex64))) == "complex values; save their magnitude"
+    assert (
+        reason(made(np.full((2, 2, 2), 1 << 40)))
+        == "integers of more than 32 bits; convert them to float32"
+    )
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
@@ -228,15 +231,23 @@ def test_spacing_is_in_millimetres(code, factor):
 def test_contradictions_are_named():
     whole = made(MARKED)
     packed = gzip.compress(whole)
-    assert reason(whole[:-1]) == "truncated NIfTI: 209 of 210 bytes of voxels"
-    assert reason(packed[:-20]) == "truncated gzip file"
-    assert reason(packed[:-6] + b"\0\0" + packed[-4:]) == "damaged gzip file"  # its checksum
-    assert reason(packed[:30] + b"\xff" * 9 + packed[39:]) == "damaged gzip file"
+    assert reason(whole[:-1]) == "truncated NIfTI: 209 of 210 bytes of voxels; copy it again"
+    assert reason(packed[:-20]) == "truncated gzip file; copy it again"
+    assert (
+        reason(packed[:-6] + b"\0\0" + packed[-4:]) == "damaged gzip file; copy it again"
+    )  # its checksum
+    assert reason(packed[:30] + b"\xff" * 9 + packed[39:]).startswith("damaged gzip file")
     assert reason(gzip.compress(b"text" * 200)) == "gzip file without NIfTI"
     assert reason(b"") == reason(b"text" * 200) == reason(whole[:300]) == "not a NIfTI file"
-    assert reason(made(MARKED, datatype=1)) == "NIfTI data type 1 is not supported"
+    assert (
+        reason(made(MARKED, datatype=1))
+        == "NIfTI data type 1 is not supported; convert it to float32"
+    )
     assert reason(made(MARKED, vox_offset=0)).startswith("damaged NIfTI: its voxels start at")
-    assert reason(made(MARKED, dim=[3, 5, -6, 7, 1, 1, 1, 1])) == "declares 5x-6x7 voxels"
+    assert (
+        reason(made(MARKED, dim=[3, 5, -6, 7, 1, 1, 1, 1]))
+        == "declares 5x-6x7 voxels, which are no image; correct it"
+    )
     assert reason(made(MARKED, srow_x=[np.nan] * 4)) == (
         "damaged NIfTI: srow_x is nan, nan, nan, nan; correct it"
     )

@@ -187,7 +187,7 @@ def test_a_flipped_bit_anywhere_is_refused():
         (png(SCAN, 8, 3, chunk(b"PLTE", bytes(30))), "a colour that its palette lacks"),
         (png(SCAN, extra=chunk(b"acTL", bytes(8))), "animated PNG"),
         (b"\x89PNG\r\n\x1a\n" + chunk(b"IEND", b""), "no header"),
-        (png(SCAN)[:33] + chunk(b"IEND", b""), "without image data"),
+        (png(SCAN)[:33] + chunk(b"IEND", b""), "no image data"),
     ],
 )
 def test_damage_is_named_and_the_terminal_stays_clean(data, says, capfd):

@@ -420,4 +420,4 @@ def test_strips_that_start_far_outside_are_refused(offset):
     data = one(GREY[:17], big=True)
     at = data.index(struct.pack("<HHQ", 273, 16, 1)) + 12
     (reason,) = read(data[:at] + struct.pack("<Q", offset) + data[at + 8 :])
-    assert str(reason) == "truncated TIFF: image data lie outside of the file"
+    assert str(reason) == "truncated TIFF: image data lie outside of the file; copy it again"
