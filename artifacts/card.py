@@ -8,7 +8,8 @@ import unicodedata
 from typing import Any
 
 from scangan.core.class_names import normal, with_normal_names
-from scangan.core.errors import GenerationError
+from scangan.core.errors import GenerationError, fault_of
+from scangan.core.printable import quoted
 from scangan.core.versions import why_newer
 
 FORMAT_VERSION = 1
@@ -108,16 +109,16 @@ class ModelCard:
                 raise GenerationError(f"the card's {field.name} is not of type {wanted.__name__}")
         if self.architecture not in ARCHITECTURES:
             raise GenerationError(
-                f"the card names an unknown architecture: {shown(self.architecture)}"
+                f"the card names an unknown architecture: {quoted(self.architecture)}"
             )
         if not (1 <= self.latent <= 4096 and 8 <= self.size <= 4096):
             raise GenerationError(
-                f"the card declares impossible sizes: latent {shown(self.latent)}, "
-                f"{shown(self.size)} pixels"
+                f"the card declares impossible sizes: latent {quoted(self.latent)}, "
+                f"{quoted(self.size)} pixels"
             )
         if self.bit_depth != 8:
             raise GenerationError(
-                f"the card declares {shown(self.bit_depth)} bits; only 8 can be read"
+                f"the card declares {quoted(self.bit_depth)} bits; only 8 can be read"
             )
         if len(set(self.classes)) != len(self.classes):
             raise GenerationError("the card names a class twice")
@@ -203,15 +204,13 @@ class ModelCard:
             fields["value_range"] = tuple(fields.get("value_range", (0, 255)))
             return cls(**fields)
         except RecursionError as error:
-            raise GenerationError("the card is damaged: brackets are nested too deeply") from error
+            raise GenerationError(
+                "the card is damaged: brackets are nested too deeply; copy or export the model again"
+            ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise GenerationError(f"the card is damaged: {error}") from error
-
-
-def shown(value: object) -> str:
-    """Shorten a value from a file, and escape it to ASCII, to show it in an error."""
-    text = ascii(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."
+            raise GenerationError(
+                f"the card is damaged: {fault_of(error)}; copy or export the model again"
+            ) from error
 
 
 def has_controls(text: str) -> bool:

@@ -23,8 +23,9 @@ from scangan.artifacts.dataset_records import (
 )
 from scangan.artifacts.records import of_older, parse_records, to_record, to_told
 from scangan.core.class_names import with_normal_names
-from scangan.core.errors import PreprocessingError
+from scangan.core.errors import PreprocessingError, fault_of
 from scangan.core.files import naming, parse_jsonl, read_bytes, read_text, write_json
+from scangan.core.printable import quoted
 from scangan.core.versions import DATASET, why_newer
 
 Info = TypeVar("Info", DatasetInfo, PartInfo, SplitInfo)
@@ -192,7 +193,7 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         number = {name: n for n, name in enumerate(info.classes)}
         labels = np.array([number[item.class_name] for item in items], np.int64)
     except (FileNotFoundError, ValueError, LookupError, TypeError, EOFError) as error:
-        raise PreprocessingError(f"{path} is damaged ({error}); {again}") from error
+        raise PreprocessingError(f"{path} is damaged ({fault_of(error)}); {again}") from error
     if len(images) != len(labels) or images.dtype != np.uint8 or images.ndim != 3:
         raise PreprocessingError(f"{path} is damaged: images and items do not match; {again}")
     written = tuple(json.loads(text)["classes"])
@@ -215,12 +216,12 @@ def read_summary(path: Path) -> Summary:
             raise PreprocessingError(newer)
         if "part" in told:
             raise PreprocessingError(
-                f"{path} is the {told['part']!r} part of a split; choose another OUT"
+                f"{path} is the {quoted(told['part'])} part of a split; choose another OUT"
             )
         return _to_info(SplitInfo, told) if split else _to_info(DatasetInfo, told)
     except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
         raise PreprocessingError(
-            f"{file} is damaged ({error}); delete {path} and prepare it again"
+            f"{file} is damaged ({fault_of(error)}); delete {path} and prepare it again"
         ) from error
 
 

@@ -9,8 +9,9 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from scangan.artifacts.card import KEY, ModelCard, shown
+from scangan.artifacts.card import KEY, ModelCard
 from scangan.core.errors import GenerationError
+from scangan.core.printable import quoted
 
 # Field numbers in onnx.proto: ModelProto, GraphProto, NodeProto, TensorProto, AttributeProto, entries.
 MODEL_GRAPH, MODEL_METADATA, MODEL_FUNCTIONS = 7, 14, 25
@@ -145,7 +146,7 @@ def _check_node(path: Path, fields: list[tuple[int, memoryview]]) -> None:
     domain = b"".join(bytes(v) for n, v in fields if n == NODE_DOMAIN)
     if operator not in OPERATORS or domain not in (b"", b"ai.onnx"):
         raise GenerationError(
-            f"{path} has the operator {shown(operator)}, which export-onnx never writes; refused"
+            f"{path} has the operator {quoted(operator)}, which export-onnx never writes; refused"
         )
     for number, attribute in fields:
         if number == NODE_ATTRIBUTE:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from scangan.core.class_names import with_normal_names
+from scangan.core.errors import first_line
 from scangan.core.files import write_json, write_jsonl
-from scangan.core.printable import printable
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,7 +22,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 R = TypeVar("R", bound=Record)
-LONGEST = 200  # characters of a reason
 
 
 def to_record(kind: type[R], told: object) -> R:
@@ -36,7 +35,7 @@ def to_record(kind: type[R], told: object) -> R:
     try:
         return msgspec.convert(told, kind)
     except msgspec.ValidationError as error:
-        raise ValueError(_short(error)) from error
+        raise ValueError(first_line(error)) from error
 
 
 def to_told(record: Record) -> dict[str, Any]:
@@ -65,7 +64,7 @@ def _parsed(kind: type[R], data: bytes) -> R:
         try:
             return msgspec.json.decode(data, type=kind)
         except msgspec.ValidationError as error:
-            raise ValueError(_short(error)) from error
+            raise ValueError(first_line(error)) from error
         except msgspec.DecodeError:  # Python's reader is less strict: it takes NaN
             pass
     return to_record(kind, json.loads(data, object_pairs_hook=with_normal_names))
@@ -90,12 +89,6 @@ def parse_records(kind: type[R], data: bytes) -> Iterator[R]:
             yield parse_record(kind, line)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
-
-
-def _short(error: Exception) -> str:
-    """Put what went wrong into a short line: it may name a field, and a damaged file has any names."""
-    text = printable(str(error))
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def line_of(record: Record) -> str:

@@ -17,7 +17,7 @@ from scangan.artifacts.records import parse_records, to_record, to_told, write_r
 from scangan.artifacts.run_records import RunConfig, RunItem, Tick
 from scangan.artifacts.train_options import TrainOptions
 from scangan.core.class_names import with_normal_names
-from scangan.core.errors import TrainingError
+from scangan.core.errors import TrainingError, fault_of
 from scangan.core.files import read_bytes, read_text
 from scangan.core.versions import why_newer
 
@@ -60,7 +60,7 @@ class Run:
             return to_record(RunConfig, told | {"options": options})
         except (TrainingError, ValueError) as error:
             raise TrainingError(
-                f"{file} is damaged ({error}); restore it, or start over with train-gan --force"
+                f"{file} is damaged ({fault_of(error)}); restore it, or start over with train-gan --force"
             ) from error
 
     def _read_config(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Run:
             told: dict[str, Any] = json.loads(read_text(file), object_pairs_hook=with_normal_names)
         except ValueError as error:
             raise TrainingError(
-                f"{file} is damaged ({error}); restore it, or delete {self.path} and train again"
+                f"{file} is damaged ({fault_of(error)}); restore it, or delete {self.path} and train again"
             ) from error
         if not isinstance(told, dict) or any(
             not isinstance(told.get(key), kind) for key, kind in SHAPE.items()
@@ -288,7 +288,9 @@ class Run:
         try:
             return list(parse_records(Tick, whole))
         except ValueError as error:
-            raise TrainingError(f"{file} is damaged ({error}); start over with --force") from error
+            raise TrainingError(
+                f"{file} is damaged ({fault_of(error)}); start over with --force"
+            ) from error
 
     def cut_metrics(self, step: int) -> None:
         """Drop the ticks after `step`, which a killed run is about to measure again."""

@@ -12,8 +12,9 @@ from scangan.artifacts.latents import Draw
 from scangan.artifacts.records import Record, to_record, to_told, write_record
 from scangan.artifacts.request import SHARDED, Part, Request, Span
 from scangan.core.class_names import normal
-from scangan.core.errors import GenerationError
+from scangan.core.errors import GenerationError, fault_of
 from scangan.core.files import read_text
+from scangan.core.printable import quoted
 from scangan.core.versions import why_newer
 
 FORMAT_VERSION = 2
@@ -234,7 +235,7 @@ class Plan:
                 raise _Other(f"{newer}, or choose another folder")
             if version != FORMAT_VERSION:
                 raise _Other(
-                    f"{file} has format {version}, not {FORMAT_VERSION}: it comes from an older scangan; "
+                    f"{file} has format {quoted(version)}, not {FORMAT_VERSION}: it comes from an older scangan; "
                     f"choose another folder"
                 )
             return cls._of_record(to_record(RequestRecord, told))
@@ -245,7 +246,9 @@ class Plan:
         except _Other:
             raise
         except (ValueError, TypeError, KeyError, RecursionError, GenerationError) as error:
-            raise GenerationError(f"{file} is damaged ({error}); choose another folder") from error
+            raise GenerationError(
+                f"{file} is damaged ({fault_of(error)}); choose another folder"
+            ) from error
 
     @classmethod
     def _of_record(cls, told: RequestRecord) -> "Plan":

@@ -5,7 +5,7 @@ from pathlib import Path
 from scangan.artifacts.latents import LARGEST_INDEX
 from scangan.artifacts.records import Record, parse_records
 from scangan.artifacts.scan_folder import ScanRecord
-from scangan.core.errors import GenerationError
+from scangan.core.errors import GenerationError, fault_of
 from scangan.core.files import read_bytes
 
 SUSPECTS = "suspects.jsonl"
@@ -64,7 +64,9 @@ def read_suspects(file: Path) -> tuple[Pair, ...]:
     except FileNotFoundError as error:
         raise GenerationError(f"{file} does not exist; {give}") from error
     except ValueError as error:
-        raise GenerationError(f"{file} is not a list of suspects ({error}); {give}") from error
+        raise GenerationError(
+            f"{file} is not a list of suspects ({fault_of(error)}); {give}"
+        ) from error
     for number, each in enumerate(suspects, start=1):
         if each.origin and not 0 <= each.origin.index <= LARGEST_INDEX:
             raise GenerationError(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scangan.core.errors import USAGE, TrainingError
+from scangan.core.printable import QUOTED, quoted
 
 SIZES = (16, 32, 64, 128, 256, 512)
 HEADS = ("auxiliary", "auxiliary-normalized", "projection", "projection+auxiliary-normalized")
@@ -173,8 +174,14 @@ class TrainOptions:
         known = {field.name: field for field in dataclasses.fields(cls)}
         for key in values:
             if key not in known:
-                raise _refusal(f"there is no option {key!r}{nearest(key, known)}")
+                raise _refusal(f"there is no option {quoted(key)}{nearest(key, known)}")
         return cls(**{key: _typed(known[key], value) for key, value in values.items()})
+
+
+def _plain(value: object) -> str:
+    """Show a value as it was typed, unless it is long or would not be seen."""
+    text = str(value)
+    return text if len(text) <= QUOTED and text.isprintable() else quoted(value)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -234,7 +241,7 @@ def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
         return kind(float(value)) if kind is int else kind(value)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         kinds = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a list"}
-        raise _refusal(f"{field.name} {value!r} is not {kinds.get(kind, 'text')}") from None
+        raise _refusal(f"{field.name} {quoted(value)} is not {kinds.get(kind, 'text')}") from None
 
 
 def _kind(field: dataclasses.Field[Any]) -> type:
@@ -247,15 +254,17 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
     kind = _kind(field)
     fits = isinstance(value, (float, int) if kind is float else kind)
     if not fits or isinstance(value, bool) != (kind is bool):
-        raise _refusal(f"{field.name} {value!r} is not of type {kind.__name__}")
+        raise _refusal(f"{field.name} {quoted(value)} is not of type {kind.__name__}")
     low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
     if choices is not None:
         for part in value if isinstance(value, tuple) else (value,):
             if part not in choices:
                 takes = ", ".join(map(str, choices))
-                raise _refusal(f"{_shown(field)} {part} is not supported; it takes {takes}")
+                raise _refusal(f"{_shown(field)} {_plain(part)} is not supported; it takes {takes}")
     elif low is not None and not low <= value <= high:
-        raise _refusal(f"{_shown(field)} {value} is out of range; it takes {low:g} to {high:g}")
+        raise _refusal(
+            f"{_shown(field)} {_plain(value)} is out of range; it takes {low:g} to {high:g}"
+        )
 
 
 def _shown(field: dataclasses.Field[Any]) -> str:

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from scangan.core.printable import printable, quoted
+
+LONGEST = 200  # characters of what another program says
 FAILED, USAGE = 1, 2
 
 
@@ -66,7 +69,7 @@ class Rejected(ScanganError):
 
 
 class Damaged(Rejected):
-    """A file that was whole once: its bytes were changed or lost on the way.
+    """A file whose bytes were changed or lost on the way.
 
     Parameters
     ----------
@@ -76,6 +79,11 @@ class Damaged(Rejected):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what}; copy it again")
+        self.what = what
+
+    def __reduce__(self) -> tuple[type["Damaged"], tuple[str]]:
+        """Pickle what is wrong: the advice is added again."""
+        return type(self), (self.what,)
 
 
 class Unreadable(Rejected):
@@ -83,5 +91,15 @@ class Unreadable(Rejected):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its type if the text is empty."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return the beginning of an error's first line, or its type if the text is empty."""
+    text = printable((str(error).strip() or type(error).__name__).splitlines()[0])
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def fault_of(error: Exception) -> str:
+    """Say in a few words, and not in those of Python, what is wrong with a file of ours."""
+    if isinstance(error, KeyError) and error.args:
+        return f"it lacks {quoted(error.args[0])}"
+    if isinstance(error, TypeError | AttributeError):
+        return "a value has the wrong type"
+    return first_line(error)

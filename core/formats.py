@@ -88,9 +88,9 @@ def sniff(data: bytes) -> Format:
     if _is_nifti(data):
         return "nifti"
     if not data:
-        raise Rejected("empty file")
+        raise Damaged("empty file")
     if data.count(0) == len(data):
-        raise Rejected("only zeros")
+        raise Damaged("only zeros")
     if any(mark in data for mark in SYNTHETIC_SHARD):
         raise Rejected("a shard of synthetic scans that gen-scans made; unpack it")
     for magic, what in NOT_READ:

@@ -1,5 +1,20 @@
 """Text that a terminal can show as it is."""
 
+QUOTED = 40  # characters of a value to quote in an error
+
+
+def quoted(value: object) -> str:
+    """Quote a value from a file as Python would, and no more of it than fits into an error."""
+    text = repr(value)
+    if len(text) <= QUOTED:
+        return text
+    if not isinstance(value, str):
+        return f"{text[:QUOTED]}..."
+    kept = value[:QUOTED]
+    while len(repr(kept)) > QUOTED:
+        kept = kept[:-1]
+    return f"{kept!r}..."
+
 
 def printable(text: str) -> str:
     """Escape line breaks, control characters and whatever else is not printable, as Python would."""

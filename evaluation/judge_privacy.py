@@ -36,7 +36,7 @@ from scangan.evaluation.privacy_sets import comparable
 from scangan.evaluation.privacy_verdict import verdict
 from scangan.evaluation.ranges import LARGEST_SEED, check_range
 from scangan.evaluation.scan_set import ScanSet
-from scangan.evaluation.track import Track, untracked
+from scangan.evaluation.track import Track, to_the_end, untracked
 from scangan.evaluation.training_search import MOST_CALIBRATING, Found, TrainingSearch
 
 SHOWN = 24  # most similar pairs in the result
@@ -101,8 +101,8 @@ def privacy(
         How to evaluate.
     discriminator : DiscriminatorScores, optional
         The discriminator of the run, to attack with it, too.
-    track : Track
-        Shows how many scans were extracted or searched.
+    track : callable, optional
+        Shows how many scans were extracted or searched. See `scangan.evaluation.track`.
     notes : tuple of str
         More for the notes of the result.
 
@@ -129,8 +129,8 @@ def privacy(
                 f"did not attack"
             )
             attacker = None
-        count = _work(ours, made, held, options)
-        with track("comparing with the training scans", count, "scans") as advance:
+        most = _work(ours, made, held, options)
+        with to_the_end(track, "comparing with the training scans", most, "scans") as advance:
             search = TrainingSearch(ours, extract, cache, options.threads, advance)
             return _result(search, made, held, options, attacker, [*notes, *found])
 
@@ -146,7 +146,7 @@ def privacy(
 def _work(
     train: ScanSet, synthetic: ScanSet, holdout: ScanSet | None, options: PrivacyOptions
 ) -> int:
-    """Return how many scans `privacy` extracts and searches."""
+    """Return how many scans `privacy` extracts and searches at most."""
     copies = len(LEVELS) * min(options.planted, len(train))
     both = len(synthetic) + copies  # extracted, then searched
     if holdout is None:

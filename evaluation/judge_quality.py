@@ -70,8 +70,8 @@ def quality(
         The two sets. A figure over all classes weights them as the synthetic set does.
     options : QualityOptions, optional
         How to evaluate.
-    track : Track
-        Shows how many scans each extractor has seen.
+    track : callable, optional
+        Shows how many scans each extractor has seen. See `scangan.evaluation.track`.
 
     Returns
     -------

@@ -98,8 +98,8 @@ def utility(
         Synthetic scans, from a generator that was trained on `train` only.
     options : UtilityOptions, optional
         How to evaluate.
-    track : Track
-        Shows how many classifiers were trained.
+    track : callable, optional
+        Shows how many classifiers were trained. See `scangan.evaluation.track`.
     notes : tuple of str
         More for the notes of the result.
 

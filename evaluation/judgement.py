@@ -75,8 +75,9 @@ def judge_all(
         See `privacy`.
     utility_notes, privacy_notes : tuple of str
         More for the notes of these results.
-    track : Track
+    track : callable, optional
         Shows how many scans were compared and classifiers trained, one after the other.
+        See `scangan.evaluation.track`.
 
     Raises
     ------

@@ -76,7 +76,9 @@ def _membership(attacks: dict[str, Attack]) -> str:
             f"{NAMES[name]} (AUC {each.auc:.2f}, {each.auc_low:.2f} to {each.auc_high:.2f})"
             for name, each in tried.items()
         )
-        return f"No attack told training scans from others better than by guessing: {'; '.join(tests)}."
+        return (
+            f"No attack told training scans from others better than guessing: {'; '.join(tests)}."
+        )
     which = "; ".join(told)
     if BLIND in attacks and leaks(attacks[BLIND]):
         return (

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 Advance = Callable[[int], None]
-# Called with what is done, how many of what: it shows progress as `scangan.core.terminal.progress` does.
+# Takes a description, a total and a unit, as `scangan.core.terminal.progress` does, and gives a context
+# with a function to call with how many were done since the last call.
 Track = Callable[[str, int, str], AbstractContextManager[Advance]]
 
 
@@ -13,3 +14,18 @@ Track = Callable[[str, int, str], AbstractContextManager[Advance]]
 def untracked(description: str, total: int, unit: str) -> Iterator[Advance]:  # noqa: ARG001
     """Show nothing."""
     yield lambda _: None
+
+
+@contextlib.contextmanager
+def to_the_end(track: Track, description: str, total: int, unit: str) -> Iterator[Advance]:
+    """Show progress that ends at its total, even if some of the work turns out not to be needed."""
+    left = total
+    with track(description, total, unit) as advance:
+
+        def counted(count: int) -> None:
+            nonlocal left
+            left -= count
+            advance(count)
+
+        yield counted
+        advance(left)

@@ -10,9 +10,11 @@ from typing import Literal, NamedTuple
 from scangan.core.class_folders import Refused
 from scangan.core.class_names import normal, why_no_name
 from scangan.core.errors import PreprocessingError
+from scangan.core.printable import quoted
 
 MultiLabel = Literal["error", "first", "join"]
 DELIMITERS = ",;\t"
+FEW_LABELS = 3  # to name in a reason
 MOST_LISTED = 300  # characters of headings in an error
 COLUMNS = ("file", "class", "subject")  # defaults; the last one is optional then
 
@@ -220,8 +222,9 @@ def class_of(
     if multi_label == "join":
         return "+".join(sorted(labels)), subject, ""
     if len(set(labels.values())) == 1:
-        told = f"{'|'.join(labels)!r}, line {rows[0].line} of {table}"
+        told = f"{quoted('|'.join(labels))}, line {rows[0].line} of {table}"
     else:
-        told = ", ".join(f"{label!r} on line {line}" for label, line in labels.items())
-        told += f" of {table}"
+        few = list(labels.items())[:FEW_LABELS]
+        told = ", ".join(f"{quoted(label)} on line {line}" for label, line in few)
+        told += f"{', ...' if len(labels) > len(few) else ''} of {table}"
     return None, None, f"several labels ({told}); choose --multi-label first or join"

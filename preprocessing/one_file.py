@@ -149,7 +149,11 @@ def why_not(scan: Scan, options: PrepOptions) -> Rejected | None:
         if scan.spacing is None:
             return Rejected("has no pixel spacing; --pixel-spacing needs one")
         if not all(SPACINGS[0] <= side <= SPACINGS[1] for side in scan.spacing):
-            return Rejected(f"a pixel spacing of {scan.spacing[0]:g} x {scan.spacing[1]:g} mm")
+            told = " x ".join(f"{side:g}" for side in scan.spacing)
+            return Rejected(
+                f"its pixel spacing, {told} mm, is not {SPACINGS[0]:g} to {SPACINGS[1]:g} mm; correct it, "
+                f"or leave out --pixel-spacing"
+            )
     if options.needs_spacing == "square" and not 1 / MOST_ASPECT <= scan.aspect <= MOST_ASPECT:
         return Rejected(
             f"its pixels would be {scan.aspect:g} times as tall as wide; correct its spacing, or "
@@ -173,7 +177,7 @@ def why_blank(scan: Scan, window: Window) -> Rejected | None:
         return None
     return Rejected(
         f"blank: its values, {low:g} to {high:g}, lie outside of the window "
-        f"{window[0]:g} to {window[1]:g}"
+        f"{window[0]:g} to {window[1]:g}; choose another --window, or leave the file out with --exclude"
     )
 
 

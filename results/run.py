@@ -18,25 +18,32 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scangan.artifacts.records import parse_record
 from scangan.artifacts.run import Run
 from scangan.core.files import write_bytes
+from scangan.core.png import encode_png
+from scangan.core.sheet import NOTICE, contact_sheet
 from scangan.evaluation.diets import DIETS
 from scangan.evaluation.judgement import Judgement
 from scangan.evaluation.utility_result import Estimate
+from scangan.preprocessing import load_dataset
+from scangan.runtime import ScanGenerator
+from scangan.runtime.generator import Images
 from scangan.training.checkpoints import load_best
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parent / "tests/data"
 COUNT = 500  # synthetic scans of each class
+DRAWN = 8  # of each class in a picture
 EXPLAINED = "## How to read the figures"  # from here on, every report says the same
 PICTURE = re.compile(r"^!\[.*\n\n?", re.MULTILINE)
 SMALL = ["--size", "32"]
 QUICK = [*SMALL, "--kimg", "0.64", "--tick", "0.32", "--width", "8"]
+SIMULATED = "phantoms.png"
 PHANTOMS = "phantoms"  # in place of folders: scans that are simulated
 COLUMNS = (
     "generator", "seed", "kimg", "KID x1000", "FID", "FID ratio", "precision", "recall", "least variety",
@@ -121,6 +128,11 @@ class Repeat:
         """Do all of it; return the rows about generators."""
         train, test = self._prepared("train"), self._prepared("test")
         seeds = range(1 if self.quick else self.project.seeds)
+        if self.project.test == PHANTOMS:  # no real scan is shown
+            held = load_dataset(test)
+            of_each = {name: held.images[held.labels == k] for k, name in enumerate(held.classes)}
+            few = {name: scans[:DRAWN] for name, scans in of_each.items()}
+            write_bytes(self.work / SIMULATED, drawn(few, "simulated, of the test set"))
         return [
             self._row(name, seed, options, train, test)
             for name, options in self.project.generators.items()
@@ -157,6 +169,10 @@ class Repeat:
         )
         if _is_due(model, run / "best.safetensors"):
             scangan("export", run, "-o", model)
+        if seed == 0 and _is_due(picture := model.with_suffix(".png"), model):
+            with ScanGenerator(model) as made:
+                of_each = {each: made.sample(DRAWN, each) for each in made.classes}
+                write_bytes(picture, drawn(of_each or {"": made.sample(DRAWN)}, "synthetic"))
         if _is_due(report / "result.json", model):
             shutil.rmtree(report, ignore_errors=True)
             few = ["--extractor", "efficientnet-lite0", "--seeds", 1] if self.quick else []
@@ -188,6 +204,11 @@ class Repeat:
                 sys.exit(done.returncode)
             write_bytes(kept, done.stdout)
         self.truths[model.stem] = kept.read_text("utf-8")
+
+
+def drawn(scans: Mapping[str, Images], what: str) -> bytes:
+    """Draw scans of each class, as a PNG."""
+    return encode_png(contact_sheet(list(scans.items()), what), {"Comment": NOTICE})
 
 
 def _is_due(made: Path, source: Path) -> bool:
@@ -258,6 +279,10 @@ def page(
             "the class with the fewest training scans. In brackets: 95% intervals.",
             _table(USES, uses, left=3),
         ]
+    sections += ["## Scans, seed 0"]
+    if project.test == PHANTOMS:
+        sections.append(f"![Phantoms]({SIMULATED})")
+    sections += [f"![Synthetic scans of {name}]({name}-0.png)" for name in project.generators]
     for model, table in truths.items():
         sections += [f"## {model}, and the truth", table.strip()]
     return "\n\n".join(filter(None, sections)) + "\n"
@@ -286,6 +311,8 @@ def main() -> None:
         write_bytes(repeat.work / "README.md", text.encode())
         if given.write:
             write_bytes(HERE / name / "README.md", text.encode())
+            for picture in repeat.work.glob("*.png"):
+                write_bytes(HERE / name / picture.name, picture.read_bytes())
             for report in repeat.work.glob("*-report/report.md"):
                 figures_alone = PICTURE.sub("", report.read_text("utf-8").partition(EXPLAINED)[0])
                 write_bytes(HERE / name / f"{report.parent.name}.md", figures_alone.encode())

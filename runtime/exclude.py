@@ -6,7 +6,6 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from scangan.artifacts.card import shown
 from scangan.artifacts.latents import Draw
 from scangan.artifacts.modelfile import ModelFile
 from scangan.artifacts.request import Request
@@ -14,7 +13,7 @@ from scangan.artifacts.scan_folder import ScanRecord
 from scangan.artifacts.suspects import read_suspects
 from scangan.core.counted import counted
 from scangan.core.errors import GenerationError
-from scangan.core.printable import printable
+from scangan.core.printable import printable, quoted
 
 Note = Callable[[str], None]
 Suspects = dict[int | None, frozenset[int]]  # indices by class number
@@ -103,7 +102,7 @@ def _number(origin: ScanRecord, model: ModelFile, file: Path) -> int | None:
         return None
     if name not in classes:
         raise GenerationError(
-            f"{file} is damaged: {model.path} has no class {shown(name)}; {EVALUATE} again"
+            f"{file} is damaged: {model.path} has no class {quoted(name)}; {EVALUATE} again"
         )
     return classes.index(name)
 

@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -80,6 +81,12 @@ def test_a_project_runs_from_scans_to_its_page(name, quick_commands, tmp_path, m
         assert told["kimg"] in ("0", "1")  # 0.32 or 0.64, rounded
         assert 0.4 <= float(told["membership AUC"]) <= 1
         assert re.fullmatch(r"\d+ \(\d+\)", told["recall"])
+    del told_of["Scans, seed 0"]
+    pictures = re.findall(r"\]\((.*\.png)\)", page)
+    simulated = ["phantoms.png"] if name == "thyroid-phantom" else []
+    assert pictures == simulated + [f"{each}-0.png" for each in project.generators]
+    for picture in pictures:
+        assert cv2.imread(str(tmp_path / f"{name}-quick" / picture), 0).shape[1] > 8 * 96
     columns, *rows = told_of.pop("Classifiers that learn from the scans", [list(run.USES)])
     assert columns == list(run.USES) and bool(rows) == ("dcgan" not in name or "brain" in name)
     for row in rows:

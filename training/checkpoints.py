@@ -16,7 +16,7 @@ from torch import Tensor
 from scangan.artifacts.records import parse_record, to_told
 from scangan.artifacts.run import FORMAT_VERSION, Run
 from scangan.artifacts.scores import KeptScores
-from scangan.core.errors import TrainingError, first_line
+from scangan.core.errors import TrainingError, fault_of, first_line
 from scangan.core.files import read_bytes, written_whole
 from scangan.core.versions import why_newer
 from scangan.training.early_stopping import EarlyStopping
@@ -135,7 +135,9 @@ def load_best(run: Run) -> Best:
         scores = None if told == "{}" else parse_record(KeptScores, told)
         return Best(state, metadata["kind"], float(metadata["kimg"]), scores)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise TrainingError(f"{file} is damaged ({error}); start over with --force") from error
+        raise TrainingError(
+            f"{file} is damaged ({fault_of(error)}); start over with --force"
+        ) from error
 
 
 def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

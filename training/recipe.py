@@ -6,6 +6,7 @@ from pathlib import Path
 
 from scangan.artifacts.train_options import TrainOptions, nearest
 from scangan.core.errors import USAGE, TrainingError
+from scangan.core.printable import quoted
 
 FOLDER = Path(__file__).parent / "recipes"
 DEFAULT = "stable"
@@ -69,7 +70,9 @@ def options_from(recipe: str, overrides: Mapping[str, object]) -> TrainOptions:
     except TrainingError as error:
         raise TrainingError(f"{where}{error}", exit_code=USAGE) from error
     if not isinstance(lateral, bool):
-        raise TrainingError(f"{where}lateral {lateral!r} is not true or false", exit_code=USAGE)
+        raise TrainingError(
+            f"{where}lateral {quoted(lateral)} is not true or false", exit_code=USAGE
+        )
     mirrors = ["mirror"] if options.mirror else []
     mirrors += ["flip"] if "flip" in options.augment else []
     if lateral and mirrors:

@@ -21,7 +21,7 @@ from scangan.artifacts.records import parse_record, to_told
 from scangan.artifacts.run import Run
 from scangan.artifacts.run_records import RunItem, StartedFrom
 from scangan.artifacts.train_options import NARROWEST, WIDEST, TrainOptions, nearest
-from scangan.core.errors import USAGE, TrainingError
+from scangan.core.errors import USAGE, TrainingError, fault_of
 from scangan.core.files import written_whole
 from scangan.training.bundled_weights import bundled_file, starting_names
 from scangan.training.checkpoints import load_checkpoint, read_tensors
@@ -185,8 +185,8 @@ def read_weights_file(file: Path, advice: str) -> StartingWeights:
             generator=generator,
             discriminator=discriminator,
         )
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise TrainingError(f"{file} is damaged ({error}); {advice}") from error
+    except (OSError, SafetensorError, KeyError, ValueError, TrainingError) as error:
+        raise TrainingError(f"{file} is damaged ({fault_of(error)}); {advice}") from error
 
 
 def check_fit(weights: StartingWeights, options: TrainOptions) -> None:

@@ -46,7 +46,7 @@ def verdict(result: PrivacyResult) -> str:
         f"{'is' if len(result.suspects) == 1 else 'are'} suspiciously similar to a training scan",
         f"{found} of {planted} planted copies were found",
         _told(result.membership),
-        "None of this proves that the scans are anonymous",
+        "This does not prove that the scans are anonymous",
     ]
     return f"{'. '.join(said)}."
 
@@ -58,7 +58,10 @@ def _told(attacks: dict[str, Attack]) -> str:
     if not any(map(leaks, tried.values())):
         return "Membership inference did no better than guessing"
     if BLIND in attacks and leaks(attacks[BLIND]):
-        return "Membership inference proves nothing: the hold-out differs from the training scans"
+        return (
+            "Membership inference proves nothing: the hold-out can be told from the training scans without "
+            "any synthetic one"
+        )
     best = max(each.auc for each in tried.values())
     return f"An attacker tells training scans from others better than by guessing (AUC {best:.2f})"
 

@@ -46,7 +46,7 @@ def verdict(result: QualityResult) -> str:
     classes = space.figures["kid"].classes
     if classes:
         worst = max(classes, key=lambda name: classes[name].value)
-        said.append(f"The furthest class is {worst}")
+        said.append(f"The class furthest from its real scans is {worst}")
     picked = ", which picked the checkpoint" if space.picked_checkpoint else ""
     return f"In the features of {space.extractor}{picked}, {'. '.join(said)}."
 

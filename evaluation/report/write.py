@@ -68,7 +68,7 @@ class ReportResult(Record, frozen=True, kw_only=True):
     Parameters
     ----------
     verdict : dict
-        A sentence on each question.
+        A short answer to each question.
     judgement : Judgement
         What the evaluations found.
     command, date : str
@@ -178,7 +178,7 @@ def _remove_older(out: Path) -> None:
 
 
 def verdict(judgement: Judgement) -> dict[str, str]:
-    """Answer each question in one sentence."""
+    """Answer each question in a few short sentences."""
     use, secrecy = judgement.utility, judgement.privacy
     return {
         "Quality": quality_sections.verdict(judgement.quality),

@@ -4,6 +4,7 @@ JPEG and JPEG 2000 go through Pillow if possible, RLE through pydicom, everythin
 `decode_frame`, `is_available` and `DECODER_DEPENDENCIES` are pydicom's interface for decoding plugins.
 """
 
+import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,23 @@ import numpy.typing as npt
 import simplejpeg
 from pydicom import uid
 from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels.common import PhotometricInterpretation
 from pydicom.pixels.decoders import pillow
 from pydicom.pixels.decoders.base import Decoder, DecodeRunner
 from pydicom.pixels.utils import as_pixel_options
 
 from scangan.core.counted import counted
 from scangan.core.errors import Damaged, Rejected
+from scangan.core.printable import quoted
 from scangan.preprocessing.reading import gdcm_process
-from scangan.preprocessing.reading.dicom_elements import Elements, UnreadableElement, named, quoted
+from scangan.preprocessing.reading.dicom_elements import Elements, UnreadableElement, named
 from scangan.preprocessing.reading.dicom_values import LUMA
-from scangan.preprocessing.reading.jpeg import adobe_marker, decode_strictly, jpeg_is_rgb
+from scangan.preprocessing.reading.jpeg import (
+    adobe_marker,
+    decode_strictly,
+    jpeg_is_rgb,
+    read_header,
+)
 
 if TYPE_CHECKING:
     from pydicom.uid import UID
@@ -46,6 +54,8 @@ NATIVE = (
     uid.DeflatedExplicitVRLittleEndian,
 )
 EIGHT_BIT_JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
+LARGEST_SIDE = 65_535  # that Rows and Columns can say
+JPEG_2000_SIZE = b"\xff\x4f\xff\x51"  # the first two markers of a stream
 JP2_SIGNATURE = b"\0\0\0\x0cjP  "
 
 
@@ -66,7 +76,7 @@ def frame_decoder(syntax: "UID") -> Decoder:
         decoder.add_plugin("scangan", (__name__, "decode_frame"))
     elif syntax not in NATIVE:
         fact = f"no decoder for {syntax.name}"
-        if syntax.name == syntax:
+        if syntax.type != "Transfer Syntax":
             fact = f"{named('TransferSyntaxUID')} is {quoted(syntax)}, which is not known"
         raise UnreadableElement(fact, "convert it to Explicit VR Little Endian")
     return decoder
@@ -98,6 +108,12 @@ def decoded_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterato
         A frame is missing, truncated or damaged, or needs gdcm, which is not installed.
     """
     dataset = elements.dataset
+    colour_jpeg = decoder.UID in EIGHT_BIT_JPEG and elements.whole("SamplesPerPixel") == 3
+    by_markers = colour_jpeg and elements.whole("BitsStored") == 8
+    colour = elements.word("PhotometricInterpretation")
+    if not by_markers and colour not in {each.value for each in PhotometricInterpretation}:
+        fact = f"{named('PhotometricInterpretation')} is {quoted(colour)}, which is not known"
+        raise UnreadableElement(fact)
     if decoder.is_native:
         yield from decoder.iter_array(
             dataset, raw=True, allow_excess_frames=False, correct_unused_bits=False
@@ -107,14 +123,14 @@ def decoded_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterato
     offsets = options.pop("extended_offsets", None)
     options["correct_unused_bits"] = False  # padding may lie there
     sources = generate_frames(dataset.PixelData, number_of_frames=frames, extended_offsets=offsets)
-    colour_jpeg = decoder.UID in EIGHT_BIT_JPEG and (elements.whole("SamplesPerPixel") == 3)
     for frame in range(frames):
         source = next(sources, None)
         if source is None:
             raise Damaged(f"truncated DICOM: {counted(frame, 'frame')} of {frames}")
         if decoder.UID in FAMILIES:
             _check_frame(source, decoder.UID)
-        if colour_jpeg and elements.whole("BitsStored") == 8:
+            _check_frame_size(elements, source, FAMILIES[decoder.UID])
+        if by_markers:
             yield _luma_of_jpeg(elements, source), {"photometric_interpretation": LUMA}
             continue
         try:
@@ -145,14 +161,7 @@ def _luma_of_jpeg(elements: Elements, source: bytes) -> npt.NDArray[np.uint8]:
         elements.note(
             f"PhotometricInterpretation is {quoted(told)}, but the JPEG is {colour} ({why})"
         )
-    rows, columns = elements.whole("Rows"), elements.whole("Columns")
-    grey = _decoded(source)[..., 0]
-    if grey.shape != (rows, columns):
-        raise UnreadableElement(
-            f"Rows and Columns say {columns}x{rows} pixels, but the JPEG has "
-            f"{grey.shape[1]}x{grey.shape[0]}"
-        )
-    return np.asarray(grey)
+    return np.asarray(_decoded(source)[..., 0])
 
 
 def is_available(syntax: str) -> bool:
@@ -207,6 +216,27 @@ def _check_frame(source: bytes, syntax: "UID") -> None:
             if length < 8:  # with 0, pydicom 3.0.2 loops forever
                 raise Damaged("damaged JPEG 2000 DICOM")
             at += length
+
+
+def _check_frame_size(elements: Elements, source: bytes, family: str) -> None:
+    """Reject a frame of another size than its file declares."""
+    at = source.find(JPEG_2000_SIZE)
+    if at >= 0:
+        right, bottom, left, top = struct.unpack_from(">4I", source.ljust(at + 24, b"\0"), at + 8)
+        height, width = bottom - top, right - left
+    else:
+        try:
+            header = read_header(source)
+        except Rejected as error:
+            raise Damaged(f"damaged {family} DICOM") from error
+        height, width = header.height, header.width
+    if not 0 < width <= LARGEST_SIDE or not 0 <= height <= LARGEST_SIDE:
+        raise Damaged(f"damaged {family} DICOM")
+    rows, columns = elements.whole("Rows"), elements.whole("Columns")
+    if (height, width) != (rows, columns) and height:  # else it is said at the end of the frame
+        raise UnreadableElement(
+            f"Rows and Columns say {columns}x{rows} pixels, but the frame has {width}x{height}"
+        )
 
 
 def _decoded(source: bytes, **options: int) -> npt.NDArray[np.uint8]:

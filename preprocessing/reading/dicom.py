@@ -19,11 +19,11 @@ from scangan.core.formats import sniff
 from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.reading import dicom_spacing, dicom_values
 from scangan.preprocessing.reading.dicom_elements import (
+    CONVERT,
     CORRECT,
     Elements,
     UnreadableElement,
     named,
-    quoted,
 )
 from scangan.preprocessing.reading.masks import TO_INCLUDE
 from scangan.preprocessing.reading.raster import Frames, check_size
@@ -158,7 +158,8 @@ def _without_pixels(dataset: "Dataset", sop_class: str) -> str:
     cut = "Rows" in dataset or not len(dataset)  # pydicom drops all if the last one is too short
     reason = f"DICOM without {'its pixels (truncated?)' if cut else 'pixels'}"
     kind = UID(sop_class)
-    return reason if kind.name == kind else f"{reason}: {kind.name}"
+    what = reason if kind.name == kind else f"{reason}: {kind.name}"
+    return f"{what}; copy it again" if cut else what
 
 
 def _check_deflated(deflated: bytes) -> None:
@@ -183,13 +184,13 @@ def _transfer_syntax(dataset: "Dataset") -> "UID":
         if not little:
             return uid.ExplicitVRBigEndian
         return uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+    if not isinstance(syntax, str):
+        raise UnreadableElement(f"{named('TransferSyntaxUID')} has several values")
     return syntax
 
 
 def _check(elements: Elements) -> int:
     """Reject files that contradict themselves or are too large; return the number of frames."""
-    from pydicom.pixels.common import PhotometricInterpretation
-
     dataset, integers = elements.dataset, "PixelData" in elements.dataset
     _straighten_interpretation(elements)
     needed = (*NEEDED, "BitsStored", "PixelRepresentation") if integers else NEEDED
@@ -197,22 +198,22 @@ def _check(elements: Elements) -> int:
     missing = [keyword for keyword, value in values.items() if value is None]
     if missing:
         raise Rejected(f"DICOM without {', '.join(missing)}; {CORRECT}")
-    if values[COLOUR] not in {each.value for each in PhotometricInterpretation}:
-        raise UnreadableElement(f"{named(COLOUR)} is {quoted(values[COLOUR])}, which is not known")
     rows, columns, samples, bits = (elements.whole(keyword) or 0 for keyword in SIZES)
     frames = elements.whole("NumberOfFrames")
     if frames is not None:
         dataset.NumberOfFrames = frames  # pydicom refuses numbers written as 1,0
     frames = frames or 1
+    for keyword, count in (("Rows", rows), ("Columns", columns), ("NumberOfFrames", frames)):
+        if count < 1:
+            raise UnreadableElement(f"{named(keyword)} is {count}, not 1 or more")
+    if samples not in (1, 3):
+        raise UnreadableElement(f"{named('SamplesPerPixel')} is {samples}, not 1 or 3", CONVERT)
     check_size(rows, columns)
     if rows * columns * frames > MOST_PIXELS_OF_FILE:
         raise Rejected(
             f"declares {counted(frames, 'frame')} of {columns}x{rows} pixels; at most "
             f"{MOST_PIXELS_OF_FILE} pixels are read; split it"
         )
-    for keyword, count in (("SamplesPerPixel", samples), ("NumberOfFrames", frames)):
-        if count < 1:
-            raise UnreadableElement(f"{named(keyword)} is {count}, not 1 or more")
     if integers:
         _check_integers(elements, bits)
     return frames
@@ -245,14 +246,16 @@ def _check_integers(elements: Elements, bits: int) -> None:
 def _check_length(elements: Elements, frames: int) -> None:
     """Reject uncompressed pixel data that are shorter than declared."""
     dataset = elements.dataset
-    (element,) = (dataset[keyword] for keyword in PIXELS if keyword in dataset)
+    (pixels,) = (keyword for keyword in PIXELS if keyword in dataset)
+    declared = getattr(dataset.get_item(pixels), "length", 0)  # of the file, before it is converted
+    element = dataset[pixels]
     if element.is_undefined_length:
         raise UnreadableElement(
             f"{named('TransferSyntaxUID')} says that the pixels are not compressed, but they are"
         )
     if elements.word(COLOUR) == "YBR_PARTIAL_422":
-        raise Rejected(
-            "PhotometricInterpretation YBR_PARTIAL_422 is not supported; convert it to RGB"
+        raise UnreadableElement(
+            f"{named(COLOUR)} is 'YBR_PARTIAL_422', which is not supported", CONVERT
         )
     if (elements.whole("SamplesPerPixel") or 1) > 1:
         order = elements.whole("PlanarConfiguration")
@@ -267,8 +270,13 @@ def _check_length(elements: Elements, frames: int) -> None:
     subsampled = elements.word(COLOUR) == "YBR_FULL_422"
     needed = whole // 3 * 2 if subsampled else whole
     if actual < needed:
-        raise Damaged(f"truncated DICOM: {actual} of {needed} bytes of pixels")
-    if subsampled and actual >= whole:
+        if declared > actual:
+            raise Damaged(f"truncated DICOM: {actual} of {needed} bytes of pixels")
+        raise UnreadableElement(
+            f"{actual} bytes of pixels, but Rows, Columns, NumberOfFrames, SamplesPerPixel and "
+            f"BitsAllocated need {needed}"
+        )
+    if subsampled and actual >= whole and elements.whole("SamplesPerPixel") == 3:
         raise UnreadableElement(
             f"{named(COLOUR)} is 'YBR_FULL_422', but the pixels are those of RGB or YBR_FULL"
         )

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scangan.core.errors import Rejected
+from scangan.core.printable import quoted
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-SHOWN = 40  # characters of a value to quote in a reason
 LARGEST = 2**32  # of whole numbers: DICOM stores none of more bits in the elements that are read
 CORRECT = "correct it, or leave the file out with --exclude"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+CONVERT = "convert it to MONOCHROME2 or RGB"
 _TEXT = ("DS", "IS")  # numbers written as text
 
 
@@ -26,7 +27,11 @@ class UnreadableElement(Rejected):
 
     def __init__(self, fact: str, advice: str = CORRECT) -> None:
         super().__init__(f"{fact}; {advice}")
-        self.fact = fact
+        self.fact, self.advice = fact, advice
+
+    def __reduce__(self) -> tuple[type["UnreadableElement"], tuple[str, str]]:
+        """Pickle the fact and the advice apart, as they are given."""
+        return type(self), (self.fact, self.advice)
 
 
 class Elements:
@@ -69,10 +74,12 @@ class Elements:
             pointed = text.replace(",", ".") if "." not in text else text
             if not _NUMBER.fullmatch(pointed) or not abs(float(pointed)) < float("inf"):
                 raise UnreadableElement(
-                    f"{named(keyword)} is {quoted(value)}, not a number", advice
+                    f"{named(keyword)} is {quoted(_stripped(value))}, not a number", advice
                 )
             if pointed != text:
-                self.note(f"{named(keyword)} is {quoted(value)}: the comma is its decimal point")
+                self.note(
+                    f"{named(keyword)} is {quoted(_stripped(value))}: the comma is its decimal point"
+                )
             found.append(float(pointed))
         return tuple(found)
 
@@ -88,7 +95,7 @@ class Elements:
         if value is not None and value % 1:
             raise UnreadableElement(f"{named(keyword)} is {value:g}, not a whole number")
         if value is not None and abs(value) > LARGEST:
-            raise UnreadableElement(f"{named(keyword)} is {value:g}, which cannot be true")
+            raise UnreadableElement(f"{named(keyword)} is {value:g}, which is too large")
         return None if value is None else int(value)
 
     def word(self, keyword: str, item: "Dataset | None" = None) -> str:
@@ -155,7 +162,5 @@ def named(keyword: str) -> str:
     return f"{keyword} ({tag >> 16:04x},{tag & 0xFFFF:04x})"
 
 
-def quoted(value: Any) -> str:
-    """Quote a value in plain letters, and no more of it than fits into a reason."""
-    text = ascii(str(value).strip(" \0"))
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+def _stripped(value: Any) -> str:
+    return str(value).strip(" \0")

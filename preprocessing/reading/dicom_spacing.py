@@ -2,12 +2,12 @@
 
 import math
 
+from scangan.core.printable import quoted
 from scangan.preprocessing.reading.dicom_elements import (
     CORRECT,
     Elements,
     UnreadableElement,
     named,
-    quoted,
 )
 
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")

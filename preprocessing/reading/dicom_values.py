@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from scangan.core.counted import counted
+from scangan.core.errors import Rejected
+from scangan.core.printable import quoted
 from scangan.preprocessing.reading.dicom_elements import (
+    CONVERT,
     CORRECT,
     Elements,
     UnreadableElement,
     named,
-    quoted,
 )
 from scangan.preprocessing.reading.floats import to_float32
 from scangan.preprocessing.reading.opencv import luma
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 Array = npt.NDArray[Any]
+UNSUPPORTED = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_420", "YBR_PARTIAL_422")  # retired from DICOM
 LUMA = "LUMA"  # not a DICOM interpretation; for colours already converted to luma
 WITHOUT = "correct it, or choose another way: --window dataset, image or LO,HI"
 
@@ -69,12 +71,10 @@ def scan_of(
             # Y is already the luma of ITU-R BT.601 (C.7.6.3.1.2).
             grey = np.ascontiguousarray(stored[..., 0])
             return _full_range(grey, 2 ** properties["bits_stored"] - 1)
-    samples = stored.shape[2] if stored.ndim == 3 else 1
-    raise UnreadableElement(
-        f"{named('PhotometricInterpretation')} is {quoted(interpretation)} of "
-        f"{counted(samples, 'sample')} per pixel",
-        "convert it to MONOCHROME2 or RGB",
-    )
+    fact = f"{named('PhotometricInterpretation')} is {quoted(interpretation)}"
+    if interpretation in UNSUPPORTED:
+        raise UnreadableElement(f"{fact}, which is not supported", CONVERT)
+    raise UnreadableElement(f"{fact}, but SamplesPerPixel is {3 if stored.ndim == 3 else 1}")
 
 
 def without_unused_bits(dataset: "Dataset", stored: Array, properties: dict[str, Any]) -> Array:
@@ -105,10 +105,10 @@ def _palette(elements: Elements, stored: Array) -> Scan:
     dataset = elements.dataset
     entries, first, bits = _descriptor(elements, "RedPaletteColorLookupTableDescriptor")
     if "RedPaletteColorLookupTableData" in dataset:
-        channels = [
-            _table(dataset, dataset[f"{name}PaletteColorLookupTableData"].value, entries)
-            for name in ("Red", "Green", "Blue")
-        ]
+        names = [f"{name}PaletteColorLookupTableData" for name in ("Red", "Green", "Blue")]
+        if missing := [name for name in names if name not in dataset]:
+            raise Rejected(f"DICOM without {', '.join(missing)}; {CORRECT}")
+        channels = [_table(dataset, dataset[name].value, entries) for name in names]
         # C.7.6.3.1.6: the length of the data is decisive, not the descriptor.
         bits = min(bits, 8 * channels[0].itemsize)
         colours = np.stack(channels, axis=-1)
@@ -216,9 +216,9 @@ def _look_up(elements: Elements, item: "Dataset", values: Array, advice: str) ->
     """
     entries, first, bits = _descriptor(elements, "LUTDescriptor", item, advice)
     if not 8 <= bits <= 16:
-        raise UnreadableElement(f"a LUT of {bits} bits", advice)
+        raise UnreadableElement(f"{named('LUTDescriptor')} says {bits} bits, not 8 to 16", advice)
     if "LUTData" not in item:
-        raise UnreadableElement("a LUT without its data", advice)
+        raise UnreadableElement(f"a look-up table without {named('LUTData')}", advice)
     table = _table(elements.dataset, item.LUTData, entries, advice)
     if bits == 8:
         table = table.astype(np.uint8)
@@ -247,7 +247,7 @@ def _table(dataset: "Dataset", data: Any, entries: int, advice: str = CORRECT) -
         table = np.atleast_1d(np.asarray(data, np.uint16))
     if len(table) < entries:
         raise UnreadableElement(
-            f"a LUT of {len(table)} entries; its descriptor says {entries}", advice
+            f"a look-up table has {len(table)} entries, but its descriptor says {entries}", advice
         )
     return table[:entries]
 

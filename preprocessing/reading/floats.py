@@ -24,7 +24,7 @@ def to_float32(pixels: npt.NDArray[Any], smallest: float | None = None) -> npt.N
     good = np.isfinite(pixels)
     if smallest is None:
         if not good.any():
-            raise Rejected("no finite value")
+            raise Rejected("no finite value; leave the file out with --exclude")
         smallest = float(pixels.min(where=good, initial=np.inf))
     filled = pixels if good.all() else np.where(good, pixels, smallest)
     return np.asarray(np.clip(filled, -LARGEST, LARGEST), np.float32, order="C")

@@ -12,6 +12,7 @@ import simplejpeg
 from scangan.core.errors import Damaged, Rejected
 from scangan.preprocessing.geometry import is_square, placement
 from scangan.preprocessing.reading.raster import (
+    MOST_PIXELS,
     Frames,
     check_size,
     pixel_aspect,
@@ -36,7 +37,8 @@ MOST_REPAIRS = 4
 SOF, DHT, JPG, DAC, RST0, EOI, SOS = 0xC0, 0xC4, 0xC8, 0xCC, 0xD0, 0xD9, 0xDA
 APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 ADOBE_TRANSFORM = 11  # byte of Adobe's marker; 0 if colours are not transformed
-LOSSLESS, PROGRESSIVE, JPEG_LS = (0xC3, 0xCB), (0xC2, 0xCA), 0xF7
+LOSSLESS, JPEG_LS = (0xC3, 0xCB), 0xF7
+PROGRESSIVE = (0xC2, 0xCA)  # decoders keep all of its coefficients, two bytes for each value
 
 
 class Header(NamedTuple):
@@ -150,7 +152,15 @@ def adobe_marker(transformed: bool) -> bytes:
 
 def check_header(header: Header) -> None:
     """Reject, by name, what the decoder cannot read or would have to guess."""
+    if not header.height:
+        raise Rejected("JPEG that gives its height only at its end; save it as PNG")
     check_size(header.height, header.width)
+    values = header.height * header.width * header.components
+    if (header.process in PROGRESSIVE or header.components == 4) and values > MOST_PIXELS:
+        raise Rejected(
+            f"declares {header.width}x{header.height} pixels of {header.components} values; at most "
+            f"{MOST_PIXELS} values are read of a progressive or CMYK JPEG; shrink it"
+        )
     if header.process == JPEG_LS:
         raise Rejected("JPEG-LS; save it as PNG or TIFF")
     if header.precision != 8:
@@ -260,5 +270,7 @@ def _refusal(fault: str) -> Rejected:
         return Damaged("truncated JPEG")
     if "subsampling" in fault:
         return Rejected("JPEG of an unusual colour sampling; save it as PNG")
+    if "not implemented" in fault or "nsupported" in fault:
+        return Rejected("JPEG of an unusual kind; save it as PNG")
     fault = " ".join(fault.split()).removeprefix("Corrupt JPEG data: ")
     return Damaged(f"damaged JPEG: {fault[:80].lower()}")

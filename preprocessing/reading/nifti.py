@@ -133,7 +133,7 @@ def _header(stream: BinaryIO) -> "Nifti1Header":
     shape = header.get_data_shape()
     if len(shape) < 2 or min(shape) < 1:
         raise Rejected(
-            f"declares {'x'.join(map(str, shape)) or 'no'} voxels, which are no image; correct it"
+            f"declares {'x'.join(map(str, shape)) or 'no'} voxels, which is not an image; correct it"
         )
     if math.prod(shape) > MOST_VOXELS:
         raise Rejected(
@@ -164,7 +164,7 @@ def _volume(stream: BinaryIO, header: "Nifti1Header", volume: int | None) -> Arr
     if not dtype.itemsize:
         raise Rejected(f"NIfTI data type {code} is not supported; convert it to float32")
     if dtype.kind == "c":
-        raise Rejected("complex values; save their magnitude")
+        raise Rejected("NIfTI of complex values; save their magnitude")
     size = math.prod(spatial) * dtype.itemsize
     stream.seek(int(header["vox_offset"]) + volume * size)
     body = stream.read(size)
@@ -217,13 +217,13 @@ def _kind(voxels: Array) -> tuple[npt.DTypeLike, float]:
         planes = (plane.min(where=np.isfinite(plane), initial=np.inf) for plane in voxels.T)
         smallest = float(min(planes))
         if smallest == np.inf:
-            raise Rejected("no finite value")
+            raise Rejected("no finite value; leave the file out with --exclude")
         return np.float32, smallest
     if dtype.itemsize == 8 and not dtype.fields:
         low, high = int(voxels.min()), int(voxels.max())
         limits = np.iinfo(np.int32 if low < 0 else np.uint32)
         if low < limits.min or high > limits.max:
-            raise Rejected("integers of more than 32 bits; convert them to float32")
+            raise Rejected("NIfTI of integers of more than 32 bits; convert it to float32")
         return limits.dtype, 0.0
     return np.int16 if dtype == np.int8 else dtype.newbyteorder("="), 0.0
 

@@ -101,7 +101,7 @@ def _chunks(data: bytes) -> tuple[Header, dict[bytes, bytes], list[bytes]]:
         found.setdefault(kind, []).append(view[at + 8 : end])
         at = end + 4
     if b"acTL" in found:
-        raise Rejected("animated PNG; save its picture as PNG")
+        raise Rejected("animated PNG; save one of its frames as a plain PNG")
     if next(iter(found)) != b"IHDR" or len(found[b"IHDR"][0]) != 13:
         raise Damaged("damaged PNG: no header")
     if b"IDAT" not in found:

@@ -107,11 +107,13 @@ def _page(directory: Directory) -> Page:
     depth, kind = directory.integer(BITS, 1), FORMATS.get(directory.integer(FORMAT, 1), "")
     if (kind, depth) not in DTYPES:
         names = {INTEGER: "", SIGNED: "signed ", FLOAT: "float "}
-        raise Rejected(f"{names.get(kind, 'complex ')}{depth}-bit TIFF; save it with 8, 16 or 32")
+        raise Rejected(
+            f"{names.get(kind, 'complex ')}{depth}-bit TIFF; save it with 8, 16 or 32 bits"
+        )
     if directory.integer(DEPTH, 1) != 1:
         raise Rejected("TIFF of volumes; save its slices as pages")
     if directory.integer(FILL_ORDER, 1) != 1:
-        raise Rejected("TIFF with its bits in reverse order; save it with the usual one")
+        raise Rejected("TIFF with its bits in reverse order; save it with the usual bit order")
     if photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR):
         raise Rejected(f"{PHOTOMETRICS.get(photometric, 'unknown')} TIFF; save it as grey or RGB")
     extra = directory.integers(EXTRA).tolist()

@@ -119,10 +119,12 @@ def _grid(directory: Directory, layout: Layout, planes: int) -> _Grid:
     if height <= 0 or width <= 0 or (tiled and (height % 16 or width % 16)):
         raise Damaged("damaged TIFF: impossible strips or tiles")
     if height * width > 2 * layout.height * layout.width + 1024 * 1024:
-        raise Damaged("damaged TIFF: tiles far larger than the page")
+        raise Rejected("TIFF of tiles far larger than its page; save it in strips")
     parts = -(-layout.height // height) * -(-layout.width // width) * planes
-    if len(offsets) < parts or len(counts) < parts or parts > MOST_PARTS:
-        raise Damaged("damaged TIFF: too few strips or tiles, or too many")
+    if parts > MOST_PARTS:
+        raise Rejected(f"TIFF of over {MOST_PARTS} strips or tiles; save it with larger ones")
+    if len(offsets) < parts or len(counts) < parts:
+        raise Damaged("damaged TIFF: too few strips or tiles")
     offsets, counts = offsets[:parts], counts[:parts]
     size = len(directory.data)
     inside = (counts > 0) & (counts <= size) & (offsets >= 0) & (offsets <= size - counts)

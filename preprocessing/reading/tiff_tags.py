@@ -73,8 +73,10 @@ def directories(data: bytes) -> Iterator[Directory]:
     link = 8 if big else 4
     try:
         while at := struct.unpack_from(pointers, data, link)[0]:
-            if at in seen or len(seen) == MOST_PAGES:
+            if at in seen:
                 raise Damaged("damaged TIFF: its pages have no end")
+            if len(seen) == MOST_PAGES:
+                raise Rejected(f"TIFF of over {MOST_PAGES} pages; split it")
             seen.add(at)
             count = struct.unpack_from(counts, data, at)[0]
             start = at + struct.calcsize(counts)

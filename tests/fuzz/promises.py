@@ -26,6 +26,8 @@ from scangan.runtime.info import card_table
 
 DTYPES = {"uint8", "uint16", "int16", "int32", "uint32", "float32"}
 # Python's name of what went wrong inside, where a reason should say what is wrong with the file.
+ELEMENT = re.compile(r"\([0-9a-f]{4},[0-9a-f]{4}\) is ")
+ADVICE = re.compile(r"; (copy|correct|convert|save|split|shrink|choose|prepare)\b|: --window")
 EXCEPTION = re.compile(r"\b(\w+\.)+error\b|\b\w*(Error|Exception|Warning|StopIteration)\b")
 LONGEST = 200
 OPTIONS = (
@@ -98,8 +100,8 @@ def check_reason(reason):
     _must_be_line(text)
     _must(len(text) < LONGEST, f"a reason of over {LONGEST} characters", text[:200])
     _must(not EXCEPTION.search(text), "a reason that names an exception", text)
-    broken = text.startswith(("damaged", "truncated", "declares"))
-    _must(not broken or "; " in text, "a reason without what to do", text)
+    broken = text.startswith(("damaged", "truncated", "declares")) or ELEMENT.search(text)
+    _must(not broken or ADVICE.search(text), "a reason without what to do", text)
 
 
 def check_model(data):
@@ -146,7 +148,7 @@ def check_labels(data):
             name, _, reason = class_of(file, multi_label, "labels.csv")
             _must((name is None) == bool(reason), "neither a class nor a reason, or both")
             if name is None:
-                _must_be_line(reason)
+                check_reason(reason)
             else:
                 classes.add(name)
     try:

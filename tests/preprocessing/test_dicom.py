@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pydicom
 import pytest
+from dicoms import dicom as dicom_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.encaps import encapsulate, get_frame
@@ -216,6 +217,43 @@ def test_a_frame_that_would_end_the_process_is_refused(name, at, value, kind):
     assert len(read((FILES / name).read_bytes())) == 1  # and the next one is read
 
 
+@pytest.mark.parametrize("told", ["YBR_FULL_444", "YCBCR", "GREY"])
+def test_colour_jpeg_is_read_by_its_markers_whatever_the_file_calls_it(told):
+    dataset = pydicom.dcmread(FILES / "SC_rgb_jpeg_dcmtk.dcm")
+    (known,) = read(saved(dataset))
+    dataset.PhotometricInterpretation = told
+    (scan,) = read(saved(dataset))
+    np.testing.assert_array_equal(scan.pixels, known.pixels)
+
+
+@pytest.mark.parametrize("name", ["MR_small_jpeg_ls_lossless.dcm", "MR_small_jp2klossless.dcm"])
+def test_a_frame_of_another_size_is_told_from_a_damaged_one(name):
+    dataset = pydicom.dcmread(FILES / name)
+    dataset.Rows = 32
+    said = reason(saved(dataset))
+    assert said.startswith("Rows and Columns say 64x32 pixels, but the frame has 64x64; correct it")
+
+
+def test_a_cut_file_is_told_from_one_that_declares_too_much():
+    whole = dicom_file()
+    assert reason(whole[:-10]) == "truncated DICOM: 502 of 512 bytes of pixels; copy it again"
+
+
+@pytest.mark.parametrize("uid", ["1.2.3.4", "1.2.840.10008.1.1"])  # the latter is no such syntax
+def test_an_unknown_transfer_syntax_is_named(uid):
+    usual = b"1.2.840.10008.1.2.1\0"
+    data = dicom_file().replace(usual, uid.encode().ljust(len(usual), b"\0"), 1)
+    said = reason(data)
+    assert said.startswith(f"TransferSyntaxUID (0002,0010) is '{uid}', which is not known; convert")
+
+
+def test_a_palette_without_one_of_its_tables_is_refused():
+    dataset = pydicom.dcmread(FILES / "examples_palette.dcm")
+    del dataset.GreenPaletteColorLookupTableData
+    said = reason(saved(dataset))
+    assert said.startswith("DICOM without GreenPaletteColorLookupTableData; correct it")
+
+
 def test_a_decoder_that_hangs_is_ended(monkeypatch):
     def start():
         return subprocess.Popen(
@@ -279,7 +317,7 @@ def test_a_truncated_file_is_refused():
     data = (FILES / "SC_rgb_jpeg_dcmtk.dcm").read_bytes()
     assert "without its pixels (truncated?)" in reason(data[:-400])
     assert "without its pixels (truncated?)" in reason(data[:200])
-    assert reason(b"") == "empty file" and reason(b"text") == "text"
+    assert reason(b"") == "empty file; copy it again" and reason(b"text") == "text"
 
 
 def test_frames_are_decoded_one_at_a_time():

@@ -1,6 +1,7 @@
 """Elements that break the rules of their kind, as archives have them: read, noted, or refused by name."""
 
 import io
+import pickle
 
 import numpy as np
 import pydicom
@@ -9,9 +10,9 @@ from dicoms import NUMBERS, VALUES, dicom, with_text
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from scangan.core.errors import Rejected
+from scangan.core.errors import Damaged, Rejected
 from scangan.preprocessing.options import PrepOptions
-from scangan.preprocessing.reading.dicom_elements import Elements
+from scangan.preprocessing.reading.dicom_elements import Elements, UnreadableElement
 from scangan.preprocessing.reading.dicom_spacing import spacing_and_aspect
 from scangan.preprocessing.reading.reader import read_scans
 
@@ -138,6 +139,12 @@ def test_a_file_of_unknown_colours_is_not_called_damaged(text):
     assert told.startswith(f"PhotometricInterpretation (0028,0004) is '{text}', which is not known")
 
 
+@pytest.mark.parametrize("error", [Damaged("damaged PNG"), UnreadableElement("Rows is 0")])
+def test_a_reason_is_the_same_after_another_process_gave_it(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (type(error), str(error))
+
+
 def test_a_text_in_another_alphabet_than_the_file_says_tells_patients_apart():
     def named(byte):
         data = dicom(PatientID="Mxller", SpecificCharacterSet="ISO_IR 192")
@@ -250,7 +257,10 @@ RGB = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
             {"PlanarConfiguration": 2},
             "PlanarConfiguration (0028,0006) is 2, not 0 (by pixel) or 1 (by plane)",
         ),
-        ({"PhotometricInterpretation": "YBR_PARTIAL_422"}, "YBR_PARTIAL_422 is not supported"),
+        (
+            {"PhotometricInterpretation": "YBR_PARTIAL_422"},
+            "'YBR_PARTIAL_422', which is not supported; convert",
+        ),
     ],
 )
 def test_colour_that_cannot_be_laid_out_is_refused_by_name(elements, says):

@@ -206,8 +206,25 @@ def test_a_size_that_would_exhaust_the_memory_is_refused():
     frame = REAL.index(b"\xff\xc0") + 5
     with pytest.raises(Rejected, match="declares 65500x65500 pixels; at most 134217728"):
         read(REAL[:frame] + (65500).to_bytes(2, "big") * 2 + REAL[frame + 4 :])
-    with pytest.raises(Rejected, match="declares"):
+    with pytest.raises(Rejected, match="gives its height only at its end"):
         read(REAL[:frame] + bytes(2) + REAL[frame + 2 :])
+
+
+@pytest.mark.parametrize(("progressive", "mode"), [(True, "RGB"), (False, "CMYK")])
+def test_values_that_a_decoder_would_keep_are_limited(progressive, mode):
+    """A few hundred bytes may declare 134 megapixels, of which the coefficients take a gigabyte."""
+    colours = np.asarray(Image.fromarray(GREY).convert(mode))
+    data = saved(colours, mode, progressive=progressive)
+    frame = data.index(b"\xff\xc2" if progressive else b"\xff\xc0") + 5
+    data = data[:frame] + (11_000).to_bytes(2, "big") * 2 + data[frame + 4 :]
+    with pytest.raises(Rejected, match=r"declares 11000x11000 pixels of [34] values.*; shrink it"):
+        read(data)
+
+
+def test_lossless_arithmetic_coding_is_not_called_damage():
+    start = REAL.index(b"\xff\xc0")
+    with pytest.raises(Rejected, match=r"^JPEG of an unusual kind; save it as PNG$"):
+        read(REAL[:start] + b"\xff\xcb" + REAL[start + 2 :])
 
 
 def test_passes_without_end_are_refused():

@@ -193,10 +193,13 @@ def test_colour_becomes_its_luma_and_complex_and_64_bits_are_refused():
     scans = read(made(packed))
     luma = colours[..., 1, :] @ np.array([0.299, 0.587, 0.114])
     assert np.abs(scans[1].pixels - luma[::-1, ::-1].T).max() < 1
-    assert reason(made(np.ones((2, 2, 2), np.complex64))) == "complex values; save their magnitude"
+    assert (
+        reason(made(np.ones((2, 2, 2), np.complex64)))
+        == "NIfTI of complex values; save their magnitude"
+    )
     assert (
         reason(made(np.full((2, 2, 2), 1 << 40)))
-        == "integers of more than 32 bits; convert them to float32"
+        == "NIfTI of integers of more than 32 bits; convert it to float32"
     )
 
 
@@ -209,7 +212,7 @@ def test_what_is_not_finite_becomes_the_smallest_finite_value(dtype):
     expected = np.where(np.isfinite(voxels), voxels, smallest).astype(np.float32)
     for number, scan in enumerate(scans):
         np.testing.assert_array_equal(scan.pixels, expected[::-1, ::-1, number].T)
-    assert reason(made(voxels[:, :, :1])) == "no finite value"
+    assert reason(made(voxels[:, :, :1])) == "no finite value; leave the file out with --exclude"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +249,7 @@ def test_contradictions_are_named():
     assert reason(made(MARKED, vox_offset=0)).startswith("damaged NIfTI: its voxels start at")
     assert (
         reason(made(MARKED, dim=[3, 5, -6, 7, 1, 1, 1, 1]))
-        == "declares 5x-6x7 voxels, which are no image; correct it"
+        == "declares 5x-6x7 voxels, which is not an image; correct it"
     )
     assert reason(made(MARKED, srow_x=[np.nan] * 4)) == (
         "damaged NIfTI: srow_x is nan, nan, nan, nan; correct it"
