@@ -31,6 +31,7 @@ from scangan.evaluation.diets import DIETS
 from scangan.evaluation.judgement import Judgement
 from scangan.evaluation.utility_result import Estimate
 from scangan.preprocessing import load_dataset
+from scangan.preprocessing.phantom import SIMULATED
 from scangan.runtime import ScanGenerator
 from scangan.runtime.generator import Images
 from scangan.training.checkpoints import load_best
@@ -43,7 +44,7 @@ EXPLAINED = "## How to read the figures"  # from here on, every report says the 
 PICTURE = re.compile(r"^!\[.*\n\n?", re.MULTILINE)
 SMALL = ["--size", "32"]
 QUICK = [*SMALL, "--kimg", "0.64", "--tick", "0.32", "--width", "8"]
-SIMULATED = "phantoms.png"
+PICTURE_OF_PHANTOMS = "phantoms.png"
 PHANTOMS = "phantoms"  # in place of folders: scans that are simulated
 COLUMNS = (
     "generator", "seed", "kimg", "KID x1000", "FID", "FID ratio", "precision", "recall", "least variety",
@@ -132,7 +133,9 @@ class Repeat:
             held = load_dataset(test)
             of_each = {name: held.images[held.labels == k] for k, name in enumerate(held.classes)}
             few = {name: scans[:DRAWN] for name, scans in of_each.items()}
-            write_bytes(self.work / SIMULATED, drawn(few, "simulated, of the test set"))
+            write_bytes(
+                self.work / PICTURE_OF_PHANTOMS, drawn(few, "simulated, of the test set", SIMULATED)
+            )
         return [
             self._row(name, seed, options, train, test)
             for name, options in self.project.generators.items()
@@ -206,9 +209,9 @@ class Repeat:
         self.truths[model.stem] = kept.read_text("utf-8")
 
 
-def drawn(scans: Mapping[str, Images], what: str) -> bytes:
+def drawn(scans: Mapping[str, Images], what: str, notice: str = NOTICE) -> bytes:
     """Draw scans of each class, as a PNG."""
-    return encode_png(contact_sheet(list(scans.items()), what), {"Comment": NOTICE})
+    return encode_png(contact_sheet(list(scans.items()), what), {"Comment": notice})
 
 
 def _is_due(made: Path, source: Path) -> bool:
@@ -264,24 +267,25 @@ def page(
     project: Project, rows: list[list[str]], uses: list[list[str]], truths: dict[str, str]
 ) -> str:
     """Write the project's page: generators, classifiers, and by model what is known of the truth."""
+    others = "phantoms" if project.test == PHANTOMS else "real scans"
     sections = [
         f"# {project.title}",
         f"Claimed: {project.claim}",
         project.reading.strip(),
         "## Generators",
-        "In brackets: what real scans reach. Precision, recall, class agreement and told from real in percent.",
+        f"In brackets: what {others} reach. Precision, recall, class agreement and told from real in percent.",
         _table(COLUMNS, rows, left=2),
     ]
     if uses:
         sections += [
             "## Classifiers that learn from the scans",
-            "Balanced accuracy on the real test scans, in percent, by what they learn from; then their recall of "
-            "the class with the fewest training scans. In brackets: 95% intervals.",
+            f"Balanced accuracy on {others} of the test set, in percent, by what they learn from; then their "
+            "recall of the class with the fewest training scans. In brackets: 95% intervals.",
             _table(USES, uses, left=3),
         ]
     sections += ["## Scans, seed 0"]
     if project.test == PHANTOMS:
-        sections.append(f"![Phantoms]({SIMULATED})")
+        sections.append(f"![Phantoms]({PICTURE_OF_PHANTOMS})")
     sections += [f"![Synthetic scans of {name}]({name}-0.png)" for name in project.generators]
     for model, table in truths.items():
         sections += [f"## {model}, and the truth", table.strip()]
