@@ -61,7 +61,7 @@ IN_FEATURE_SPACE = {
         "chong2020", 1, 1,
     ),
     "fid_ratio": Metric(
-        "FID ratio", "higher",
+        "FID ratio", "like real",
         "FID of real scans against real ones over that of synthetic ones; 1 is perfect",
         "both FIDs are biased, and the ratio inherits it: compare it at the same n",
         "osuala2023", 1, 2,
