@@ -11,12 +11,12 @@ import re
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from .findings import keep
 
 KINDS = ("jpeg", "png", "tiff", "bmp", "dicom", "nifti", "model", "labels", "suspects")
+LEAST = 5  # seconds of a clock that the fuzzer is run for
 SLOWEST, MEMORY, LONGEST = 10, 2048, 65_536  # seconds, MB and bytes a file
 DIED = {"crash": "crashes", "timeout": f"takes over {SLOWEST} s", "oom": f"takes over {MEMORY} MB"}
 FOUND = 1
@@ -25,7 +25,7 @@ FOUND = 1
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make fuzz")
     parser.add_argument("--reader", choices=("all", *KINDS), default="all", help="what to fuzz")
-    parser.add_argument("--seconds", type=int, default=60, help="how long, each reader")
+    parser.add_argument("--seconds", type=int, default=60, help="of a processor, each reader")
     parser.add_argument("--folder", type=Path, default=Path(".fuzz"), help="corpus and findings")
     parser.add_argument("--repeat", type=Path, help="read one file again, and fuzz nothing")
     options = parser.parse_args()
@@ -58,10 +58,10 @@ def fuzz(kind: str, seconds: int, folder: Path) -> None:
     forget_what_is_mended(kind, findings)
     sow(kind, corpus)
     before = set(findings.glob(f"{kind}-*.txt"))
-    cpu, end = cpu_seconds(), time.monotonic() + seconds
+    cpu = cpu_seconds()
     executions = coverage = 0
-    while (left := round(end - time.monotonic())) > 0:
-        log = run(kind, left, findings, corpus)
+    while (left := round(seconds - (cpu_seconds() - cpu))) > 0:
+        log = run(kind, max(left, LEAST), findings, corpus)
         counts = [int(n) for n in re.findall(r"^#(\d+)\s", log, re.MULTILINE)]
         executions += max(counts, default=0)
         coverage = max([coverage, *(int(n) for n in re.findall(r" cov: (\d+)", log))])
