@@ -126,7 +126,9 @@ def decoded_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterato
     for frame in range(frames):
         source = next(sources, None)
         if source is None:
-            raise Damaged(f"truncated DICOM: {counted(frame, 'frame')} of {frames}")
+            raise UnreadableElement(
+                f"{named('NumberOfFrames')} is {frames}, but the file holds {counted(frame, 'frame')}"
+            )
         if decoder.UID in FAMILIES:
             _check_frame(source, decoder.UID)
             _check_frame_size(elements, source, FAMILIES[decoder.UID])
