@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from scangan.core.class_folders import Refused
 from scangan.core.class_names import normal, why_no_name
 from scangan.core.errors import PreprocessingError
-from scangan.core.printable import quoted
+from scangan.core.printable import printable, quoted
 
 MultiLabel = Literal["error", "first", "join"]
 DELIMITERS = ",;\t"
@@ -99,7 +99,7 @@ def _places(header: list[str], columns: tuple[str, ...], path: Path) -> list[int
 def _listed(header: list[str]) -> str:
     """Return the headings in one printable line, shortened in case the file is not a table."""
     named = ", ".join(filter(None, header))
-    plain = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in named)
+    plain = printable(named)
     return plain if len(plain) <= MOST_LISTED else f"{plain[:MOST_LISTED]}..."
 
 

@@ -54,6 +54,7 @@ NATIVE = (
     uid.DeflatedExplicitVRLittleEndian,
 )
 EIGHT_BIT_JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
+COLOURS = {each.value for each in PhotometricInterpretation}  # those that pydicom lays out
 LARGEST_SIDE = 65_535  # that Rows and Columns can say
 JPEG_2000_SIZE = b"\xff\x4f\xff\x51"  # the first two markers of a stream
 JP2_SIGNATURE = b"\0\0\0\x0cjP  "
@@ -111,7 +112,7 @@ def decoded_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterato
     colour_jpeg = decoder.UID in EIGHT_BIT_JPEG and elements.whole("SamplesPerPixel") == 3
     by_markers = colour_jpeg and elements.whole("BitsStored") == 8
     colour = elements.word("PhotometricInterpretation")
-    if not by_markers and colour not in {each.value for each in PhotometricInterpretation}:
+    if not by_markers and colour not in COLOURS:
         fact = f"{named('PhotometricInterpretation')} is {quoted(colour)}, which is not known"
         raise UnreadableElement(fact)
     if decoder.is_native:
