@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -25,7 +24,7 @@ from scangan.artifacts.records import of_older, parse_records, to_record, to_tol
 from scangan.core.class_names import with_normal_names
 from scangan.core.errors import PreprocessingError, fault_of
 from scangan.core.files import naming, parse_jsonl, read_bytes, read_text, write_json
-from scangan.core.printable import quoted
+from scangan.core.printable import quoted, to_type
 from scangan.core.versions import DATASET, why_newer
 
 Info = TypeVar("Info", DatasetInfo, PartInfo, SplitInfo)
@@ -163,7 +162,7 @@ def load_dataset(path: str | Path) -> PreparedDataset:
     if not is_prepared(path):
         if whole is not path:
             raise PreprocessingError(f"{path} is missing or damaged; {again}")
-        here = shlex.quote(str(path))
+        here = to_type(path)
         there = path.is_dir() and any(path.iterdir())
         advice = (
             f"if it holds scans, give a dataset made of them: prep-scans {here} OUT"

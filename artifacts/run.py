@@ -2,7 +2,6 @@
 
 import functools
 import json
-import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from scangan.artifacts.train_options import TrainOptions
 from scangan.core.class_names import with_normal_names
 from scangan.core.errors import TrainingError, fault_of
 from scangan.core.files import read_bytes, read_text
+from scangan.core.printable import to_type
 from scangan.core.versions import why_newer
 
 FORMAT_VERSION = 3
@@ -69,8 +69,7 @@ class Run:
             if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
                 raise TrainingError(f"{self.path} is not a run; give the --out of train-gan")
             raise TrainingError(
-                f"{self.path} is not a run; make one: "
-                f"train-gan SOURCE --out {shlex.quote(str(self.path))}"
+                f"{self.path} is not a run; make one: train-gan SOURCE --out {to_type(self.path)}"
             )
         try:
             told: dict[str, Any] = json.loads(read_text(file), object_pairs_hook=with_normal_names)

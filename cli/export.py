@@ -1,7 +1,6 @@
 """``export-onnx``: export a run as a model file."""
 
 import contextlib
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import click
 from scangan.cli.command import ScanCommand, was_given
 from scangan.core.counted import counted
 from scangan.core.errors import ScanganError
+from scangan.core.printable import to_type
 from scangan.core.terminal import say
 
 if TYPE_CHECKING:
@@ -131,9 +131,7 @@ def main(
     )
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(card.classes)) or "none"
     say(f"{card.architecture} {card.size}x{card.size} {card.precision}, classes: {classes}")
-    say(
-        f"{out.stat().st_size / 1e6:.1f} MB: {out}; next: gen-scans --model {shlex.quote(str(out))}"
-    )
+    say(f"{out.stat().st_size / 1e6:.1f} MB: {out}; next: gen-scans --model {to_type(out)}")
 
 
 def _card_of(file: Path) -> "ModelCard | None":

@@ -1,7 +1,6 @@
 """Open what evaluations compare: a prepared dataset, a folder of scans, or a model file."""
 
 import dataclasses
-import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
 from scangan.core.folders import is_document
+from scangan.core.printable import to_type
 from scangan.evaluation.attacks import DiscriminatorScores
 from scangan.evaluation.privacy_result import PrivacyResult
 from scangan.evaluation.scan_set import ScanSet
@@ -94,7 +94,7 @@ def open_scans(
         return ScanSet.of_dataset(path)
     if Run(path).started:
         raise EvaluationError(
-            f"{path} is a run; give a model file instead: export-onnx {shlex.quote(path)} -o model.onnx"
+            f"{path} is a run; give a model file instead: export-onnx {to_type(path)} -o model.onnx"
         )
     from scangan.preprocessing.options import PrepOptions
     from scangan.preprocessing.pipeline import prepare
@@ -193,14 +193,14 @@ def how_to_leave_out(result: PrivacyResult, synthetic: str, count: int, out: Pat
     """Say how to generate the same scans again, but not the suspects."""
     known = [suspect.origin for suspect in result.suspects if suspect.origin is not None]
     unknown = len(result.suspects) - len(known)
-    exclude = f"--exclude {shlex.quote(str(out / SUSPECTS))}"
+    exclude = f"--exclude {to_type(out / SUSPECTS)}"
     if unknown:
         return (
             f"gen-scans cannot leave out {counted(unknown, 'suspect')}: no manifest says which model and "
             f"seed made them; give the model, or the folder that gen-scans wrote"
         )
     if is_model(synthetic):
-        which = f"--model {shlex.quote(synthetic)} --seed {known[0].seed} --count {count}"
+        which = f"--model {to_type(synthetic)} --seed {known[0].seed} --count {count}"
         return f"to generate these scans without the suspects: gen-scans {which} {exclude}"
     return (
         f"to generate these scans without the suspects, type the gen-scans command that made them with "

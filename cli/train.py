@@ -1,6 +1,5 @@
 """``train-gan``: train a GAN on a prepared dataset or a folder of scans."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import click
 
 from scangan.cli import complete, options
 from scangan.cli.command import INTERRUPTED, Output, ScanCommand, called, typed
+from scangan.core.printable import to_type
 from scangan.core.terminal import say
 
 
@@ -192,5 +192,5 @@ def main(
     memory = peak_memory()
     if memory:
         output.say(f"peak memory: {memory}")
-    path, file = (shlex.quote(str(each)) for each in (out, f"{out.resolve().name}.onnx"))
+    path, file = to_type(out), to_type(f"{out.resolve().name}.onnx")
     output.say(f"look at {run.report}; next: export-onnx {path} -o {file}")

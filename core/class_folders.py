@@ -3,7 +3,6 @@
 import itertools
 import os
 import re
-import shlex
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,6 +13,7 @@ from scangan.core.dicom_objects import told_instead
 from scangan.core.errors import FolderError, Rejected
 from scangan.core.folders import LINKS_BACK, MASK_WORDS, Inside, below, inside, is_document
 from scangan.core.formats import head_of_scan
+from scangan.core.printable import to_type
 from scangan.core.reading import read_file
 from scangan.core.structure import Doubt
 
@@ -183,7 +183,7 @@ def _explained(source: Path, around: str, classes: list[str], why: Doubt) -> Fol
     """Make the error: what was found, which path the user probably meant, and how to override."""
     where = source / around
     depth = len(around.split("/")) if around else 0
-    command = shlex.join(["prep-scans", str(source), "OUT", "--class-level"])
+    command = to_type("prep-scans", source, "OUT", "--class-level")
     meant = next(filter(None, (_meant(where / name) for name in why.candidates)), None)
     ways = [f"give one of them: {meant}"] if meant else []
     if why.move:

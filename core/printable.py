@@ -1,4 +1,7 @@
-"""Text that a terminal can show as it is."""
+"""Text that a terminal can show as it is, and words that one can type into it."""
+
+import os
+import shlex
 
 QUOTED = 40  # characters of a value to quote in an error
 
@@ -19,3 +22,13 @@ def quoted(value: object) -> str:
 def printable(text: str) -> str:
     """Escape line breaks, control characters and whatever else is not printable, as Python would."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def to_type(*words: str | os.PathLike[str]) -> str:
+    """Join words as one types them in a shell: that of Windows, or a POSIX one."""
+    texts = [os.fspath(word) for word in words]
+    if os.name == "nt":
+        from subprocess import list2cmdline
+
+        return list2cmdline(texts)
+    return shlex.join(texts)

@@ -41,6 +41,22 @@ EXTRAS = {
     "safetensors": "train",
     "tensorboard": "train",
 }
+ADVICE = {
+    errno.ENOSPC: "free some space and run the same command again",
+    errno.EDQUOT: "delete some of your files, or ask for a larger quota, and run the same command again",
+    errno.EFBIG: "make smaller files, or choose a disk or a limit (ulimit -f) that allows larger ones",
+    errno.EACCES: "change its permissions, or choose another",
+    errno.EPERM: "change its permissions, or choose another",
+    errno.EROFS: "choose a folder that you can write to",
+    errno.ENOENT: "check the path: it or a folder in it is missing",
+    errno.EEXIST: "choose another name",
+    errno.ENOTDIR: "choose another path: part of it is a file",
+    errno.EISDIR: "choose a file: this is a folder",
+    errno.ELOOP: "choose another path: it is a circle of links",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "allow more open files (ulimit -n), and run the same command again",
+    errno.ENOMEM: "close other programs, and run the same command again",
+}
 
 
 def explain(error: Exception) -> str:
@@ -52,16 +68,8 @@ def explain(error: Exception) -> str:
         return f"{module} is not installed; type: {install(EXTRAS[module])}"
     if isinstance(error, OSError) and error.errno is not None:
         where = error.filename if error.filename is not None else "the output"
-        advice = {
-            errno.ENOSPC: "; free some space and run the same command again",
-            errno.EACCES: "; change its permissions, or choose another",
-            errno.EROFS: "; choose a folder that you can write to",
-            errno.ENOENT: "; check the path: it or a folder in it is missing",
-            errno.EEXIST: "; choose another name",
-            errno.ENOTDIR: "; choose another path: part of it is a file",
-            errno.ENAMETOOLONG: "; choose a shorter name",
-        }.get(error.errno, "")
-        return f"{where}: {os.strerror(error.errno).lower()}{advice}"
+        advice = ADVICE.get(error.errno, "try the same command again, or choose another place")
+        return f"{where}: {os.strerror(error.errno).lower()}; {advice}"
     kind = type(error).__name__
     return f"unexpected {kind}: {first_line(error)} (--debug shows where; please report it)"
 

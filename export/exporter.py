@@ -1,7 +1,6 @@
 """Export a run to a model file: convert, compare with torch, and write the card last."""
 
 import dataclasses
-import shlex
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +20,7 @@ from scangan.artifacts.run_records import StartedFrom
 from scangan.core.counted import counted
 from scangan.core.errors import ExportError, PreprocessingError
 from scangan.core.files import only_writer, written_whole
+from scangan.core.printable import to_type
 from scangan.core.session import open_session
 from scangan.export.fidelity import Comparison, Fidelity
 from scangan.export.graph import OPSET, OPSETS, to_onnx
@@ -213,15 +213,13 @@ def _to_share(start: StartedFrom) -> dict[str, Any]:
 def check_target(out: Path) -> None:
     """Refuse a name that is not that of a model file, or a folder that does not exist."""
     if out.is_dir():
-        raise ExportError(
-            f"{out} is a folder; name a file: -o {shlex.quote(str(out / 'model.onnx'))}"
-        )
+        raise ExportError(f"{out} is a folder; name a file: -o {to_type(out / 'model.onnx')}")
     if out.suffix != ".onnx" or (out.exists() and not out.is_file()):
         # Any other name might be a scan, a checkpoint or a device, which writing would replace.
         raise ExportError(f"{out} is not a valid name for a model file; it must end in .onnx")
     if not out.absolute().parent.is_dir():
         raise ExportError(
-            f"{out.parent} does not exist; make it first: mkdir -p {shlex.quote(str(out.parent))}"
+            f"{out.parent} does not exist; make it first: mkdir -p {to_type(out.parent)}"
         )
 
 

@@ -1,6 +1,5 @@
 """Count how many scans each class of a dataset is short of."""
 
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from scangan.artifacts.latents import LARGEST_INDEX
 from scangan.core.class_folders import count_scans
 from scangan.core.counted import counted
 from scangan.core.errors import USAGE, FolderError, GenerationError
+from scangan.core.printable import to_type
 
 Note = Callable[[str], None]
 
@@ -110,9 +110,7 @@ def missing(
     if not set(wanted) <= set(counts) or (not asked and set(counts) != set(classes)):
         most = max(counts.values()) if target is None else target
         both = [name for name in classes if counts.get(name, most) < most]
-        choose = (
-            f", or choose a class that both have: --class {shlex.quote(both[0])}" if both else ""
-        )
+        choose = f", or choose a class that both have: --class {to_type(both[0])}" if both else ""
         rename = "rename the folders" + (" and prepare them again" if prepared else "")
         raise GenerationError(
             f"classes differ: {dataset} has {', '.join(counts)}; the model has "

@@ -1,12 +1,12 @@
 """Find the file of a model by its path or name."""
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from scangan.artifacts.modelfile import ModelFile, read_model_file
 from scangan.core.devices import CPU, Device
 from scangan.core.errors import GenerationError
+from scangan.core.printable import to_type
 
 BUNDLED = Path(__file__).parent / "models"
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -67,7 +67,7 @@ def open_model(
         missing = _named(_base(path), precision)
         raise GenerationError(
             f"{path} is {file.card.precision}, and there is no {missing.name} of the same run beside it; "
-            f"make it: export-onnx RUN -o {shlex.quote(str(missing))} --precision {precision}"
+            f"make it: export-onnx RUN -o {to_type(missing)} --precision {precision}"
         )
     return found
 

@@ -1,6 +1,8 @@
 """What errors advise where memory, precision, numbers, versions or packages are at an end."""
 
+import errno
 import json
+import os
 import re
 import sys
 import tomllib
@@ -297,3 +299,9 @@ def test_a_reader_that_is_missing_is_no_damage_of_a_file(module, tmp_path, monke
     says = refused("prep-scans scans p --size 16 --quiet --workers 1")
     assert f"{module} is not installed" in says and extras_in(says) == ["prep"]
     assert not Path("p/rejects.jsonl").exists()
+
+
+def test_what_the_system_refuses_comes_with_advice():
+    for number in errno.errorcode:
+        says = explain(OSError(number, "words of Python", "out/scans.npz"))
+        assert says.startswith(f"out/scans.npz: {os.strerror(number).lower()}; ")

@@ -359,7 +359,7 @@ def test_a_report_says_why_a_classifier_could_not_gain(options, tmp_path):
 
 def test_a_class_whose_name_begins_with_an_underscore_is_in_the_legend():
     figures = {name: _figure(0.5, real=0.5, real_low=0.4, real_high=0.6) for name in ("_n", "p")}
-    points, labels = np.zeros((4, 2)), np.array([0, 0, 1, 1])
+    points, labels = np.eye(4, 2), np.array([0, 0, 1, 1])
     for plot in (
         plots.precision_recall("s", figures, figures),
         plots.feature_map("s", points, points, labels, ("_n", "p"), 0.5),
