@@ -1,15 +1,13 @@
 """Shared by all commands: one-line errors, exit codes, ``--debug`` and grouped help."""
 
 import contextlib
-import dataclasses
 import errno
 import json
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
@@ -137,6 +135,8 @@ def called(ctx: click.Context) -> str:
 
 def typed() -> str:
     """Return the running command line, to record how something was made."""
+    import shlex
+
     ctx = click.get_current_context()
     return shlex.join([str(ctx.find_root().command.name), *sys.argv[1:]])
 
@@ -147,8 +147,7 @@ def was_given(name: str) -> bool:
     return source == click.core.ParameterSource.COMMANDLINE
 
 
-@dataclasses.dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """What a command prints: lines for people, one JSON object for scripts, or only errors."""
 
     quiet: bool = False

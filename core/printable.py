@@ -1,7 +1,6 @@
 """Text that a terminal can show as it is, and words that one can type into it."""
 
 import os
-import shlex
 
 QUOTED = 40  # characters of a value to quote in an error
 
@@ -31,4 +30,6 @@ def to_type(*words: str | os.PathLike[str]) -> str:
         from subprocess import list2cmdline
 
         return list2cmdline(texts)
-    return shlex.join(texts)
+    from shlex import join
+
+    return join(texts)
