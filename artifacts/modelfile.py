@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scangan.artifacts.card import KEY, ModelCard
-from scangan.core.errors import GenerationError
-from scangan.core.printable import quoted
+from scangan.core.errors import ExportError, GenerationError
+from scangan.core.printable import quoted, to_type
 
 # Field numbers in onnx.proto: ModelProto, GraphProto, NodeProto, TensorProto, AttributeProto, entries.
 MODEL_GRAPH, MODEL_METADATA, MODEL_FUNCTIONS = 7, 14, 25
@@ -123,6 +123,19 @@ def graph_sha256(model: bytes) -> str:
     """Return the SHA-256 of a serialised model's graph in hexadecimal, as in the card."""
     graphs = [value for number, value in _fields(memoryview(model)) if number == MODEL_GRAPH]
     return hashlib.sha256(graphs[0]).hexdigest()
+
+
+def check_target(out: Path) -> None:
+    """Refuse a name that is not that of a model file, or a folder that does not exist."""
+    if out.is_dir():
+        raise ExportError(f"{out} is a folder; name a file: -o {to_type(out / 'model.onnx')}")
+    if out.suffix != ".onnx" or (out.exists() and not out.is_file()):
+        # Any other name might be a scan, a checkpoint or a device, which writing would replace.
+        raise ExportError(f"{out} is not a valid name for a model file; it must end in .onnx")
+    if not out.absolute().parent.is_dir():
+        raise ExportError(
+            f"{out.parent} does not exist; make it first: mkdir -p {to_type(out.parent)}"
+        )
 
 
 class _Malformed(Exception):

@@ -16,7 +16,7 @@ from scangan.artifacts.records import parse_records, to_record, to_told, write_r
 from scangan.artifacts.run_records import RunConfig, RunItem, Tick
 from scangan.artifacts.train_options import TrainOptions
 from scangan.core.class_names import with_normal_names
-from scangan.core.errors import TrainingError, fault_of
+from scangan.core.errors import ExportError, TrainingError, fault_of
 from scangan.core.files import read_bytes, read_text
 from scangan.core.printable import to_type
 from scangan.core.versions import why_newer
@@ -318,3 +318,46 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
             told = ("the default" if each is None else each for each in (old, value))
             found.append(f"{key} {' -> '.join(map(str, told))}")
     return found
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run by its folder or its best checkpoint.
+
+    Raises
+    ------
+    TrainingError
+        `path` is not a run, is damaged, or has a newer format.
+    ExportError
+        The file is not a checkpoint of a run. It is not opened, as a pickle could run code.
+    """
+    path = Path(path)
+    checkpoint = path.name == "best.safetensors" and (path.parent / "config.json").is_file()
+    if checkpoint or not path.is_file():
+        run = Run(path.parent if checkpoint else path)
+        _ = run.config  # is it one?
+        return run
+    if path.suffix == ".safetensors":
+        raise ExportError(
+            f"{path} is not a checkpoint of a run (best.safetensors next to config.json); "
+            f"give the run's folder"
+        )
+    raise ExportError(
+        f"{path} was not opened, as files of this kind may contain code; give the folder of the run"
+    )
+
+
+def check_places(source: Path, out: Path, start: str | None) -> None:
+    """Refuse a source that does not exist, and a run that would replace what it is made from."""
+    if not source.exists():
+        raise TrainingError(
+            f"{source} does not exist; give a prepared dataset or a folder of scans"
+        )
+    if out.resolve().is_relative_to(source.resolve()):
+        raise TrainingError(f"{out} is {source} or inside it; choose an --out outside of it")
+    if source.resolve().is_relative_to(out.resolve()):
+        raise TrainingError(f"{source} is inside {out}; choose an --out that holds nothing else")
+    if start and Path(start).resolve().is_relative_to(out.resolve()):
+        raise TrainingError(
+            f"--start-from {start} belongs to the run in --out {out}, which would replace it; choose another "
+            f"--out"
+        )

@@ -105,6 +105,12 @@ def main(
         raise click.UsageError("to export: export-onnx RUN -o FILE")
     if precision != "int8" and (real is not None or accept_loss):
         raise click.UsageError(f"{'--real' if real else '--accept-loss'} needs --precision int8")
+    from scangan.artifacts.modelfile import check_target
+    from scangan.artifacts.run import open_run
+
+    open_run(run)  # a wrong path is told before torch is imported, which takes seconds
+    check_target(out)
+
     from scangan.export.exporter import PARITY_COUNT, export_run
 
     before = _card_of(out)

@@ -154,7 +154,10 @@ def main(
     **flags: Any,
 ) -> None:
     """Train a GAN on SOURCE: a prepared dataset, or scans in a folder per class."""
+    from scangan.artifacts.run import check_places
     from scangan.artifacts.train_options import parse_assignment
+
+    check_places(source, out, start_from)  # before torch is imported, which takes seconds
     from scangan.training.checkpoints import load_best
     from scangan.training.loop import Stopped
     from scangan.training.memory_use import peak_memory

@@ -13,14 +13,13 @@ import torch
 from scangan.artifacts.card import KEY, ModelCard
 from scangan.artifacts.dataset import PreparedDataset, is_prepared, load_dataset
 from scangan.artifacts.latents import UNCONDITIONAL, draw_latents
-from scangan.artifacts.modelfile import graph_sha256, read_model_file
+from scangan.artifacts.modelfile import check_target, graph_sha256, read_model_file
 from scangan.artifacts.records import to_told
-from scangan.artifacts.run import Run
+from scangan.artifacts.run import Run, open_run
 from scangan.artifacts.run_records import StartedFrom
 from scangan.core.counted import counted
 from scangan.core.errors import ExportError, PreprocessingError
 from scangan.core.files import only_writer, written_whole
-from scangan.core.printable import to_type
 from scangan.core.session import open_session
 from scangan.export.fidelity import Comparison, Fidelity
 from scangan.export.graph import OPSET, OPSETS, to_onnx
@@ -147,29 +146,6 @@ def _build_int8(
     )
 
 
-def open_run(path: str | Path) -> Run:
-    """Open a run by its folder or its best checkpoint.
-
-    Raises
-    ------
-    ExportError
-        The file is not a checkpoint of a run. It is not opened, as a pickle could run code.
-    """
-    path = Path(path)
-    if not path.is_file():
-        return Run(path)
-    if path.name == "best.safetensors" and (path.parent / "config.json").is_file():
-        return Run(path.parent)
-    if path.suffix == ".safetensors":
-        raise ExportError(
-            f"{path} is not a checkpoint of a run (best.safetensors next to config.json); "
-            f"give the run's folder"
-        )
-    raise ExportError(
-        f"{path} was not opened, as files of this kind may contain code; give the folder of the run"
-    )
-
-
 def run_card(run: Run, best: Best | None = None) -> ModelCard:
     """Make the part of a card that describes the run, without the fields of a model file.
 
@@ -208,19 +184,6 @@ def _to_share(start: StartedFrom) -> dict[str, Any]:
         del told["name"]
     before = start.started_from
     return told | {"started_from": _to_share(before) if before else None}
-
-
-def check_target(out: Path) -> None:
-    """Refuse a name that is not that of a model file, or a folder that does not exist."""
-    if out.is_dir():
-        raise ExportError(f"{out} is a folder; name a file: -o {to_type(out / 'model.onnx')}")
-    if out.suffix != ".onnx" or (out.exists() and not out.is_file()):
-        # Any other name might be a scan, a checkpoint or a device, which writing would replace.
-        raise ExportError(f"{out} is not a valid name for a model file; it must end in .onnx")
-    if not out.absolute().parent.is_dir():
-        raise ExportError(
-            f"{out.parent} does not exist; make it first: mkdir -p {to_type(out.parent)}"
-        )
 
 
 def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> PreparedDataset | None:

@@ -7,11 +7,11 @@ from typing import Any
 import onnx
 
 from scangan.artifacts.card import KEY
-from scangan.artifacts.modelfile import ModelFile
+from scangan.artifacts.modelfile import ModelFile, check_target
 from scangan.artifacts.records import to_told
 from scangan.core.errors import ExportError
 from scangan.evaluation.quality_result import QualityResult
-from scangan.export.exporter import check_target, write_model
+from scangan.export.exporter import write_model
 
 
 def write_judged(file: ModelFile, result: QualityResult, out: Path) -> None:
@@ -49,7 +49,7 @@ def check_copy(file: ModelFile, out: Path) -> None:
     Raises
     ------
     ExportError
-        `out` is the model, or see `exporter.check_target`.
+        `out` is the model, or see `modelfile.check_target`.
     """
     check_target(out)
     if out.exists() and out.samefile(file.path):

@@ -4,8 +4,9 @@ import dataclasses
 from pathlib import Path
 
 from scangan.artifacts.modelfile import read_model_file
+from scangan.artifacts.run import open_run
 from scangan.core.errors import ExportError
-from scangan.export.exporter import MOST_GREY_LEVELS, measure_parity, open_run, run_card
+from scangan.export.exporter import MOST_GREY_LEVELS, measure_parity, run_card
 from scangan.export.fidelity import LEAST_MEAN, LEAST_WORST, SEED
 from scangan.export.graph import to_onnx
 from scangan.export.precision import latent_batches, make_images, psnr

@@ -18,7 +18,7 @@ from scangan.artifacts.dataset import (
     is_split,
     load_dataset,
 )
-from scangan.artifacts.run import FORMAT_VERSION, Run
+from scangan.artifacts.run import FORMAT_VERSION, Run, check_places
 from scangan.artifacts.run_records import RunConfig, RunItem, TrainedDataset
 from scangan.artifacts.train_options import TrainOptions
 from scangan.core.errors import USAGE, TrainingError
@@ -130,7 +130,7 @@ def train(
 @contextmanager
 def _only_writer(source: Path, out: Path, start: str | None) -> Iterator[None]:
     """Lock the run folder, after checking its place: the lock would create the folder."""
-    _check_places(source, out, start)
+    check_places(source, out, start)
     with only_writer(out / ".lock"):
         yield
 
@@ -225,22 +225,6 @@ def _known_warning(weights: StartingWeights, items: list[RunItem]) -> str:
         f"{weights.told.name} was trained on {known} of the {len(held)} scans held back, so scores will be "
         f"too good; judge the result with scans that neither run has seen"
     )
-
-
-def _check_places(source: Path, out: Path, start: str | None) -> None:
-    if not source.exists():
-        raise TrainingError(
-            f"{source} does not exist; give a prepared dataset or a folder of scans"
-        )
-    if out.resolve().is_relative_to(source.resolve()):
-        raise TrainingError(f"{out} is {source} or inside it; choose an --out outside of it")
-    if source.resolve().is_relative_to(out.resolve()):
-        raise TrainingError(f"{source} is inside {out}; choose an --out that holds nothing else")
-    if start and Path(start).resolve().is_relative_to(out.resolve()):
-        raise TrainingError(
-            f"--start-from {start} belongs to the run in --out {out}, which would replace it; choose another "
-            f"--out"
-        )
 
 
 def _check_source(source: Path, options: TrainOptions) -> None:
