@@ -7,7 +7,7 @@ import operator
 import unicodedata
 from typing import Any
 
-from scangan.core.class_names import normal, with_normal_names
+from scangan.core.class_names import as_seen, normal, with_normal_names
 from scangan.core.errors import GenerationError, fault_of
 from scangan.core.printable import quoted
 from scangan.core.versions import why_newer
@@ -156,10 +156,10 @@ class ModelCard:
             number = -1
         if 0 <= number < len(self.classes):
             return number
-        start = str(wanted).lower()
-        meant = [i for i, name in enumerate(self.classes) if name.lower() == start]
+        start, seen = as_seen(str(wanted)), list(map(as_seen, self.classes))
+        meant = [i for i, name in enumerate(seen) if name == start]
         if not meant and start and number < 0 and not start.startswith("-"):
-            meant = [i for i, name in enumerate(self.classes) if name.lower().startswith(start)]
+            meant = [i for i, name in enumerate(seen) if name.startswith(start)]
         if len(meant) == 1:
             return meant[0]
         known = ", ".join(

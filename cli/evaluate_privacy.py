@@ -33,7 +33,7 @@ from scangan.core.terminal import progress
 @click.option(
     "--run",
     "run_path",
-    type=options.out_path,
+    type=options.any_path,
     metavar="RUN",
     help="run of train-gan: attack its discriminator, and use the scans that it held back",
 )

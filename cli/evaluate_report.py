@@ -35,7 +35,7 @@ from scangan.core.terminal import progress
 @click.option(
     "--run",
     "run_path",
-    type=options.out_path,
+    type=options.any_path,
     metavar="RUN",
     help="run that trained the generator: also attack its discriminator; needs --train, the run's "
     "prepared dataset",
@@ -51,7 +51,7 @@ from scangan.core.terminal import progress
 )
 @click.option(
     "--write-model",
-    type=options.out_path,
+    type=options.any_path,
     metavar="FILE",
     help="also write a copy of the model with the figures of quality in its card",
 )

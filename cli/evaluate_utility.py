@@ -33,7 +33,7 @@ SECTIONS = {
 )
 @click.option(
     "--run",
-    type=click.Path(path_type=Path),
+    type=options.any_path,
     help="run of the generator: also check that it was not trained on the test scans",
 )
 @options.classifiers
@@ -45,7 +45,7 @@ SECTIONS = {
 @options.extractor
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path),
+    type=options.any_path,
     metavar="FILE",
     help="pretrained weights for vgg16, resnet152v2 or mobilenetv2",
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from scangan.cli import options
 from scangan.cli.command import ScanCommand, was_given
 from scangan.core.counted import counted
 from scangan.core.errors import ScanganError
@@ -28,11 +29,11 @@ EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
         "Verifying a model file": ("verify", "against"),
     },
 )
-@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.argument("run", type=options.any_path, required=False)
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.any_path,
     metavar="FILE",
     help="model file to write, .onnx",
 )
@@ -52,7 +53,7 @@ EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
 )
 @click.option(
     "--real",
-    type=click.Path(path_type=Path),
+    type=options.any_path,
     metavar="DATASET",
     help="prepared dataset to check int8 against  [default: the run's]",
 )
@@ -61,13 +62,13 @@ EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
 )
 @click.option(
     "--verify",
-    type=click.Path(path_type=Path),
+    type=options.any_path,
     metavar="FILE",
     help="check that a model file is intact and comes from the run in --against",
 )
 @click.option(
     "--against",
-    type=click.Path(path_type=Path),
+    type=options.any_path,
     metavar="RUN",
     help="run that --verify compares with",
 )

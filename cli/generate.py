@@ -38,7 +38,7 @@ SECTIONS = {
 @click.option("--count", type=int, help=f"how many scans of each class  [default: {COUNT}]")
 @click.option(
     "--balance",
-    type=options.out_path,
+    type=options.any_path,
     metavar="DATASET",
     help="top smaller classes up to the size of the largest; in a plain folder, damaged files and masks "
     "count too",
@@ -48,7 +48,7 @@ SECTIONS = {
 )
 @click.option(
     "--exclude",
-    type=options.out_path,
+    type=options.any_path,
     metavar="FILE",
     help="leave out the scans listed in suspects.jsonl of eval-scans privacy; no others replace them",
 )
@@ -65,7 +65,7 @@ SECTIONS = {
     "--shard-size", type=int, metavar="N", help="scans per tar or npz file  [default: 1000]"
 )
 @click.option(
-    "--out", type=options.out_path, help="folder to write to  [default: named after the request]"
+    "--out", type=options.any_path, help="folder to write to  [default: named after the request]"
 )
 @click.option("--no-sheet", is_flag=True, help="do not make a contact sheet")
 @click.option(
@@ -203,11 +203,19 @@ def _name(generator: "ScanGenerator", number: int | None) -> str:
     return "" if number is None else generator.classes[number]
 
 
+def _counts(generator: "ScanGenerator", request: "Request", part: "Part") -> dict[str, int]:
+    """Count the scans of each class in a part; a class of the request may have none there."""
+    counts = dict.fromkeys((_name(generator, span.number) for span in request.spans), 0)
+    for span in request.between(*request.positions(part), most=1 << 62):
+        counts[_name(generator, span.number)] += span.count
+    return counts
+
+
 def _facts(generator: "ScanGenerator", request: "Request", part: "Part") -> dict[str, object]:
-    first, last = request.positions(part)
+    counts = _counts(generator, request, part)
     return {
-        "scans": last - first,
-        "classes": {_name(generator, s.number): s.kept for s in request.spans},
+        "scans": sum(counts.values()),
+        "classes": counts,
         "format": request.format,
         "seed": request.draw.seed,
         "model": str(generator.file.path),
@@ -219,9 +227,10 @@ def _facts(generator: "ScanGenerator", request: "Request", part: "Part") -> dict
 
 def _summary(generator: "ScanGenerator", request: "Request", part: "Part", made: int) -> str:
     first, last = request.positions(part)
-    names = [name for span in request.spans if (name := _name(generator, span.number))]
-    if len({span.kept for span in request.spans}) > 1:
-        names = [f"{s.kept} {_name(generator, s.number)}" for s in request.spans]
+    counts = _counts(generator, request, part)
+    names = [name for name, count in counts.items() if name and (count or part.n == 1)]
+    if len({*map(counts.__getitem__, names)}) > 1:
+        names = [f"{counts[name]} {name}" for name in names]
     of = f" of {', '.join(names)}" if names else ""
     which = f" (part {part.i}/{part.n})" if part.n > 1 else ""
     there = last - first - made

@@ -11,9 +11,9 @@ from scangan.core.terminal import progress
 
 
 @click.command("merge", short_help="join scans that were generated in parts", cls=ScanCommand)
-@click.argument("folders", nargs=-1, required=True, type=options.out_path, metavar="FOLDER...")
+@click.argument("folders", nargs=-1, required=True, type=options.any_path, metavar="FOLDER...")
 @click.option(
-    "--out", type=options.out_path, help="folder to join them in  [default: FOLDER, if only one]"
+    "--out", type=options.any_path, help="folder to join them in  [default: FOLDER, if only one]"
 )
 @options.quiet
 @options.as_json

@@ -80,9 +80,20 @@ classes = click.option(
 )
 quiet = click.option("--quiet", is_flag=True, help="print only errors")
 as_json = click.option("--json", "as_json", is_flag=True, help="print one JSON object, for scripts")
-out_path = click.Path(path_type=Path)
+
+
+class _AnyPath(click.Path):
+    """A path, which need not exist; an empty one is what an unset variable of a shell leaves."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the path is empty; give a folder or a file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+any_path = _AnyPath(path_type=Path)
 evaluating = _all(
-    click.option("--out", type=out_path, required=True, help="folder to write to"),
+    click.option("--out", type=any_path, required=True, help="folder to write to"),
     click.option(
         "--count",
         default=400,
@@ -93,7 +104,7 @@ evaluating = _all(
     click.option("--threads", type=int, help="number of threads  [default: all available]"),
     click.option(
         "--cache",
-        type=out_path,
+        type=any_path,
         metavar="FOLDER",
         help="where to keep features and results for the next time  [default: your cache folder]",
     ),

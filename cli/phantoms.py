@@ -10,7 +10,7 @@ from scangan.core.terminal import progress
 
 
 @click.command("make-phantoms", short_help="simulate scans to try things out", cls=ScanCommand)
-@click.argument("out", type=options.out_path, metavar="OUT")
+@click.argument("out", type=options.any_path, metavar="OUT")
 @click.option(
     "--count",
     type=click.IntRange(4, 1_000_000),

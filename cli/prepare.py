@@ -27,8 +27,8 @@ SECTIONS = {
     cls=ScanCommand,
     sections=SECTIONS,
 )
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("source", type=options.any_path)
+@click.argument("out", type=options.any_path)
 @click.option(
     "--size",
     default=64,
@@ -88,7 +88,7 @@ SECTIONS = {
 )
 @click.option(
     "--labels",
-    type=click.Path(path_type=Path),
+    type=options.any_path,
     metavar="FILE.csv",
     help="read the classes from a CSV file instead of folders",
 )

@@ -88,13 +88,15 @@ def open_scans(
     count, seed : int
         For a model: scans per class, and the random seed.
     """
+    if not path:
+        raise EvaluationError("the path of a set of scans is empty; give a folder or a model")
     if is_model(path):
         return generated(path, count, seed)
     if is_ready(path):
         return ScanSet.of_dataset(path)
     if Run(path).started:
         raise EvaluationError(
-            f"{path} is a run; give a model file instead: export-onnx {to_type(path)} -o model.onnx"
+            f"{path} is a run; give a model file instead: export-onnx {to_type(Path(path))} -o model.onnx"
         )
     from scangan.preprocessing.options import PrepOptions
     from scangan.preprocessing.pipeline import prepare
@@ -200,7 +202,7 @@ def how_to_leave_out(result: PrivacyResult, synthetic: str, count: int, out: Pat
             f"seed made them; give the model, or the folder that gen-scans wrote"
         )
     if is_model(synthetic):
-        which = f"--model {to_type(synthetic)} --seed {known[0].seed} --count {count}"
+        which = f"--model {to_type(Path(synthetic))} --seed {known[0].seed} --count {count}"
         return f"to generate these scans without the suspects: gen-scans {which} {exclude}"
     return (
         f"to generate these scans without the suspects, type the gen-scans command that made them with "

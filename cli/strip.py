@@ -27,7 +27,7 @@ STEPS = 8
 @click.option("--steps", type=int, help=f"number of scans, 2 to 64  [default: {STEPS}]")
 @options.drawing
 @click.option(
-    "--out", type=options.out_path, metavar="FILE", help="PNG to write  [default: named after A:B]"
+    "--out", type=options.any_path, metavar="FILE", help="PNG to write  [default: named after A:B]"
 )
 @click.option("--force", is_flag=True, help="replace the file if it exists")
 @options.where_to_run

@@ -40,10 +40,10 @@ SECTIONS = {
 @click.command(
     "train-gan", short_help="train a GAN on a prepared dataset", cls=ScanCommand, sections=SECTIONS
 )
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=options.any_path)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.any_path,
     required=True,
     metavar="RUN",
     help="folder of the run; run the same command again to resume",

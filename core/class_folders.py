@@ -17,6 +17,8 @@ from scangan.core.printable import to_type
 from scangan.core.reading import read_file
 from scangan.core.structure import Doubt
 
+OUTSIDE = "in no class folder"
+LOST = "a link to something that is not there; mend or delete it"
 SHOWN = 6  # most folders named in an error
 COMPARED = 8  # files compared to tell whether two folders are copies
 
@@ -80,7 +82,7 @@ def find_class_files(source: Path, level: int | None = None) -> ClassFiles:
         return ClassFiles([name], files, refused)
     found = _walk(source, "", level or 1)
     if level is None:
-        around = _wrapper(found)
+        around = _wrapper(source, found)
         if around:
             found = _walk(source, around, 1)
         why = _doubt(source / around, found)
@@ -112,7 +114,9 @@ def _walk(source: Path, way: str, depth: int) -> ClassFiles:
                 continue
             start = f"{at}/" if at else ""
             outside = [each for each in listed.files if _looks_like_a_scan(source / at / each)]
-            rejects += [Refused(start + each, None, "in no class folder") for each in outside]
+            rejects += [Refused(start + each, None, OUTSIDE) for each in outside]
+            lost = [each for each in listed.files if _is_lost_link(source / at / each)]
+            rejects += [Refused(start + each, None, LOST) for each in lost if each not in outside]
             entries, up = _entries(source, at, listed)
             rejects += [Refused(start + each, None, LINKS_BACK) for each in up]
             chosen = entries if number >= len(steps) else [steps[number]]
@@ -136,19 +140,38 @@ def _entries(source: Path, at: str, listed: Inside) -> tuple[list[str], list[str
     return sorted({*listed.folders, *listed.links} - set(up)), up
 
 
-def _wrapper(found: ClassFiles) -> str:
-    """Return the path of single folders around the classes, ignoring folders with only documents."""
-    scans = [file for file, _ in found.files if not is_document(file)]
-    holding = {name for _, name in found.files}
-    if any(name not in holding for name in found.classes):
+def _wrapper(source: Path, found: ClassFiles) -> str:
+    """Return the path of single folders around the classes, ignoring folders without scans."""
+    files: defaultdict[str, list[str]] = defaultdict(list)
+    for file, name in found.files:
+        if not is_document(file):
+            files[name].append(file)
+    if len(files) > 1:
+        for name in [name for name, inner in files.items() if not _any_scan(source, inner)]:
+            del files[name]
+    empty = {*found.classes} - {name for _, name in found.files}
+    without = {*found.classes} - {*files}
+    tree = structure.tree(itertools.chain(*files.values()))
+    if any(map(structure.says_finding, without)) or (empty and not structure.finds(tree)):
         return ""  # an empty class
-    return structure.wrapper(structure.tree(scans))
+    return structure.wrapper(tree)
+
+
+def _any_scan(source: Path, files: list[str]) -> bool:
+    """Whether one of the files is a scan by its suffix; of the others, only a few are opened."""
+    suffixes = {os.path.splitext(file)[1].lower() for file in files}  # noqa: PTH122  (fast)
+    return bool(suffixes & LOOKS_LIKE_A_SCAN) or any(
+        _looks_like_a_scan(source / file) for file in files[:COMPARED]
+    )
 
 
 def _doubt(where: Path, found: ClassFiles) -> Doubt | None:
     skip = len(found.wrapper) + 1 if found.wrapper else 0
     files = [file[skip:] for file, _ in found.files if not is_document(file)]
-    return structure.doubt(structure.tree(files)) or _same_files(where, files)
+    tree = structure.tree(files)
+    loose = [file[skip:] for file, _, why in found.rejects if why == OUTSIDE]
+    tree.files = sum("/" not in file for file in loose)
+    return structure.doubt(tree) or _same_files(where, files)
 
 
 def _same_files(where: Path, files: list[str]) -> Doubt | None:
@@ -161,13 +184,13 @@ def _same_files(where: Path, files: list[str]) -> Doubt | None:
     for top, inner in names.items():
         original = structure.copy_of(top, names)
         if original and len({*inner} & {*names[original]}) * 2 > len(inner):
-            return Doubt(f"and {top!r} is a copy of {original!r}", move=top)
+            return Doubt(f"and {top!r} is a copy of {original!r}", move=[top])
         alike[frozenset(inner)].append(top)
     for inner_names, tops in alike.items():
         compared = sorted(inner_names)[:: max(1, len(inner_names) // COMPARED)]
         for first, second in itertools.combinations(tops, 2) if len(inner_names) > 2 else ():
             if all(_same(where / first / name, where / second / name) for name in compared):
-                return Doubt(f"and {second!r} holds the same files as {first!r}", move=second)
+                return Doubt(f"and {second!r} holds the same files as {first!r}", move=[second])
     return None
 
 
@@ -187,7 +210,7 @@ def _explained(source: Path, around: str, classes: list[str], why: Doubt) -> Fol
     meant = next(filter(None, (_meant(where / name) for name in why.candidates)), None)
     ways = [f"give one of them: {meant}"] if meant else []
     if why.move:
-        ways.append(f"move {why.move} away")
+        ways.append(f"move {to_type(*(where / name for name in why.move[:SHOWN]))} away")
     if why.one_class:
         ways.append(f"to make everything one class: {command} 0")
     if why.deeper:
@@ -204,11 +227,12 @@ def _meant(folder: Path) -> str | None:
     try:
         found = _walk(folder, "", 1)
         if found.classes:
-            around = _wrapper(found)
+            around = _wrapper(folder, found)
             found = _walk(folder, around, 1) if around else found
             why = _doubt(folder / around, found)
             if why and why.one_class:
-                return f"{folder} with --class-level 0"
+                level = len(Path(around).parts) + 1 + why.deeper if why.deeper else 0
+                return f"{folder} with --class-level {level}"
             if why:
                 deeper = (_meant(folder / around / name) for name in why.candidates)
                 return next(filter(None, deeper), None)
@@ -287,6 +311,11 @@ def _has_pages(path: str, head: bytes) -> bool:
             return any(file.read(offset))
     except (OSError, ValueError, OverflowError):
         return False  # damaged: an offset beyond what a file can have
+
+
+def _is_lost_link(path: Path) -> bool:
+    """Whether a path is a link to something that does not exist, such as a disk that is not mounted."""
+    return path.is_symlink() and not path.exists()
 
 
 def read_top(source: Path) -> Inside:

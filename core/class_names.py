@@ -6,6 +6,8 @@ from typing import Any
 
 from scangan.core.errors import FolderError
 
+INVISIBLE = {"\u034f", *map(chr, range(0xFE00, 0xFE10))}  # a joiner, and variation selectors
+
 
 def normal(name: str) -> str:
     """Normalise a name to Unicode NFC: macOS stores é as two characters, a keyboard types one."""
@@ -27,6 +29,14 @@ def with_normal_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return read
 
 
+def as_seen(name: str) -> str:
+    """Return what one sees of a name: no case, one kind of space, no ligatures, nothing of no width."""
+    if name.isascii():
+        return " ".join(name.casefold().split())
+    name = "".join(c for c in name if unicodedata.category(c) != "Cf" and c not in INVISIBLE)
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
 def why_no_name(name: str) -> str:
     """Return why `name` cannot be a class name, or an empty string if it can.
 
@@ -44,12 +54,12 @@ def why_no_name(name: str) -> str:
 
 
 def check_case(classes: list[str], where: Path) -> None:
-    """Refuse class names that differ only in case: some file systems treat them as one folder."""
+    """Refuse class names that look the same or differ only in case, like one folder on some systems."""
     first: dict[str, str] = {}
     for name in classes:
-        other = first.setdefault(normal(name).casefold(), name)
+        other = first.setdefault(as_seen(name), name)
         if other != name:
             raise FolderError(
-                f"{where} has the classes {other!r} and {name!r}, which are the same folder on "
-                f"case-insensitive file systems; rename one, or merge them"
+                f"{where} has the classes {other!a} and {name!a}, which look the same, or are the same "
+                f"folder on some file systems; rename one, or merge them"
             )

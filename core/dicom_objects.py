@@ -31,25 +31,38 @@ MODALITIES = {
     "RWV": "a real world value mapping",
     "ANN": "a set of annotations",
     "M3D": "a 3-D model",
+    "HC": "a printout",
 }
-# By SOP class (PS3.4, B.5), for classes that can hold pixels.
+# By SOP class (PS3.4, B.5).
 CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.4.2": "MR spectroscopy",
+    "1.2.840.10008.5.1.4.1.1.66": "raw data",
+    "1.2.840.10008.5.1.4.1.1.66.1": "a registration",
+    "1.2.840.10008.5.1.4.1.1.66.2": "a set of fiducials",
+    "1.2.840.10008.5.1.4.1.1.66.3": "a registration",
+    "1.2.840.10008.5.1.4.1.1.66.6": "a tractography",
     "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
     "1.2.840.10008.5.1.4.1.1.66.5": "a surface segmentation",
     "1.2.840.10008.5.1.4.1.1.66.7": "a label map segmentation",
     "1.2.840.10008.5.1.4.1.1.66.8": "a height map segmentation",
     "1.2.840.10008.5.1.4.1.1.67": "a real world value mapping",
     "1.2.840.10008.5.1.4.1.1.481.2": "an RT dose grid",
+    "1.2.840.10008.5.1.4.1.1.481.3": "an RT structure set",
+    "1.2.840.10008.5.1.4.1.1.481.4": "an RT treatment record",
+    "1.2.840.10008.5.1.4.1.1.481.5": "an RT plan",
+    "1.2.840.10008.5.1.4.1.1.481.8": "an RT plan",
 }
 CLASS_GROUPS = {  # all classes below these
     "1.2.840.10008.5.1.4.1.1.11.": "a presentation state",
     "1.2.840.10008.5.1.4.1.1.104.": "an encapsulated document",
     "1.2.840.10008.5.1.4.1.1.88.": "a structured report",
+    "1.2.840.10008.5.1.4.1.1.9.": "a waveform",
 }
 RT_IMAGE = "1.2.840.10008.5.1.4.1.1.481.1"
+PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 # By ImageType (C.7.6.1.1.2, C.8.2.1.1.1, and vendors' own values). These are pictures, so the user may
-# ask to take them.
+# ask to take them. For some, vendors write "_" instead of a space.
 IMAGE_TYPES = {
     "LOCALIZER": "a localizer",
     "SCOUT": "a localizer",
@@ -63,10 +76,9 @@ IMAGE_TYPES = {
     "SCREENCAPTURE": "a screenshot",
     "CSA REPORT": "a report",
     "DOSE REPORT": "a dose report",
-    "DOSE_INFO": "a dose report",
     "DOSE INFO": "a dose report",
     "PATIENT PROTOCOL": "a protocol",
-    "CT_SOM5 PROT": "a protocol",
+    "CT SOM5 PROT": "a protocol",
 }
 SLIDE_TYPES = {
     "LABEL": "the label of a slide",
@@ -94,10 +106,12 @@ def what_instead(sop_class: str, modality: str, image_type: Sequence[str]) -> No
         return NoScan(f"{what}, not a scan", "no image")
     if sop_class == RT_IMAGE or modality == "RTIMAGE":
         return NoScan("an RT image, which shows the treatment's view", "unusual")
+    if sop_class == PARAMETRIC_MAP:
+        return NoScan("a parametric map, computed from scans", "unusual")
     types = IMAGE_TYPES | (SLIDE_TYPES if sop_class == WHOLE_SLIDE else {})
     for word in image_type:
-        if word in types:
-            return NoScan(f"{types[word]} (ImageType {word})", "unusual")
+        if what := types.get(word.replace("_", " ")):
+            return NoScan(f"{what} (ImageType {word})", "unusual")
     return None
 
 

@@ -24,12 +24,37 @@ def printable(text: str) -> str:
 
 
 def to_type(*words: str | os.PathLike[str]) -> str:
-    """Join words as one types them in a shell: that of Windows, or a POSIX one."""
+    """Join words as one types them in a shell: that of Windows, or bash and zsh."""
     texts = [os.fspath(word) for word in words]
+    # A path must not look like an option.
+    paths = (
+        not isinstance(word, str) and text[:1] == "-"
+        for word, text in zip(words, texts, strict=True)
+    )
+    texts = [f"./{text}" if is_path else text for is_path, text in zip(paths, texts, strict=True)]
     if os.name == "nt":
         from subprocess import list2cmdline
 
         return list2cmdline(texts)
-    from shlex import join
+    return " ".join(map(_quoted_for_shell, texts))
 
-    return join(texts)
+
+def _quoted_for_shell(word: str) -> str:
+    """Quote a word; what cannot be shown, such as a space that does not break, is escaped."""
+    from shlex import quote
+
+    if word.isprintable():
+        return quote(word)
+    escaped = (
+        f"\\{c}"
+        if c in "\\'"
+        else c
+        if c.isprintable()
+        else "".join(map("\\x{:02x}".format, _utf8(c)))
+        for c in word
+    )
+    return f"$'{''.join(escaped)}'"
+
+
+def _utf8(letter: str) -> bytes:
+    return letter.encode("utf-8", "surrogateescape")

@@ -6,6 +6,7 @@ user override it.
 
 import dataclasses
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -13,8 +14,17 @@ from collections.abc import Iterable, Mapping
 SPLIT_WORDS = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "val": "val",
     "valid": "val", "validation": "val", "holdout": "test", "eval": "test", "evaluation": "test",
+    "trn": "train", "tst": "test", "trainval": "train",
+    "trainings": "train", "trainingsdaten": "train", "testdaten": "test", "validierung": "val",
+    "validierungsdaten": "val", "entrainement": "train", "apprentissage": "train",
+    "entrenamiento": "train", "prueba": "test", "pruebas": "test", "validacion": "val",
+    "treino": "train", "treinamento": "train", "teste": "test", "validacao": "val",
+    "addestramento": "train", "训练": "train", "训练集": "train", "测试": "test", "测试集": "test",
+    "验证": "val", "验证集": "val",
 }  # fmt: skip
-FOLDS = {"fold", "kfold", "cv", "partition", "split"}
+# They do so only beside another part.
+BESIDE_OTHERS = {"tr": "train", "te": "test", "ts": "test", "dev": "val"}
+FOLDS = {"fold", "kfold", "cv", "xval", "partition", "split"}
 # Words that appear next to "train" in the name of a part.
 FILLERS = {
     "set", "sets", "data", "dataset", "image", "images", "img", "imgs", "scan", "scans", "slices",
@@ -43,6 +53,18 @@ KINDS = {
     "us", "xray", "pre", "post", "contrast", "anat", "func", "perf", "fmap", "baseline", "follow",
     "followup", "up", "male", "female", "m", "f", "x", "view", "views", "plane",
 }  # fmt: skip
+# Words for what is drawn onto scans, and for scans that were changed.
+MASKS = {
+    "mask", "masks", "label", "labels", "annotation", "annotations", "segmentation", "segmentations",
+    "seg", "gt", "ground", "truth", "groundtruth", "contour", "contours",
+}  # fmt: skip
+VERSIONS = {
+    "raw", "original", "originals", "processed", "preprocessed", "augmented", "augmentation", "aug",
+    "resized", "cropped", "normalized", "normalised", "filtered", "denoised", "clahe", "equalized",
+}  # fmt: skip
+IN_MASKS = {"class", "object", "image", "images", "png", "tr", "ts", *SPLIT_WORDS}
+IN_VERSIONS = {"image", "images", "img", "imgs", "scan", "scans", "data", "dataset", "set"}
+RESIZED = re.compile(r"\d+ ?[x×] ?\d+( ?px)?|\d+ ?px", re.IGNORECASE)
 CASE_WORDS = (
     "patient|patients|pat|pt|subject|subj|sub|case|person|study|series|exam|visit|session|ses|scan|"
     "volume|vol|slice|frame|image|img|im|id|st|se|pa|batch|chunk"
@@ -59,6 +81,7 @@ COPY = re.compile(
     re.IGNORECASE,
 )
 SERIES = 8  # this many numbered folders are a series; fewer may be grades
+FEW = 0.1  # at most this many files beside folders, for each file in them, are strays
 DEEPEST = 4  # levels to look at
 
 
@@ -75,6 +98,11 @@ class Node:
             return set(self.folders)
         return {name for inner in self.folders.values() for name in inner.at(depth - 1)}
 
+    @property
+    def below(self) -> int:
+        """Number of files in its folders."""
+        return sum(inner.files + inner.below for inner in self.folders.values())
+
 
 @dataclasses.dataclass(frozen=True)
 class Doubt:
@@ -90,15 +118,20 @@ class Doubt:
         How many levels further down the classes may be; 0 if not known.
     one_class : bool
         Whether everything may be one class.
-    move : str
-        A folder to move away, if that helps.
+    move : list of str
+        Folders to move away, if that helps.
     """
 
     what: str
     candidates: list[str] = dataclasses.field(default_factory=list)
     deeper: int = 0
     one_class: bool = False
-    move: str = ""
+    move: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def knows_better(self) -> bool:
+        """Whether it names something else to use as classes."""
+        return bool(self.candidates or self.deeper or self.move)
 
 
 def tree(files: Iterable[str]) -> Node:
@@ -113,39 +146,57 @@ def tree(files: Iterable[str]) -> Node:
 
 
 def wrapper(root: Node) -> str:
-    """Return the path through single folders down to folders that look like classes; else empty."""
+    """Return the path through single folders down to those that may be classes, or are doubtful; or empty.
+
+    Doubtful are folders of which `doubt` knows better: it will report them there.
+    """
     way: list[str] = []
     node = root
     while len(node.folders) == 1:
         name, inner = next(iter(node.folders.items()))
         if part_of(name):
             return "/".join(way)  # `doubt` will report it there
-        if not inner.folders:
+        if not inner.folders or (says_finding(name) and any(map(part_of, inner.folders))):
             break
         way.append(name)
         node = inner
     names = node.folders
     findings = sum(map(says_finding, names))
-    several = len(names) > 1 and _may_be_classes(names) and (not node.files or findings > 1)
-    return "/".join(way) if several or findings == len(names) else ""
+    strays = node.files <= FEW * node.below or findings > 1
+    if findings == len(names) or (len(names) > 1 and _may_be_classes(names) and strays):
+        return "/".join(way)
+    if way and says_finding(way[-1]):
+        return "/".join(way[:-1])
+    why = doubt(node) if way else None
+    return "/".join(way) if why and why.knows_better else ""
+
+
+def finds(root: Node) -> bool:
+    """Return whether a level below the top has several findings."""
+    return any(sum(map(says_finding, root.at(depth))) > 1 for depth in range(2, DEEPEST))
 
 
 def doubt(root: Node) -> Doubt | None:
     """Return why the folders in `root` may not be classes; None if they may be."""
-    return _parts(root) or _nested_copy(root) or _cases(root) or _wrappers(root)
+    checks = (_parts, _nested_copy, _cases, _wrappers, _derived, _versions)
+    return next(filter(None, (check(root) for check in checks)), None)
 
 
 def _parts(root: Node) -> Doubt | None:
     """Detect parts of a split (train, test, val, folds), even among other folders."""
-    part = {name: part_of(name) for name in root.folders}
-    parts = [name for name, kind in part.items() if kind]
+    part = _parts_among(root.folders)
+    parts = list(part)
     kinds = {part[name] for name in parts}
     sure = kinds & {"train", "val"} or len(kinds) > 1 or len(parts) == len(root.folders)
     if parts and (sure or any(_may_be_classes(root.folders[name].folders) for name in parts)):
         inner = root.folders.values()
         deeper = all(not each.files and _may_be_classes(each.folders) for each in inner)
         deeper = deeper and not any(part_of(name) for each in inner for name in each.folders)
-        best = sorted(parts, key=lambda name: (part[name] != "train", name))
+        # Beside parts for testing alone, folders with classes are for training, whatever their names.
+        for name, each in root.folders.items():
+            if "train" not in kinds and name not in part and _may_be_classes(each.folders):
+                part[name] = "train"
+        best = sorted(part, key=lambda name: (part[name] != "train", name))
         what = "which are parts of a split, not classes"
         if len(parts) < len(root.folders):
             what = f"which include parts of a split ({', '.join(sorted(parts))}), not classes"
@@ -156,9 +207,12 @@ def _parts(root: Node) -> Doubt | None:
         for word in words:
             if word in SPLIT_WORDS:
                 pairs[tuple(w for w in words if w != word)].setdefault(SPLIT_WORDS[word], name)
-    if any(len(names) > 1 for names in pairs.values()):
+    several = [names for names in pairs.values() if len(names) > 1]
+    if several:
         what = "whose names mix classes and parts of a split"
-        return Doubt(what, move="those of the other parts")
+        kept = "train" if any("train" in names for names in several) else min(several[0])
+        others = (name for names in several for part, name in names.items() if part != kept)
+        return Doubt(what, move=sorted(others))
     return None
 
 
@@ -168,9 +222,9 @@ def _nested_copy(root: Node) -> Doubt | None:
         beside = {other.casefold() for other in root.folders if other != name}
         for depth in range(1, DEEPEST):
             both = beside & {found.casefold() for found in inner.at(depth)}
-            if both and (len(both) > 1 or both == beside):
+            if both and (len(both) > 1 or both == beside or _is_version(name)):
                 what = f"and {name!r} has folders with the same names as those beside it"
-                return Doubt(what, [name], move=name)
+                return Doubt(what, [] if _is_version(name) else [name], move=[name])
     return None
 
 
@@ -179,7 +233,8 @@ def _cases(root: Node) -> Doubt | None:
     names = root.folders
     if len(names) > 2 and all(map(is_case, names)):
         what = "which are named like patients, series or batches, not classes"
-        return Doubt(what, one_class=True)
+        inside = _wrappers(root)
+        return Doubt(what, deeper=inside.deeper if inside else 0, one_class=True)
     return None
 
 
@@ -190,20 +245,49 @@ def _wrappers(root: Node) -> Doubt | None:
     for depth in range(1, DEEPEST):
         sets = {name: _class_names(inner.at(depth)) for name, inner in root.folders.items()}
         holding = {name: found for name, found in sets.items() if found}
-        if len(holding) < 2:
+        if not holding:
             continue
         values = list(holding.values())
         union = set().union(*values)
         findings = {name for name in union if says_finding(name)}
         same = len(union) > 1 and all(found == values[0] for found in values)
         above = any(map(says_finding, root.folders))
-        told = len(findings) > 1 and len(holding) == len(root.folders) and not above
+        told = len(findings) > 1 and len(holding) in (1, len(root.folders)) and not above
         told = told and all(found & findings for found in values)
-        if told or (same and not (above and not findings)):
+        if told or (same and len(holding) > 1 and not (above and not findings)):
             shown = ", ".join(sorted(union)[:4])
             what = f"which contain folders that look like classes ({shown})"
             return Doubt(what, sorted(holding), depth)
     return None
+
+
+def _derived(root: Node) -> Doubt | None:
+    """Detect folders of masks beside scans, and of changed scans beside the scans."""
+    words = {name: _words(name) for name in root.folders}
+    derived = [name for name in root.folders if _is_of(name, MASKS, among=IN_MASKS)]
+    if derived and len(derived) == len(root.folders) and not root.files:
+        return None  # whoever has only masks wants them
+    for name, own in words.items():
+        for other in words.values():
+            rest = own[len(other) :] if own[: len(other)] == other else own[: -len(other) or None]
+            apart = 0 < len(other) < len(own) and other in (own[: len(other)], own[-len(other) :])
+            if apart and all(word in MASKS or word in VERSIONS for word in rest):
+                derived.append(name)
+    if not derived:
+        return None
+    shown = sorted(set(derived))
+    what = f"of which some hold masks or changed scans ({', '.join(shown[:3])})"
+    scans = sorted(name for name in root.folders if name not in shown and _is_kind(name))
+    return Doubt(what, scans, move=shown)
+
+
+def _versions(root: Node) -> Doubt | None:
+    """Detect several versions of the same scans: raw and processed, or of several sizes."""
+    if len(root.folders) < 2 or not all(map(_is_version, root.folders)):
+        return None
+    first = ("original", "originals", "raw")
+    best = sorted(root.folders, key=lambda name: (not {*first} & {*_words(name)}, name))
+    return Doubt("which are named like versions of the same scans, not classes", best)
 
 
 def copy_of(name: str, others: Iterable[str]) -> str:
@@ -215,13 +299,28 @@ def copy_of(name: str, others: Iterable[str]) -> str:
 
 def part_of(name: str) -> str:
     """Return the part of a split that a name stands for: ``train``, ``test``, ``val``, a fold; else empty."""
+    return _part(name, SPLIT_WORDS)
+
+
+def _parts_among(names: Iterable[str]) -> dict[str, str]:
+    """Return the folders that are parts of a split, with the part of each."""
+    sure = {name: part for name in names if (part := part_of(name))}
+    more = {name: part for name in names if (part := _part(name, SPLIT_WORDS | BESIDE_OTHERS))}
+    return more if len({*more.values()}) > 1 else sure
+
+
+def _part(name: str, known: Mapping[str, str]) -> str:
     words = _words(name)
-    if len(words) > 1 and words[0] in FOLDS and all(word.isdecimal() for word in words[1:]):
-        return "".join(words)
-    kinds = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
-    others = [word for word in words if word not in SPLIT_WORDS]
-    plain = all(word.isdecimal() or word in FILLERS for word in others)
-    return kinds[0] if len(kinds) == 1 and plain else ""
+    folds = [word for word in words if word in FOLDS]
+    numbers = [word for word in words if word.isdecimal()]
+    if len(folds) == 1 and numbers and {*words} <= {*folds, *numbers, "of"}:
+        return "".join(folds + numbers)
+    kinds = {known[word] for word in words if word in known}
+    others = [word for word in words if word not in known]
+    plain = all(word.isdecimal() or word in FILLERS or len(word) == 1 for word in others)
+    if kinds == {"train", "val"}:
+        kinds = {"train"}
+    return kinds.pop() if len(kinds) == 1 and plain else ""
 
 
 def is_case(name: str) -> bool:
@@ -247,7 +346,8 @@ def _class_names(names: Iterable[str]) -> set[str]:
 def _may_be_classes(names: Mapping[str, Node]) -> bool:
     if not names or all(map(_is_kind, names)) or sum(map(is_case, names)) * 2 >= len(names):
         return False
-    alike = Counter(re.sub(r"\d+", "0", name) for name in names if re.search(r"\d", name))
+    numbered = (name for name in names if re.search(r"\d", name) and not RATED.fullmatch(name))
+    alike = Counter(re.sub(r"\d+", "0", name) for name in numbered)
     return max(alike.values(), default=0) < SERIES
 
 
@@ -256,8 +356,19 @@ def _is_kind(name: str) -> bool:
     return bool(words) and all(word in KINDS for word in words)
 
 
+def _is_version(name: str) -> bool:
+    return bool(RESIZED.fullmatch(name)) or _is_of(name, VERSIONS, among=IN_VERSIONS)
+
+
+def _is_of(name: str, words: set[str], *, among: set[str]) -> bool:
+    """Whether the name has one of the words, and besides them only numbers and those of `among`."""
+    own = {word for word in _words(name) if not word.isdecimal()}
+    return bool(own & words) and own <= words | among
+
+
 def _words(name: str) -> list[str]:
-    """Split a name into words and numbers in lower case: ``Stage2_trainSet`` has four."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()
+    """Split a name into words and numbers in lower case: ``Stage2_trainSet`` has four; é becomes e."""
+    name = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name).casefold()
     apart = re.sub(r"\b(train|test|val)(?=(set|data|images?)\b)", r"\1 ", apart)
     return re.findall(r"[^\W\d_]+|\d+", apart)

@@ -43,14 +43,18 @@ def read_ends(text: str, classes: tuple[str, ...]) -> tuple[int, int] | tuple[st
     GenerationError
         `text` is neither, or could be both.
     """
-    a, colon, b = normal(text).partition(":")
+    text = normal(text)
+    # A name may have a colon, too.
+    ends = [(text[:at], text[at + 1 :]) for at, letter in enumerate(text) if letter == ":"]
+    named = [pair for pair in ends if {*pair} <= {*classes}]
+    a, b = named[0] if len(named) == 1 else ends[0] if ends else (text, "")
     numbers = all(end.isdecimal() and len(end) < 20 and int(end) <= LARGEST_INDEX for end in (a, b))
     names = a in classes and b in classes
     if numbers and names:
         raise GenerationError(
             f"{text} could mean indexes or classes; for indexes write 0{a}:0{b}", exit_code=USAGE
         )
-    if not colon or not (numbers or names):
+    if not (numbers or names):
         raise GenerationError(
             f"{text} is not a strip: give two indexes, like 0:1, or the names of two classes; classes: "
             f"{', '.join(classes) or 'none'}",

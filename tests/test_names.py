@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import subprocess
 import unicodedata
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import cv2
 import numpy as np
 import pytest
 from few_scores import score_few
+
+from scangan.core.errors import PreprocessingError
+from scangan.core.printable import to_type
 
 NAMES = ["tumeur bénigne", "Ångström", "Spätbefund", "정상", "khối u lành", "niño", "ή"]
 OLD = [unicodedata.normalize("NFD", name) for name in NAMES]
@@ -216,3 +220,37 @@ def test_a_card_and_folders_made_from_either_form_are_the_same():
     assert Path(folder_names(tuple(OLD))[1]).name == NAMES[1]
     both = dataclasses.replace(cards[0], classes=(ONE, OLD[0]))  # trained as two: they stay apart
     assert both.classes == (ONE, OLD[0]) and both.class_number(OLD[0]) == 1
+
+
+ALIKE = [
+    ("cat", "cat "), ("no tumor", "no  tumor"), ("no tumor", "no\u00a0tumor"), ("cat", "cat\u034f"),
+    ("dog", "do\u200bg"), ("fibrosis", "\ufb01brosis"), ("Tumor", "tumor"), ("2", "\uff12"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "two"), ALIKE)
+def test_two_names_that_look_the_same_are_refused_and_told_apart(one, two, tmp_path):
+    scans(tmp_path / "in", one, two, count=1)
+    with pytest.raises(PreprocessingError) as refused:
+        prepared(tmp_path / "in", tmp_path / "out")
+    assert ascii(one) in str(refused.value) and ascii(two) in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("typed", "name"), ALIKE)
+def test_a_class_is_found_by_what_one_sees(typed, name):
+    from scangan.runtime import ModelCard
+
+    card = ModelCard(
+        architecture="acgan", latent=8, classes=("other", name), size=32, graph_sha256=""
+    )
+    assert card.class_number(typed) == 1
+
+
+@pytest.mark.parametrize("folder", ["no\u00a0tumor", "it's", "-scans", "\u202eright", "a b"])
+def test_a_path_in_advice_can_be_typed(folder, tmp_path):
+    told = to_type(Path(folder))
+    assert told.isprintable()
+    line = f"printf %s {told}"
+    said = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout
+    assert Path(said) == Path(folder) and said.startswith("./") == folder.startswith("-")

@@ -25,6 +25,7 @@ def spread(*levels, files=3):
 
 
 CHEST = ("NORMAL", "PNEUMONIA")
+LITTER = (".pdf", ".md", ".csv", "README", "cover.png", ".h5", ".m", ".zip")
 SPLIT = ("train", "test", "val")
 
 RIGHT = {
@@ -84,6 +85,20 @@ RIGHT = {
     "wrapped, one class": (spread(["archive"], ["brain"], ["NORMAL"]), ["NORMAL"]),
     "wrapped, a scan beside": ([*spread(["brain"], CHEST), "brain/cover.png"], CHEST),
     "no wrapper: kinds of files": (spread(["NORMAL"], ["images", "masks"]), ["NORMAL"]),
+    "one class, in parts": (spread(["NORMAL"], SPLIT), ["NORMAL"]),
+    "wrapped, one class in parts": (spread(["archive"], ["NORMAL"], SPLIT), ["NORMAL"]),
+    "wrapped, many numbered classes": (
+        spread(["archive"], [f"class_{k}" for k in range(10)]), [f"class_{k}" for k in range(10)]),
+    "wrapped, with other files beside": (
+        [*spread(["brain"], CHEST), "model/w.h5", "code/load.m", "zips/brain.zip"], CHEST),
+    "wrapped, with an empty folder": ([*spread(["brain"], CHEST), "results/.keep"], CHEST),
+    "wrapped, a stray scan": ([*spread(["archive"], ["cats", "dogs"], files=9), "archive/cover.png"],
+                              ["cats", "dogs"]),
+    "phases of contrast": (spread(["pre", "post"]), ["post", "pre"]),
+    "modalities": (spread(["CT", "MR"]), ["CT", "MR"]),
+    "masks alone": (spread(["masks"]), ["masks"]),
+    "resolutions of a microscope": (spread(["40X", "100X"]), ["100X", "40X"]),
+    "development": (spread(["dev", "prod"]), ["dev", "prod"]),
 }  # fmt: skip
 
 REFUSED = {  # and what the path that was meant ends with, and its classes
@@ -119,6 +134,33 @@ REFUSED = {  # and what the path that was meant ends with, and its classes
     "sources, names of no known word": (spread(["one", "two"], ["cats", "dogs"]), "one",
                                         ["cats", "dogs"]),
     "images and masks": (spread(["images", "masks"], CHEST), "images", CHEST),
+    "wrapped, two modalities": (spread(["archive"], ["CT", "MRI"], CHEST), "archive/CT", CHEST),
+    "wrapped, versions": (spread(["archive"], ["raw", "processed"], CHEST), "archive/processed", CHEST),
+    "wrapped, images and masks": (spread(["archive"], ["images", "masks"], CHEST), "archive/images",
+                                  CHEST),
+    "a picture beside the set": ([*spread(["brain"], CHEST), "preview/sheet.png"], "brain", CHEST),
+    "images and masks, no classes": (spread(["images", "masks"]), "images", ["images"]),
+    "images and ground truth": (spread(["img", "gt"]), "img", ["img"]),
+    "of VOC": (spread(["JPEGImages", "SegmentationClass"]), "JPEGImages", ["JPEGImages"]),
+    "of nnU-Net": (spread(["imagesTr", "imagesTs", "labelsTr"]), "imagesTr", ["imagesTr"]),
+    "of YOLO": (spread(["images", "labels"], ["train", "val"]), "images/train", ["train"]),
+    "parts of images and masks": (spread(["train", "test"], ["images", "masks"]), "train/images",
+                                  ["images"]),
+    "versions": (spread(["original", "augmented"]), "original", ["original"]),
+    "sizes": (spread(["128x128", "256x256"]), "128x128", ["128x128"]),
+    "sets with letters": (spread(["a. Training Set", "b. Testing Set"], CHEST), "a. Training Set",
+                          CHEST),
+    "trainval": (spread(["trainval", "test"], CHEST), "trainval", CHEST),
+    "train+val": (spread(["train+val", "test"], CHEST), "train+val", CHEST),
+    "short": (spread(["Tr", "Te"], CHEST), "Tr", CHEST),
+    "trn and tst": (spread(["trn", "tst", "dev"], CHEST), "trn", CHEST),
+    "numbers first": (spread(["1_fold", "2_fold"], CHEST), "1_fold", CHEST),
+    "folds of five": (spread(["Fold 1 of 5", "Fold 2 of 5"], CHEST), "Fold 1 of 5", CHEST),
+    "in Spanish": (spread(["entrenamiento", "prueba", "validación"], CHEST), "entrenamiento", CHEST),
+    "in Portuguese": (spread(["treino", "teste"], CHEST), "treino", CHEST),
+    "in French": (spread(["entraînement", "test"], CHEST), "entraînement", CHEST),
+    "in Chinese": (spread(["训练集", "测试集"], CHEST), "训练集", CHEST),
+    "test, and the rest": (spread(["rest", "test"], CHEST), "rest", CHEST),
     "datasets of two organs": (
         [*spread(["brain"], ["normal", "tumor"]), *spread(["chest"], ["normal", "pneumonia"])],
         "brain", ["normal", "tumor"]),
@@ -133,6 +175,13 @@ NO_PATH = {
     "a copy beside": spread(["NORMAL", "NORMAL - Copy", "PNEUMONIA"]),
     "another copy beside": spread(["NORMAL", "Copy of NORMAL", "PNEUMONIA"]),
     "numbered copies": spread(["NORMAL", "NORMAL (1)", "PNEUMONIA"]),
+    "masks of each class": spread(["NORMAL", "NORMAL_masks", "TB", "TB_masks"]),
+    "a class, changed": spread(["NORMAL", "normal_aug", "TB"]),
+    "classes, changed": [*spread(["NORMAL", "TB"]), *spread(["augmented"], ["TB"])],
+    "masks beside scans": [*spread(["masks"]), "0.png", "1.png"],
+    "classes in patients": spread(["patient1", "patient2", "patient3"], CHEST),
+    "classes in years": spread(["2019", "2020", "2021"], CHEST),
+    "classes in wrapped patients": spread(["IDC"], ["10253", "10254", "10255"], ["0", "1"]),
 }
 
 
@@ -144,7 +193,7 @@ def test_a_right_set_is_taken(kind, tmp_path):
     assert found.classes == sorted(classes)
     assert all((tmp_path / file).is_file() for file, _ in found.files)
     hidden = sum("/." in file or "__MACOSX" in file for file in files)
-    documents = sum(file.endswith((".pdf", ".md", ".csv", "README", "cover.png")) for file in files)
+    documents = sum(file.endswith(LITTER) for file in files)
     assert len(found.files) == len(files) - hidden - documents
     assert bool(found.wrapper) == kind.startswith("wrapped")
 
@@ -155,7 +204,7 @@ def test_what_only_looks_like_classes_is_refused_with_the_path_that_was_meant(ki
     make(tmp_path, *files)
     with pytest.raises(FolderError) as refused:
         find_class_files(tmp_path)
-    path = Path(re.search(r"give one of them: (\S+?);", str(refused.value))[1])
+    path = Path(re.search(r"give one of them: (.+?);", str(refused.value))[1])
     assert path == tmp_path / meant
     assert find_class_files(path).classes == sorted(classes)
 
@@ -172,9 +221,9 @@ def test_every_command_in_a_refusal_works(kind, tmp_path):
         _, source, _, _, level = shlex.split(command)
         assert find_class_files(Path(source), int(level)).files
     assert commands[-1] in str(refused.value).partition("as classes anyway: ")[2]
-    move = re.search(r"; move (.+?) away", str(refused.value))
-    if move and (folder := tmp_path / "my scans" / move[1]).is_dir():
-        folder.rename(tmp_path / "elsewhere")
+    if move := re.search(r"; move (.+?) away", str(refused.value)):
+        for number, folder in enumerate(shlex.split(move[1])):
+            Path(folder).rename(tmp_path / f"elsewhere{number}")
         assert find_class_files(tmp_path / "my scans").files
 
 
@@ -183,6 +232,21 @@ def test_parts_that_hold_patients_are_one_class_each(tmp_path):
     with pytest.raises(FolderError, match=r"give one of them: .*/train with --class-level 0;"):
         find_class_files(tmp_path)
     assert find_class_files(tmp_path / "train", 0).classes == ["train"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NO_PATH if "classes in" in kind])
+def test_classes_in_patients_are_offered(kind, tmp_path):
+    make(tmp_path, *NO_PATH[kind])
+    with pytest.raises(FolderError, match="to use the folders inside them as classes") as refused:
+        find_class_files(tmp_path)
+    level = re.search(r"inside them as classes: .*?--class-level (\d)", str(refused.value))[1]
+    assert len(find_class_files(tmp_path, int(level)).classes) == 2
+
+
+def test_parts_of_patients_with_classes(tmp_path):
+    make(tmp_path, *spread(["train", "test"], ["p001", "p002", "p003"], CHEST))
+    with pytest.raises(FolderError, match=r"give one of them: .*/train with --class-level 2;"):
+        find_class_files(tmp_path)
 
 
 def test_levels(tmp_path):
@@ -202,7 +266,9 @@ def test_copies_are_told_by_their_bytes(tmp_path):
     make(tmp_path, *spread(["brain", "kopf", "other"], files=4))
     for file in tmp_path.rglob("*.png"):
         file.write_bytes(file.name.encode() + (b"!" if file.parent.name == "other" else b"?"))
-    with pytest.raises(FolderError, match="'kopf' holds the same files as 'brain'; move kopf away"):
+    with pytest.raises(
+        FolderError, match=r"'kopf' holds the same files as 'brain'; move \S+/kopf away"
+    ):
         find_class_files(tmp_path)
     (tmp_path / "kopf/0.png").write_bytes(b"0.png#")
     assert find_class_files(tmp_path).classes == ["brain", "kopf", "other"]
@@ -249,3 +315,10 @@ def test_names_of_cases_and_copies():
         == "a"
     )
     assert not copy_of("a", ["a"]) and not copy_of("a copy", ["b"]) and not copy_of("scopy", ["s"])
+
+
+def test_a_class_on_a_disk_that_is_not_there_is_told(tmp_path):
+    make(tmp_path, *spread(["tumor"]))
+    (tmp_path / "normal").symlink_to("nowhere")
+    (told,) = find_class_files(tmp_path).rejects
+    assert told.file == "normal" and told.reason.startswith("a link to something")

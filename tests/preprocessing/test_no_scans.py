@@ -13,6 +13,7 @@ from conftest import BRAIN
 from dicoms import dicom
 from PIL import Image
 
+from scangan.core.dicom_objects import told_instead
 from scangan.core.errors import Rejected
 from scangan.preprocessing import PreprocessingError, SourceOptions, prepare
 from scangan.preprocessing.reading.masks import why_mask
@@ -52,11 +53,22 @@ OBJECTS = [
     ({"SOPClassUID": CLASS + "11.1", "Modality": "PR"}, "a presentation state"),
     ({"SOPClassUID": CLASS + "104.1", "Modality": "DOC"}, "an encapsulated document"),
     ({"Modality": "REG"}, "a registration"),
+    ({"SOPClassUID": CLASS + "66.1"}, "a registration"),
+    ({"SOPClassUID": CLASS + "66", "Modality": "MR"}, "raw data"),
+    ({"SOPClassUID": CLASS + "4.2", "Modality": "MR"}, "MR spectroscopy"),
+    ({"SOPClassUID": CLASS + "9.1.1", "Modality": "ECG"}, "a waveform"),
+    ({"SOPClassUID": CLASS + "481.3"}, "an RT structure set"),
+    ({"SOPClassUID": CLASS + "481.5"}, "an RT plan"),
+    ({"Modality": "HC"}, "a printout"),
 ]
 PICTURES = [
     ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "a localizer"),
     ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]}, "a mosaic"),
     ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, "a screenshot"),
+    ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN_SAVE"]}, "a screenshot"),
+    ({"ImageType": ["DERIVED", "SECONDARY", "DOSE_INFO"]}, "a dose report"),
+    ({"ImageType": ["ORIGINAL", "PRIMARY", "OTHER", "CT_SOM5 PROT"]}, "a protocol"),
+    ({"SOPClassUID": CLASS + "30", "Modality": "MR"}, "a parametric map"),
     ({"ImageType": ["DERIVED", "SECONDARY", "OTHER", "CSA REPORT"]}, "a report"),
     ({"SOPClassUID": CLASS + "481.1", "Modality": "RTIMAGE"}, "an RT image"),
     (
@@ -76,6 +88,7 @@ SCANS = [
 def test_objects_that_show_no_patient_are_never_scans(elements, what):
     for included in (False, True):
         assert refusal(dicom(TISSUE, **elements), included=included) == f"{what}, not a scan"
+    assert told_instead(dicom(TISSUE, **elements)) is not None  # as it is counted
 
 
 @pytest.mark.parametrize(("elements", "what"), PICTURES)

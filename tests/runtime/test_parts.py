@@ -185,9 +185,11 @@ def test_the_command(tiny_acgan, command, tmp_path):
     base = ["generate", "--model", tiny_acgan, "--count", 7, "--seed", 1]
     for i in range(3):
         done = command(*base, "--shard", f"{i}/3", "--out", tmp_path / "out")
-        assert (
-            done.returncode == 0 and f"7 synthetic scans of cat, dog, 2 (part {i}/3)" in done.stdout
-        )
+        name = ("cat", "dog", "2")[i]
+        assert done.returncode == 0
+        assert f"7 synthetic scans of {name} (part {i}/3)" in done.stdout
+    told = json.loads(command(*base, "--shard", "1/2", "--out", tmp_path / "b", "--json").stdout)
+    assert told["scans"] == 11 and told["classes"] == {"cat": 0, "dog": 4, "2": 7}
     done = command("merge", tmp_path / "out")
     assert done.stdout == f"21 synthetic scans, none missing or doubled: {tmp_path / 'out'}\n"
     assert command("merge", tmp_path / "out").stdout == done.stdout  # again
