@@ -15,6 +15,7 @@ from scangan.core.versions import why_newer
 FORMAT_VERSION = 1
 KEY = "scangan"  # the card's key in the metadata_props of an ONNX file
 ARCHITECTURES = ("dcgan", "acgan")
+ALL = "all"  # for the count of a model without classes
 _TYPES = {"architecture": str, "latent": int, "classes": tuple, "size": int, "graph_sha256": str}
 
 
@@ -46,7 +47,8 @@ class ModelCard:
     dataset_fingerprint : str
         SHA-256 over all training scans and labels together.
     dataset_counts : dict
-        Number of scans per class in the run's dataset, including those held back.
+        Number of scans per class in the run's dataset, including those held back; without classes, that
+        of `ALL`.
     recipe : dict
         Name of the training recipe, its options, when in the run the generator was kept, and what the
         run started from, if not from random weights.

@@ -64,11 +64,16 @@ def origins(source: Path, files: Sequence[str]) -> list[ScanRecord | None]:
     """
     paths = [PurePosixPath(file) for file in files]
     listed = {
-        str((folder / (line.member or line.file)).with_suffix("")): line.record
+        without_suffixes(folder / (line.member or line.file)): line.record
         for folder, manifest in manifests_beside(source, paths)
         for line in _lines(manifest)
     }
-    return [listed.get(str(path.with_suffix(""))) for path in paths]
+    return [listed.get(without_suffixes(path)) for path in paths]
+
+
+def without_suffixes(path: PurePosixPath) -> str:
+    """Return the path of a scan in any format: ``cat/000000001`` for ``cat/000000001.nii.gz``."""
+    return str(path.with_name(path.name.partition(".")[0] or path.name))
 
 
 def _lines(manifest: Path) -> Iterator[ManifestLine]:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from scangan.artifacts.records import parse_records, to_record, to_told, write_record, write_records
 from scangan.artifacts.run_records import RunConfig, RunItem, Tick
+from scangan.artifacts.scan_folder import refuse_inside_scans
 from scangan.artifacts.train_options import TrainOptions
 from scangan.core.class_names import with_normal_names
 from scangan.core.errors import ExportError, TrainingError, fault_of
@@ -356,6 +357,7 @@ def check_places(source: Path, out: Path, start: str | None) -> None:
         raise TrainingError(f"{out} is {source} or inside it; choose an --out outside of it")
     if source.resolve().is_relative_to(out.resolve()):
         raise TrainingError(f"{source} is inside {out}; choose an --out that holds nothing else")
+    refuse_inside_scans(out)
     if start and Path(start).resolve().is_relative_to(out.resolve()):
         raise TrainingError(
             f"--start-from {start} belongs to the run in --out {out}, which would replace it; choose another "

@@ -1,5 +1,6 @@
 """A folder of generated scans: its files, its manifest, and the request in ``request.json``."""
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -279,6 +280,21 @@ class Plan:
         if not found and self.folders != before.folders:
             found = [f"folders {', '.join(before.folders)} -> {', '.join(self.folders)}"]
         return "; ".join(found)
+
+
+def refuse_inside_scans(path: Path) -> None:
+    """Refuse to write into a folder of scans, whose readers would take the new files for its own."""
+    for folder in path.resolve().parents:
+        with contextlib.suppress(GenerationError, OSError):
+            Plan.read(folder)
+            inside = folder
+            break
+    else:
+        return
+    raise GenerationError(
+        f"{path} is inside {inside}, a folder of scans, and would be read as one of its classes or "
+        f"scans; choose another place"
+    )
 
 
 class RecordText:

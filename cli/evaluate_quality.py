@@ -63,7 +63,7 @@ def main(
     output = Output(quiet, as_json)
     chosen = QualityOptions(extractors or installed(), repeats, seed, strict, threads, cache)
     one, other = open_pair(real, synthetic, count=count)
-    with evaluation_folder(out, "quality"):
+    with evaluation_folder(out, "quality", real, synthetic):
         result = quality(one, other, chosen, partial(progress, quiet=output.silent))
         write_record(out / RESULT, result)
         for line in quality_lines(result):

@@ -139,7 +139,7 @@ def main(
         command = _without_paths(
             command, real=real, train=train, run=run_path, out=out, cache=cache, model=write_model
         )
-    with evaluation_folder(out, "report"):
+    with evaluation_folder(out, "report", real, synthetic, train):
         found = judge_all(
             test,
             made,

@@ -5,12 +5,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from scangan.artifacts.scan_folder import refuse_inside_scans
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.file_names import FIELDS, RESULT, WRITTEN
 
 
 @contextlib.contextmanager
-def evaluation_folder(out: Path, kind: str) -> Iterator[None]:
+def evaluation_folder(out: Path, kind: str, *inputs: str | Path | None) -> Iterator[None]:
     """Make the folder before the long work inside this context; if that fails, leave none behind.
 
     Parameters
@@ -19,12 +20,20 @@ def evaluation_folder(out: Path, kind: str) -> Iterator[None]:
         The folder. It may hold an evaluation of the same kind, whole or not, which is replaced.
     kind : str
         Which evaluation will write to it, out of `FIELDS`.
+    *inputs : str or Path
+        What the evaluation reads: folders of scans, datasets, model files.
 
     Raises
     ------
     EvaluationError
-        The folder holds other things, or another kind of evaluation.
+        The folder holds other things, or another kind of evaluation, or is inside one of the inputs.
     """
+    for path in inputs:
+        if path and out.resolve().is_relative_to(Path(path).resolve()):
+            raise EvaluationError(
+                f"{out} is {path} or inside it, and would be read as part of it; choose another --out"
+            )
+    refuse_inside_scans(out)
     new = not out.exists()
     if not new and out.is_dir():
         names = {path.name for path in out.iterdir() if not path.name.startswith(".")}

@@ -62,13 +62,13 @@ def main(
     so only the class differs.
     """
     from scangan.artifacts.latents import Draw
+    from scangan.artifacts.scan_folder import refuse_inside_scans
     from scangan.cli.default_out import strip_file
     from scangan.core.files import write_bytes
     from scangan.core.png import encode_png
     from scangan.core.sheet import NOTICE
     from scangan.runtime.generator import ScanGenerator
     from scangan.runtime.interpolate import read_ends, strip
-    from scangan.runtime.output import refuse_inside_scans
 
     generator = ScanGenerator(
         model, threads=threads, device=device, precision=precision, allow_modified=allow_modified

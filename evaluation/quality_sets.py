@@ -64,7 +64,7 @@ def _large_enough(real: ScanSet, synthetic: ScanSet) -> tuple[ScanSet, ScanSet, 
     if min(len(real), len(synthetic)) < LEAST:
         raise EvaluationError(
             f"a comparison needs at least {LEAST} scans on each side; {real.name} has {len(real)} and "
-            f"{synthetic.name} {len(synthetic)}; add scans"
+            f"{synthetic.name} {len(synthetic)}; add scans, or let a model make more (--count)"
         )
     for each in (real, synthetic):
         if len(np.unique(each.groups)) < LEAST_GROUPS:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import torch
 
-from scangan.artifacts.card import KEY, ModelCard
+from scangan.artifacts.card import ALL, KEY, ModelCard
 from scangan.artifacts.dataset import PreparedDataset, is_prepared, load_dataset
 from scangan.artifacts.latents import UNCONDITIONAL, draw_latents
 from scangan.artifacts.modelfile import check_target, graph_sha256, read_model_file
@@ -163,7 +163,7 @@ def run_card(run: Run, best: Best | None = None) -> ModelCard:
         graph_sha256="",
         preprocessing=config.dataset.preprocessing,
         dataset_fingerprint=config.dataset.fingerprint,
-        dataset_counts=config.dataset.counts,
+        dataset_counts=_counts_to_share(config.dataset.counts, run.classes),
         recipe={
             **({"name": config.recipe} if config.recipe else {}),
             "options": options.to_dict(),
@@ -175,6 +175,11 @@ def run_card(run: Run, best: Best | None = None) -> ModelCard:
         versions=config.versions | {"onnx": version("onnx")},
         date=config.started,
     )
+
+
+def _counts_to_share(counts: dict[str, int], classes: tuple[str, ...]) -> dict[str, int]:
+    """Return the counts by class; a model without classes does not tell the names of folders."""
+    return counts if classes else {ALL: sum(counts.values())}
 
 
 def _to_share(start: StartedFrom) -> dict[str, Any]:

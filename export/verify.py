@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from scangan.artifacts.card import ALL
 from scangan.artifacts.modelfile import read_model_file
 from scangan.artifacts.run import open_run
 from scangan.core.errors import ExportError
@@ -44,7 +45,10 @@ def verify(file: str | Path, run: str | Path) -> str:
     told, expected = model.card, run_card(trained, best)
     # Cards of the first releases also hold the command as typed.
     recipe = {key: value for key, value in told.recipe.items() if key != "command"}
-    told = dataclasses.replace(told, recipe=recipe)
+    counts = told.dataset_counts  # they also hold names of folders where there are no classes
+    told = dataclasses.replace(
+        told, recipe=recipe, dataset_counts=counts if told.classes else {ALL: sum(counts.values())}
+    )
     differing = [name for name in FACTS if getattr(told, name) != getattr(expected, name)]
     if differing:
         raise ExportError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from scangan.artifacts.dataset import is_prepared, is_split, read_summary
 from scangan.artifacts.dataset_records import Reject
 from scangan.artifacts.records import parse_records
+from scangan.artifacts.scan_folder import refuse_inside_scans
 from scangan.core.class_names import normal
 from scangan.core.counted import counted
 from scangan.core.errors import OtherDataset, PreprocessingError
@@ -48,6 +49,7 @@ def check_place(source: Path, out: Path, partial: Path) -> None:
         raise PreprocessingError(
             f"{source} is inside {out}; choose an OUT that does not hold SOURCE"
         )
+    refuse_inside_scans(out)
     if not out.is_dir() or is_done(out):
         return
     others = [p.name for p in out.iterdir() if not is_litter(p.name)]

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from scangan.artifacts.manifest import manifests_beside
+from scangan.artifacts.manifest import manifests_beside, without_suffixes
 
 
 def named_synthetic(source: Path, files: Iterable[str]) -> frozenset[str]:
@@ -32,7 +32,7 @@ def named_synthetic(source: Path, files: Iterable[str]) -> frozenset[str]:
         for folder, manifest in manifests_beside(source, paths)
         for stem in _stems(manifest)
     }
-    return frozenset(str(path) for path in paths if str(path.with_suffix("")) in made)
+    return frozenset(str(path) for path in paths if without_suffixes(path) in made)
 
 
 def _stems(manifest: Path) -> Iterable[str]:
@@ -43,6 +43,6 @@ def _stems(manifest: Path) -> Iterable[str]:
                 told = json.loads(line)
                 if not isinstance(told, dict) or told.get("synthetic") is not True:
                     return
-                yield str(PurePosixPath(told.get("member") or told["file"]).with_suffix(""))
+                yield without_suffixes(PurePosixPath(told.get("member") or told["file"]))
     except (OSError, ValueError, KeyError, TypeError):
         return

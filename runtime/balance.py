@@ -111,6 +111,9 @@ def missing(
         most = max(counts.values()) if target is None else target
         both = [name for name in classes if counts.get(name, most) < most]
         choose = f", or choose a class that both have: --class {to_type(both[0])}" if both else ""
+        if not both and (shared := [name for name in classes if counts.get(name)]):
+            more = f"--class {to_type(shared[0])} --target {most + 1}"
+            choose = f", or choose a class that both have, and more of it: {more}"
         rename = "rename the folders" + (" and prepare them again" if prepared else "")
         raise GenerationError(
             f"classes differ: {dataset} has {', '.join(counts)}; the model has "

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.artifacts.request import Part, Request, Span
-from scangan.artifacts.scan_folder import MANIFEST, REQUEST, SHEET, Plan
+from scangan.artifacts.scan_folder import MANIFEST, REQUEST, SHEET, Plan, refuse_inside_scans
 from scangan.core.errors import GenerationError
 from scangan.core.files import only_writer, write_bytes, written_whole
 from scangan.core.png import encode_png
@@ -243,21 +243,6 @@ def _refuse_foreign(out: Path) -> None:
     # Asked again: another part may have claimed the folder since, and writes its request first.
     if others and not (out / REQUEST).exists():
         raise GenerationError(f"{out} has files that gen-scans did not write; choose another --out")
-
-
-def refuse_inside_scans(path: Path) -> None:
-    """Refuse to write into a folder of scans, whose readers would take the new files for its own."""
-    for folder in path.resolve().parents:
-        with contextlib.suppress(GenerationError, OSError):
-            Plan.read(folder)
-            inside = folder
-            break
-    else:
-        return
-    raise GenerationError(
-        f"{path} is inside {inside}, a folder of scans, and would be read as one of its classes or "
-        f"scans; choose another --out"
-    )
 
 
 def claim_new(out: Path, plan: Plan) -> None:

@@ -14,6 +14,7 @@ from scangan.artifacts.card import ModelCard
 from scangan.artifacts.modelfile import ModelFile
 from scangan.artifacts.records import Record, write_record, write_records
 from scangan.artifacts.suspects import SUSPECTS
+from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
 from scangan.core.files import write_bytes
 from scangan.evaluation.cache import Cache
@@ -254,12 +255,19 @@ def _sets(found: Judgement) -> Section:
     return Section("Scans", text, (Table("What was compared", columns, rows),))
 
 
+def _trained_on(card: ModelCard) -> str:
+    counts = card.dataset_counts
+    if not card.classes:  # cards of earlier versions name the folder of the scans here
+        return counted(sum(counts.values()), "scan") if counts else ""
+    return ", ".join(f"{n} {name}" for name, n in counts.items())
+
+
 def _card(card: ModelCard, sha256: str) -> Section:
     recipe = card.recipe.get("name")
     rows = (
         ("architecture", f"{card.architecture}, {card.size} x {card.size} pixels"),
         ("classes", ", ".join(card.classes)),
-        ("trained on", ", ".join(f"{n} {name}" for name, n in card.dataset_counts.items())),
+        ("trained on", _trained_on(card)),
         ("recipe", str(recipe or "")),
         ("precision", card.precision),
         ("training began", card.date),

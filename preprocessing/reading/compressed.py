@@ -55,6 +55,8 @@ NATIVE = (
 )
 EIGHT_BIT_JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
 COLOURS = {each.value for each in PhotometricInterpretation}  # those that pydicom lays out
+MOST_SEGMENTS = 15  # of a frame of RLE
+DEEPEST = 16  # bits of a JPEG, of any family but JPEG 2000
 LARGEST_SIDE = 65_535  # that Rows and Columns can say
 JPEG_2000_SIZE = b"\xff\x4f\xff\x51"  # the first two markers of a stream
 JP2_SIGNATURE = b"\0\0\0\x0cjP  "
@@ -116,11 +118,12 @@ def decoded_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterato
         fact = f"{named('PhotometricInterpretation')} is {quoted(colour)}, which is not known"
         raise UnreadableElement(fact)
     if decoder.is_native:
-        yield from decoder.iter_array(
-            dataset, raw=True, allow_excess_frames=False, correct_unused_bits=False
-        )
+        yield from _native_frames(elements, decoder, frames)
         return
     options = as_pixel_options(dataset, number_of_frames=1)
+    # PlanarConfiguration describes pixels that are not compressed, and is often missing here. Plugins
+    # decode to colours by pixel; pydicom's own of RLE says itself that it does not.
+    options["planar_configuration"] = 0
     offsets = options.pop("extended_offsets", None)
     options["correct_unused_bits"] = False  # padding may lie there
     sources = generate_frames(dataset.PixelData, number_of_frames=frames, extended_offsets=offsets)
@@ -144,8 +147,32 @@ def decoded_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterato
             # pydicom wraps the plugin's reason in its own text.
             reason = str(error).rpartition("scangan: ")[2]
             if reason == str(error):
+                _check_segments(elements, source)
                 raise Damaged("damaged RLE DICOM") from error
             raise Rejected(reason) from error
+
+
+def _check_segments(elements: Elements, source: bytes) -> None:
+    """Reject a frame of RLE with another number of segments than its file declares (PS3.5, G.5)."""
+    found = int.from_bytes(source[:4], "little")
+    samples, bits = elements.whole("SamplesPerPixel") or 1, elements.whole("BitsAllocated") or 0
+    if 1 <= found <= MOST_SEGMENTS and found != samples * bits // 8:
+        raise UnreadableElement(
+            f"SamplesPerPixel {samples} and BitsAllocated {bits} need {samples * bits // 8} segments of "
+            f"RLE, but the frame has {found}"
+        )
+
+
+def _native_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterator[Decoded]:
+    dataset = elements.dataset
+    if elements.whole("BitsAllocated") == 1 and frames > 1:
+        # PS3.5, 8.1.1: a frame may begin within a byte. `iter_array` supposes that none does.
+        pixels, told = decoder.as_array(dataset, raw=True)
+        yield from ((frame, told) for frame in pixels[:frames])
+        return
+    yield from decoder.iter_array(
+        dataset, raw=True, allow_excess_frames=False, correct_unused_bits=False
+    )
 
 
 def _luma_of_jpeg(elements: Elements, source: bytes) -> npt.NDArray[np.uint8]:
@@ -224,17 +251,29 @@ def _check_frame(source: bytes, syntax: "UID") -> None:
 def _check_frame_size(elements: Elements, source: bytes, family: str) -> None:
     """Reject a frame of another size than its file declares."""
     at = source.find(JPEG_2000_SIZE)
-    if at >= 0:
-        right, bottom, left, top = struct.unpack_from(">4I", source.ljust(at + 24, b"\0"), at + 8)
-        height, width = bottom - top, right - left
+    if at >= 0:  # T.800, A.5.1
+        right, bottom, left, top, _, _, _, _, components, depth = struct.unpack_from(
+            ">8IHB", source.ljust(at + 43, b"\0"), at + 8
+        )
+        height, width, precision = bottom - top, right - left, depth % 128 + 1
     else:
         try:
             header = read_header(source)
         except Rejected as error:
             raise Damaged(f"damaged {family} DICOM") from error
         height, width = header.height, header.width
+        components, precision = header.components, header.precision
+        if not 2 <= precision <= DEEPEST:
+            raise Damaged(f"damaged {family} DICOM")
     if not 0 < width <= LARGEST_SIDE or not 0 <= height <= LARGEST_SIDE:
         raise Damaged(f"damaged {family} DICOM")
+    for keyword, least, what in (
+        ("SamplesPerPixel", components, counted(components, "component")),
+        ("BitsAllocated", precision, f"{precision} bits"),
+    ):
+        told = elements.whole(keyword) or 0
+        if told < least or (told > least and keyword == "SamplesPerPixel"):
+            raise UnreadableElement(f"{named(keyword)} is {told}, but the frame has {what}")
     rows, columns = elements.whole("Rows"), elements.whole("Columns")
     if (height, width) != (rows, columns) and height:  # else it is said at the end of the frame
         raise UnreadableElement(

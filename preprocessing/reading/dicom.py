@@ -16,6 +16,7 @@ from scangan.core.counted import counted
 from scangan.core.dicom_objects import what_instead
 from scangan.core.errors import Damaged, Rejected
 from scangan.core.formats import sniff
+from scangan.core.sheet import NOTICE
 from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.reading import dicom_spacing, dicom_values
 from scangan.preprocessing.reading.dicom_elements import (
@@ -118,7 +119,8 @@ def _scans(elements: Elements, frames: int, wanted: Wanted) -> Frames:
     if decoder.is_native:
         _check_length(elements, frames)
     identifiers = _identifiers(dataset)
-    synthetic = elements.word("SyntheticData") == "YES"
+    derivation = elements.word("DerivationDescription")
+    synthetic = elements.word("SyntheticData") == "YES" or derivation == NOTICE.upper()
     for frame, (stored, properties) in enumerate(decoded_frames(elements, decoder, frames)):
         scan = dicom_values.scan_of(elements, frame, stored, properties, show=wanted.voi)
         spacing, aspect = dicom_spacing.spacing_and_aspect(elements, frame, wanted.needs_spacing)
@@ -246,7 +248,15 @@ def _check_integers(elements: Elements, bits: int) -> None:
 def _check_length(elements: Elements, frames: int) -> None:
     """Reject uncompressed pixel data that are shorter than declared."""
     dataset = elements.dataset
-    (pixels,) = (keyword for keyword in PIXELS if keyword in dataset)
+    pixels, *others = (keyword for keyword in PIXELS if keyword in dataset)
+    if others:
+        raise UnreadableElement(
+            f"{named(pixels)} and {named(others[0])}: only one may hold the pixels"
+        )
+    needs = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}.get(pixels)
+    if needs and elements.whole("BitsAllocated") != needs:
+        told = elements.whole("BitsAllocated")
+        raise UnreadableElement(f"{named('BitsAllocated')} is {told}, but {pixels} needs {needs}")
     declared = getattr(dataset.get_item(pixels), "length", 0)  # of the file, before it is converted
     element = dataset[pixels]
     if element.is_undefined_length:
@@ -264,6 +274,10 @@ def _check_length(elements: Elements, frames: int) -> None:
         if order not in (0, 1):
             raise UnreadableElement(
                 f"{named('PlanarConfiguration')} is {order}, not 0 (by pixel) or 1 (by plane)"
+            )
+        if order == 1 and elements.word(COLOUR) == "YBR_FULL_422":
+            raise UnreadableElement(
+                f"{named('PlanarConfiguration')} is 1, but colours of 'YBR_FULL_422' need 0"
             )
     bits = math.prod(elements.whole(keyword) or 0 for keyword in SIZES) * frames
     whole, actual = math.ceil(bits / 8), len(element.value or b"")

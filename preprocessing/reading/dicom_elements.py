@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from scangan.core.counted import counted
 from scangan.core.errors import Rejected
 from scangan.core.printable import quoted
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 LARGEST = 2**32  # of whole numbers: DICOM stores none of more bits in the elements that are read
 CORRECT = "correct it, or leave the file out with --exclude"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 CONVERT = "convert it to MONOCHROME2 or RGB"
 _TEXT = ("DS", "IS")  # numbers written as text
 
@@ -61,7 +63,8 @@ class Elements:
     ) -> tuple[float, ...]:
         """Return all values of an element; none if it is missing or empty.
 
-        A comma in a number is read as a decimal point, and noted.
+        A comma in a number is read as a decimal point, and noted. Before three digits, it may as well
+        separate thousands.
 
         Raises
         ------
@@ -72,6 +75,11 @@ class Elements:
         for value in self._values(keyword, item, advice):
             text = str(value).strip(" \0\t\r\n")
             pointed = text.replace(",", ".") if "." not in text else text
+            if _THOUSANDS.fullmatch(text):
+                fact = (
+                    f"{named(keyword)} is {quoted(_stripped(value))}: a decimal comma, or thousands"
+                )
+                raise UnreadableElement(fact, advice)
             if not _NUMBER.fullmatch(pointed) or not abs(float(pointed)) < float("inf"):
                 raise UnreadableElement(
                     f"{named(keyword)} is {quoted(_stripped(value))}, not a number", advice
@@ -118,8 +126,14 @@ class Elements:
 
     def macro(self, frame: int, name: str) -> "Dataset | None":
         """Return a frame's item (C.7.6.16): its own or the shared one; None if the file itself applies."""
+        per_frame = self.items("PerFrameFunctionalGroupsSequence")
+        if per_frame and frame >= len(per_frame):
+            raise UnreadableElement(
+                f"{named('PerFrameFunctionalGroupsSequence')} says nothing of frame {frame + 1}: it has "
+                f"{counted(len(per_frame), 'item')}"
+            )
         for groups, number in (
-            (self.items("PerFrameFunctionalGroupsSequence"), frame),
+            (per_frame, frame),
             (self.items("SharedFunctionalGroupsSequence"), 0),
         ):
             if number < len(groups) and (found := self.items(name, groups[number])):

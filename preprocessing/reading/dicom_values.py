@@ -103,7 +103,7 @@ def _full_range(pixels: Array, top: int) -> Scan:
 
 def _palette(elements: Elements, stored: Array) -> Scan:
     dataset = elements.dataset
-    entries, first, bits = _descriptor(elements, "RedPaletteColorLookupTableDescriptor")
+    entries, first, bits = _descriptor(elements, "RedPaletteColorLookupTableDescriptor", stored)
     if "RedPaletteColorLookupTableData" in dataset:
         names = [f"{name}PaletteColorLookupTableData" for name in ("Red", "Green", "Blue")]
         if missing := [name for name in names if name not in dataset]:
@@ -154,7 +154,11 @@ def _modality(elements: Elements, frame: int, scan: Scan) -> Scan:
         return dataclasses.replace(scan, pixels=pixels)
     item = elements.macro(frame, "PixelValueTransformationSequence")
     names = ("RescaleSlope", "RescaleIntercept")
-    slope, intercept = (elements.number(name, item) for name in names)
+    both = [elements.numbers(name, item) for name in names]
+    for name, found in zip(names, both, strict=True):
+        if len(found) > 1:
+            raise UnreadableElement(f"{named(name)} has {len(found)} numbers, not one")
+    slope, intercept = (found[0] if found else None for found in both)
     holder = elements.dataset if item is None else item
     for name, value, other in zip(names, (slope, intercept), (intercept, slope), strict=True):
         if value is None and other is not None and name in holder:
@@ -214,7 +218,7 @@ def _look_up(elements: Elements, item: "Dataset", values: Array, advice: str) ->
     pydicom's `apply_voi` and `apply_modality_lut` index with the type of the entries or pixels. That
     is too narrow for 8-bit entries with 12-bit pixels, among others.
     """
-    entries, first, bits = _descriptor(elements, "LUTDescriptor", item, advice)
+    entries, first, bits = _descriptor(elements, "LUTDescriptor", values, item, advice)
     if not 8 <= bits <= 16:
         raise UnreadableElement(f"{named('LUTDescriptor')} says {bits} bits, not 8 to 16", advice)
     if "LUTData" not in item:
@@ -226,14 +230,29 @@ def _look_up(elements: Elements, item: "Dataset", values: Array, advice: str) ->
 
 
 def _descriptor(
-    elements: Elements, keyword: str, item: "Dataset | None" = None, advice: str = CORRECT
+    elements: Elements,
+    keyword: str,
+    values: Array,
+    item: "Dataset | None" = None,
+    advice: str = CORRECT,
 ) -> tuple[int, int, int]:
-    """Return a table's number of entries, first mapped value and bits per entry (C.11.1.1.1)."""
+    """Return a table's number of entries, first mapped value and bits per entry (C.11.1.1.1).
+
+    The first mapped value has the sign of the values that are looked up, whatever the element's own
+    representation says. So of both readings of its 16 bits, the one counts that covers more of `values`.
+    """
     numbers = elements.numbers(keyword, item, advice)
     if len(numbers) != 3:
         raise UnreadableElement(f"{named(keyword)} has {len(numbers)} numbers, not three", advice)
-    entries, first, bits = map(int, numbers)
-    return entries or 1 << 16, first, bits
+    entries, told, bits = map(int, numbers)
+    entries, least, most = entries % (1 << 16) or 1 << 16, float(values.min()), float(values.max())
+
+    def covered(first: int) -> float:
+        return min(most, first + entries - 1) - max(least, first)
+
+    unsigned = told % (1 << 16)
+    either = [told, unsigned, unsigned - (1 << 16)] if unsigned >> 15 else [told]
+    return entries, max(either, key=covered), bits
 
 
 def _table(dataset: "Dataset", data: Any, entries: int, advice: str = CORRECT) -> Array:
@@ -259,13 +278,23 @@ def _index(values: Array, first: int, entries: int) -> npt.NDArray[np.int32]:
 
 def _padding(elements: Elements, raw: Array, stored: Array) -> npt.NDArray[np.bool_] | None:
     """Return where the padding is (C.7.5.1.1.2); None if there is none or nothing else."""
+    if stored.dtype.kind == "f":
+        return _float_padding(elements, stored)
     value = elements.number("PixelPaddingValue")
-    if value is None or stored.dtype.kind == "f" or elements.whole("BitsAllocated") == 1:
+    if value is None or elements.whole("BitsAllocated") == 1:
         return None
     limit = elements.number("PixelPaddingRangeLimit")
-    # The sign may be lost: -2000 is often written as 63536.
-    ends = [int(v) % (1 << 8 * stored.itemsize) for v in (value, value if limit is None else limit)]
-    low, high = np.sort(np.array(ends, np.uint64).astype(f"u{stored.itemsize}").view(stored.dtype))
+    ends = np.array([int(v) for v in (value, value if limit is None else limit)])
+    if stored.itemsize == 2:
+        # The sign may be lost: -2000 is often written as 63536.
+        ends = (ends % (1 << 16)).astype(np.uint16).view(stored.dtype)
+    elif stored.dtype == np.int32 and not ((stored >= min(ends)) & (stored <= max(ends))).any():
+        ends = np.where(ends >> 15 == 1, ends - (1 << 16), ends)
+    low, high = np.sort(ends)
+    range_of = np.iinfo(stored.dtype)
+    if not range_of.min <= low <= high <= range_of.max:
+        elements.note(f"{named('PixelPaddingValue')} is {value:g}, which no pixel can be")
+        return None
     bits = elements.whole("BitsStored") or 8 * stored.itemsize
     signed = stored.dtype.kind == "i"
     least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
@@ -278,6 +307,17 @@ def _padding(elements: Elements, raw: Array, stored: Array) -> npt.NDArray[np.bo
     if beyond:
         elements.note(f"{named('PixelPaddingValue')} does not fit in the {bits} stored bits")
     return padding
+
+
+def _float_padding(elements: Elements, stored: Array) -> npt.NDArray[np.bool_] | None:
+    """Return where the padding of float pixels is (C.7.6.24, C.7.6.25)."""
+    for name in ("FloatPixelPadding", "DoubleFloatPixelPadding"):
+        value, limit = (elements.number(name + end) for end in ("Value", "RangeLimit"))
+        if value is not None:
+            ends = [stored.dtype.type(v) for v in (value, value if limit is None else limit)]
+            padding: npt.NDArray[np.bool_] = (stored >= min(ends)) & (stored <= max(ends))
+            return padding if padding.any() and not padding.all() else None
+    return None
 
 
 def _cover_padding(scan: Scan, padding: npt.NDArray[np.bool_] | None) -> Scan:

@@ -27,6 +27,7 @@ Array = npt.NDArray[Any]
 MOST_VOXELS = 1 << 29
 LARGEST_OFFSET = 1 << 28  # bytes before the voxels: the header and its extensions
 FARTHEST = 1e30  # millimetres; a larger spacing is nonsense and may overflow
+DISAGREE = 0.01  # of a voxel
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # per unit of the header's codes: metres, mm, microns
 
@@ -84,7 +85,7 @@ def _slices(data: bytes, wanted: Wanted, name: str) -> Frames:
     if not wanted.included and not stored.dtype.fields and (reason := why_mask(stored.T, name)):
         raise Rejected(f"{reason}; {TO_INCLUDE}")
     affine, notes = best_affine(header)
-    voxels, spacings = _upright(header, affine, stored)
+    voxels, spacings, more = _upright(header, affine, stored)
     slope, intercept = _scaling(header)
     single = [axis for axis in range(3) if voxels.shape[axis] == 1]
     axis = single[0] if len(single) == 1 else AXES[wanted.axis]
@@ -97,15 +98,17 @@ def _slices(data: bytes, wanted: Wanted, name: str) -> Frames:
     kind, fill = _kind(voxels)
     for number in chosen:
         plane = np.moveaxis(voxels, axis, 0)[number]
+        pixels = _plain(plane[::-1, ::-1].T, kind, fill)
+        inverted = pixels.dtype == np.uint8 and slope < 0  # bytes are shown as they are stored
         yield (
             number,
             Scan(
-                _plain(plane[::-1, ::-1].T, kind, fill),
+                255 - pixels if inverted else pixels,
                 slope=slope,
                 intercept=intercept,
                 spacing=(row_spacing, column_spacing) if known else None,
                 aspect=row_spacing / column_spacing if known else 1.0,
-                notes=notes,
+                notes=notes + more,
             ),
         )
 
@@ -176,10 +179,10 @@ def _volume(stream: BinaryIO, header: "Nifti1Header", volume: int | None) -> Arr
 
 def _upright(
     header: "Nifti1Header", affine: npt.NDArray[np.float64], voxels: Array
-) -> tuple[Array, list[float]]:
+) -> tuple[Array, list[float], tuple[str, ...]]:
     """Return a view of the voxels from left to right, posterior to anterior, inferior to superior.
 
-    Also returns the millimetres between voxels, 0 if the file does not say.
+    Also returns the millimetres between voxels, 0 if the file does not say, and notes on them.
     """
     from nibabel.orientations import apply_orientation, io_orientation
 
@@ -194,10 +197,16 @@ def _upright(
         if np.isnan(row[0]):
             row[:] = next(left), 1
     unit = MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
-    spacings = [0.0, 0.0, 0.0]
-    for place, zoom in zip(orientation[:, 0], header.get_zooms(), strict=False):
-        spacings[int(place)] = abs(float(zoom)) * unit if math.isfinite(zoom) else 0.0
-    return apply_orientation(voxels, orientation), spacings
+    spacings, off = [0.0, 0.0, 0.0], False
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    for place, zoom, step in zip(orientation[:, 0], header.get_zooms(), steps, strict=False):
+        size = abs(float(zoom)) if math.isfinite(zoom) else 0.0
+        if header["sform_code"] > 0:
+            off = off or abs(size - step) > DISAGREE * step
+            size = size or float(step)
+        spacings[int(place)] = size * unit
+    notes = ("pixdim and the sform disagree on the size of a voxel",) if off else ()
+    return apply_orientation(voxels, orientation), spacings, notes
 
 
 def _scaling(header: "Nifti1Header") -> tuple[float, float]:

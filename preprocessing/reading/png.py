@@ -1,6 +1,8 @@
 """Decode PNG (ISO/IEC 15948) at its full depth, with every checksum verified."""
 
+import contextlib
 import struct
+import zlib
 from typing import Any, NamedTuple
 
 import deflate
@@ -8,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.core.errors import Damaged, Rejected
+from scangan.core.sheet import NOTICE
 from scangan.preprocessing.reading.opencv import decode, luma
 from scangan.preprocessing.reading.raster import (
     Frames,
@@ -34,6 +37,8 @@ ADAM7 = (  # of each pass: first row and column, steps down and across
     (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1),
 )  # fmt: skip
 LONGEST_SIDE = 1_000_000  # libpng's limit
+TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+LONGEST_TEXT = 10_000  # bytes of a compressed text to look at
 DEFLATE_RATIO = 1032  # the maximum compression of deflate
 STORED_BLOCK = 65_535  # the maximum size of a stored deflate block
 
@@ -78,13 +83,28 @@ def _aspect(physical: bytes) -> float:
     return pixel_aspect(across, down)
 
 
-def _is_mark(text: bytes) -> bool:
-    """Whether a tEXt chunk is the mark of gen-scans for synthetic scans."""
-    keyword, _, value = text.partition(b"\0")
-    return keyword == b"scangan" and b'"synthetic": true' in value
+def _is_mark(text: tuple[bytes, bytes]) -> bool:
+    """Whether a text says, in the words of gen-scans, that the image is synthetic."""
+    keyword, value = text
+    return (keyword == b"scangan" and b'"synthetic": true' in value) or value == NOTICE.encode()
 
 
-def _chunks(data: bytes) -> tuple[Header, dict[bytes, bytes], list[bytes]]:
+def _texts(kind: bytes, chunks: list[memoryview]) -> list[tuple[bytes, bytes]]:
+    """Return the keywords and texts of all chunks of a kind: tEXt, zTXt or iTXt (PNG 3, 11.3.3)."""
+    found = []
+    for keyword, _, value in (bytes(chunk).partition(b"\0") for chunk in chunks):
+        compressed = kind == b"zTXt" or (kind == b"iTXt" and value[:1] == b"\1")
+        text = value[1:] if kind == b"zTXt" else value
+        if kind == b"iTXt":  # a flag and a method, then a language and the keyword in it
+            text = value[2:].split(b"\0", 2)[-1]
+        if compressed:
+            with contextlib.suppress(zlib.error):
+                text = zlib.decompressobj().decompress(text, LONGEST_TEXT)
+        found.append((keyword, text))
+    return found
+
+
+def _chunks(data: bytes) -> tuple[Header, dict[bytes, bytes], list[tuple[bytes, bytes]]]:
     """Check the structure; return the chunks in use, joined by kind, and the texts."""
     view = memoryview(data)
     found: dict[bytes, list[memoryview]] = {}
@@ -109,7 +129,8 @@ def _chunks(data: bytes) -> tuple[Header, dict[bytes, bytes], list[bytes]]:
     used = (b"IDAT", b"PLTE", b"tRNS", b"eXIf", b"pHYs")
     header = Header._make(struct.unpack(">IIBBBBB", found[b"IHDR"][0]))
     joined = {kind: b"".join(found[kind]) for kind in used if kind in found}
-    return header, joined, [bytes(text) for text in found.get(b"tEXt", [])]
+    texts = [text for kind in TEXTS for text in _texts(kind, found.get(kind, []))]
+    return header, joined, texts
 
 
 def _rows(header: Header) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from scangan.core.errors import Damaged, Rejected
 from scangan.preprocessing.reading.scan import Scan
 
 MOST_PIXELS = 1 << 27  # 134 megapixels: more than any radiograph, but fits a laptop's memory
-MOST_ASPECT = 20.0  # of a pixel
+MOST_ASPECT = 50.0  # of a pixel
 
 Frames: TypeAlias = Iterator[tuple[int, Scan | Rejected]]
 

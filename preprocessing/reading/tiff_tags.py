@@ -1,5 +1,6 @@
 """The directories of a TIFF file and their tags (TIFF 6.0, BigTIFF)."""
 
+import math
 import struct
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
@@ -16,7 +17,9 @@ RATIONAL = 5
 MOST_PAGES = 65_535
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 18: "u8"}
 _BYTES = {1: 1, 2: 1, 6: 1, 7: 1}
-_WIDTHS = {**_BYTES, RATIONAL: 8}
+# Writers use all of these for resolutions, which should be fractions.
+_NUMBERS = {RATIONAL: "II", 10: "ii", 11: "f", 12: "d", 3: "H", 4: "I"}
+_WIDTHS = {**_BYTES, RATIONAL: 8, 10: 8, 11: 4, 12: 8}
 
 
 class Directory:
@@ -48,12 +51,14 @@ class Directory:
         return int(values[0]) if len(values) else default
 
     def ratio(self, tag: int) -> float:
-        """Return the first value of a tag of fractions; 0 if it is absent or not a fraction."""
+        """Return the first value of a tag of numbers, such as a fraction; 0 if it has none."""
         kind, count, at = self._tags.get(tag, (0, 0, 0))
-        if kind != RATIONAL or count < 1 or at + 8 > len(self.data):
+        form = self.order + _NUMBERS.get(kind, "")
+        if count < 1 or at + struct.calcsize(form) > len(self.data):
             return 0.0
-        above, below = struct.unpack_from(f"{self.order}II", self.data, at)
-        return above / below if below else 0.0
+        above, below = (*struct.unpack_from(form, self.data, at), 1, 1)[:2]
+        value = float(above) / below if below else 0.0
+        return value if kind in _NUMBERS and math.isfinite(value) else 0.0
 
     def raw(self, tag: int) -> bytes:
         """Return the bytes of a tag of bytes; empty if it is absent."""

@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from conftest import copy_scans
 from training_runs import start_run
 
-from scangan.artifacts.run import Run
+from scangan.artifacts.request import Request, Span
+from scangan.artifacts.run import Run, check_places
 from scangan.cli.evaluation_folder import evaluation_folder
 from scangan.cli.scan_sets import open_scans
-from scangan.core.errors import EvaluationError, TrainingError
+from scangan.core.errors import EvaluationError, GenerationError, TrainingError
 from scangan.evaluation.file_names import FIELDS
 from scangan.evaluation.leaks import without_trained_on
 from scangan.evaluation.privacy_result import PrivacyResult
@@ -17,6 +19,9 @@ from scangan.evaluation.quality_result import QualityResult
 from scangan.evaluation.report.write import ReportResult
 from scangan.evaluation.scan_set import ScanSet
 from scangan.evaluation.utility_result import UtilityResult
+from scangan.preprocessing import prepare
+from scangan.runtime import ScanGenerator
+from scangan.runtime.output import write_scans
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path):
@@ -28,6 +33,27 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
     with refused, evaluation_folder(out, "quality"):
         raise AssertionError
     assert [path.name for path in out.iterdir()] == ["glioma"]
+
+
+def test_no_evaluation_goes_into_scans(tiny_acgan, tmp_path):
+    scans, made = copy_scans(tmp_path / "scans", 1), tmp_path / "made"
+    for out in (scans / "judged", scans, tmp_path / "scans/../scans/judged"):
+        refused = pytest.raises(
+            EvaluationError, match="would be read as part of it; choose another"
+        )
+        with refused, evaluation_folder(out, "quality", str(scans), "model.onnx"):
+            raise AssertionError
+    write_scans(ScanGenerator(tiny_acgan), Request(spans=(Span(0, 0, 2),)), made)
+    refused = pytest.raises(GenerationError, match="a folder of scans")
+    with refused, evaluation_folder(made / "judged", "quality", str(scans)):
+        raise AssertionError
+    assert not (scans / "judged").exists() and not (made / "judged").exists()
+    for work in (
+        lambda: prepare(scans, made / "set"),
+        lambda: check_places(scans, made / "r", None),
+    ):
+        with pytest.raises(GenerationError, match="a folder of scans"):
+            work()
 
 
 def test_an_evaluation_may_be_made_again(tmp_path):

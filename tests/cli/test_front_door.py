@@ -101,7 +101,7 @@ def test_a_missing_package_is_one_line_with_what_to_install(verb, module, tmp_pa
         "main(sys.argv[1:], prog_name='scangan')"
     )
     argv = {"train": [BRAIN, "--out", "run"], "prepare": [BRAIN, "out"],
-            "export": ["run", "-o", "x.onnx"]}[verb]  # fmt: skip
+            "export": ["--verify", "x.onnx", "--against", "run"]}[verb]  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code, verb, *map(str, argv)], cwd=tmp_path,
                           capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 1 and done.stderr.count("\n") == 1

@@ -221,7 +221,7 @@ def test_each_frame_has_its_own_values_where_the_file_gives_them():
         WindowCenter="100",
         WindowWidth="11",
         PixelSpacing=["9", "9"],
-        PerFrameFunctionalGroupsSequence=[own, item()],
+        PerFrameFunctionalGroupsSequence=[own, item(), item()],
         SharedFunctionalGroupsSequence=[
             item(
                 PixelMeasuresSequence=[item(PixelSpacing=["0.5", "0.25"])],
@@ -368,3 +368,64 @@ def test_8_bits_are_dark_where_their_physical_values_are_low(interpretation, slo
     ((_, scan),) = read_dicom(out.getvalue(), Wanted())
     upright = (slope > 0) == (interpretation == "MONOCHROME2")
     assert np.array_equal(scan.pixels, pixels if upright else 255 - pixels)
+
+
+@pytest.mark.parametrize("vr", ["US", "SS"])
+@pytest.mark.parametrize(
+    ("stored", "intercept", "first"),
+    [
+        (RAMP, -1024, -1024),
+        (RAMP.astype(np.int16) - 2048, 42048, 40000),
+        (RAMP.astype(np.int16) - 2048, 0, -2048),
+    ],
+)
+def test_the_first_value_of_a_table_has_the_sign_of_what_is_looked_up(stored, intercept, first, vr):
+    table = lut(4096, 0, 12, [int(value) for value in range(4096)])
+    told = first % (1 << 16)
+    sign = 1 << 16 if vr == "SS" and told >> 15 else 0
+    # pydicom writes three numbers of one kind only.
+    table.add_new("LUTDescriptor", vr, [4096, told - sign, 12])
+    dataset = made(
+        stored, VOILUTSequence=[table], RescaleIntercept=str(intercept), RescaleSlope="1"
+    )
+    (scan,) = read(dataset)
+    np.testing.assert_array_equal(scan.pixels, RAMP)
+
+
+@pytest.mark.parametrize(("vr", "value"), [("US", 65535), ("US", 511), ("SS", -1)])
+def test_padding_that_no_byte_can_be_is_noted_and_nothing_is_covered(vr, value):
+    stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    dataset = made(stored)
+    dataset.add_new("PixelPaddingValue", vr, value)
+    (scan,) = read(dataset)
+    np.testing.assert_array_equal(scan.pixels, stored)
+    assert [f"PixelPaddingValue (0028,0120) is {value}, which no pixel can be"] == [*scan.notes]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("limit", [None, -99990.5])
+def test_padding_of_float_pixels_is_covered(dtype, limit):
+    stored = (RAMP + 16).astype(dtype)
+    stored[:4] = -99999 if limit is None else -99995
+    kind = {np.float32: "FloatPixelPadding", np.float64: "DoubleFloatPixelPadding"}[dtype]
+    dataset = made(stored)
+    setattr(dataset, f"{kind}Value", -99999.0)
+    if limit is not None:
+        setattr(dataset, f"{kind}RangeLimit", limit)
+    (scan,) = read(dataset)
+    assert scan.pixels[:4].max() == scan.pixels[4:].min() == stored[4, 0]
+
+
+def test_a_frame_of_single_bits_may_begin_within_a_byte():
+    bits = np.random.default_rng(0).integers(0, 2, (3, 13, 11), np.uint8)
+    packed = np.packbits(bits.ravel(), bitorder="little").tobytes()
+    dataset = made(bits, pixel_bytes=packed + bytes(len(packed) % 2))
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 1, 1, 0
+    for scan, expected in zip(read(dataset), bits, strict=True):
+        np.testing.assert_array_equal(scan.pixels, expected * 255)
+
+
+def test_a_frame_that_the_groups_leave_out_is_refused():
+    groups = [item(PixelValueTransformationSequence=[item(RescaleSlope="3", RescaleIntercept="0")])]
+    dataset = made(np.stack([RAMP, RAMP]), PerFrameFunctionalGroupsSequence=groups)
+    assert "says nothing of frame 2" in reason(dataset)

@@ -225,6 +225,22 @@ def test_scaling_is_that_of_the_header(slope, intercept, expected):
     np.testing.assert_array_equal(scan.pixels, MARKED[::-1, ::-1, 0].T)
 
 
+def test_bytes_are_dark_where_their_scaled_values_are_low():
+    ramp = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    (plain, *_), (turned, *_) = read(made(ramp)), read(made(ramp, scl_slope=-1, scl_inter=255))
+    np.testing.assert_array_equal(turned.pixels, 255 - plain.pixels)
+
+
+@pytest.mark.parametrize("sizes", [(np.nan, 2, 4), (0, 2, 4), (np.inf, 2, 4), (0, 0, 0), (1, 2, 4)])
+def test_spacing_is_that_of_the_sform_where_pixdim_has_none(sizes):
+    data = made(
+        MARKED, np.diag([1.0, 2, 4, 1]), sform_code=1, qform_code=0, pixdim=[1, *sizes, 1, 1, 1, 1]
+    )
+    (scan, *_) = read(data)
+    assert scan.spacing == pytest.approx((2, 1)) and scan.aspect == pytest.approx(2)
+    assert bool(scan.notes) == (tuple(sizes) != (1, 2, 4))
+
+
 @pytest.mark.parametrize(("code", "factor"), [(0, 1), (1, 1000), (2, 1), (3 | 8, 0.001), (7, 1)])
 def test_spacing_is_in_millimetres(code, factor):
     (scan, *_) = read(made(MARKED, np.diag([2.0, 3, 4, 1]), xyzt_units=code))

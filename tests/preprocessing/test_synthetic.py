@@ -5,14 +5,20 @@ import shutil
 import types
 
 import cv2
+import nibabel
 import numpy as np
+import pydicom
 import pytest
 from conftest import CLASSES, copy_scans
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from scangan.artifacts.request import Request, Span
 from scangan.artifacts.split import split_indices
 from scangan.artifacts.train_options import TrainOptions
+from scangan.cli import strip
 from scangan.core.errors import ExportError, TrainingError
+from scangan.core.sheet import NOTICE
 from scangan.export.exporter import _real_scans
 from scangan.preprocessing import PrepOptions, load_dataset, prepare, prepare_split
 from scangan.preprocessing.summary_text import summary_lines
@@ -61,10 +67,15 @@ def test_a_folder_of_ours_is_synthetic_as_a_whole(generated, tmp_path, kind):
     assert prepare(generated / kind, tmp_path / "out").synthetic.all()
 
 
-def test_files_that_were_saved_anew_are_named_by_the_manifest(generated, tmp_path):
+@pytest.mark.parametrize("suffix", [".jpg", ".png.jpg", ".nii.gz"])
+def test_files_that_were_saved_anew_are_named_by_the_manifest(suffix, generated, tmp_path):
     folder = shutil.copytree(generated / "png", tmp_path / "again")
     for file in folder.rglob("*.png"):
-        cv2.imwrite(str(file.with_suffix(".jpg")), cv2.imread(str(file)))
+        pixels, again = cv2.imread(str(file), 0), file.with_name(file.stem + suffix)
+        if suffix == ".nii.gz":
+            nibabel.save(nibabel.Nifti1Image(pixels, np.eye(4)), again)
+        else:
+            cv2.imwrite(str(again), pixels)
         file.unlink()
     cv2.imwrite(str(folder / "cat/other.jpg"), np.arange(900).reshape(30, 30) % 251)
     done = prepare(folder, tmp_path / "out")
@@ -73,6 +84,42 @@ def test_files_that_were_saved_anew_are_named_by_the_manifest(generated, tmp_pat
     }
     (folder / "manifest.jsonl").write_text('{"file": "cat/000000000.png"}\n')  # somebody else's
     assert not prepare(folder, tmp_path / "second").synthetic.any()
+
+
+def _with_text(path, add):
+    told = PngInfo()
+    add(told)
+    Image.fromarray(np.arange(900, dtype=np.uint8).reshape(30, 30)).save(path, pnginfo=told)
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda told: told.add_text("Comment", NOTICE),
+        lambda told: told.add_text("scangan", '{"synthetic": true}', zip=True),
+        lambda told: told.add_itxt("Comment", NOTICE, lang="en"),
+        lambda told: told.add_itxt("scangan", '{"synthetic": true}', zip=True),
+    ],
+)
+def test_a_png_of_ours_is_known_by_any_of_its_texts(add, some_scans, tmp_path):
+    _with_text(some_scans / CLASSES[0] / "ours.png", add)
+    assert marked(prepare(some_scans, tmp_path / "out")) == {f"{CLASSES[0]}/ours.png"}
+
+
+def test_a_strip_is_no_real_scan(some_scans, tiny_acgan, tmp_path):
+    argv = ["--model", tiny_acgan, "0:5", "--class", "0", "--steps", "2", "--out"]
+    strip.main([*argv, str(some_scans / CLASSES[0] / "strip.png")], standalone_mode=False)
+    assert marked(prepare(some_scans, tmp_path / "out")) == {f"{CLASSES[0]}/strip.png"}
+
+
+def test_a_dicom_of_ours_is_known_by_its_derivation(generated, tmp_path):
+    folder = shutil.copytree(generated / "dicom", tmp_path / "again")
+    (folder / "manifest.jsonl").unlink()
+    for file in folder.rglob("*.dcm"):
+        scan = pydicom.dcmread(file)
+        del scan.SyntheticData
+        scan.save_as(file)
+    assert prepare(folder, tmp_path / "out").synthetic.all()
 
 
 @pytest.mark.parametrize("kind", ["tar", "npz"])
