@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from scangan.core.class_names import with_normal_names
-from scangan.core.errors import first_line
+from scangan.core.errors import fault_of, first_line
 from scangan.core.files import write_json, write_jsonl
 
 
@@ -67,7 +67,11 @@ def _parsed(kind: type[R], data: bytes) -> R:
             raise ValueError(first_line(error)) from error
         except msgspec.DecodeError:  # Python's reader is less strict: it takes NaN
             pass
-    return to_record(kind, json.loads(data, object_pairs_hook=with_normal_names))
+    try:
+        told = json.loads(data, object_pairs_hook=with_normal_names)
+    except json.JSONDecodeError as error:
+        raise ValueError(fault_of(error)) from error
+    return to_record(kind, told)
 
 
 def of_older(kind: type[R], told: dict[str, Any], unsaid: dict[str, object]) -> R:

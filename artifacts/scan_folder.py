@@ -24,6 +24,8 @@ OLD_SHEET = "sheet.png"  # earlier versions put a picture among the data
 SUFFIXES = {"png": ".png", "dicom": ".dcm", "tar": ".tar", "npz": ".npz"}
 UNNAMED = "scan"  # folder for a model without classes
 LONGEST = 200  # bytes in a folder name; file systems allow 255
+# Readers of folders skip the first, and take the second for scans.
+MISLEADING = re.compile(r"__.*|.*\.(png|jpe?g|bmp|gif|tiff?|webp|dcm|nii|npy|npz|tar|gz)")
 # Reserved by Windows.
 DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(10))}
 
@@ -324,7 +326,11 @@ def folder_names(classes: tuple[str, ...]) -> list[str]:
     ]
     same = [_as_one(name) for name in names]
     alone = [
-        one != "" and same.count(one) == 1 and not is_ours(one) and one.split(".")[0] not in DEVICES
+        one != ""
+        and same.count(one) == 1
+        and not is_ours(one)
+        and not MISLEADING.fullmatch(one)
+        and one.split(".")[0] not in DEVICES
         for one in same
     ]
     taken = {one for one, is_alone in zip(same, alone, strict=True) if is_alone}
@@ -332,7 +338,7 @@ def folder_names(classes: tuple[str, ...]) -> list[str]:
     for number, (name, is_alone) in enumerate(zip(names, alone, strict=True)):
         own = name
         if not is_alone:
-            own = f"{name.split('.')[0]}_{number}"
+            own = f"{name.split('.')[0].strip('_')}_{number}"
             while _as_one(own) in taken:
                 own += "_"
             taken.add(_as_one(own))

@@ -92,8 +92,9 @@ def find_class_files(source: Path, level: int | None = None) -> ClassFiles:
     if not found.files:
         first = found.rejects[0] if found.rejects else None
         refused_first = f" ({first.file!r}: {first.reason})" if first else ""
+        advice = f"give a smaller --class-level than {level}, or " if level and level > 1 else ""
         raise FolderError(
-            f"{source} has no files in its class folders{refused_first}; put scans into them"
+            f"{source} has no files in its class folders{refused_first}; {advice}put scans into them"
         )
     return found
 

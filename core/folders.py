@@ -26,7 +26,7 @@ DOCUMENTS = {
 }  # fmt: skip
 # Words that people and tools put into the names of masks (BIDS: dseg, probseg; FreeSurfer: aseg).
 MASK_WORDS = re.compile(
-    r"(?<![a-z])(segs?|segm|segmentations?|masks?|labels?|labelmaps?|dseg|pseg|aseg|aparc|parc|"
+    r"(?<![a-z])(segs?|segm|segmentations?|masks?|labels?|labelmaps?|dseg|probseg|aseg|aparc|parc|"
     r"parcellation|annotations?|contours?|gt|groundtruth|ground[ _-]truth)(?![a-z])",
     re.IGNORECASE,
 )

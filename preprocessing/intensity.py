@@ -14,7 +14,7 @@ from scangan.artifacts.dataset_records import Shade, Window
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.scan import Scan
 
-DARK = 16  # grey levels
+DARK = 32  # grey levels, an eighth of all
 BLANK = 0.99  # share of pixels at one end from which a scan counts as nearly blank
 TAILS = 0.001  # share of pixels beyond each end of a robust window
 SAMPLED = 1 << 16  # pixels of a scan to sample

@@ -10,6 +10,7 @@ from scangan.core.folders import MASK_WORDS
 TO_INCLUDE = "to use it anyway, add --include '*'"
 
 MOST_LABELS, HIGHEST_LABEL = 16, 32  # for masks whose name does not say so
+FEWEST = 4  # with 0 among them, so few values are labels, whatever they are
 GLANCE = 512  # pixels; in so many, nearly every scan has more than `MOST_LABELS` values
 REGIONS = 0.5  # maximum share of differing neighbours at labelled pixels
 # If the name says mask: this many of 32 levels hold nearly everything but the background. A mask
@@ -56,11 +57,11 @@ def _distinct(planes: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
 
 
 def _are_labels(found: npt.NDArray[Any]) -> bool:
-    """Whether distinct values look like labels: 0 and small numbers, or 0 and the maximum."""
-    if len(found) < 2 or found[0] != 0 or not np.isfinite(found).all() or np.any(found % 1):
+    """Whether distinct values look like labels: small whole numbers, or 0 and very few others."""
+    if len(found) < 2 or not np.isfinite(found).all():
         return False
-    top = np.iinfo(found.dtype).max if found.dtype.kind in "iu" else 1
-    return bool(found[-1] <= HIGHEST_LABEL or (len(found) == 2 and found[-1] in (255, top)))
+    small = found[0] in (0, 1) and found[-1] <= HIGHEST_LABEL and not np.any(found % 1)
+    return bool(small or (0 in found and len(found) <= FEWEST))
 
 
 def _are_regions(planes: npt.NDArray[Any]) -> bool:

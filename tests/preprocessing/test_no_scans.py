@@ -123,6 +123,13 @@ MASKS = [
     (nifti(VOLUME.astype(np.float32)), "labels.nii"),
     (nifti(VOLUME.astype(np.int16) * 1035), "sub-01_aseg.nii"),
     (dicom(REGION), "a.dcm"),
+    (png(REGION * 63 + (X > 40).astype(np.uint8) * 126), "liver.png"),  # as CHAOS has them
+    (png(REGION * 128 + (X > 40).astype(np.uint8) * 127), "a.png"),
+    (nifti(VOLUME.astype(np.int16) * 1000), "a.nii"),
+    (nifti((VOLUME + 1).astype(np.int16)), "a.nii"),
+    (nifti(-VOLUME.astype(np.int16)), "a.nii"),
+    (nifti(VOLUME.astype(np.float32) / 2), "a.nii"),
+    (nifti(VOLUME.astype(np.int16) * 500), "sub-01_probseg.nii"),
 ]
 NO_MASKS = [
     (png(HEAD.astype(np.uint8)), "a_mask.png"),

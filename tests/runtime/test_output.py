@@ -35,6 +35,12 @@ def test_no_class_can_leave_the_folder_or_meet_another(tmp_path):
     assert Plan.read(tmp_path).folders == tuple(folders)
 
 
+def test_no_reader_skips_a_folder_or_takes_it_for_a_scan():
+    assert _folders("__MACOSX__", "x.png", "a.NII.gz", "_a", "v1.5") == [
+        *("MACOSX_0", "x_1", "a_2", "_a", "v1.5")
+    ]
+
+
 @given(st.lists(st.text(max_size=5), unique=True, max_size=8))
 def test_no_two_classes_share_a_folder(names):
     folders = _folders(*names)
