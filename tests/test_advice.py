@@ -389,8 +389,9 @@ def test_a_class_folder_to_be_renamed_or_filled(here):
 
 def test_a_copy_to_be_moved_away(here):
     shutil.copytree("scans/cat", "scans/cat - Copy")
-    name = re.search(r"move (.+?) away", refused("prep-scans scans p --size 16"))[1]
-    Path("scans", name).rename("elsewhere")
+    told = re.search(r"move (.+?) away", refused("prep-scans scans p --size 16"))[1]
+    (folder,) = shlex.split(told)
+    Path(folder).rename("elsewhere")
     works("prep-scans scans p --size 16")
 
 

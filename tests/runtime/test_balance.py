@@ -62,8 +62,11 @@ def test_what_is_advised_works(scans):
         missing(scans, ("cat", "dog", "cow"), [], None)
     assert "--class cat" not in str(error.value)  # there are enough of them
     assert missing(scans, ("cat", "dog", "cow"), [1], None) == {1: 3}
-    with pytest.raises(GenerationError, match=r"rename the folders$"):
+    with pytest.raises(GenerationError, match=r"--class cat --target 6$"):
         missing(scans, ("cat", "cow"), [], None)
+    assert missing(scans, ("cat", "cow"), [0], 6) == {0: 1}
+    with pytest.raises(GenerationError, match=r"rename the folders$"):
+        missing(scans, ("cow", "pig"), [], None)
 
 
 def test_a_model_without_classes_and_a_folder_without_scans_are_refused(scans, tmp_path):
