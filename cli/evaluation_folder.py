@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from scangan.artifacts.dataset import is_prepared, is_split
 from scangan.artifacts.scan_folder import refuse_inside_scans
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.file_names import FIELDS, RESULT, WRITTEN
@@ -28,10 +29,11 @@ def evaluation_folder(out: Path, kind: str, *inputs: str | Path | None) -> Itera
     EvaluationError
         The folder holds other things, or another kind of evaluation, or is inside one of the inputs.
     """
-    for path in inputs:
-        if path and out.resolve().is_relative_to(Path(path).resolve()):
+    for path in (Path(path) for path in inputs if path):
+        scans = path.is_dir() and not is_prepared(path) and not is_split(path)
+        if scans and out.resolve().is_relative_to(path.resolve()):
             raise EvaluationError(
-                f"{out} is {path} or inside it, and would be read as part of it; choose another --out"
+                f"{out} is inside {path}, and would be read as part of it; choose another --out"
             )
     refuse_inside_scans(out)
     new = not out.exists()

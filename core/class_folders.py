@@ -211,7 +211,8 @@ def _explained(source: Path, around: str, classes: list[str], why: Doubt) -> Fol
     meant = next(filter(None, (_meant(where / name) for name in why.candidates)), None)
     ways = [f"give one of them: {meant}"] if meant else []
     if why.move:
-        ways.append(f"move {to_type(*(where / name for name in why.move[:SHOWN]))} away")
+        more = f" and {len(why.move) - SHOWN} more" if len(why.move) > SHOWN else ""
+        ways.append(f"move {to_type(*(where / name for name in why.move[:SHOWN]))}{more} away")
     if why.one_class:
         ways.append(f"to make everything one class: {command} 0")
     if why.deeper:

@@ -33,8 +33,13 @@ def as_seen(name: str) -> str:
     """Return what one sees of a name: no case, one kind of space, no ligatures, nothing of no width."""
     if name.isascii():
         return " ".join(name.casefold().split())
-    name = "".join(c for c in name if unicodedata.category(c) != "Cf" and c not in INVISIBLE)
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    seen = (c for c in normal(name) if unicodedata.category(c) != "Cf" and c not in INVISIBLE)
+    apart = ("<super>", "<sub>", "<fraction>")  # T² is not T2
+    plain = (
+        c if unicodedata.decomposition(c).startswith(apart) else unicodedata.normalize("NFKC", c)
+        for c in seen
+    )
+    return " ".join(normal("".join(plain)).casefold().split())
 
 
 def why_no_name(name: str) -> str:
@@ -59,7 +64,8 @@ def check_case(classes: list[str], where: Path) -> None:
     for name in classes:
         other = first.setdefault(as_seen(name), name)
         if other != name:
-            raise FolderError(
-                f"{where} has the classes {other!a} and {name!a}, which look the same, or are the same "
-                f"folder on some file systems; rename one, or merge them"
-            )
+            if normal(other).lower() == normal(name).lower():
+                both = f"{other!r} and {name!r}, which are the same folder on some file systems"
+            else:
+                both = f"{other!a} and {name!a}, which look the same"
+            raise FolderError(f"{where} has the classes {both}; rename one, or merge them")

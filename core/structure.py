@@ -184,7 +184,7 @@ def doubt(root: Node) -> Doubt | None:
 
 def _parts(root: Node) -> Doubt | None:
     """Detect parts of a split (train, test, val, folds), even among other folders."""
-    part = _parts_among(root.folders)
+    part = _parts_among(root)
     parts = list(part)
     kinds = {part[name] for name in parts}
     sure = kinds & {"train", "val"} or len(kinds) > 1 or len(parts) == len(root.folders)
@@ -252,20 +252,27 @@ def _wrappers(root: Node) -> Doubt | None:
         findings = {name for name in union if says_finding(name)}
         same = len(union) > 1 and all(found == values[0] for found in values)
         above = any(map(says_finding, root.folders))
-        told = len(findings) > 1 and len(holding) in (1, len(root.folders)) and not above
+        # One folder may hold them if the others are nearly empty; else it may be a class of classes.
+        files = {name: inner.files + inner.below for name, inner in root.folders.items()}
+        held = sum(files[name] for name in holding)
+        most = len(holding) == len(root.folders) or sum(files.values()) - held <= FEW * held
+        told = len(findings) > 1 and most and not above
         told = told and all(found & findings for found in values)
         if told or (same and len(holding) > 1 and not (above and not findings)):
             shown = ", ".join(sorted(union)[:4])
-            what = f"which contain folders that look like classes ({shown})"
-            return Doubt(what, sorted(holding), depth)
+            which = "which contain" if len(holding) > 1 else f"of which {min(holding)} contains"
+            return Doubt(
+                f"{which} folders that look like classes ({shown})", sorted(holding), depth
+            )
     return None
 
 
 def _derived(root: Node) -> Doubt | None:
     """Detect folders of masks beside scans, and of changed scans beside the scans."""
     words = {name: _words(name) for name in root.folders}
-    derived = [name for name in root.folders if _is_of(name, MASKS, among=IN_MASKS)]
-    if derived and len(derived) == len(root.folders) and not root.files:
+    rated = set(filter(RATED.fullmatch, root.folders))  # label_0 is a class
+    derived = [name for name in words if _is_of(name, MASKS, among=IN_MASKS) and name not in rated]
+    if derived and len(derived) == len(root.folders) and root.files <= FEW * root.below:
         return None  # whoever has only masks wants them
     for name, own in words.items():
         for other in words.values():
@@ -302,11 +309,14 @@ def part_of(name: str) -> str:
     return _part(name, SPLIT_WORDS)
 
 
-def _parts_among(names: Iterable[str]) -> dict[str, str]:
+def _parts_among(root: Node) -> dict[str, str]:
     """Return the folders that are parts of a split, with the part of each."""
+    names = root.folders
     sure = {name: part for name in names if (part := part_of(name))}
     more = {name: part for name in names if (part := _part(name, SPLIT_WORDS | BESIDE_OTHERS))}
-    return more if len({*more.values()}) > 1 else sure
+    # TR and TS alone may be classes, such as diseases of a valve.
+    plain = all(names[name].files and len(_words(name)) == 1 for name in more)
+    return more if len({*more.values()}) > 1 and (sure or not plain) else sure
 
 
 def _part(name: str, known: Mapping[str, str]) -> str:
@@ -317,7 +327,8 @@ def _part(name: str, known: Mapping[str, str]) -> str:
         return "".join(folds + numbers)
     kinds = {known[word] for word in words if word in known}
     others = [word for word in words if word not in known]
-    plain = all(word.isdecimal() or word in FILLERS or len(word) == 1 for word in others)
+    numbered = words[:1] if len("".join(words[:1])) == 1 else []  # a. Training Set
+    plain = all(word.isdecimal() or word in FILLERS or word in numbered for word in others)
     if kinds == {"train", "val"}:
         kinds = {"train"}
     return kinds.pop() if len(kinds) == 1 and plain else ""
@@ -369,6 +380,6 @@ def _is_of(name: str, words: set[str], *, among: set[str]) -> bool:
 def _words(name: str) -> list[str]:
     """Split a name into words and numbers in lower case: ``Stage2_trainSet`` has four; é becomes e."""
     name = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name).casefold()
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z]{2})(?=[A-Z][a-z]{2})", " ", name).casefold()
     apart = re.sub(r"\b(train|test|val)(?=(set|data|images?)\b)", r"\1 ", apart)
     return re.findall(r"[^\W\d_]+|\d+", apart)

@@ -234,7 +234,13 @@ def test_two_names_that_look_the_same_are_refused_and_told_apart(one, two, tmp_p
     with pytest.raises(PreprocessingError) as refused:
         prepared(tmp_path / "in", tmp_path / "out")
     assert ascii(one) in str(refused.value) and ascii(two) in str(refused.value)
+    assert ("some file systems" in str(refused.value)) == (one.lower() == two.lower())
     assert not (tmp_path / "out").exists()
+
+
+def test_what_only_resembles_stays_apart(tmp_path):
+    scans(tmp_path / "in", "T2", "T\u00b2", "stage 1", "stage \u2081", count=1)
+    assert len(prepared(tmp_path / "in", tmp_path / "out").classes) == 4
 
 
 @pytest.mark.parametrize(("typed", "name"), ALIKE)

@@ -4,6 +4,7 @@ Sections are those of DICOM PS3.3, https://dicom.nema.org/medical/dicom/current/
 """
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -291,10 +292,11 @@ def _padding(elements: Elements, raw: Array, stored: Array) -> npt.NDArray[np.bo
     elif stored.dtype == np.int32 and not ((stored >= min(ends)) & (stored <= max(ends))).any():
         ends = np.where(ends >> 15 == 1, ends - (1 << 16), ends)
     low, high = np.sort(ends)
-    range_of = np.iinfo(stored.dtype)
-    if not range_of.min <= low <= high <= range_of.max:
+    possible = np.iinfo(stored.dtype)
+    if high < possible.min or possible.max < low:
         elements.note(f"{named('PixelPaddingValue')} is {value:g}, which no pixel can be")
         return None
+    low, high = max(low, possible.min), min(high, possible.max)
     bits = elements.whole("BitsStored") or 8 * stored.itemsize
     signed = stored.dtype.kind == "i"
     least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
@@ -312,6 +314,8 @@ def _padding(elements: Elements, raw: Array, stored: Array) -> npt.NDArray[np.bo
 def _float_padding(elements: Elements, stored: Array) -> npt.NDArray[np.bool_] | None:
     """Return where the padding of float pixels is (C.7.6.24, C.7.6.25)."""
     for name in ("FloatPixelPadding", "DoubleFloatPixelPadding"):
+        if isinstance(told := elements.dataset.get(f"{name}Value"), float) and math.isnan(told):
+            return None  # pixels that are not finite are taken care of anyway
         value, limit = (elements.number(name + end) for end in ("Value", "RangeLimit"))
         if value is not None:
             ends = [stored.dtype.type(v) for v in (value, value if limit is None else limit)]

@@ -99,6 +99,14 @@ RIGHT = {
     "masks alone": (spread(["masks"]), ["masks"]),
     "resolutions of a microscope": (spread(["40X", "100X"]), ["100X", "40X"]),
     "development": (spread(["dev", "prod"]), ["dev", "prod"]),
+    "valves": (spread(["AR", "AS", "TR", "TS"]), ["AR", "AS", "TR", "TS"]),
+    "a class of classes beside another": (
+        [*spread(["control"]), *spread(["dementia"], ["mild", "severe"])], ["control", "dementia"]),
+    "labels": ([*spread(["label_0", "label_1"])], ["label_0", "label_1"]),
+    "labels and others": (spread(["label_0", "label_1", "unlabeled"]),
+                          ["label_0", "label_1", "unlabeled"]),
+    "tests by letter": (spread(["Test A", "Test B"]), ["Test A", "Test B"]),
+    "modalities of one set": (spread(["data"], ["XRay", "CT"]), ["data"]),
 }  # fmt: skip
 
 REFUSED = {  # and what the path that was meant ends with, and its classes
@@ -138,7 +146,8 @@ REFUSED = {  # and what the path that was meant ends with, and its classes
     "wrapped, versions": (spread(["archive"], ["raw", "processed"], CHEST), "archive/processed", CHEST),
     "wrapped, images and masks": (spread(["archive"], ["images", "masks"], CHEST), "archive/images",
                                   CHEST),
-    "a picture beside the set": ([*spread(["brain"], CHEST), "preview/sheet.png"], "brain", CHEST),
+    "a picture beside the set": ([*spread(["brain"], CHEST, files=9), "preview/sheet.png"], "brain",
+                                 CHEST),
     "images and masks, no classes": (spread(["images", "masks"]), "images", ["images"]),
     "images and ground truth": (spread(["img", "gt"]), "img", ["img"]),
     "of VOC": (spread(["JPEGImages", "SegmentationClass"]), "JPEGImages", ["JPEGImages"]),
@@ -171,6 +180,7 @@ NO_PATH = {
     "patients": spread(["LIDC-IDRI-0001", "LIDC-IDRI-0002", "LIDC-IDRI-0003"]),
     "patients in words": spread(["patient 1", "patient 2", "patient 3"]),
     "batches": spread(["images_001", "images_002", "images_003"], ["images"]),
+    "letters and parts in one": spread(["train_a", "train_b", "test_a", "test_b"]),
     "classes and parts in one": spread(["train_NORMAL", "test_NORMAL", "train_TB", "test_TB"]),
     "a copy beside": spread(["NORMAL", "NORMAL - Copy", "PNEUMONIA"]),
     "another copy beside": spread(["NORMAL", "Copy of NORMAL", "PNEUMONIA"]),

@@ -402,6 +402,20 @@ def test_padding_that_no_byte_can_be_is_noted_and_nothing_is_covered(vr, value):
     assert [f"PixelPaddingValue (0028,0120) is {value}, which no pixel can be"] == [*scan.notes]
 
 
+def test_padding_up_to_more_than_a_byte_ends_with_the_byte():
+    stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    dataset = made(stored)
+    dataset.add_new("PixelPaddingValue", "US", 250)
+    dataset.add_new("PixelPaddingRangeLimit", "US", 65535)
+    (scan,) = read(dataset)
+    np.testing.assert_array_equal(scan.pixels, np.where(stored >= 250, 0, stored))
+
+
+def test_padding_of_float_pixels_may_be_no_number():
+    (scan,) = read(made(RAMP.astype(np.float32), FloatPixelPaddingValue=float("nan")))
+    np.testing.assert_array_equal(scan.pixels, RAMP)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("limit", [None, -99990.5])
 def test_padding_of_float_pixels_is_covered(dtype, limit):
