@@ -198,12 +198,13 @@ def _upright(
             row[:] = next(left), 1
     unit = MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     spacings, off = [0.0, 0.0, 0.0], False
-    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    with np.errstate(all="ignore"):
+        steps = np.linalg.norm(affine[:3, :3], axis=0).tolist()
     for place, zoom, step in zip(orientation[:, 0], header.get_zooms(), steps, strict=False):
         size = abs(float(zoom)) if math.isfinite(zoom) else 0.0
         if header["sform_code"] > 0:
             off = off or abs(size - step) > DISAGREE * step
-            size = size or float(step)
+            size = size or step
         spacings[int(place)] = size * unit
     notes = ("pixdim and the sform disagree on the size of a voxel",) if off else ()
     return apply_orientation(voxels, orientation), spacings, notes

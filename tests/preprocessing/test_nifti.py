@@ -241,6 +241,15 @@ def test_spacing_is_that_of_the_sform_where_pixdim_has_none(sizes):
     assert bool(scan.notes) == (tuple(sizes) != (1, 2, 4))
 
 
+def test_nothing_is_printed_of_an_sform_that_overflows(recwarn):
+    for size in (1e200, 1e308):
+        affine = np.diag([size, 2, 4, 1])
+        data = made(MARKED, affine, nibabel.Nifti2Image, sform_code=1, pixdim=[1] + 7 * [0])
+        recwarn.clear()  # of making it
+        assert all(read(data, axis=axis) for axis in ("axial", "coronal", "sagittal"))
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize(("code", "factor"), [(0, 1), (1, 1000), (2, 1), (3 | 8, 0.001), (7, 1)])
 def test_spacing_is_in_millimetres(code, factor):
     (scan, *_) = read(made(MARKED, np.diag([2.0, 3, 4, 1]), xyzt_units=code))
