@@ -191,12 +191,13 @@ def main(
             generator, request, out, part=part, force=force, sheet=not no_sheet, advance=advance
         )
     seconds = time.perf_counter() - began
-    told = _facts(generator, request, part)
+    in_part = _counts(generator, request, part)
+    told = _facts(generator, request, in_part)
     if exclude is not None:
         told["left_out"] = sum(len(span.left_out) for span in request.spans)
     told |= {"out": str(out), "made": made, "seconds": round(seconds, 3)}
     look = f" (look at {out / SHEET})" if (out / SHEET).exists() else ""
-    output.end(told, f"{_summary(generator, request, part, made)}: {out}{look}")
+    output.end(told, f"{_summary(in_part, part, made)}: {out}{look}")
 
 
 def _name(generator: "ScanGenerator", number: int | None) -> str:
@@ -211,8 +212,9 @@ def _counts(generator: "ScanGenerator", request: "Request", part: "Part") -> dic
     return counts
 
 
-def _facts(generator: "ScanGenerator", request: "Request", part: "Part") -> dict[str, object]:
-    counts = _counts(generator, request, part)
+def _facts(
+    generator: "ScanGenerator", request: "Request", counts: dict[str, int]
+) -> dict[str, object]:
     return {
         "scans": sum(counts.values()),
         "classes": counts,
@@ -225,14 +227,12 @@ def _facts(generator: "ScanGenerator", request: "Request", part: "Part") -> dict
     }
 
 
-def _summary(generator: "ScanGenerator", request: "Request", part: "Part", made: int) -> str:
-    first, last = request.positions(part)
-    counts = _counts(generator, request, part)
+def _summary(counts: dict[str, int], part: "Part", made: int) -> str:
+    total = sum(counts.values())
     names = [name for name, count in counts.items() if name and (count or part.n == 1)]
-    if len({*map(counts.__getitem__, names)}) > 1:
+    if len({counts[name] for name in names}) > 1:
         names = [f"{counts[name]} {name}" for name in names]
     of = f" of {', '.join(names)}" if names else ""
     which = f" (part {part.i}/{part.n})" if part.n > 1 else ""
-    there = last - first - made
-    before = f", {there} already there" if there else ""
-    return f"{counted(last - first, 'synthetic scan')}{of}{which}{before}"
+    before = f", {total - made} already there" if total > made else ""
+    return f"{counted(total, 'synthetic scan')}{of}{which}{before}"

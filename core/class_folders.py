@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from scangan.core import structure
-from scangan.core.class_names import check_case, normal, why_no_name
+from scangan.core.class_names import check_alike, normal, why_no_name
 from scangan.core.dicom_objects import told_instead
 from scangan.core.errors import FolderError, Rejected
 from scangan.core.folders import LINKS_BACK, MASK_WORDS, Inside, below, inside, is_document
@@ -114,10 +114,11 @@ def _walk(source: Path, way: str, depth: int) -> ClassFiles:
                 rejects.append(Refused(at, None, reason))
                 continue
             start = f"{at}/" if at else ""
-            outside = [each for each in listed.files if _looks_like_a_scan(source / at / each)]
-            rejects += [Refused(start + each, None, OUTSIDE) for each in outside]
-            lost = [each for each in listed.files if _is_lost_link(source / at / each)]
-            rejects += [Refused(start + each, None, LOST) for each in lost if each not in outside]
+            for each in listed.files:
+                if _is_lost_link(source / at / each):
+                    rejects.append(Refused(start + each, None, LOST))
+                elif _looks_like_a_scan(source / at / each):
+                    rejects.append(Refused(start + each, None, OUTSIDE))
             entries, up = _entries(source, at, listed)
             rejects += [Refused(start + each, None, LINKS_BACK) for each in up]
             chosen = entries if number >= len(steps) else [steps[number]]
@@ -346,4 +347,4 @@ def _check_names(classes: list[str], source: Path) -> None:
         problem = why_no_name(name)
         if problem:
             raise FolderError(f"{source}: folder {name!a} is not a class: {problem}; rename it")
-    check_case(classes, source)
+    check_alike(classes, source)

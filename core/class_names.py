@@ -58,7 +58,7 @@ def why_no_name(name: str) -> str:
     )
 
 
-def check_case(classes: list[str], where: Path) -> None:
+def check_alike(classes: list[str], where: Path) -> None:
     """Refuse class names that look the same or differ only in case, like one folder on some systems."""
     first: dict[str, str] = {}
     for name in classes:

@@ -25,18 +25,16 @@ def printable(text: str) -> str:
 
 def to_type(*words: str | os.PathLike[str]) -> str:
     """Join words as one types them in a shell: that of Windows, or bash and zsh."""
-    texts = [os.fspath(word) for word in words]
-    # A path must not look like an option.
-    paths = (
-        not isinstance(word, str) and text[:1] == "-"
-        for word, text in zip(words, texts, strict=True)
-    )
-    texts = [f"./{text}" if is_path else text for is_path, text in zip(paths, texts, strict=True)]
+    texts = [word if isinstance(word, str) else _no_option(os.fspath(word)) for word in words]
     if os.name == "nt":
         from subprocess import list2cmdline
 
         return list2cmdline(texts)
     return " ".join(map(_quoted_for_shell, texts))
+
+
+def _no_option(path: str) -> str:
+    return f"./{path}" if path.startswith("-") else path
 
 
 def _quoted_for_shell(word: str) -> str:
@@ -45,16 +43,12 @@ def _quoted_for_shell(word: str) -> str:
 
     if word.isprintable():
         return quote(word)
-    escaped = (
-        f"\\{c}"
-        if c in "\\'"
-        else c
-        if c.isprintable()
-        else "".join(map("\\x{:02x}".format, _utf8(c)))
-        for c in word
-    )
-    return f"$'{''.join(escaped)}'"
+    return f"$'{''.join(map(_escaped, word))}'"
 
 
-def _utf8(letter: str) -> bytes:
-    return letter.encode("utf-8", "surrogateescape")
+def _escaped(letter: str) -> str:
+    if letter in "\\'":
+        return f"\\{letter}"
+    if letter.isprintable():
+        return letter
+    return "".join(f"\\x{byte:02x}" for byte in letter.encode("utf-8", "surrogateescape"))

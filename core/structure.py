@@ -242,6 +242,7 @@ def _wrappers(root: Node) -> Doubt | None:
     """Detect folders that each hold the same classes, such as one folder per hospital."""
     if len(root.folders) < 2 or all(map(says_finding, root.folders)):
         return None
+    files = {name: inner.files + inner.below for name, inner in root.folders.items()}
     for depth in range(1, DEEPEST):
         sets = {name: _class_names(inner.at(depth)) for name, inner in root.folders.items()}
         holding = {name: found for name, found in sets.items() if found}
@@ -253,7 +254,6 @@ def _wrappers(root: Node) -> Doubt | None:
         same = len(union) > 1 and all(found == values[0] for found in values)
         above = any(map(says_finding, root.folders))
         # One folder may hold them if the others are nearly empty; else it may be a class of classes.
-        files = {name: inner.files + inner.below for name, inner in root.folders.items()}
         held = sum(files[name] for name in holding)
         most = len(holding) == len(root.folders) or sum(files.values()) - held <= FEW * held
         told = len(findings) > 1 and most and not above
@@ -274,11 +274,14 @@ def _derived(root: Node) -> Doubt | None:
     derived = [name for name in words if _is_of(name, MASKS, among=IN_MASKS) and name not in rated]
     if derived and len(derived) == len(root.folders) and root.files <= FEW * root.below:
         return None  # whoever has only masks wants them
+    plain = {tuple(own) for own in words.values()}
     for name, own in words.items():
-        for other in words.values():
-            rest = own[len(other) :] if own[: len(other)] == other else own[: -len(other) or None]
-            apart = 0 < len(other) < len(own) and other in (own[: len(other)], own[-len(other) :])
-            if apart and all(word in MASKS or word in VERSIONS for word in rest):
+        halves = [(own[:at], own[at:]) for at in range(1, len(own))]
+        for scans, rest in [
+            *halves,
+            *((end, start) for start, end in halves),
+        ]:  # either may come first
+            if tuple(scans) in plain and {*rest} <= MASKS | VERSIONS:
                 derived.append(name)
     if not derived:
         return None
@@ -315,8 +318,8 @@ def _parts_among(root: Node) -> dict[str, str]:
     sure = {name: part for name in names if (part := part_of(name))}
     more = {name: part for name in names if (part := _part(name, SPLIT_WORDS | BESIDE_OTHERS))}
     # TR and TS alone may be classes, such as diseases of a valve.
-    plain = all(names[name].files and len(_words(name)) == 1 for name in more)
-    return more if len({*more.values()}) > 1 and (sure or not plain) else sure
+    may_be_classes = all(names[name].files and len(_words(name)) == 1 for name in more)
+    return more if len({*more.values()}) > 1 and (sure or not may_be_classes) else sure
 
 
 def _part(name: str, known: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 
 from scangan.artifacts.dataset_records import Settings
 from scangan.core.class_folders import Refused, below_class, find_class_files, read_top
-from scangan.core.class_names import check_case, normal, why_no_name
+from scangan.core.class_names import check_alike, normal, why_no_name
 from scangan.core.counted import counted
 from scangan.core.errors import USAGE, FolderError, PreprocessingError
 from scangan.core.folders import below, is_document
@@ -188,7 +188,7 @@ def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
     ]
     told = {scan.class_name for scan in scans} | {each.class_name for each in refused}
     classes = sorted(filter(None, told))
-    check_case(classes, labels)
+    check_alike(classes, labels)
     return Found(classes, scans, rejects)
 
 

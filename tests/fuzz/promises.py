@@ -14,7 +14,7 @@ import numpy as np
 from scangan.artifacts.card import ModelCard
 from scangan.artifacts.latents import LARGEST_INDEX, Draw
 from scangan.artifacts.modelfile import read_model_file
-from scangan.core.class_names import check_case
+from scangan.core.class_names import check_alike
 from scangan.core.errors import GenerationError, Rejected, ScanganError
 from scangan.core.formats import sniff
 from scangan.preprocessing.labels import assign, class_of, read_rows
@@ -152,7 +152,7 @@ def check_labels(data):
             else:
                 classes.add(name)
     try:
-        check_case(sorted(classes), Path("labels.csv"))
+        check_alike(sorted(classes), Path("labels.csv"))
     except ScanganError as error:
         _must_be_line(str(error))
 
