@@ -11,6 +11,7 @@ from scangan.core import structure
 from scangan.core.class_names import check_alike, normal, why_no_name
 from scangan.core.dicom_objects import told_instead
 from scangan.core.errors import FolderError, Rejected
+from scangan.core.folder_words import copy_of, says_finding
 from scangan.core.folders import LINKS_BACK, MASK_WORDS, Inside, below, inside, is_document
 from scangan.core.formats import head_of_scan
 from scangan.core.printable import to_type
@@ -154,7 +155,7 @@ def _wrapper(source: Path, found: ClassFiles) -> str:
     empty = {*found.classes} - {name for _, name in found.files}
     without = {*found.classes} - {*files}
     tree = structure.tree(itertools.chain(*files.values()))
-    if any(map(structure.says_finding, without)) or (empty and not structure.finds(tree)):
+    if any(map(says_finding, without)) or (empty and not structure.finds(tree)):
         return ""  # an empty class
     return structure.wrapper(tree)
 
@@ -184,7 +185,7 @@ def _same_files(where: Path, files: list[str]) -> Doubt | None:
         names[top].append(rest)
     alike: defaultdict[frozenset[str], list[str]] = defaultdict(list)
     for top, inner in names.items():
-        original = structure.copy_of(top, names)
+        original = copy_of(top, names)
         if original and len({*inner} & {*names[original]}) * 2 > len(inner):
             return Doubt(f"and {top!r} is a copy of {original!r}", move=[top])
         alike[frozenset(inner)].append(top)

@@ -6,80 +6,26 @@ user override it.
 
 import dataclasses
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-# Words that name a part of a split, with that part.
-SPLIT_WORDS = {
-    "train": "train", "training": "train", "test": "test", "testing": "test", "val": "val",
-    "valid": "val", "validation": "val", "holdout": "test", "eval": "test", "evaluation": "test",
-    "trn": "train", "tst": "test", "trainval": "train",
-    "trainings": "train", "trainingsdaten": "train", "testdaten": "test", "validierung": "val",
-    "validierungsdaten": "val", "entrainement": "train", "apprentissage": "train",
-    "entrenamiento": "train", "prueba": "test", "pruebas": "test", "validacion": "val",
-    "treino": "train", "treinamento": "train", "teste": "test", "validacao": "val",
-    "addestramento": "train", "训练": "train", "训练集": "train", "测试": "test", "测试集": "test",
-    "验证": "val", "验证集": "val",
-}  # fmt: skip
-# They do so only beside another part.
-BESIDE_OTHERS = {"tr": "train", "te": "test", "ts": "test", "dev": "val"}
-FOLDS = {"fold", "kfold", "cv", "xval", "partition", "split"}
-# Words that appear next to "train" in the name of a part.
-FILLERS = {
-    "set", "sets", "data", "dataset", "image", "images", "img", "imgs", "scan", "scans", "slices",
-    "split", "part", "input", "dicom", "dicoms", "png", "jpg", "jpeg", "stage", "new", "full", "raw",
-    "original", "isic", "dir", "folder", "x", "xray", "xrays", "mri", "ct", "labelled", "labeled",
-}  # fmt: skip
-# Words that name a finding.
-FINDINGS = {
-    "normal", "abnormal", "healthy", "benign", "malignant", "malign", "pneumonia", "covid", "tumor",
-    "tumour", "notumor", "glioma", "meningioma", "pituitary", "cancer", "carcinoma", "adenocarcinoma",
-    "positive", "negative", "pos", "neg", "yes", "infected", "uninfected", "parasitized", "disease",
-    "diseased", "tuberculosis", "tb", "nodule", "fracture", "fractured", "stroke", "hemorrhage",
-    "haemorrhage", "effusion", "lesion", "melanoma", "nevus", "cyst", "stone", "polyp", "polyps",
-    "demented", "nondemented", "atelectasis", "cardiomegaly", "edema", "hgg", "lgg", "viral",
-    "bacterial", "drusen", "cnv", "dme", "glaucoma", "cataract", "opacity", "finding", "metastasis",
-    "mild", "moderate", "severe", "sick", "lymphoma", "keratosis", "retinopathy",
-}  # fmt: skip
-# Words that say how a scan was made or stored, not what it shows. Such folders may hold the same scans.
-KINDS = {
-    "image", "images", "img", "imgs", "mask", "masks", "label", "labels", "annotation",
-    "annotations", "segmentation", "segmentations", "seg", "gt", "ground", "truth", "groundtruth",
-    "png", "jpg", "jpeg", "dicom", "dcm", "nifti", "nii", "raw", "processed", "original", "frame",
-    "frames", "slice", "slices", "scan", "scans", "series", "study", "axial", "coronal", "sagittal",
-    "ax", "cor", "sag", "left", "right", "l", "r", "lateral", "frontal", "pa", "ap", "cc", "mlo", "t",
-    "w", "ce", "gd", "tw", "tce", "flair", "dwi", "adc", "swi", "pd", "ct", "mr", "mri", "pet",
-    "us", "xray", "pre", "post", "contrast", "anat", "func", "perf", "fmap", "baseline", "follow",
-    "followup", "up", "male", "female", "m", "f", "x", "view", "views", "plane",
-}  # fmt: skip
-# Words for what is drawn onto scans, and for scans that were changed.
-MASKS = {
-    "mask", "masks", "label", "labels", "annotation", "annotations", "segmentation", "segmentations",
-    "seg", "gt", "ground", "truth", "groundtruth", "contour", "contours",
-}  # fmt: skip
-VERSIONS = {
-    "raw", "original", "originals", "processed", "preprocessed", "augmented", "augmentation", "aug",
-    "resized", "cropped", "normalized", "normalised", "filtered", "denoised", "clahe", "equalized",
-}  # fmt: skip
-IN_MASKS = {"class", "object", "image", "images", "png", "tr", "ts", *SPLIT_WORDS}
-IN_VERSIONS = {"image", "images", "img", "imgs", "scan", "scans", "data", "dataset", "set"}
-RESIZED = re.compile(r"\d+ ?[x×] ?\d+( ?px)?|\d+ ?px", re.IGNORECASE)
-CASE_WORDS = (
-    "patient|patients|pat|pt|subject|subj|sub|case|person|study|series|exam|visit|session|ses|scan|"
-    "volume|vol|slice|frame|image|img|im|id|st|se|pa|batch|chunk"
+from scangan.core.folder_words import (
+    BESIDE_OTHERS,
+    IN_MASKS,
+    MASKS,
+    RATED,
+    SPLIT_WORDS,
+    VERSIONS,
+    is_case,
+    is_kind,
+    is_of,
+    is_version,
+    part_by,
+    part_of,
+    says_finding,
+    words_of,
 )
-RATED = re.compile(
-    r"(class|grade|stage|type|label|cat|category|group|level|score|bi-?rads|kl|cluster|phase)"
-    r"[ _-]*\d+",
-    re.IGNORECASE,
-)
-MEASURED = re.compile(r"\d+ ?(x|mm|um|mg|mgy|kv|kvp|mas|hz|ml)", re.IGNORECASE)
-NUMBERED = re.compile(rf"({CASE_WORDS})[ _.#-]*\(?\d+\)?", re.IGNORECASE)
-COPY = re.compile(
-    r"^copy of (?P<a>.+)$|^(?P<b>.+?)([ _-]+(copy|backup|bak|old)( ?\(?\d+\)?)?| ?\(\d+\))$",
-    re.IGNORECASE,
-)
+
 SERIES = 8  # this many numbered folders are a series; fewer may be grades
 FEW = 0.1  # at most this many files beside folders, for each file in them, are strays
 DEEPEST = 4  # levels to look at
@@ -203,7 +149,7 @@ def _parts(root: Node) -> Doubt | None:
         return Doubt(what, best, int(deeper))
     pairs = defaultdict[tuple[str, ...], dict[str, str]](dict)
     for name in root.folders:
-        words = _words(name)
+        words = words_of(name)
         for word in words:
             if word in SPLIT_WORDS:
                 pairs[tuple(w for w in words if w != word)].setdefault(SPLIT_WORDS[word], name)
@@ -222,9 +168,9 @@ def _nested_copy(root: Node) -> Doubt | None:
         beside = {other.casefold() for other in root.folders if other != name}
         for depth in range(1, DEEPEST):
             both = beside & {found.casefold() for found in inner.at(depth)}
-            if both and (len(both) > 1 or both == beside or _is_version(name)):
+            if both and (len(both) > 1 or both == beside or is_version(name)):
                 what = f"and {name!r} has folders with the same names as those beside it"
-                return Doubt(what, [] if _is_version(name) else [name], move=[name])
+                return Doubt(what, [] if is_version(name) else [name], move=[name])
     return None
 
 
@@ -269,9 +215,9 @@ def _wrappers(root: Node) -> Doubt | None:
 
 def _derived(root: Node) -> Doubt | None:
     """Detect folders of masks beside scans, and of changed scans beside the scans."""
-    words = {name: _words(name) for name in root.folders}
+    words = {name: words_of(name) for name in root.folders}
     rated = set(filter(RATED.fullmatch, root.folders))  # label_0 is a class
-    derived = [name for name in words if _is_of(name, MASKS, among=IN_MASKS) and name not in rated]
+    derived = [name for name in words if is_of(name, MASKS, among=IN_MASKS) and name not in rated]
     if derived and len(derived) == len(root.folders) and root.files <= FEW * root.below:
         return None  # whoever has only masks wants them
     plain = {tuple(own) for own in words.values()}
@@ -287,102 +233,40 @@ def _derived(root: Node) -> Doubt | None:
         return None
     shown = sorted(set(derived))
     what = f"of which some hold masks or changed scans ({', '.join(shown[:3])})"
-    scans = sorted(name for name in root.folders if name not in shown and _is_kind(name))
+    scans = sorted(name for name in root.folders if name not in shown and is_kind(name))
     return Doubt(what, scans, move=shown)
 
 
 def _versions(root: Node) -> Doubt | None:
     """Detect several versions of the same scans: raw and processed, or of several sizes."""
-    if len(root.folders) < 2 or not all(map(_is_version, root.folders)):
+    if len(root.folders) < 2 or not all(map(is_version, root.folders)):
         return None
     first = ("original", "originals", "raw")
-    best = sorted(root.folders, key=lambda name: (not {*first} & {*_words(name)}, name))
+    best = sorted(root.folders, key=lambda name: (not {*first} & {*words_of(name)}, name))
     return Doubt("which are named like versions of the same scans, not classes", best)
-
-
-def copy_of(name: str, others: Iterable[str]) -> str:
-    """Return which of `others` is the original, if `name` says it is a copy; else empty."""
-    match = COPY.match(name)
-    original = (match["a"] or match["b"]).casefold() if match else ""
-    return next((other for other in others if other.casefold() == original), "")
-
-
-def part_of(name: str) -> str:
-    """Return the part of a split that a name stands for: ``train``, ``test``, ``val``, a fold; else empty."""
-    return _part(name, SPLIT_WORDS)
 
 
 def _parts_among(root: Node) -> dict[str, str]:
     """Return the folders that are parts of a split, with the part of each."""
     names = root.folders
     sure = {name: part for name in names if (part := part_of(name))}
-    more = {name: part for name in names if (part := _part(name, SPLIT_WORDS | BESIDE_OTHERS))}
+    more = {name: part for name in names if (part := part_by(name, SPLIT_WORDS | BESIDE_OTHERS))}
     # TR and TS alone may be classes, such as diseases of a valve.
-    may_be_classes = all(names[name].files and len(_words(name)) == 1 for name in more)
+    may_be_classes = all(names[name].files and len(words_of(name)) == 1 for name in more)
     return more if len({*more.values()}) > 1 and (sure or not may_be_classes) else sure
-
-
-def _part(name: str, known: Mapping[str, str]) -> str:
-    words = _words(name)
-    folds = [word for word in words if word in FOLDS]
-    numbers = [word for word in words if word.isdecimal()]
-    if len(folds) == 1 and numbers and {*words} <= {*folds, *numbers, "of"}:
-        return "".join(folds + numbers)
-    kinds = {known[word] for word in words if word in known}
-    others = [word for word in words if word not in known]
-    numbered = words[:1] if len("".join(words[:1])) == 1 else []  # a. Training Set
-    plain = all(word.isdecimal() or word in FILLERS or word in numbered for word in others)
-    if kinds == {"train", "val"}:
-        kinds = {"train"}
-    return kinds.pop() if len(kinds) == 1 and plain else ""
-
-
-def is_case(name: str) -> bool:
-    """Return whether a name is a number or identifies a patient, a series or a file, not a class."""
-    if RATED.fullmatch(name) or MEASURED.fullmatch(name):
-        return False
-    return sum(letter.isdecimal() for letter in name) > 2 or bool(NUMBERED.fullmatch(name))
-
-
-def says_finding(name: str) -> bool:
-    """Return whether a word of the name is a finding."""
-    return name.casefold() == "no" or any(word in FINDINGS for word in _words(name))
 
 
 def _class_names(names: Iterable[str]) -> set[str]:
     return {
         name.casefold()
         for name in names
-        if not is_case(name) and not part_of(name) and not _is_kind(name)
+        if not is_case(name) and not part_of(name) and not is_kind(name)
     }
 
 
 def _may_be_classes(names: Mapping[str, Node]) -> bool:
-    if not names or all(map(_is_kind, names)) or sum(map(is_case, names)) * 2 >= len(names):
+    if not names or all(map(is_kind, names)) or sum(map(is_case, names)) * 2 >= len(names):
         return False
     numbered = (name for name in names if re.search(r"\d", name) and not RATED.fullmatch(name))
     alike = Counter(re.sub(r"\d+", "0", name) for name in numbered)
     return max(alike.values(), default=0) < SERIES
-
-
-def _is_kind(name: str) -> bool:
-    words = [word for word in _words(name) if not word.isdecimal()]
-    return bool(words) and all(word in KINDS for word in words)
-
-
-def _is_version(name: str) -> bool:
-    return bool(RESIZED.fullmatch(name)) or _is_of(name, VERSIONS, among=IN_VERSIONS)
-
-
-def _is_of(name: str, words: set[str], *, among: set[str]) -> bool:
-    """Whether the name has one of the words, and besides them only numbers and those of `among`."""
-    own = {word for word in _words(name) if not word.isdecimal()}
-    return bool(own & words) and own <= words | among
-
-
-def _words(name: str) -> list[str]:
-    """Split a name into words and numbers in lower case: ``Stage2_trainSet`` has four; é becomes e."""
-    name = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z]{2})(?=[A-Z][a-z]{2})", " ", name).casefold()
-    apart = re.sub(r"\b(train|test|val)(?=(set|data|images?)\b)", r"\1 ", apart)
-    return re.findall(r"[^\W\d_]+|\d+", apart)

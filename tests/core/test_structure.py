@@ -9,7 +9,6 @@ import pytest
 
 from scangan.core.class_folders import find_class_files
 from scangan.core.errors import FolderError
-from scangan.core.structure import copy_of, is_case, part_of
 
 
 def make(root, *files):
@@ -282,49 +281,6 @@ def test_copies_are_told_by_their_bytes(tmp_path):
         find_class_files(tmp_path)
     (tmp_path / "kopf/0.png").write_bytes(b"0.png#")
     assert find_class_files(tmp_path).classes == ["brain", "kopf", "other"]
-
-
-@pytest.mark.parametrize(
-    ("name", "part"),
-    [("train", "train"), ("TRAIN", "train"), ("Training Set", "train"), ("train_images", "train"),
-     ("ISIC_2019_Training_Input", "train"), ("train1", "train"), ("valid", "val"), ("test", "test"),
-     ("fold-3", "fold3"), ("cv_10", "cv10"), ("normal", ""), ("trained", ""), ("stress_test", ""),
-     ("test_positive", ""), ("folded", ""), ("fold", ""), ("value", "")],
-)  # fmt: skip
-def test_names_of_parts(name, part):
-    assert part_of(name) == part
-
-
-def test_names_of_cases_and_copies():
-    cases = [
-        "0001",
-        "LIDC-IDRI-0001",
-        "patient1",
-        "sub-01",
-        "1.3.6.1.4.1.14519",
-        "Case (3)",
-        "S0012",
-    ]
-    classes = [
-        "0",
-        "12",
-        "grade 3",
-        "class_0001",
-        "covid19",
-        "T1",
-        "BIRADS4",
-        "patient",
-        "400x",
-        "10 mm",
-    ]
-    assert all(map(is_case, cases)) and not any(map(is_case, classes))
-    assert (
-        copy_of("a - Copy", ["a", "b"])
-        == copy_of("A (2)", ["a"])
-        == copy_of("a_backup", ["a"])
-        == "a"
-    )
-    assert not copy_of("a", ["a"]) and not copy_of("a copy", ["b"]) and not copy_of("scopy", ["s"])
 
 
 def test_a_class_on_a_disk_that_is_not_there_is_told(tmp_path):
