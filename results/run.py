@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,19 @@ COLUMNS = (
 )  # fmt: skip
 TOPPED_UP = "real", "real + classical", "real topped up"  # compared in the rarest class
 USES = "generator", "seed", "classifier", *DIETS, *(f"rarest class: {diet}" for diet in TOPPED_UP)
+GENERATORS = "## Generators"  # headings of a page
+CLASSIFIERS = "## Classifiers that learn from the scans"
+OVERVIEW = "## All figures"  # in README.md here: the last section
+IN_OVERVIEW = (
+    "generator",
+    "seed",
+    "kimg",
+    "KID x1000",
+    "FID ratio",
+    "class agreement",
+    "membership AUC",
+)
+ACCURACY = "accuracy after synthetic scans alone (after real ones)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,13 +286,13 @@ def page(
         f"# {project.title}",
         f"Claimed: {project.claim}",
         project.reading.strip(),
-        "## Generators",
+        GENERATORS,
         f"In brackets: what {others} reach. Precision, recall, class agreement and told from real in percent.",
         _table(COLUMNS, rows, left=2),
     ]
     if uses:
         sections += [
-            "## Classifiers that learn from the scans",
+            CLASSIFIERS,
             f"Balanced accuracy on {others} of the test set, in percent, by what they learn from; then their "
             "recall of the class with the fewest training scans. In brackets: 95% intervals.",
             _table(USES, uses, left=3),
@@ -295,6 +309,35 @@ def page(
 def _table(columns: Sequence[str], rows: list[list[str]], left: int) -> str:
     aligned = ["---"] * left + ["---:"] * (len(columns) - left)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, aligned, *rows))
+
+
+def overview() -> str:
+    """Write one table over the pages of all projects that have one, from the tables of those pages."""
+    rows = []
+    for file in sorted(HERE.glob("*/README.md")):
+        told = file.read_text("utf-8")
+        accuracies = defaultdict[tuple[str, str], list[str]](list)
+        for use in _read_table(told, CLASSIFIERS):
+            synthetic, real = (use[diet].partition(" ")[0] for diet in ("synthetic", "real"))
+            reached = f"{use['classifier']} {synthetic} ({real})"
+            accuracies[use["generator"], use["seed"]].append(reached)
+        for row in _read_table(told, GENERATORS):
+            learnt = ", ".join(accuracies[row["generator"], row["seed"]]) or "-"
+            project = f"[{file.parent.name}]({file.parent.name}/README.md)"
+            rows.append([project, *(row[column] for column in IN_OVERVIEW), learnt])
+    return _table(["project", *IN_OVERVIEW, ACCURACY], rows, left=3)
+
+
+def _read_table(page: str, heading: str) -> list[dict[str, str]]:
+    """Read the rows of the first table below a heading, if there is one, by column."""
+    section = page.partition(f"{heading}\n")[2].partition("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    return [dict(zip(lines[0], cells, strict=True)) for cells in lines[2:]]
+
+
+def with_overview(text: str) -> str:
+    """Return the text of README.md here with its last section made anew."""
+    return f"{text.partition(OVERVIEW)[0]}{OVERVIEW}\n\n{overview()}\n"
 
 
 def main() -> None:
@@ -320,6 +363,8 @@ def main() -> None:
             for report in repeat.work.glob("*-report/report.md"):
                 figures_alone = PICTURE.sub("", report.read_text("utf-8").partition(EXPLAINED)[0])
                 write_bytes(HERE / name / f"{report.parent.name}.md", figures_alone.encode())
+            all_of_them = HERE / "README.md"
+            write_bytes(all_of_them, with_overview(all_of_them.read_text("utf-8")).encode())
         print(f"{text}\nwritten: {repeat.work / 'README.md'}")
 
 

@@ -120,6 +120,28 @@ def test_a_page_has_the_claim_the_table_and_the_reading():
     assert _rows("\n".join(lines)) == [list(run.COLUMNS), ["x"] * len(run.COLUMNS)]
 
 
+def test_the_table_over_all_projects_is_that_of_their_pages():
+    text = (RESULTS / "README.md").read_text(encoding="utf-8")
+    assert run.with_overview(text) == text
+    columns, *rows = _rows(text.partition(run.OVERVIEW)[2])
+    assert columns == ["project", *run.IN_OVERVIEW, run.ACCURACY]
+    done = {file.parent.name for file in RESULTS.glob("*/README.md")}
+    assert done == {re.match(r"\[([\w-]+)\]", row[0])[1] for row in rows}
+    for name in done:
+        generators = run.Project.read(name).generators
+        assert {*generators} == {row[1] for row in rows if row[0].startswith(f"[{name}]")}
+
+
+def test_a_project_without_classifiers_is_in_the_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    (tmp_path / "p").mkdir()
+    project = run.Project("T", "all is well", "a", "b", "", (), (), {}, 1)
+    row = ["g", "0", *run.COLUMNS[2:]]
+    (tmp_path / "p/README.md").write_text(run.page(project, [row], [], {}), encoding="utf-8")
+    _, told = _rows(run.overview())
+    assert told == ["[p](p/README.md)", "g", "0", *run.IN_OVERVIEW[2:], "-"]
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_net_counts_follow_the_counts_of_the_gland(name):
     drawn = [draw_phantom(name, 0, index) for index in range(25)]
