@@ -20,6 +20,7 @@ from programs import PROGRAMS, main_of
 
 from scangan.cli.evaluate import VERBS as QUESTIONS
 from scangan.cli.front_door import VERBS
+from scangan.runtime.catalog import bundled_models
 
 pytestmark = pytest.mark.usefixtures("quick_commands")
 
@@ -230,6 +231,20 @@ def test_the_readme_shows_what_get_started_shows():
     assert [command.split()[1] for command, _ in shown] == whole_way
     page = (DOCS / "get-started.md").read_text(encoding="utf-8").splitlines()
     assert {line for pair in shown for line in pair} <= set(page)
+
+
+def test_the_readme_judges_the_bundled_models_as_their_reports_do():
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)`.*?\| (.+) \|$", readme, re.M)
+    assert sorted(name for name, _ in rows) == bundled_models()
+    for name, cells in rows:
+        report = (DOCS.parent / f"benchmarks/results/{name}.md").read_text(encoding="utf-8")
+        section = report.partition("## Quality in dinov2-s\n")[2]
+        told = [
+            re.search(rf"^\| {figure} \| (\d+%) \(.*?\) \| (\d+%) ", section, re.M).groups()
+            for figure in ("told from real", "recall", "class agreement")
+        ]
+        assert cells.split(" | ") == [f"{synthetic} ({real})" for synthetic, real in told]
 
 
 def test_the_links_of_the_readme_lead_somewhere():
