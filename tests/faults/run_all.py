@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from conftest import export_random
+from exports import FOLDER as EXPORTS
 from faults.commands import COMMANDS, make_templates
 from faults.kinds import KINDS
 from faults.shim import build, why_not
@@ -30,6 +31,8 @@ def main():
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="faults-", dir=place) as name:
         folder = Path(name).resolve()
+        (folder / "exports").mkdir()
+        os.environ[EXPORTS] = str(folder / "exports")  # which conftest.py sets for pytest
         shim = build(folder)
         model = export_random(folder / "tiny.onnx", ("cat", "dog", "2"))
         (folder / "templates").mkdir()
