@@ -1,12 +1,14 @@
 """Find out where scans in a folder come from, by the manifests of gen-scans beside them."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from msgspec import UNSET, UnsetType
 
 from scangan.artifacts.records import parse_record
 from scangan.artifacts.scan_folder import ScanRecord
+from scangan.core.address import Place
+from scangan.core.files import matching, opened_lines
 
 MANIFESTS = ("manifest.jsonl", "manifest-*-of-*.jsonl")
 
@@ -33,31 +35,31 @@ class ManifestLine(ScanRecord, frozen=True, kw_only=True, rename={"class_name": 
 
 
 def manifests_beside(
-    source: Path, files: Iterable[PurePosixPath]
-) -> Iterator[tuple[PurePosixPath, Path]]:
+    source: Place, files: Iterable[PurePosixPath]
+) -> Iterator[tuple[PurePosixPath, Place]]:
     """Yield each manifest in the folders of some files, or in a folder above, up to `source`.
 
     Yields
     ------
     folder : PurePosixPath
         The manifest's folder, relative to `source`.
-    manifest : Path
+    manifest : Path or Address
         The file.
     """
     for folder in sorted({folder for file in files for folder in file.parents}):
         for pattern in MANIFESTS:
-            for manifest in sorted((source / folder).glob(pattern)):
-                yield folder, manifest
+            for name in matching(source / folder, pattern):
+                yield folder, source / folder / name
 
 
-def origins(source: Path, files: Sequence[str]) -> list[ScanRecord | None]:
+def origins(source: Place, files: Sequence[str]) -> list[ScanRecord | None]:
     """Return where each file comes from; None if no manifest lists it.
 
     A file that was saved again in another format still has its line.
 
     Parameters
     ----------
-    source : Path
+    source : Path or Address
         The folder that the files are relative to.
     files : sequence of str
         Paths with ``/``.
@@ -76,10 +78,10 @@ def without_suffixes(path: PurePosixPath) -> str:
     return str(path.with_name(path.name.partition(".")[0] or path.name))
 
 
-def _lines(manifest: Path) -> Iterator[ManifestLine]:
+def _lines(manifest: Place) -> Iterator[ManifestLine]:
     """Read a manifest, up to the first line that gen-scans did not write."""
     try:
-        with manifest.open("rb") as lines:
+        with opened_lines(manifest) as lines:
             for line in lines:
                 yield parse_record(ManifestLine, line)
     except (OSError, ValueError):

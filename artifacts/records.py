@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from scangan.core.address import Place
 from scangan.core.class_names import with_normal_names
 from scangan.core.errors import fault_of, first_line
 from scangan.core.files import write_json, write_jsonl
@@ -100,9 +101,12 @@ def line_of(record: Record) -> str:
     return json.dumps(to_told(record)) + "\n"
 
 
-def write_record(path: Path, record: Record) -> None:
-    """Write a record as one indented JSON value, completely or not at all."""
-    write_json(path, to_told(record))
+def write_record(path: Place, record: Record, *, once: bool = False) -> None:
+    """Write a record as one indented JSON value, completely or not at all.
+
+    For `once`, see `written_whole`.
+    """
+    write_json(path, to_told(record), once=once)
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:

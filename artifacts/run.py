@@ -16,6 +16,7 @@ from scangan.artifacts.records import parse_records, to_record, to_told, write_r
 from scangan.artifacts.run_records import RunConfig, RunItem, Tick
 from scangan.artifacts.scan_folder import refuse_inside_scans
 from scangan.artifacts.train_options import TrainOptions
+from scangan.core.address import Place
 from scangan.core.class_names import with_normal_names
 from scangan.core.errors import ExportError, TrainingError, fault_of
 from scangan.core.files import read_bytes, read_text
@@ -347,16 +348,19 @@ def open_run(path: str | Path) -> Run:
     )
 
 
-def check_places(source: Path, out: Path, start: str | None) -> None:
+def check_places(source: Place, out: Path, start: str | None) -> None:
     """Refuse a source that does not exist, and a run that would replace what it is made from."""
-    if not source.exists():
-        raise TrainingError(
-            f"{source} does not exist; give a prepared dataset or a folder of scans"
-        )
-    if out.resolve().is_relative_to(source.resolve()):
-        raise TrainingError(f"{out} is {source} or inside it; choose an --out outside of it")
-    if source.resolve().is_relative_to(out.resolve()):
-        raise TrainingError(f"{source} is inside {out}; choose an --out that holds nothing else")
+    if isinstance(source, Path):
+        if not source.exists():
+            raise TrainingError(
+                f"{source} does not exist; give a prepared dataset or a folder of scans"
+            )
+        if out.resolve().is_relative_to(source.resolve()):
+            raise TrainingError(f"{out} is {source} or inside it; choose an --out outside of it")
+        if source.resolve().is_relative_to(out.resolve()):
+            raise TrainingError(
+                f"{source} is inside {out}; choose an --out that holds nothing else"
+            )
     refuse_inside_scans(out)
     if start and Path(start).resolve().is_relative_to(out.resolve()):
         raise TrainingError(

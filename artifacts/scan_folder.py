@@ -5,13 +5,13 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from msgspec import UNSET, UnsetType
 
 from scangan.artifacts.latents import Draw
 from scangan.artifacts.records import Record, to_record, to_told, write_record
 from scangan.artifacts.request import SHARDED, Part, Request, Span
+from scangan.core.address import Place
 from scangan.core.class_names import normal
 from scangan.core.errors import GenerationError, fault_of
 from scangan.core.files import read_text
@@ -217,12 +217,12 @@ class Plan:
             shard_size=request.shard_size if self.sharded else None,
         )
 
-    def write(self, folder: Path) -> None:
-        """Write ``request.json`` into an output folder."""
-        write_record(folder / REQUEST, self.to_record())
+    def write(self, folder: Place, *, once: bool = False) -> None:
+        """Write ``request.json`` into an output folder. For `once`, see `written_whole`."""
+        write_record(folder / REQUEST, self.to_record(), once=once)
 
     @classmethod
-    def read(cls, folder: Path) -> "Plan":
+    def read(cls, folder: Place) -> "Plan":
         """Read ``request.json`` from an output folder.
 
         Raises
@@ -284,7 +284,7 @@ class Plan:
         return "; ".join(found)
 
 
-def refuse_inside_scans(path: Path) -> None:
+def refuse_inside_scans(path: Place) -> None:
     """Refuse to write into a folder of scans, whose readers would take the new files for its own."""
     for folder in path.resolve().parents:
         with contextlib.suppress(GenerationError, OSError):

@@ -8,7 +8,9 @@ import click
 
 from scangan.cli import options
 from scangan.cli.command import Output, ScanCommand
+from scangan.core.address import Place
 from scangan.core.counted import counted
+from scangan.core.files import is_there
 from scangan.core.terminal import progress
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ SECTIONS = {
 @click.option("--count", type=int, help=f"how many scans of each class  [default: {COUNT}]")
 @click.option(
     "--balance",
-    type=options.any_path,
+    type=options.any_place,
     metavar="DATASET",
     help="top smaller classes up to the size of the largest; in a plain folder, damaged files and masks "
     "count too",
@@ -65,7 +67,11 @@ SECTIONS = {
     "--shard-size", type=int, metavar="N", help="scans per tar or npz file  [default: 1000]"
 )
 @click.option(
-    "--out", type=options.any_path, help="folder to write to  [default: named after the request]"
+    "--out",
+    type=options.any_place,
+    metavar="PATH|ADDRESS",
+    help="folder to write to, or the address of one in a store (s3://BUCKET/FOLDER)  [default: named "
+    "after the request]",
 )
 @click.option("--no-sheet", is_flag=True, help="do not make a contact sheet")
 @click.option(
@@ -89,7 +95,7 @@ def main(
     model: str,
     classes: tuple[str, ...],
     count: int | None,
-    balance: Path | None,
+    balance: Place | None,
     target: int | None,
     exclude: Path | None,
     seed: int,
@@ -98,7 +104,7 @@ def main(
     paired: bool,
     kind: str,
     shard_size: int | None,
-    out: Path | None,
+    out: Place | None,
     no_sheet: bool,
     force: bool,
     shard: str | None,
@@ -196,7 +202,7 @@ def main(
     if exclude is not None:
         told["left_out"] = sum(len(span.left_out) for span in request.spans)
     told |= {"out": str(out), "made": made, "seconds": round(seconds, 3)}
-    look = f" (look at {out / SHEET})" if (out / SHEET).exists() else ""
+    look = f" (look at {out / SHEET})" if is_there(out / SHEET) else ""
     output.end(told, f"{_summary(in_part, part, made)}: {out}{look}")
 
 

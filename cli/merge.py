@@ -1,23 +1,22 @@
 """``scangan merge``: join the parts of a request in one folder."""
 
-from pathlib import Path
-
 import click
 
 from scangan.cli import options
 from scangan.cli.command import Output, ScanCommand
+from scangan.core.address import Place
 from scangan.core.counted import counted
 from scangan.core.terminal import progress
 
 
 @click.command("merge", short_help="join scans that were generated in parts", cls=ScanCommand)
-@click.argument("folders", nargs=-1, required=True, type=options.any_path, metavar="FOLDER...")
+@click.argument("folders", nargs=-1, required=True, type=options.any_place, metavar="FOLDER...")
 @click.option(
-    "--out", type=options.any_path, help="folder to join them in  [default: FOLDER, if only one]"
+    "--out", type=options.any_place, help="folder to join them in  [default: FOLDER, if only one]"
 )
 @options.quiet
 @options.as_json
-def main(folders: tuple[Path, ...], out: Path | None, quiet: bool, as_json: bool) -> None:
+def main(folders: tuple[Place, ...], out: Place | None, quiet: bool, as_json: bool) -> None:
     """Join the parts that "generate --shard" made.
 
     \b

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from scangan.cli import complete
+from scangan.core.address import is_address, to_address
 from scangan.runtime import DEFAULT_MODEL
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -91,7 +92,20 @@ class _AnyPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class _AnyPlace(_AnyPath):
+    """A path, or the address of a folder in an object store."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and is_address(value):
+            try:
+                return to_address(value)
+            except ValueError as error:
+                self.fail(str(error), param, ctx)
+        return super().convert(value, param, ctx)
+
+
 any_path = _AnyPath(path_type=Path)
+any_place = _AnyPlace(path_type=Path)
 evaluating = _all(
     click.option("--out", type=any_path, required=True, help="folder to write to"),
     click.option(

@@ -27,7 +27,7 @@ SECTIONS = {
     cls=ScanCommand,
     sections=SECTIONS,
 )
-@click.argument("source", type=options.any_path)
+@click.argument("source", type=options.any_place)
 @click.argument("out", type=options.any_path)
 @click.option(
     "--size",

@@ -1,6 +1,7 @@
 """Open what evaluations compare: a prepared dataset, a folder of scans, or a model file."""
 
 import dataclasses
+import io
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,12 @@ from scangan.artifacts.modelfile import ModelFile
 from scangan.artifacts.run import Run
 from scangan.artifacts.scan_folder import ScanRecord
 from scangan.artifacts.suspects import SUSPECTS
+from scangan.core.address import to_place
 from scangan.core.counted import counted
-from scangan.core.errors import EvaluationError
+from scangan.core.errors import EvaluationError, Rejected
 from scangan.core.folders import is_document
 from scangan.core.printable import to_type
+from scangan.core.reading import read_file
 from scangan.evaluation.attacks import DiscriminatorScores
 from scangan.evaluation.privacy_result import PrivacyResult
 from scangan.evaluation.scan_set import ScanSet
@@ -110,7 +113,7 @@ def open_scans(
         out = Path(folder) / "prepared"
         prepare(path, out, PrepOptions(**chosen))  # type: ignore[arg-type]
         made = ScanSet.of_dataset(out)
-        return dataclasses.replace(made, name=path, origins=origins(Path(path), made.sources))
+        return dataclasses.replace(made, name=path, origins=origins(to_place(path), made.sources))
 
 
 def size_of(folder: str) -> int | None:
@@ -120,12 +123,13 @@ def size_of(folder: str) -> int | None:
     from scangan.preprocessing.find_scans import SourceOptions, find_scans
     from scangan.preprocessing.options import LARGEST, SMALLEST
 
-    files = (scan.file for scan in find_scans(Path(folder), SourceOptions()).scans)
+    source = to_place(folder)
+    files = (scan.file for scan in find_scans(source, SourceOptions()).scans)
     first = next((file for file in files if not is_document(file)), "")
     try:
-        with Image.open(Path(folder, first)) as image:
+        with Image.open(io.BytesIO(read_file(source / first))) as image:
             return min(max(*image.size, SMALLEST), LARGEST)
-    except (OSError, Image.DecompressionBombError):  # not a picture
+    except (OSError, Rejected, Image.DecompressionBombError):  # not a picture
         return None
 
 

@@ -7,6 +7,7 @@ import click
 
 from scangan.cli import complete, options
 from scangan.cli.command import INTERRUPTED, Output, ScanCommand, called, typed
+from scangan.core.address import Place
 from scangan.core.printable import to_type
 from scangan.core.terminal import say
 
@@ -40,7 +41,7 @@ SECTIONS = {
 @click.command(
     "train-gan", short_help="train a GAN on a prepared dataset", cls=ScanCommand, sections=SECTIONS
 )
-@click.argument("source", type=options.any_path)
+@click.argument("source", type=options.any_place)
 @click.option(
     "--out",
     type=options.any_path,
@@ -143,7 +144,7 @@ SECTIONS = {
 @click.option("--force", is_flag=True, help="delete the run in --out and start again")
 @options.quiet
 def main(
-    source: Path,
+    source: Place,
     out: Path,
     recipe: str,
     assignments: tuple[str, ...],

@@ -1,16 +1,19 @@
 """Find the files in the class folders of a folder of scans, in the same way for all commands."""
 
+import io
 import itertools
 import os
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from scangan.core import structure
+from scangan.core.address import Address, Place, within
 from scangan.core.class_names import check_alike, normal, why_no_name
 from scangan.core.dicom_objects import told_instead
 from scangan.core.errors import FolderError, Rejected
+from scangan.core.files import size_of
 from scangan.core.folder_words import copy_of, says_finding
 from scangan.core.folders import LINKS_BACK, MASK_WORDS, Inside, below, inside, is_document
 from scangan.core.formats import head_of_scan
@@ -47,7 +50,7 @@ class ClassFiles(NamedTuple):
     wrapper: str = ""  # path of the only folder with scans, if the classes are inside it
 
 
-def find_class_files(source: Path, level: int | None = None) -> ClassFiles:
+def find_class_files(source: Place, level: int | None = None) -> ClassFiles:
     """Find the files of every class folder.
 
     The folders in `source` are the classes and are searched recursively. Without any, `source` itself
@@ -56,7 +59,7 @@ def find_class_files(source: Path, level: int | None = None) -> ClassFiles:
 
     Parameters
     ----------
-    source : Path
+    source : Path or Address
         Folder of scans.
     level : int, optional
         Number of levels from `source` down to the class folders; 0 makes everything one class. By
@@ -100,7 +103,7 @@ def find_class_files(source: Path, level: int | None = None) -> ClassFiles:
     return found
 
 
-def _walk(source: Path, way: str, depth: int) -> ClassFiles:
+def _walk(source: Place, way: str, depth: int) -> ClassFiles:
     """List the files of the folders `depth` levels below the folder at the end of `way`."""
     rejects: list[Refused] = []
     steps = way.split("/") if way else []
@@ -136,14 +139,18 @@ def _walk(source: Path, way: str, depth: int) -> ClassFiles:
     return ClassFiles(sorted(classes), files, rejects, way)
 
 
-def _entries(source: Path, at: str, listed: Inside) -> tuple[list[str], list[str]]:
+def _entries(source: Place, at: str, listed: Inside) -> tuple[list[str], list[str]]:
     """Return the folders in a folder, and the links in it that lead back up."""
-    here = (source / at).resolve()
-    up = [name for name in listed.links if here.is_relative_to((source / at / name).resolve())]
+    here = source / at
+    up = [name for name in listed.links if _leads_up(here, name)]
     return sorted({*listed.folders, *listed.links} - set(up)), up
 
 
-def _wrapper(source: Path, found: ClassFiles) -> str:
+def _leads_up(folder: Place, link: str) -> bool:
+    return folder.resolve().is_relative_to((folder / link).resolve())
+
+
+def _wrapper(source: Place, found: ClassFiles) -> str:
     """Return the path of single folders around the classes, ignoring folders without scans."""
     files: defaultdict[str, list[str]] = defaultdict(list)
     for file, name in found.files:
@@ -160,7 +167,7 @@ def _wrapper(source: Path, found: ClassFiles) -> str:
     return structure.wrapper(tree)
 
 
-def _any_scan(source: Path, files: list[str]) -> bool:
+def _any_scan(source: Place, files: list[str]) -> bool:
     """Whether one of the files is a scan by its suffix; of the others, only a few are opened."""
     suffixes = {os.path.splitext(file)[1].lower() for file in files}  # noqa: PTH122  (fast)
     return bool(suffixes & LOOKS_LIKE_A_SCAN) or any(
@@ -168,7 +175,7 @@ def _any_scan(source: Path, files: list[str]) -> bool:
     )
 
 
-def _doubt(where: Path, found: ClassFiles) -> Doubt | None:
+def _doubt(where: Place, found: ClassFiles) -> Doubt | None:
     skip = len(found.wrapper) + 1 if found.wrapper else 0
     files = [file[skip:] for file, _ in found.files if not is_document(file)]
     tree = structure.tree(files)
@@ -177,7 +184,7 @@ def _doubt(where: Path, found: ClassFiles) -> Doubt | None:
     return structure.doubt(tree) or _same_files(where, files)
 
 
-def _same_files(where: Path, files: list[str]) -> Doubt | None:
+def _same_files(where: Place, files: list[str]) -> Doubt | None:
     """Detect two classes of which one is a copy of the other, by its name or the bytes of some files."""
     names: defaultdict[str, list[str]] = defaultdict(list)
     for file in files:
@@ -197,15 +204,15 @@ def _same_files(where: Path, files: list[str]) -> Doubt | None:
     return None
 
 
-def _same(first: Path, second: Path) -> bool:
+def _same(first: Place, second: Place) -> bool:
     try:
-        size = first.stat().st_size
-        return 0 < size == second.stat().st_size and read_file(first) == read_file(second)
+        size = size_of(first)
+        return 0 < size == size_of(second) and read_file(first) == read_file(second)
     except (OSError, Rejected):
         return False
 
 
-def _explained(source: Path, around: str, classes: list[str], why: Doubt) -> FolderError:
+def _explained(source: Place, around: str, classes: list[str], why: Doubt) -> FolderError:
     """Make the error: what was found, which path the user probably meant, and how to override."""
     where = source / around
     depth = len(around.split("/")) if around else 0
@@ -226,7 +233,7 @@ def _explained(source: Path, around: str, classes: list[str], why: Doubt) -> Fol
     return FolderError(f"{where} has the folders {shown}, {why.what}; {'; or '.join(ways)}")
 
 
-def _meant(folder: Path) -> str | None:
+def _meant(folder: Place) -> str | None:
     """Find a usable folder at or below `folder`; return it with any option that it needs."""
     try:
         found = _walk(folder, "", 1)
@@ -255,7 +262,7 @@ class Count(NamedTuple):
     wrapper: str  # see `ClassFiles`
 
 
-def count_scans(source: Path) -> Count:
+def count_scans(source: Place) -> Count:
     """Count the scans of every class by file name and content, without decoding them.
 
     A file with several frames or slices counts once. Masks and damaged files count too, because only
@@ -272,7 +279,7 @@ def count_scans(source: Path) -> Count:
             raise FolderError(
                 f"{source / line.file} {line.reason}; change its permissions, or move it away"
             )
-    kinds = [(name, _kind(f"{source}/{file}")) for file, name in found.files]
+    kinds = [(name, _kind(within(source, file))) for file, name in found.files]
     counts = Counter(name for name, kind in kinds if kind)
     scans = {name: counts[name] for name in found.classes}
     masks = sum(
@@ -288,7 +295,7 @@ def below_class(file: str, name: str) -> str:
     return "/".join(parts[parts.index(name) + 1 if name in parts[:-1] else 0 :])
 
 
-def _kind(path: str) -> str:
+def _kind(path: str | Place) -> str:
     """Return ``scan``, ``volume``, or an empty string for a file that is neither."""
     try:
         head, form = head_of_scan(path)
@@ -303,27 +310,36 @@ def _kind(path: str) -> str:
     return "volume" if form == "nifti" or several else "scan"
 
 
-def _has_pages(path: str, head: bytes) -> bool:
+def _has_pages(path: str | Place, head: bytes) -> bool:
     """Whether the first directory of a TIFF is followed by another, which may be a thumbnail's."""
     order: Literal["little", "big"] = "little" if head.startswith(b"II") else "big"
     offset, count, entry = (8, 8, 20) if 43 in head[2:4] else (4, 2, 12)  # 43 is BigTIFF's number
     try:
-        with Path(path).open("rb") as file:
+        with _opened(path) as file:
             file.seek(int.from_bytes(head[offset : 2 * offset], order))
             entries = int.from_bytes(file.read(count), order)
             file.seek(entries * entry, os.SEEK_CUR)
             return any(file.read(offset))
-    except (OSError, ValueError, OverflowError):
+    except (OSError, ValueError, OverflowError, Rejected):
         return False  # damaged: an offset beyond what a file can have
 
 
-def _is_lost_link(path: Path) -> bool:
+def _opened(path: str | Place) -> BinaryIO:
+    return io.BytesIO(read_file(path)) if isinstance(path, Address) else Path(path).open("rb")
+
+
+def _is_lost_link(path: Place) -> bool:
     """Whether a path is a link to something that does not exist, such as a disk that is not mounted."""
-    return path.is_symlink() and not path.exists()
+    return isinstance(path, Path) and path.is_symlink() and not path.exists()
 
 
-def read_top(source: Path) -> Inside:
+def read_top(source: Place) -> Inside:
     """List the folder of scans; raise `FolderError` if it cannot be listed."""
+    if isinstance(source, Address):
+        listed = inside(source)
+        if not any(listed):
+            raise FolderError(f"{source} holds nothing; check the address")
+        return listed
     if not source.is_dir():
         is_file = " but a file" if source.exists() else ""
         raise FolderError(
@@ -336,14 +352,14 @@ def read_top(source: Path) -> Inside:
         raise FolderError(f"{source} cannot be read: {reason}") from error
 
 
-def _looks_like_a_scan(file: Path) -> bool:
+def _looks_like_a_scan(file: Place) -> bool:
     """Whether a file is a scan by its suffix or else, as of DICOM files without one, its first bytes."""
     if file.suffix.lower() in LOOKS_LIKE_A_SCAN:
         return True
-    return not is_document(file.name) and _kind(str(file)) != ""
+    return not is_document(file.name) and _kind(file) != ""
 
 
-def _check_names(classes: list[str], source: Path) -> None:
+def _check_names(classes: list[str], source: Place) -> None:
     for name in classes:
         problem = why_no_name(name)
         if problem:

@@ -1,9 +1,9 @@
 """Check class names, and bring them to one Unicode form."""
 
 import unicodedata
-from pathlib import Path
 from typing import Any
 
+from scangan.core.address import Place
 from scangan.core.errors import FolderError
 
 INVISIBLE = {"\u034f", *map(chr, range(0xFE00, 0xFE10))}  # a joiner, and variation selectors
@@ -58,7 +58,7 @@ def why_no_name(name: str) -> str:
     )
 
 
-def check_alike(classes: list[str], where: Path) -> None:
+def check_alike(classes: list[str], where: Place) -> None:
     """Refuse class names that look the same or differ only in case, like one folder on some systems."""
     first: dict[str, str] = {}
     for name in classes:

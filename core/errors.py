@@ -60,6 +60,10 @@ class GenerationError(ScanganError):
     """A model file cannot be used, or scans cannot be generated or written as requested."""
 
 
+class StoreError(ScanganError):
+    """An object store refuses, does not answer, or keeps other bytes than it was given."""
+
+
 class FolderError(ScanganError):
     """A folder cannot be used as a folder of scans."""
 

@@ -1,13 +1,20 @@
-"""Write a temporary file, then rename it, so that a half-written file never looks complete."""
+"""Read and write whole files, on disk or in an object store.
+
+On disk, a temporary file is written and then renamed, so that a half-written file never looks
+complete. In a store, an object appears when all of it is there.
+"""
 
 import contextlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from scangan.core.address import Address, Place
 from scangan.core.class_names import with_normal_names
 from scangan.core.errors import ScanganError
 
@@ -15,13 +22,16 @@ _BINARY = getattr(os, "O_BINARY", 0)  # only on Windows
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Place, *, once: bool = False) -> Iterator[Path]:
     """Yield a temporary path; rename it to `path` if the block succeeds, else delete it.
 
     Parameters
     ----------
-    path : Path
-        The file to write. Its folder must exist.
+    path : Path or Address
+        The file to write. Its folder must exist. For an object, the temporary file is on this
+        machine's disk, where it needs as much space.
+    once : bool
+        In a store, refuse to replace an object that has other bytes.
 
     Yields
     ------
@@ -33,6 +43,13 @@ def written_whole(path: Path) -> Iterator[Path]:
     OSError
         The folder is missing or not writable, or the disk is full; `path` is unchanged.
     """
+    if isinstance(path, Address):
+        from scangan.core import store
+
+        with tempfile.TemporaryDirectory(prefix="scangan-") as folder:
+            yield (whole := Path(folder) / "object")
+            store.put(path, whole, once=once)
+        return
     beside = _beside(path)
     try:
         with naming(path):
@@ -127,12 +144,17 @@ def only_writer(lock_file: Path, wait: float = 0, *, own_folder: bool = True) ->
                 folder.rmdir()  # fails unless the folder is empty
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
+def write_bytes(path: str | Place, data: bytes, *, once: bool = False) -> None:
     """Write `data` to a temporary file and rename it to `path`, without waiting for the disk.
 
     Meant for the many small files of generated scans. If the process is killed, no file is lost. A
-    power cut may lose or empty the last ones.
+    power cut may lose or empty the last ones. For `once`, see `written_whole`.
     """
+    if isinstance(path, Address):
+        from scangan.core import store
+
+        store.put(path, data, once=once)
+        return
     # Direct calls take half as long as pathlib and open.
     path = os.fspath(path)
     folder, name = os.path.split(path)
@@ -154,9 +176,9 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write one JSON value, indented, completely or not at all."""
-    with written_whole(path) as beside:
+def write_json(path: Place, value: Any, *, once: bool = False) -> None:
+    """Write one JSON value, indented, completely or not at all. For `once`, see `written_whole`."""
+    with written_whole(path, once=once) as beside:
         beside.write_text(
             json.dumps(value, indent=2, ensure_ascii=False) + "\n",
             encoding="utf-8",
@@ -173,14 +195,71 @@ def write_jsonl(path: Path, lines: Iterable[dict[str, Any]]) -> None:
             file.write(json.dumps(line) + "\n")
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a whole file; errors name the file."""
+def read_bytes(path: Place, most: int = -1) -> bytes:
+    """Read a file, or its first `most` bytes; errors name the file."""
+    if isinstance(path, Address):
+        from scangan.core import store
+
+        return store.read(path, most)
     with naming(path):
-        return path.read_bytes()
+        if most < 0:
+            return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(most)
 
 
-def read_text(path: Path) -> str:
+@contextlib.contextmanager
+def opened_lines(path: Place) -> Iterator[Iterator[bytes]]:
+    """Open a file of lines, each of which ends with a line break; errors name the file."""
+    if isinstance(path, Address):
+        from scangan.core import store
+
+        yield store.lines(path)
+        return
+    with naming(path), path.open("rb") as file:
+        yield iter(file)
+
+
+def size_of(path: str | Place) -> int:
+    """Return the size of a file in bytes; raise `FileNotFoundError` if there is none."""
+    if isinstance(path, Address):
+        from scangan.core import store
+
+        return store.size(path)
+    return os.stat(path).st_size  # noqa: PTH116  (takes a third of the time of Path.stat)
+
+
+def is_there(path: str | Place) -> bool:
+    """Return whether a file exists and is not empty; a power cut can leave an empty file."""
+    try:
+        return size_of(path) > 0
+    except FileNotFoundError:
+        return False
+
+
+def matching(folder: Place, pattern: str) -> list[str]:
+    """List the files directly in a folder whose name matches a shell pattern, in order."""
+    if isinstance(folder, Path):
+        return sorted(path.name for path in folder.glob(pattern))
+    from scangan.core import store
+
+    return [name for name in store.inside(folder).files if fnmatchcase(name, pattern)]
+
+
+def remove(path: Place) -> None:
+    """Remove a file, if it is there."""
+    if isinstance(path, Address):
+        from scangan.core import store
+
+        store.remove([path])
+    else:
+        path.unlink(missing_ok=True)
+
+
+def read_text(path: Place) -> str:
     """Read a whole UTF-8 text file; errors name the file."""
+    if isinstance(path, Address):
+        return read_bytes(path).decode("utf-8")
     with naming(path):
         return path.read_text(encoding="utf-8")
 

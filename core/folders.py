@@ -6,6 +6,8 @@ from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
+from scangan.core.address import Address, Place
+
 LITTER = {
     "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "icon\r",
     "__macosx", "__pycache__", "lost+found", "found.000", "$recycle.bin", "recycler", "recycled",
@@ -72,8 +74,14 @@ def is_document(file: str) -> bool:
     return (dot + ending in DOCUMENTS) if stem else (name in DOCUMENT_NAMES)
 
 
-def inside(folder: Path) -> Inside:
+def inside(folder: Place) -> Inside:
     """List a folder; raise `OSError` if it cannot be read."""
+    if isinstance(folder, Address):
+        from scangan.core import store
+
+        listed = store.inside(folder)
+        folders, files = listed.folders, listed.files
+        return Inside(*([n for n in names if not is_litter(n)] for names in (folders, (), files)))
     found = Inside([], [], [])
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda each: each.name):
@@ -90,7 +98,7 @@ def inside(folder: Path) -> Inside:
     return found
 
 
-def below(folder: Path, name: str) -> Below:
+def below(folder: Place, name: str) -> Below:
     """List the files below a folder, recursively.
 
     Linked folders come last, and each folder is read only once, so that links up or across cannot
@@ -98,7 +106,7 @@ def below(folder: Path, name: str) -> Below:
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or Address
         Folder to list.
     name : str
         Start of the returned paths: the folder's path relative to the source folder, or an empty
@@ -110,6 +118,14 @@ def below(folder: Path, name: str) -> Below:
         Paths with ``/``, in no particular order.
     """
     found = Below([], [])
+    if isinstance(folder, Address):
+        from scangan.core import store
+
+        start = f"{name}/" if name else ""
+        for each, _, _ in store.below(folder):
+            if each and not any(map(is_litter, each.split("/"))):
+                found.files.append(start + each)
+        return found
     real: deque[tuple[Path, str]] = deque([(folder, name)])
     links: deque[tuple[Path, str]] = deque()
     # A link to a folder above this one would loop.

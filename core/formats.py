@@ -1,10 +1,9 @@
 """Detect the format of a file from its bytes, because names and extensions can be wrong."""
 
-import os
 import zlib
-from pathlib import Path
 from typing import Literal, TypeAlias
 
+from scangan.core.address import Place
 from scangan.core.errors import Damaged, Rejected
 from scangan.core.folders import why_no_scan
 from scangan.core.reading import read_file
@@ -51,7 +50,7 @@ DIRECTORY = b"UI\x14\x001.2.840.10008.1.3.10"  # the storage class of a DICOMDIR
 FIRST_VR = (b"UL", b"CS", b"DA", b"UI", b"LO", b"SH", b"TM", b"OB", b"UN")
 
 
-def head_of_scan(path: str | Path) -> tuple[bytes, Format]:
+def head_of_scan(path: str | Place) -> tuple[bytes, Format]:
     """Read the first bytes of a file and detect its format.
 
     Raises
@@ -59,7 +58,7 @@ def head_of_scan(path: str | Path) -> tuple[bytes, Format]:
     Rejected
         The file's name or content shows that it is not a scan, or it cannot be read.
     """
-    if reason := why_no_scan(os.fspath(path)):
+    if reason := why_no_scan(str(path)):
         raise Rejected(reason)
     head = read_file(path, HEAD)
     return head, sniff(head)

@@ -1,6 +1,7 @@
 """Text that a terminal can show as it is, and words that one can type into it."""
 
 import os
+from pathlib import PurePath
 
 QUOTED = 40  # characters of a value to quote in an error
 
@@ -23,9 +24,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def to_type(*words: str | os.PathLike[str]) -> str:
+def to_type(*words: str | PurePath) -> str:
     """Join words as one types them in a shell: that of Windows, or bash and zsh."""
-    texts = [word if isinstance(word, str) else _no_option(os.fspath(word)) for word in words]
+    texts = [word if isinstance(word, str) else _no_option(str(word)) for word in words]
     if os.name == "nt":
         from subprocess import list2cmdline
 

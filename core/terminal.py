@@ -35,6 +35,7 @@ EXTRAS = {
     "keras": "classifiers",
     "matplotlib": "eval",
     "jinja2": "eval",
+    "obstore": "cloud",
     "torch": "train",
     "onnx": "train",
     "onnxscript": "train",

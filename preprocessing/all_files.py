@@ -10,7 +10,9 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from scangan.artifacts.dataset_records import Window
+from scangan.core.address import Address, Place, within
 from scangan.core.errors import PreprocessingError, Rejected, Unreadable
+from scangan.core.files import size_of
 from scangan.core.reading import read_file
 from scangan.core.threads import in_order
 from scangan.preprocessing.find_scans import SourceFile
@@ -31,7 +33,7 @@ class Preparer:
 
     Parameters
     ----------
-    source : Path
+    source : Path or Address
         The source folder.
     options : PrepOptions
         How to prepare the scans.
@@ -42,7 +44,7 @@ class Preparer:
     """
 
     def __init__(
-        self, source: Path, options: PrepOptions, workers: int, included: bool = False
+        self, source: Place, options: PrepOptions, workers: int, included: bool = False
     ) -> None:
         self.source, self.options, self.workers = source, options, workers
         self.wanted = options.wanted(included)
@@ -121,15 +123,17 @@ class Preparer:
     def _prepared(self, scan: SourceFile, window: Window | None) -> FileResult:
         if scan.file in self._unread:  # not part of the window
             return FileResult(refused=[(None, str(self._unread[scan.file]))])
-        path = f"{self.source}/{scan.file}"
+        path = within(self.source, scan.file)
         return prepare_file(path, self.options, self.wanted, window, scan.below_class)
 
     def _are_tiny(self, scans: list[SourceFile]) -> bool:
         """Whether threads would wait longer than they work, judged by a sample of files."""
+        if isinstance(self.source, Address):
+            return False  # they wait for the store
         sizes = []
         for scan in scans[:: max(1, -(-len(scans) // SAMPLED))]:
             with contextlib.suppress(OSError):
-                sizes.append(os.stat(f"{self.source}/{scan.file}").st_size)  # noqa: PTH116
+                sizes.append(size_of(f"{self.source}/{scan.file}"))
         return sum(sizes) < TINY * len(sizes)
 
     def _chunks(self, scans: list[SourceFile]) -> Iterator[list[SourceFile]]:
@@ -137,8 +141,9 @@ class Preparer:
         chunk: list[SourceFile] = []
         held = 0
         for scan in scans:
-            with contextlib.suppress(OSError):  # reported when the file is read
-                held += os.stat(f"{self.source}/{scan.file}").st_size  # noqa: PTH116
+            if isinstance(self.source, Path):
+                with contextlib.suppress(OSError):  # reported when the file is read
+                    held += size_of(f"{self.source}/{scan.file}")
             chunk.append(scan)
             if len(chunk) == CHUNK or held > CHUNK_BYTES:
                 yield chunk
@@ -152,7 +157,7 @@ class Preparer:
         task = bar.add_task("measuring intensities", total=len(scans), note="")
 
         def one(scan: SourceFile) -> None:
-            path, name = f"{self.source}/{scan.file}", scan.below_class
+            path, name = within(self.source, scan.file), scan.below_class
             try:
                 survey_file(path, self.options, self.wanted, survey, file=scan.file, name=name)
             except Unreadable as reason:
@@ -186,8 +191,15 @@ class Preparer:
         return keep, window
 
     def _state(self, scans: list[SourceFile]) -> str:
-        """Hash the list of files and their modification times, without reading them."""
+        """Hash the list of files and when they were modified, without reading them."""
         digest = hashlib.sha256()
+        if isinstance(self.source, Address):
+            from scangan.core import store
+
+            entries = {entry.name: entry for entry in store.below(self.source)}
+            for scan in scans:
+                digest.update(json.dumps([*scan, *entries.get(scan.file, ())]).encode())
+            return digest.hexdigest()
         for scan in scans:
             with contextlib.suppress(OSError):
                 told = os.stat(f"{self.source}/{scan.file}")  # noqa: PTH116
@@ -203,7 +215,7 @@ class Preparer:
 
     def _sha256(self, scan: SourceFile) -> str | None:
         try:
-            return hashlib.sha256(read_file(f"{self.source}/{scan.file}")).hexdigest()
+            return hashlib.sha256(read_file(within(self.source, scan.file))).hexdigest()
         except Rejected:
             return None
 

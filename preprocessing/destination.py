@@ -9,10 +9,11 @@ from scangan.artifacts.dataset import is_prepared, is_split, read_summary
 from scangan.artifacts.dataset_records import Reject
 from scangan.artifacts.records import parse_records
 from scangan.artifacts.scan_folder import refuse_inside_scans
+from scangan.core.address import Address, Place
 from scangan.core.class_names import normal
 from scangan.core.counted import counted
 from scangan.core.errors import OtherDataset, PreprocessingError
-from scangan.core.files import read_bytes
+from scangan.core.files import is_there, read_bytes
 from scangan.core.folders import is_litter
 from scangan.preprocessing.find_scans import SourceFile
 from scangan.preprocessing.journal import Asked
@@ -26,8 +27,10 @@ MADE = {
 }  # fmt: skip
 
 
-def is_done(folder: Path) -> bool:
+def is_done(folder: Place) -> bool:
     """Whether the folder holds one of the files that are written last."""
+    if isinstance(folder, Address):
+        return any(is_there(folder / name) for name in DONE)
     return is_prepared(folder) or is_split(folder)
 
 
@@ -39,13 +42,13 @@ def resolved(out: Path) -> Path:
         raise PreprocessingError(f"{out} is a circular link; choose another OUT") from error
 
 
-def check_place(source: Path, out: Path, partial: Path) -> None:
+def check_place(source: Place, out: Path, partial: Path) -> None:
     """Raise `PreprocessingError` if a dataset from `source` cannot go to `out`, by way of `partial`."""
-    if out.is_relative_to(source.resolve()):
+    if isinstance(source, Path) and out.is_relative_to(source.resolve()):
         raise PreprocessingError(f"{out} is {source} or inside it; choose an OUT outside of SOURCE")
     if out.exists() and not out.is_dir():
         raise PreprocessingError(f"{out} is a file; choose another OUT")
-    if source.resolve().is_relative_to(out):
+    if isinstance(source, Path) and source.resolve().is_relative_to(out):
         raise PreprocessingError(
             f"{source} is inside {out}; choose an OUT that does not hold SOURCE"
         )

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from scangan.artifacts.dataset_records import Settings
+from scangan.core.address import Address, Place
 from scangan.core.class_folders import Refused, below_class, find_class_files, read_top
 from scangan.core.class_names import check_alike, normal, why_no_name
 from scangan.core.counted import counted
 from scangan.core.errors import USAGE, FolderError, PreprocessingError
+from scangan.core.files import is_there
 from scangan.core.folders import below, is_document
 from scangan.preprocessing.labels import COLUMNS, MultiLabel, assign, class_of, read_rows
 
@@ -132,7 +134,7 @@ class Found(NamedTuple):
     left_out: int = 0  # files left out by --include and --exclude
 
 
-def find_scans(source: Path, options: SourceOptions) -> Found:
+def find_scans(source: Place, options: SourceOptions) -> Found:
     """Find the files of every class, and the rejected ones.
 
     `find_class_files` decides which folders are classes. With ``options.labels``, a CSV gives the
@@ -158,7 +160,7 @@ def find_scans(source: Path, options: SourceOptions) -> Found:
     return found._replace(classes=sorted(found.classes), scans=sorted(scans), rejects=rejects)
 
 
-def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
+def _labelled(source: Place, labels: Path, options: SourceOptions) -> Found:
     read_top(source)
     rows = read_rows(labels, options.column_names)
     if options.subjects and any(row.subject for row in rows):
@@ -192,7 +194,7 @@ def _labelled(source: Path, labels: Path, options: SourceOptions) -> Found:
     return Found(classes, scans, rejects)
 
 
-def _chosen(found: Found, options: SourceOptions, source: Path) -> Found:
+def _chosen(found: Found, options: SourceOptions, source: Place) -> Found:
     """Apply `include` and `exclude`."""
     refused = [each.file for each in found.rejects]
     if not options.include and not options.exclude:
@@ -225,12 +227,16 @@ def _chosen(found: Found, options: SourceOptions, source: Path) -> Found:
         for each in found.rejects
         if (
             wanted(each.file)
-            if (source / each.file).is_file()
+            if _is_file(source / each.file)
             else not _matches(each.file, options.exclude)
         )
     ]
     left_out = len(found.scans) - len(scans)
     return found._replace(scans=scans, rejects=rejects, left_out=left_out)
+
+
+def _is_file(path: Place) -> bool:
+    return is_there(path) if isinstance(path, Address) else path.is_file()
 
 
 def _matches(file: str, patterns: Sequence[str]) -> bool:

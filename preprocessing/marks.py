@@ -6,17 +6,19 @@ saved again have lost it, but the manifest still lists them.
 
 import json
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from scangan.artifacts.manifest import manifests_beside, without_suffixes
+from scangan.core.address import Place
+from scangan.core.files import opened_lines
 
 
-def named_synthetic(source: Path, files: Iterable[str]) -> frozenset[str]:
+def named_synthetic(source: Place, files: Iterable[str]) -> frozenset[str]:
     """Find the files that a manifest of gen-scans lists, in any format.
 
     Parameters
     ----------
-    source : Path
+    source : Path or Address
         The folder that the files are relative to.
     files : iterable of str
         Paths with ``/``.
@@ -35,10 +37,10 @@ def named_synthetic(source: Path, files: Iterable[str]) -> frozenset[str]:
     return frozenset(str(path) for path in paths if without_suffixes(path) in made)
 
 
-def _stems(manifest: Path) -> Iterable[str]:
+def _stems(manifest: Place) -> Iterable[str]:
     """Return the paths in a manifest, without suffixes; none if gen-scans did not write it."""
     try:
-        with manifest.open(encoding="utf-8") as lines:
+        with opened_lines(manifest) as lines:
             for line in lines:
                 told = json.loads(line)
                 if not isinstance(told, dict) or told.get("synthetic") is not True:

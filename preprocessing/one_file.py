@@ -4,14 +4,14 @@ import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from tempfile import SpooledTemporaryFile, gettempdir
 from typing import IO
 
 import numpy as np
 
 from scangan.artifacts.dataset_records import Window
-from scangan.core.errors import PreprocessingError, Rejected, Unreadable
+from scangan.core.address import Place
+from scangan.core.errors import PreprocessingError, Rejected, StoreError, Unreadable
 from scangan.core.folders import why_no_scan
 from scangan.core.reading import read_file
 from scangan.core.terminal import is_missing_package
@@ -90,7 +90,7 @@ class FileResult:
 
 
 def prepare_file(
-    path: str | Path, options: PrepOptions, wanted: Wanted, window: Window | None, name: str = ""
+    path: str | Place, options: PrepOptions, wanted: Wanted, window: Window | None, name: str = ""
 ) -> FileResult:
     """Read a file and prepare its scans; unusable ones end up in `refused` without an error.
 
@@ -100,6 +100,8 @@ def prepare_file(
     ------
     OSError
         The disk for temporary files is full, or too many files are open; not the file's fault.
+    StoreError
+        The object store refuses or does not answer.
     PreprocessingError
         Memory ran out.
     ModuleNotFoundError
@@ -122,7 +124,7 @@ def prepare_file(
                 result.refused.append((number, str(reason)))
             elif isinstance(scan, Scan) and not result.needs_window:
                 result.add(number, scan, options, own)
-    except OSError:
+    except (OSError, StoreError):
         raise
     except MemoryError as error:
         raise _too_large(path) from error
@@ -136,7 +138,7 @@ def prepare_file(
     return result
 
 
-def _too_large(path: str | Path) -> PreprocessingError:
+def _too_large(path: str | Place) -> PreprocessingError:
     return PreprocessingError(
         f"{path} does not fit in memory; close other programs, use fewer --workers, or move the "
         f"file away"
@@ -190,7 +192,7 @@ def _range(scan: Scan) -> tuple[float, float]:
 
 
 def survey_file(
-    path: str | Path,
+    path: str | Place,
     options: PrepOptions,
     wanted: Wanted,
     survey: Survey,
@@ -221,7 +223,7 @@ def survey_file(
                 continue
             if choose_window(scan, options, None) is None:
                 found.append(thinned(scan))
-    except (OSError, Unreadable):
+    except (OSError, StoreError, Unreadable):
         raise
     except MemoryError as error:
         raise _too_large(path) from error

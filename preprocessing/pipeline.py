@@ -15,6 +15,7 @@ from scangan.artifacts.dataset import PreparedDataset, load_dataset
 from scangan.artifacts.dataset_records import MeasuredWindow, Preparation
 from scangan.artifacts.records import write_records
 from scangan.artifacts.split import PART_NAMES, check_fractions
+from scangan.core.address import Address, Place, to_place
 from scangan.core.errors import PreprocessingError, ScanganError
 from scangan.core.files import naming, only_writer
 from scangan.core.terminal import progress_bar
@@ -43,9 +44,11 @@ from scangan.preprocessing.outcome import (
 from scangan.preprocessing.preview import write_preview
 from scangan.preprocessing.write import write_dataset, write_split
 
+READS_AT_ONCE = 16
+
 
 def prepare(
-    source: str | Path,
+    source: str | Place,
     out: str | Path,
     options: PrepOptions | None = None,
     *,
@@ -57,8 +60,8 @@ def prepare(
 
     Parameters
     ----------
-    source : path
-        Folder of scans: one folder per class, or flat with a table of labels.
+    source : path or address
+        Folder of scans, on disk or in an object store: one folder per class, or flat with a table of labels.
     out : path
         The folder for the dataset. It may be absent or empty, or hold what a killed run left, which
         is resumed, or a finished dataset from the same scans and options, which is left unchanged.
@@ -67,7 +70,8 @@ def prepare(
     sources : SourceOptions, optional
         How to find its class and subject.
     workers : int, optional
-        Number of files to prepare at once; by default, one per usable processor. The result does
+        Number of files to prepare at once; by default, one per usable processor, or
+        16 from a store. The result does
         not depend on it.
     quiet : bool
         Whether to hide the progress bar.
@@ -88,7 +92,7 @@ def prepare(
 
 
 def prepare_split(
-    source: str | Path,
+    source: str | Place,
     out: str | Path,
     fractions: tuple[float, ...],
     options: PrepOptions | None = None,
@@ -126,7 +130,7 @@ class _Run:
 
     def __init__(
         self,
-        source: str | Path,
+        source: str | Place,
         out: str | Path,
         options: PrepOptions | None,
         sources: SourceOptions | None,
@@ -135,12 +139,14 @@ class _Run:
         quiet: bool,
         allow_synthetic: bool = False,
     ) -> None:
-        self.source, self.out = Path(source), resolved(Path(out))
+        self.source, self.out = to_place(source), resolved(Path(out))
         self.options, self.sources = options or PrepOptions(), sources or SourceOptions()
         self.fractions, self.quiet = fractions and tuple(fractions), quiet
         self.allow_synthetic = allow_synthetic
         included = bool(self.sources.include)
-        self.preparer = Preparer(self.source, self.options, workers or usable_cpus(), included)
+        # A store takes its time for each file, so many are asked for at once.
+        workers = workers or (READS_AT_ONCE if isinstance(self.source, Address) else usable_cpus())
+        self.preparer = Preparer(self.source, self.options, workers, included)
         self.partial, self.lock = self.out / ".part", self.out / ".lock"
         if fractions is not None:
             check_fractions(fractions, ",".join(map(str, fractions)))
@@ -153,7 +159,12 @@ class _Run:
     def run(self) -> None:
         """Prepare the source, or check that it is already prepared."""
         if is_done(self.source):
-            raise PreprocessingError(f"{self.source} is already prepared; give a folder of scans")
+            advice = "give a folder of scans"
+            if isinstance(self.source, Address):
+                advice = (
+                    "copy it to a disk, as datasets are read from there, or give a folder of scans"
+                )
+            raise PreprocessingError(f"{self.source} is already prepared; {advice}")
         found = find_scans(self.source, self.sources)
         check_place(self.source, self.out, self.partial)
         if not self.partial.exists() and is_done(self.out):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.artifacts.dataset_records import Item
+from scangan.core.address import Place
 from scangan.core.counted import counted
 from scangan.core.errors import PreprocessingError, Rejected, Unreadable
 from scangan.core.files import written_whole
@@ -31,7 +32,7 @@ NOTICE = "Scans of real patients: do not share."
 
 
 def write_preview(
-    source: Path, images: Grey, made: Outcome, options: PrepOptions, path: Path
+    source: Place, images: Grey, made: Outcome, options: PrepOptions, path: Path
 ) -> None:
     """Draw up to four evenly spaced scans of each class, with histograms, to a PNG file.
 
@@ -61,7 +62,7 @@ def write_preview(
         beside.write_bytes(picture.tobytes())
 
 
-def _cell(source: Path, item: Item, prepared: Grey, wanted: Wanted) -> Grey:
+def _cell(source: Place, item: Item, prepared: Grey, wanted: Wanted) -> Grey:
     came = _as_it_came(_data(source / item.file, item.sha256), item.frame, wanted)
     if came is None:
         came = np.full((SIDE, SIDE), PAPER, np.uint8)
@@ -71,7 +72,7 @@ def _cell(source: Path, item: Item, prepared: Grey, wanted: Wanted) -> Grey:
     return _row(columns, gap=1)
 
 
-def _data(path: Path, sha256: str) -> bytes:
+def _data(path: Place, sha256: str) -> bytes:
     """Read a file again, and check that it has not changed."""
     try:
         data = read_file(path)

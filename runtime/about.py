@@ -7,7 +7,6 @@ Hugging Face's imagefolder would drop all labels.
 import base64
 import html
 import re
-from pathlib import Path
 
 from scangan.artifacts.scan_folder import (
     MANIFEST,
@@ -19,8 +18,9 @@ from scangan.artifacts.scan_folder import (
     Plan,
 )
 from scangan.core import sheet
+from scangan.core.address import Place
 from scangan.core.counted import counted
-from scangan.core.files import write_bytes
+from scangan.core.files import read_bytes, remove, write_bytes
 from scangan.core.printable import printable
 
 # A README with this mark is ours to replace. The same line tells you to delete it to keep your edits.
@@ -154,20 +154,19 @@ def readme(plan: Plan) -> bytes:
     return text.encode()
 
 
-def tell_readers(out: Path, plan: Plan) -> None:
+def tell_readers(out: Place, plan: Plan) -> None:
     """Write the README unless the user has one, and remove the contact sheet of earlier versions."""
     text = readme(plan)
     existing = _read_start(out / README, 2 * len(text))
     if existing != text and (not existing or MARK.encode() in existing):
         write_bytes(out / README, text)
     if sheet.NOTICE.encode() in _read_start(out / OLD_SHEET, 1000):
-        (out / OLD_SHEET).unlink()
+        remove(out / OLD_SHEET)
 
 
-def _read_start(path: Path, size: int) -> bytes:
+def _read_start(path: Place, size: int) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(size)
+        return read_bytes(path, size)
     except FileNotFoundError:
         return b""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from scangan.artifacts.dataset import is_prepared, is_split, load_dataset
 from scangan.artifacts.latents import LARGEST_INDEX
+from scangan.core.address import Place
 from scangan.core.class_folders import count_scans
 from scangan.core.counted import counted
 from scangan.core.errors import USAGE, FolderError, GenerationError
@@ -13,7 +14,7 @@ from scangan.core.printable import to_type
 Note = Callable[[str], None]
 
 
-def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int]:
+def class_counts(dataset: Place, note: Note = lambda line: None) -> dict[str, int]:
     """Count the scans of each class in a prepared dataset or a folder with a folder per class.
 
     In a folder, `count_scans` counts files by name and format, so unusable files count too. A prepared
@@ -21,7 +22,7 @@ def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int
 
     Parameters
     ----------
-    dataset : Path
+    dataset : Path or Address
         A prepared dataset or a folder of scans.
     note : callable
         Called with a line of text wherever the count may surprise the user.
@@ -38,10 +39,10 @@ def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int
     PreprocessingError
         It is a damaged or divided prepared dataset.
     """
-    if is_prepared(dataset) or is_split(dataset):
+    if isinstance(dataset, Path) and (is_prepared(dataset) or is_split(dataset)):
         prepared = load_dataset(dataset)
         return prepared.counts | dict.fromkeys(prepared.info.empty_classes, 0)
-    if not dataset.is_dir():
+    if isinstance(dataset, Path) and not dataset.is_dir():
         raise GenerationError(f"{dataset} is not a folder; give --balance the folder of a dataset")
     try:
         count = count_scans(dataset)
@@ -65,7 +66,7 @@ def class_counts(dataset: Path, note: Note = lambda line: None) -> dict[str, int
 
 
 def missing(
-    dataset: Path,
+    dataset: Place,
     classes: tuple[str, ...],
     asked: Sequence[int],
     target: int | None,
@@ -75,7 +76,7 @@ def missing(
 
     Parameters
     ----------
-    dataset : Path
+    dataset : Path or Address
         See `class_counts`.
     classes : tuple of str
         Class names of the model.

@@ -8,21 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scangan.artifacts.request import Part
-from scangan.artifacts.scan_folder import MANIFEST, REQUEST, SHEET, Plan
+from scangan.artifacts.scan_folder import MANIFEST, SHEET, Plan
+from scangan.core.address import Place
 from scangan.core.errors import GenerationError
-from scangan.core.files import naming, read_bytes, write_bytes
+from scangan.core.files import is_there, opened_lines, read_bytes, write_bytes
 from scangan.runtime.about import tell_readers
 from scangan.runtime.output import (
     Advance,
     claim_new,
     drop_part_manifests,
-    is_there,
+    has_request,
+    missing_files,
     only_writers,
+    part_manifests,
     write_lines,
 )
 
 
-def merge(folders: Sequence[Path], out: Path, advance: Advance = lambda count: None) -> Plan:
+def merge(folders: Sequence[Place], out: Place, advance: Advance = lambda count: None) -> Plan:
     """Check that the folders hold every part of one request exactly once, and join them.
 
     Links files if possible, else copies them; files that are in `out` already stay. The result is
@@ -30,9 +33,9 @@ def merge(folders: Sequence[Path], out: Path, advance: Advance = lambda count: N
 
     Parameters
     ----------
-    folders : sequence of Path
+    folders : sequence of Path or Address
         Outputs of ``gen-scans --shard``; several parts may share a folder.
-    out : Path
+    out : Path or Address
         Where to join them; may be one of the folders.
     advance : callable
         Called with the number of scans joined since the last call.
@@ -77,11 +80,11 @@ def merge(folders: Sequence[Path], out: Path, advance: Advance = lambda count: N
     return plan
 
 
-def _claim(plan: Plan, out: Path, folders: Sequence[Path]) -> None:
+def _claim(plan: Plan, out: Place, folders: Sequence[Place]) -> None:
     if out in folders:
         tell_readers(out, plan)
         return
-    if not (out / REQUEST).exists():
+    if not has_request(out):
         claim_new(out, plan)
         return
     difference = plan.difference(Plan.read(out))
@@ -90,15 +93,15 @@ def _claim(plan: Plan, out: Path, folders: Sequence[Path]) -> None:
     tell_readers(out, plan)
 
 
-def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:
-    found: dict[Part, Path] = {}
+def _find_parts(folders: Sequence[Place]) -> list[tuple[Part, Place]]:
+    found: dict[Part, Place] = {}
     for folder in folders:
-        if (folder / MANIFEST).exists():
+        if is_there(folder / MANIFEST):
             raise GenerationError(
                 f"{folder} is already complete, it has a {MANIFEST}; leave it out"
             )
-        for file in sorted(folder.glob("manifest-*-of-*.jsonl")):
-            match = re.fullmatch(r"manifest-(\d{1,15})-of-(\d{1,15})\.jsonl", file.name)
+        for name in part_manifests(folder):
+            match = re.fullmatch(r"manifest-(\d{1,15})-of-(\d{1,15})\.jsonl", name)
             if match is None or int(match[1]) >= int(match[2]):
                 continue
             part = Part(int(match[1]), int(match[2]))
@@ -133,37 +136,39 @@ def _find_parts(folders: Sequence[Path]) -> list[tuple[Part, Path]]:
     return sorted(found.items(), key=lambda item: item[0].i)
 
 
-def _check(plan: Plan, part: Part, folder: Path) -> None:
+def _check(plan: Plan, part: Part, folder: Place) -> None:
     positions = plan.request.positions(part)
     file = folder / plan.manifest_name(part)
-    with naming(file), file.open(encoding="ascii", errors="replace") as lines:
-        expected = plan.manifest(*positions)
+    expected = (line.encode("ascii") for line in plan.manifest(*positions))
+    with opened_lines(file) as lines:
         same = all(line == next(expected, None) for line in lines) and next(expected, None) is None
     again = "generate its scans again"
     if part.n > 1:
         again = f"generate part {part.i}/{part.n} again (--shard)"
     if not same:
         raise GenerationError(f"{file} does not list the scans it should; {again}")
-    for name in plan.files(*positions):
-        if not is_there(folder / name):
-            raise GenerationError(f"{folder / name} is missing; {again}")
+    for name in missing_files(folder, plan, part):
+        raise GenerationError(f"{folder / name} is missing; {again}")
 
 
-def _copy_part(plan: Plan, part: Part, folder: Path, out: Path) -> None:
-    for name in plan.files(*plan.request.positions(part)):
-        target = out / name
-        if folder != out and not is_there(target):
+def _copy_part(plan: Plan, part: Part, folder: Place, out: Place) -> None:
+    if folder == out:
+        return
+    for name in missing_files(out, plan, part):
+        source, target = folder / name, out / name
+        if isinstance(target, Path):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
-            _link_or_copy(folder / name, target)
+        _link_or_copy(source, target)
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
-    with contextlib.suppress(OSError):  # on another file system, or one without links
-        os.link(source, target)
-        return
-    write_bytes(target, read_bytes(source))
+def _link_or_copy(source: Place, target: Place) -> None:
+    if isinstance(source, Path) and isinstance(target, Path):
+        with contextlib.suppress(OSError):  # on another file system, or one without links
+            os.link(source, target)
+            return
+    write_bytes(target, read_bytes(source), once=True)
 
 
-def _same(one: Path, two: Path) -> bool:
+def _same(one: Place, two: Place) -> bool:
     return is_there(two) and read_bytes(one) == read_bytes(two)

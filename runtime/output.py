@@ -1,8 +1,14 @@
-"""Write generated scans to disk; a stopped command resumes and leaves no half-written file."""
+"""Write generated scans to a folder; a stopped command resumes and leaves no half-written file.
+
+The folder is on disk or in an object store. On disk, locks keep other commands out. In a store, a
+request is claimed by putting `request.json` on the condition that there is none, and so is each scan.
+"""
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,8 +18,9 @@ import numpy.typing as npt
 
 from scangan.artifacts.request import Part, Request, Span
 from scangan.artifacts.scan_folder import MANIFEST, REQUEST, SHEET, Plan, refuse_inside_scans
+from scangan.core.address import Address, Place
 from scangan.core.errors import GenerationError
-from scangan.core.files import only_writer, write_bytes, written_whole
+from scangan.core.files import is_there, matching, only_writer, remove, write_bytes, written_whole
 from scangan.core.png import encode_png
 from scangan.core.sheet import NOTICE, contact_sheet
 from scangan.core.threads import in_order
@@ -22,6 +29,7 @@ from scangan.runtime.generator import ScanGenerator
 
 ON_SHEET = 8  # scans per class
 LOCK = ".gen-scans-lock"
+PUTS_AT_ONCE = 16  # objects of one batch, as a store takes its time for each
 Advance = Callable[[int], None]
 Images = npt.NDArray[np.uint8]
 
@@ -29,7 +37,7 @@ Images = npt.NDArray[np.uint8]
 def write_scans(
     generator: ScanGenerator,
     request: Request,
-    out: Path,
+    out: Place,
     *,
     part: Part | None = None,
     force: bool = False,
@@ -44,7 +52,7 @@ def write_scans(
         The model.
     request : Request
         What to make.
-    out : Path
+    out : Path or Address
         Folder to write to: new, empty, or with the same request.
     part : Part, optional
         Make only this part. Several parts can write to one folder; `merge` joins them.
@@ -64,6 +72,8 @@ def write_scans(
     ------
     GenerationError
         `out` holds something else.
+    StoreError
+        The object store refuses or does not answer.
     OSError
         `out` cannot be written, or the disk is full.
     ModuleNotFoundError
@@ -74,8 +84,9 @@ def write_scans(
     if request.format == "dicom":
         import pydicom  # noqa: F401  (fails before the folder is claimed)
     with only_writers(out, part, lambda: _claim(out, plan, part, force=force)):
-        for path in _existing(out, plan, part, "."):  # temporary files that a killed command left
-            path.unlink(missing_ok=True)
+        if isinstance(out, Path):
+            for path in _existing(out, plan, part, "."):  # temporary files of a killed command
+                path.unlink(missing_ok=True)
         work = _write_shards if plan.sharded else _write_files
         made = work(generator, plan, out, part, advance)
         if sheet and part.i == 0 and not is_there(out / SHEET):
@@ -90,17 +101,22 @@ def write_scans(
 
 @contextlib.contextmanager
 def only_writers(
-    out: Path, part: Part, claim: Callable[[], object] = lambda: None
+    out: Place, part: Part, claim: Callable[[], object] = lambda: None
 ) -> Iterator[None]:
     """Lock a folder: parts with the same n can share it; a whole request has it to itself.
 
-    `claim` is called while no other command can enter.
+    `claim` is called while no other command can enter. A store has no locks: there, commands of the
+    same request put the same bytes, and others are refused by `claim`.
 
     Raises
     ------
     ScanganError
         Another command is writing something else to the folder.
     """
+    if isinstance(out, Address):
+        claim()
+        yield
+        return
     own = LOCK if part.n == 1 else f"{LOCK}-{part.i}-of-{part.n}"
     with contextlib.ExitStack() as held:
         with only_writer(out / f"{LOCK}-gate", wait=60):  # commands take turns here
@@ -116,36 +132,76 @@ def only_writers(
 
 
 def _write_files(
-    generator: ScanGenerator, plan: Plan, out: Path, part: Part, advance: Advance
+    generator: ScanGenerator, plan: Plan, out: Place, part: Part, advance: Advance
 ) -> int:
     """Write one file per scan; the workers write the files."""
     encode, request = _encoder(plan), plan.request
 
     def work(span: Span) -> int:
         which = plan.position(span.number)
-        files = [f"{out}/{plan.file_name(which, index)}" for index in span.indices]
-        missing = [which in fresh or not is_there(file) for file in files]
-        if any(missing):
+        names = [plan.file_name(which, index) for index in span.indices]
+        missing = np.flatnonzero([not there(which, name) for name in names])
+        if len(missing):
             _not_whole(out, plan, part)
             images = generator.make([span], request.draw)
-            for i in np.flatnonzero(missing):
-                write_bytes(files[i], encode(which, images[i], span.start + int(i)))
-        return sum(missing)
 
+            def write(i: int) -> None:
+                write_file(names[i], encode(which, images[i], span.start + i))
+
+            for _ in each(write, missing.tolist()):
+                pass
+        return len(missing)
+
+    spans = request.between(*request.positions(part), generator.batch)
+    made = 0
+    workers = generator.threads if request.total > generator.batch else 0
+    with contextlib.ExitStack() as opened:
+        there = _already(out, plan, part)
+        each: Callable[..., Iterable[None]] = map
+        if isinstance(out, Address):
+            each = opened.enter_context(ThreadPoolExecutor(PUTS_AT_ONCE)).map
+        write_file = _writer(out)
+        # Closing stops the workers after an error, before the folder is unlocked.
+        results = opened.enter_context(contextlib.closing(in_order(work, spans, workers)))
+        for span, written in results:
+            made += written
+            advance(span.count)
+    return made
+
+
+def _writer(out: Place) -> Callable[[str, bytes], None]:
+    """Return what writes a file into a folder, by its name."""
+    if isinstance(out, Address):
+        return lambda name, data: write_bytes(out / name, data, once=True)
+    return lambda name, data: write_bytes(f"{out}/{name}", data)  # a Path for each takes longer
+
+
+def _already(out: Place, plan: Plan, part: Part) -> Callable[[int, str], bool]:
+    """Return what tells whether a scan of a span is there, by its file's name; makes the folders."""
+    if isinstance(out, Address):
+        present = _present(out, plan, part)
+        first, _ = plan.request.positions(part)
+        return lambda _, name: bool(present[(plan.position_of(name) or 0) - first])
     fresh = set()  # new folders, where no scan can exist yet
     for which, folder in enumerate(plan.folders):
         with contextlib.suppress(FileExistsError):
             (out / folder).mkdir()
             fresh.add(which)
-    spans = request.between(*request.positions(part), generator.batch)
-    made = 0
-    workers = generator.threads if request.total > generator.batch else 0
-    # Closing stops the workers after an error, before the folder is unlocked.
-    with contextlib.closing(in_order(work, spans, workers)) as results:
-        for span, written in results:
-            made += written
-            advance(span.count)
-    return made
+    return lambda which, name: which not in fresh and is_there(f"{out}/{name}")
+
+
+def _present(out: Address, plan: Plan, part: Part) -> npt.NDArray[np.bool_]:
+    """List a store once: which files of a part are there and not empty, from its first on."""
+    from scangan.core import store
+
+    first, last = plan.request.positions(part)
+    in_file = plan.request.shard_size if plan.sharded else 1
+    present = np.zeros(-(-(last - first) // in_file), np.bool_)
+    for name, size, _ in store.below(out):
+        at = plan.position_of(name) if size else None
+        if at is not None and first <= at < last:
+            present[(at - first) // in_file] = True
+    return present
 
 
 def _encoder(plan: Plan) -> Callable[[int, Images, int], bytes]:
@@ -160,7 +216,7 @@ def _encoder(plan: Plan) -> Callable[[int, Images, int], bytes]:
 
 
 def _write_shards(
-    generator: ScanGenerator, plan: Plan, out: Path, part: Part, advance: Advance
+    generator: ScanGenerator, plan: Plan, out: Place, part: Part, advance: Advance
 ) -> int:
     """Write many scans per file: workers make and encode them, this thread writes shard after shard."""
     from scangan.runtime.shards import SHARDS, TarEntries
@@ -168,19 +224,20 @@ def _write_shards(
     request, size = plan.request, plan.request.shard_size
     entries = [TarEntries(plan, span) for span in range(len(plan.folders))]
 
-    def spans() -> Iterator[tuple[Path, int, Span]]:
+    def spans() -> Iterator[tuple[Place, int, Span]]:
         first, last = request.positions(part)
-        for start in range(first, last, size):
+        present = _present(out, plan, part) if isinstance(out, Address) else None
+        for number, start in enumerate(range(first, last, size)):
             end = min(start + size, last)
             path = out / plan.shard_name(start // size)
-            if is_there(path):
+            if is_there(path) if present is None else present[number]:
                 advance(end - start)
                 continue
             _not_whole(out, plan, part)
             for span in request.between(start, end, generator.batch):
                 yield path, end - start, span
 
-    def work(task: tuple[Path, int, Span]) -> Any:
+    def work(task: tuple[Place, int, Span]) -> Any:
         span = task[2]
         images = generator.make([span], request.draw)
         if request.format == "npz":
@@ -200,18 +257,18 @@ def _write_shards(
     return made
 
 
-def is_there(path: str | Path) -> bool:
-    """Return whether a file exists and is not empty; a power cut can leave an empty file."""
-    try:
-        return os.stat(path).st_size > 0  # noqa: PTH116  (takes a third of the time of Path.stat)
-    except FileNotFoundError:
-        return False
+def missing_files(out: Place, plan: Plan, part: Part) -> Iterator[str]:
+    """Yield the names of a part's files that are not in a folder, or empty."""
+    names = plan.files(*plan.request.positions(part))
+    if isinstance(out, Address):
+        return itertools.compress(names, ~_present(out, plan, part))
+    return (name for name in names if not is_there(f"{out}/{name}"))
 
 
-def _not_whole(out: Path, plan: Plan, part: Part) -> None:
+def _not_whole(out: Place, plan: Plan, part: Part) -> None:
     """Remove the manifests that mark the scans as complete."""
-    for name in (MANIFEST, plan.manifest_name(part)):
-        (out / name).unlink(missing_ok=True)
+    for name in {MANIFEST, plan.manifest_name(part)}:
+        remove(out / name)
 
 
 def make_sheet(generator: ScanGenerator, plan: Plan) -> Images:
@@ -224,38 +281,50 @@ def make_sheet(generator: ScanGenerator, plan: Plan) -> Images:
     return contact_sheet(rows, f"synthetic scans, seed {draw.seed}")
 
 
-def write_lines(path: Path, lines: Iterable[str]) -> None:
+def write_lines(path: Place, lines: Iterable[str]) -> None:
     """Write lines to a text file, completely or not at all."""
     with written_whole(path) as beside, beside.open("w", encoding="ascii", newline="\n") as file:
         file.writelines(lines)
 
 
-def _refuse_foreign(out: Path) -> None:
+def _refuse_foreign(out: Place) -> None:
     """Refuse a file, or a folder with contents that gen-scans did not write."""
-    if out.exists() and not out.is_dir():
+    if isinstance(out, Path) and out.exists() and not out.is_dir():
         raise GenerationError(f"{out} is a file; choose another --out")
-    if (out / REQUEST).exists():
+    if has_request(out):
         return
     refuse_inside_scans(out)
-    if not out.exists():
-        return
-    others = any(not entry.name.startswith(".") for entry in out.iterdir())
     # Asked again: another part may have claimed the folder since, and writes its request first.
-    if others and not (out / REQUEST).exists():
+    if _has_files(out) and not has_request(out):
         raise GenerationError(f"{out} has files that gen-scans did not write; choose another --out")
 
 
-def claim_new(out: Path, plan: Plan) -> None:
+def has_request(out: Place) -> bool:
+    """Return whether a request has claimed a folder."""
+    return is_there(out / REQUEST) if isinstance(out, Address) else (out / REQUEST).exists()
+
+
+def _has_files(out: Place) -> bool:
+    """Return whether a folder holds anything that is not hidden."""
+    if isinstance(out, Address):
+        from scangan.core import store
+
+        return any(not entry.name.startswith(".") for entry in store.below(out))
+    return out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir())
+
+
+def claim_new(out: Place, plan: Plan) -> None:
     """Claim an empty folder for a request."""
     _refuse_foreign(out)
-    out.mkdir(parents=True, exist_ok=True)
-    plan.write(out)
+    if isinstance(out, Path):
+        out.mkdir(parents=True, exist_ok=True)
+    plan.write(out, once=True)
     tell_readers(out, plan)
 
 
-def _claim(out: Path, plan: Plan, part: Part, *, force: bool) -> None:
+def _claim(out: Place, plan: Plan, part: Part, *, force: bool) -> None:
     """Claim the folder for this request, or refuse with how the request in it differs."""
-    if not (out / REQUEST).exists():
+    if not has_request(out):
         claim_new(out, plan)
         return
     before = Plan.read(out)
@@ -272,8 +341,11 @@ def _claim(out: Path, plan: Plan, part: Part, *, force: bool) -> None:
     tell_readers(out, plan)
 
 
-def _remove(out: Path, plan: Plan, part: Part) -> None:
+def _remove(out: Place, plan: Plan, part: Part) -> None:
     """Remove the scans of a request or a part, and nothing else."""
+    if isinstance(out, Address):
+        _remove_objects(out, plan, part)
+        return
     links = [name for name in plan.folders if (out / name).is_symlink()]
     if links:
         raise GenerationError(f"{out / links[0]} is a link; remove it, or choose another --out")
@@ -288,6 +360,19 @@ def _remove(out: Path, plan: Plan, part: Part) -> None:
         for name in plan.folders:
             with contextlib.suppress(OSError):  # not empty: it holds other files
                 (out / name).rmdir()
+
+
+def _remove_objects(out: Address, plan: Plan, part: Part) -> None:
+    from scangan.core import store
+
+    _not_whole(out, plan, part)
+    first, last = plan.request.positions(part)
+    if part.i == 0:
+        remove(out / SHEET)
+    at = ((name, plan.position_of(name)) for name, _, _ in store.below(out))
+    store.remove(out / name for name, place in at if place is not None and first <= place < last)
+    if part.n == 1:
+        drop_part_manifests(out)
 
 
 def _existing(out: Path, plan: Plan, part: Part, start: str = "") -> Iterator[Path]:
@@ -305,7 +390,12 @@ def _existing(out: Path, plan: Plan, part: Part, start: str = "") -> Iterator[Pa
                     yield Path(entry.path)
 
 
-def drop_part_manifests(out: Path) -> None:
+def drop_part_manifests(out: Place) -> None:
     """Remove the parts' manifests; the joined folder has its own."""
-    for path in out.glob("manifest-*-of-*.jsonl"):
-        path.unlink(missing_ok=True)
+    for name in part_manifests(out):
+        remove(out / name)
+
+
+def part_manifests(out: Place) -> list[str]:
+    """List the parts' manifests in a folder, in order."""
+    return matching(out, "manifest-*-of-*.jsonl")

@@ -16,6 +16,7 @@ from scangan.artifacts.dataset import (
 )
 from scangan.artifacts.split import split_indices
 from scangan.artifacts.train_options import SIZES, TrainOptions
+from scangan.core.address import Place
 from scangan.core.counted import counted
 from scangan.core.errors import OtherDataset, PreprocessingError, TrainingError
 from scangan.evaluation.metrics import FEWEST
@@ -74,7 +75,7 @@ class TrainingScans:
 
 
 def open_source(
-    source: Path,
+    source: Place,
     target: Path,
     options: TrainOptions,
     report: Callable[[str], None] = lambda line: None,
@@ -89,7 +90,7 @@ def open_source(
     PreprocessingError
         There are no usable scans.
     """
-    if is_prepared(source) or is_split(source):
+    if isinstance(source, Path) and (is_prepared(source) or is_split(source)):
         return open_prepared(source, options)
     try:
         dataset = prepare(source, target, PrepOptions(size=options.size), quiet=quiet)

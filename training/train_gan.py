@@ -21,6 +21,7 @@ from scangan.artifacts.dataset import (
 from scangan.artifacts.run import FORMAT_VERSION, Run, check_places
 from scangan.artifacts.run_records import RunConfig, RunItem, TrainedDataset
 from scangan.artifacts.train_options import TrainOptions
+from scangan.core.address import Place, to_place
 from scangan.core.errors import USAGE, TrainingError
 from scangan.core.files import only_writer
 from scangan.preprocessing.find_scans import SourceOptions, find_scans
@@ -52,7 +53,7 @@ Report = Callable[[str], None]
 
 
 def train(
-    source: str | Path,
+    source: str | Place,
     out: str | Path,
     options: TrainOptions | None = None,
     *,
@@ -71,7 +72,7 @@ def train(
 
     Parameters
     ----------
-    source : path
+    source : path or address
         A prepared dataset, or a folder of scans, which is prepared into ``out/dataset`` first.
     out : path
         The run folder.
@@ -104,7 +105,7 @@ def train(
     Stopped
         A signal stopped the run, which was saved.
     """
-    source, run, rank = Path(source), Run(Path(out)), join_processes()
+    source, run, rank = to_place(source), Run(Path(out)), join_processes()
     options = options or TrainOptions()
     say = report if rank.first else lambda line: None
     lock = _only_writer(source, run.path, start) if rank.first else nullcontext()
@@ -120,7 +121,9 @@ def train(
         if run.start_file.exists():
             context = dataclasses.replace(context, start=run.start_file)
         if not rank.first:
-            dataset = load_dataset(source if is_prepared(source) else run.path / "dataset")
+            dataset = load_dataset(
+                source if isinstance(source, Path) and is_prepared(source) else run.path / "dataset"
+            )
             scans = training_scans(dataset.in_memory(), options, run)
         explaining_memory(train_each_class if options.per_class else train_session, context, scans)
         rank.agree(None)  # and here, until everything is written
@@ -128,7 +131,7 @@ def train(
 
 
 @contextmanager
-def _only_writer(source: Path, out: Path, start: str | None) -> Iterator[None]:
+def _only_writer(source: Place, out: Path, start: str | None) -> Iterator[None]:
     """Lock the run folder, after checking its place: the lock would create the folder."""
     check_places(source, out, start)
     with only_writer(out / ".lock"):
@@ -158,7 +161,7 @@ def training_device(name: str) -> torch.device:
 
 
 def _begin(
-    context: Context, source: Path, force: bool, typed: tuple[str, str], start: str | None
+    context: Context, source: Place, force: bool, typed: tuple[str, str], start: str | None
 ) -> TrainingScans:
     """Open the scans and write the run's configuration, or check it against the existing one.
 
@@ -227,9 +230,9 @@ def _known_warning(weights: StartingWeights, items: list[RunItem]) -> str:
     )
 
 
-def _check_source(source: Path, options: TrainOptions) -> None:
+def _check_source(source: Place, options: TrainOptions) -> None:
     """Run the quick checks on the source before --force deletes a run."""
-    if is_prepared(source) or is_split(source):
+    if isinstance(source, Path) and (is_prepared(source) or is_split(source)):
         check_counts(open_prepared(source, options), options)
     else:
         find_scans(source, SourceOptions())

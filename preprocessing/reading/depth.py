@@ -1,13 +1,12 @@
 """Tell from the first bytes of a file whether it may hold more than 8 bits."""
 
-from pathlib import Path
-
+from scangan.core.address import Place
 from scangan.core.formats import head_of_scan
 
 PNG_DEPTH = 24  # position of the bits per sample in a PNG
 
 
-def may_be_deep(path: str | Path) -> bool:
+def may_be_deep(path: str | Place) -> bool:
     """Whether the file may decode to a scan of more than 8 bits; raises as `head_of_scan` does."""
     head, form = head_of_scan(path)
     return form in ("tiff", "dicom", "nifti") or (
