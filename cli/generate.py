@@ -10,7 +10,6 @@ from scangan.cli import options
 from scangan.cli.command import Output, ScanCommand
 from scangan.core.address import Place
 from scangan.core.counted import counted
-from scangan.core.files import is_there
 from scangan.core.terminal import progress
 
 if TYPE_CHECKING:
@@ -133,6 +132,7 @@ def main(
     from scangan.artifacts.request import SHARD_SIZE, SHARDED, Part, Request, Span
     from scangan.artifacts.scan_folder import SHEET
     from scangan.cli.default_out import scans_folder
+    from scangan.core.files import is_there
     from scangan.runtime.generator import ScanGenerator
     from scangan.runtime.output import write_scans
 

@@ -1,12 +1,10 @@
 """Addresses of folders and objects in object stores, such as ``s3://bucket/folder``."""
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 SCHEMES = {"s3": "Amazon S3", "gs": "Google Cloud Storage", "az": "Azure", "memory": "this process"}
-_WRITTEN = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Address(PurePosixPath):
@@ -62,7 +60,8 @@ def within(folder: Place, name: str) -> str | Address:
 
 def is_address(text: str) -> bool:
     """Return whether a text is written like an address, known or not."""
-    return _WRITTEN.match(text) is not None
+    scheme, slashes, _ = text.partition("://")
+    return bool(slashes) and len(scheme) > 1 and scheme.isascii() and scheme.isalnum()
 
 
 def to_address(text: str) -> Address:
@@ -73,8 +72,8 @@ def to_address(text: str) -> Address:
     ValueError
         The scheme is unknown, the bucket is missing, or a part is ``.``, ``..`` or holds credentials.
     """
-    match = _WRITTEN.fullmatch(text)
-    scheme, rest = (match[1].lower(), match[2]) if match else ("", "")
+    scheme, _, rest = text.partition("://")
+    scheme = scheme.lower()
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES if name != "memory")
         raise ValueError(f"{scheme}:// is not known; an address of a store starts with {known}")

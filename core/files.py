@@ -7,7 +7,6 @@ complete. In a store, an object appears when all of it is there.
 import contextlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
@@ -44,6 +43,8 @@ def written_whole(path: Place, *, once: bool = False) -> Iterator[Path]:
         The folder is missing or not writable, or the disk is full; `path` is unchanged.
     """
     if isinstance(path, Address):
+        import tempfile
+
         from scangan.core import store
 
         with tempfile.TemporaryDirectory(prefix="scangan-") as folder:
