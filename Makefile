@@ -7,6 +7,7 @@
 # make check-web   run model files in onnxruntime-web (needs node and npm)
 # make check-edge  run model files on emulated processors (needs Debian's qemu-user-static, and root)
 # make check-faults  run each command on full and failing disks, killed, and under a jumping clock (Linux, cc)
+# make check-scale  try object stores and Ray with killed actors and drivers (installs Ray)
 # make docs    build the documentation site: docs/_build/index.html
 # make graph   draw who imports whom: import-graph.svg
 # make bench   run the benchmarks and write benchmarks/results/*.md
@@ -25,7 +26,7 @@ DEV := .venv-dev/bin
 # A file of tests shares what it makes; the longest files come first (tests/conftest.py).
 PYTEST := $(DEV)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast coverage check fuzz check-web check-edge check-faults docs graph bench wheelhouse check-sdist release clean
+.PHONY: demo test test-fast coverage check fuzz check-web check-edge check-faults check-scale docs graph bench wheelhouse check-sdist release clean
 
 demo: .venv/.installed
 	rm -rf demo
@@ -60,6 +61,11 @@ check-edge: .venv-dev/.installed
 
 check-faults: .venv-dev/.installed
 	PYTHONPATH=tests $(DEV)/python -m faults.run_all benchmarks/results/faults.md
+
+check-scale: .venv-dev/.installed
+	$(DEV)/pip install -q -c constraints.txt 'ray[data]'
+	SCANGAN_SCALE=1 $(DEV)/python -m pytest -q tests/runtime/test_ray_engine.py tests/runtime/test_in_a_store.py \
+		tests/preprocessing/test_from_a_store.py tests/core/test_store.py
 
 docs: .venv-dev/.installed
 	$(DEV)/python -m sphinx -W --keep-going -q -b html docs docs/_build

@@ -21,7 +21,7 @@ SECTIONS = {
     "Which scans": ("model", "classes", "count", "balance", "target", "exclude"),
     "Sampling": ("seed", "start", "truncation", "paired"),
     "Output": ("kind", "shard_size", "out", "no_sheet", "force"),
-    "Parallel jobs": ("shard",),
+    "Parallel jobs": ("shard", "engine", "address", "actors"),
     "Running the model": ("batch", "threads", "device", "precision", "allow_modified"),
 }
 
@@ -82,6 +82,22 @@ SECTIONS = {
     help='make only part i of n, counted from 0; join with "scangan merge"',
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["ray"]),
+    help="spread the work over a Ray cluster; does not change the result",
+)
+@click.option(
+    "--address",
+    metavar="auto|HOST:PORT",
+    help="with --engine: the cluster  [default: start one on this machine]",
+)
+@click.option(
+    "--actors",
+    type=click.IntRange(1),
+    help="with --engine: how many processes, each with --threads threads (there by default 1)  "
+    "[default: as many as fit]",
+)
+@click.option(
     "--batch",
     type=int,
     help="scans per pass; does not change the result  [default: chosen by image size]",
@@ -107,6 +123,9 @@ def main(
     no_sheet: bool,
     force: bool,
     shard: str | None,
+    engine: str | None,
+    address: str | None,
+    actors: int | None,
     batch: int | None,
     threads: int | None,
     device: str,
@@ -138,6 +157,8 @@ def main(
 
     if shard_size is not None and kind not in SHARDED:
         raise click.UsageError(f"--shard-size needs --format {' or '.join(SHARDED)}")
+    if engine is None and (address is not None or actors is not None):
+        raise click.UsageError("--address and --actors need --engine ray")
     if target is not None and balance is None:
         raise click.UsageError("--target needs --balance DATASET")
     if count is not None and balance is not None:
@@ -190,11 +211,23 @@ def main(
     all_of_them = generator.classes and not (classes or balance)
     everything = f"; no --class given, so all {len(generator.classes)}" if all_of_them else ""
     output.say(f"{generator.description}{everything}")
+    work = None
+    if engine is not None:
+        from scangan.runtime.ray_engine import Cluster, on_cluster
+
+        work = on_cluster(generator, Cluster(address, actors, threads or 1))
     first, last = request.positions(part)
     began = time.perf_counter()
     with progress("generating", last - first, "scans", quiet=output.silent) as advance:
         made = write_scans(
-            generator, request, out, part=part, force=force, sheet=not no_sheet, advance=advance
+            generator,
+            request,
+            out,
+            part=part,
+            force=force,
+            sheet=not no_sheet,
+            work=work,
+            advance=advance,
         )
     seconds = time.perf_counter() - began
     in_part = _counts(generator, request, part)

@@ -1,8 +1,11 @@
 """Keep the output of libraries off the terminal, but show our own."""
 
+import contextlib
 import faulthandler
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 _errors: TextIO | None = None  # stream for our errors and progress, once libraries are silenced
@@ -24,6 +27,16 @@ def hush_libraries() -> None:
     if err is not None:
         _errors = err
         faulthandler.enable(err)
+
+
+@contextlib.contextmanager
+def hushed_printing() -> Iterator[None]:
+    """Discard what a library prints to ``sys.stdout``, if libraries are silenced; ours as well."""
+    if _errors is None:
+        yield
+        return
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def errors() -> TextIO | None:

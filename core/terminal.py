@@ -36,6 +36,7 @@ EXTRAS = {
     "matplotlib": "eval",
     "jinja2": "eval",
     "obstore": "cloud",
+    "ray": "ray",
     "torch": "train",
     "onnx": "train",
     "onnxscript": "train",

@@ -14,7 +14,7 @@ from scangan.core.printable import printable, quoted
 
 MultiLabel = Literal["error", "first", "join"]
 DELIMITERS = ",;\t"
-FEW_LABELS = 3  # to name in a reason
+FEW_LABELS = 2  # to name in a reason, which stays short even if each is long
 MOST_LISTED = 300  # characters of headings in an error
 COLUMNS = ("file", "class", "subject")  # defaults; the last one is optional then
 

@@ -14,15 +14,14 @@ from scangan.core.errors import GenerationError
 from scangan.core.files import is_there, opened_lines, read_bytes, write_bytes
 from scangan.runtime.about import tell_readers
 from scangan.runtime.output import (
-    Advance,
     claim_new,
     drop_part_manifests,
     has_request,
-    missing_files,
     only_writers,
     part_manifests,
     write_lines,
 )
+from scangan.runtime.writing import Advance, missing_files
 
 
 def merge(folders: Sequence[Place], out: Place, advance: Advance = lambda count: None) -> Plan:
@@ -147,14 +146,14 @@ def _check(plan: Plan, part: Part, folder: Place) -> None:
         again = f"generate part {part.i}/{part.n} again (--shard)"
     if not same:
         raise GenerationError(f"{file} does not list the scans it should; {again}")
-    for name in missing_files(folder, plan, part):
+    for name in missing_files(folder, plan, range(*positions)):
         raise GenerationError(f"{folder / name} is missing; {again}")
 
 
 def _copy_part(plan: Plan, part: Part, folder: Place, out: Place) -> None:
     if folder == out:
         return
-    for name in missing_files(out, plan, part):
+    for name in missing_files(out, plan, range(*plan.request.positions(part))):
         source, target = folder / name, out / name
         if isinstance(target, Path):
             target.parent.mkdir(parents=True, exist_ok=True)

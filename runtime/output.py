@@ -5,32 +5,27 @@ request is claimed by putting `request.json` on the condition that there is none
 """
 
 import contextlib
-import itertools
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from scangan.artifacts.request import Part, Request, Span
+from scangan.artifacts.request import Part, Request
 from scangan.artifacts.scan_folder import MANIFEST, REQUEST, SHEET, Plan, refuse_inside_scans
 from scangan.core.address import Address, Place
 from scangan.core.errors import GenerationError
 from scangan.core.files import is_there, matching, only_writer, remove, write_bytes, written_whole
 from scangan.core.png import encode_png
 from scangan.core.sheet import NOTICE, contact_sheet
-from scangan.core.threads import in_order
 from scangan.runtime.about import sheet_page, tell_readers
 from scangan.runtime.generator import ScanGenerator
+from scangan.runtime.writing import Advance, Work, write_positions
 
 ON_SHEET = 8  # scans per class
 LOCK = ".gen-scans-lock"
-PUTS_AT_ONCE = 16  # objects of one batch, as a store takes its time for each
-Advance = Callable[[int], None]
 Images = npt.NDArray[np.uint8]
 
 
@@ -42,6 +37,7 @@ def write_scans(
     part: Part | None = None,
     force: bool = False,
     sheet: bool = True,
+    work: Work | None = None,
     advance: Advance = lambda count: None,
 ) -> int:
     """Write the scans of a request, keeping those that an earlier, stopped call wrote.
@@ -60,6 +56,8 @@ def write_scans(
         Make existing scans again, and replace those of another request.
     sheet : bool
         Write a contact sheet.
+    work : callable, optional
+        What writes the scans at some positions; by default `write_positions`, in this process.
     advance : callable
         Called with the number of scans finished since the last call.
 
@@ -87,13 +85,14 @@ def write_scans(
         if isinstance(out, Path):
             for path in _existing(out, plan, part, "."):  # temporary files of a killed command
                 path.unlink(missing_ok=True)
-        work = _write_shards if plan.sharded else _write_files
-        made = work(generator, plan, out, part, advance)
+        positions = range(*request.positions(part))
+        work = work or functools.partial(write_positions, generator)
+        made = work(plan, out, positions, advance, lambda: _not_whole(out, plan, part))
         if sheet and part.i == 0 and not is_there(out / SHEET):
             picture = encode_png(make_sheet(generator, plan), {"Comment": NOTICE})
             write_bytes(out / SHEET, sheet_page(plan, picture))
         # Written last: it marks the part as complete.
-        write_lines(out / plan.manifest_name(part), plan.manifest(*request.positions(part)))
+        write_lines(out / plan.manifest_name(part), plan.manifest(positions.start, positions.stop))
         if part.n == 1:
             drop_part_manifests(out)
     return made
@@ -129,140 +128,6 @@ def only_writers(
             held.enter_context(only_writer(out / own))
             claim()
         yield
-
-
-def _write_files(
-    generator: ScanGenerator, plan: Plan, out: Place, part: Part, advance: Advance
-) -> int:
-    """Write one file per scan; the workers write the files."""
-    encode, request = _encoder(plan), plan.request
-
-    def work(span: Span) -> int:
-        which = plan.position(span.number)
-        names = [plan.file_name(which, index) for index in span.indices]
-        missing = np.flatnonzero([not there(which, name) for name in names])
-        if len(missing):
-            _not_whole(out, plan, part)
-            images = generator.make([span], request.draw)
-
-            def write(i: int) -> None:
-                write_file(names[i], encode(which, images[i], span.start + i))
-
-            for _ in each(write, missing.tolist()):
-                pass
-        return len(missing)
-
-    spans = request.between(*request.positions(part), generator.batch)
-    made = 0
-    workers = generator.threads if request.total > generator.batch else 0
-    with contextlib.ExitStack() as opened:
-        there = _already(out, plan, part)
-        each: Callable[..., Iterable[None]] = map
-        if isinstance(out, Address):
-            each = opened.enter_context(ThreadPoolExecutor(PUTS_AT_ONCE)).map
-        write_file = _writer(out)
-        # Closing stops the workers after an error, before the folder is unlocked.
-        results = opened.enter_context(contextlib.closing(in_order(work, spans, workers)))
-        for span, written in results:
-            made += written
-            advance(span.count)
-    return made
-
-
-def _writer(out: Place) -> Callable[[str, bytes], None]:
-    """Return what writes a file into a folder, by its name."""
-    if isinstance(out, Address):
-        return lambda name, data: write_bytes(out / name, data, once=True)
-    return lambda name, data: write_bytes(f"{out}/{name}", data)  # a Path for each takes longer
-
-
-def _already(out: Place, plan: Plan, part: Part) -> Callable[[int, str], bool]:
-    """Return what tells whether a scan of a span is there, by its file's name; makes the folders."""
-    if isinstance(out, Address):
-        present = _present(out, plan, part)
-        first, _ = plan.request.positions(part)
-        return lambda _, name: bool(present[(plan.position_of(name) or 0) - first])
-    fresh = set()  # new folders, where no scan can exist yet
-    for which, folder in enumerate(plan.folders):
-        with contextlib.suppress(FileExistsError):
-            (out / folder).mkdir()
-            fresh.add(which)
-    return lambda which, name: which not in fresh and is_there(f"{out}/{name}")
-
-
-def _present(out: Address, plan: Plan, part: Part) -> npt.NDArray[np.bool_]:
-    """List a store once: which files of a part are there and not empty, from its first on."""
-    from scangan.core import store
-
-    first, last = plan.request.positions(part)
-    in_file = plan.request.shard_size if plan.sharded else 1
-    present = np.zeros(-(-(last - first) // in_file), np.bool_)
-    for name, size, _ in store.below(out):
-        at = plan.position_of(name) if size else None
-        if at is not None and first <= at < last:
-            present[(at - first) // in_file] = True
-    return present
-
-
-def _encoder(plan: Plan) -> Callable[[int, Images, int], bytes]:
-    if plan.request.format == "dicom":
-        from scangan.runtime.dicom import encode_dicom
-
-        return lambda span, image, index: encode_dicom(image, plan, span, index)
-    texts = [plan.record_text(span) for span in range(len(plan.folders))]
-    return lambda span, image, index: encode_png(
-        image, {"Comment": NOTICE, "scangan": texts[span].of(index)}
-    )
-
-
-def _write_shards(
-    generator: ScanGenerator, plan: Plan, out: Place, part: Part, advance: Advance
-) -> int:
-    """Write many scans per file: workers make and encode them, this thread writes shard after shard."""
-    from scangan.runtime.shards import SHARDS, TarEntries
-
-    request, size = plan.request, plan.request.shard_size
-    entries = [TarEntries(plan, span) for span in range(len(plan.folders))]
-
-    def spans() -> Iterator[tuple[Place, int, Span]]:
-        first, last = request.positions(part)
-        present = _present(out, plan, part) if isinstance(out, Address) else None
-        for number, start in enumerate(range(first, last, size)):
-            end = min(start + size, last)
-            path = out / plan.shard_name(start // size)
-            if is_there(path) if present is None else present[number]:
-                advance(end - start)
-                continue
-            _not_whole(out, plan, part)
-            for span in request.between(start, end, generator.batch):
-                yield path, end - start, span
-
-    def work(task: tuple[Place, int, Span]) -> Any:
-        span = task[2]
-        images = generator.make([span], request.draw)
-        if request.format == "npz":
-            return images
-        entry = entries[plan.position(span.number)]
-        members = (entry.of(image, i) for image, i in zip(images, span.indices, strict=True))
-        return b"".join(members)
-
-    made = 0
-    with contextlib.closing(in_order(work, spans(), generator.threads)) as results:
-        for (path, count), group in groupby(results, key=lambda result: result[0][:2]):
-            with SHARDS[request.format](path, plan, count) as add:
-                for (_, _, span), content in group:
-                    add(span, content)
-                    made += span.count
-                    advance(span.count)
-    return made
-
-
-def missing_files(out: Place, plan: Plan, part: Part) -> Iterator[str]:
-    """Yield the names of a part's files that are not in a folder, or empty."""
-    names = plan.files(*plan.request.positions(part))
-    if isinstance(out, Address):
-        return itertools.compress(names, ~_present(out, plan, part))
-    return (name for name in names if not is_there(f"{out}/{name}"))
 
 
 def _not_whole(out: Place, plan: Plan, part: Part) -> None:

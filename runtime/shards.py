@@ -6,7 +6,6 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from scangan.artifacts.records import to_told
 from scangan.artifacts.request import Span
 from scangan.artifacts.scan_folder import Plan
+from scangan.core.address import Place
 from scangan.core.files import written_whole
 from scangan.core.png import encode_png
 from scangan.core.sheet import NOTICE
@@ -68,9 +68,9 @@ Add = Callable[[Span, Any], None]
 
 
 @contextmanager
-def tar_shard(path: Path, _plan: Plan, _count: int) -> Iterator[Add]:
+def tar_shard(path: Place, _plan: Plan, _count: int) -> Iterator[Add]:
     """Open a tar to add members to; the file gets its name when it is complete."""
-    with written_whole(path) as beside, beside.open("wb") as file:
+    with written_whole(path, once=True) as beside, beside.open("wb") as file:
 
         def add(_span: Span, members: bytes) -> None:
             file.write(members)
@@ -81,14 +81,14 @@ def tar_shard(path: Path, _plan: Plan, _count: int) -> Iterator[Add]:
 
 
 @contextmanager
-def npz_shard(path: Path, plan: Plan, count: int) -> Iterator[Add]:
+def npz_shard(path: Place, plan: Plan, count: int) -> Iterator[Add]:
     """Open an npz to add scans to: `images` uint8 [N, H, W], `labels`, `indices` int64 [N], `about` JSON.
 
     Scans are written as they arrive, so a shard can be larger than memory.
     """
     spans: list[Span] = []
     with contextlib.ExitStack() as opened:
-        beside = opened.enter_context(written_whole(path))
+        beside = opened.enter_context(written_whole(path, once=True))
         archive = opened.enter_context(zipfile.ZipFile(beside, "w"))
         member = opened.enter_context(contextlib.ExitStack())
         images: IO[bytes] | None = None

@@ -82,6 +82,12 @@ def test_several_labels_are_refused_or_taken_as_told(scans, choice, name, rows):
         )
 
 
+def test_a_reason_stays_short_however_long_the_labels_are(scans):
+    rows = "".join(f"x.png,{letter * 300}\n" for letter in "abcd")
+    reason = reasons_of(scans(f"file,class\n{rows}y.png,well\n", "x.png", "y.png"))["x.png"]
+    assert len(reason) < 200 and "'... on line 3, ... of labels.csv)" in reason
+
+
 def test_the_same_line_twice_is_one(scans):
     found = scans("file,class,subject\nx.png,a,1\nx.png,a,1\nx.png,a|a,1\n", "x.png")
     assert found.scans == [SourceFile("x.png", "a", "1")]

@@ -49,7 +49,10 @@ def puts(monkeypatch):
 
     def counting(address, content, **how):
         put(address, content, **how)
-        counted[str(address.relative_to(address.parents[-2]))] += 1
+        name = str(address.relative_to(address.parents[-2]))
+        counted[name] += 1
+        shared = name in ("README.md", "sheet.html", "manifest.jsonl")
+        assert how.get("once", False) is not shared, name
 
     monkeypatch.setattr(store, "put", counting)
     return counted

@@ -1,0 +1,194 @@
+"""On a Ray cluster, scans are those of one machine, whoever is killed."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from programs import main_of
+from stores import bucket_of_moto, bytes_of, content_of
+
+from scangan.artifacts.request import Part, Request, Span
+from scangan.artifacts.scan_folder import Plan
+from scangan.core import store
+from scangan.core.errors import GenerationError
+from scangan.runtime import ScanGenerator, ray_engine
+from scangan.runtime.output import write_scans
+from scangan.runtime.ray_engine import Cluster, on_cluster
+from scangan.runtime.writing import missing_ranges
+
+pytest.importorskip("ray")
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    with bucket_of_moto() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, bucket):
+    """A cluster of two processors on this machine, which asks for a token, and may use the bucket."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv("RAY_AUTH_MODE", raising=False)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        with _head() as address:
+            yield address
+
+
+@contextlib.contextmanager
+def _head():
+    ray = [sys.executable, "-m", "ray.scripts.scripts"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    words = [*ray, "start", "--head", "--port", port, "--num-cpus", "2", "--include-dashboard=false",
+             "--disable-usage-stats", "--block"]  # fmt: skip
+    with subprocess.Popen(words, **quiet) as head:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            try:
+                ray_engine._knock(f"127.0.0.1:{port}")
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield f"127.0.0.1:{port}"
+        head.terminate()
+
+
+@pytest.fixture(scope="module")
+def generator(tiny_acgan):
+    with ScanGenerator(tiny_acgan, batch=4, threads=1) as made:
+        yield made
+
+
+def request(count, kind, shard_size=10):
+    return Request(spans=(Span(0, 0, count), Span(2, 3, 9)), format=kind, shard_size=shard_size)
+
+
+@pytest.mark.parametrize("kind", ["png", "tar"])
+def test_the_files_are_those_of_one_machine(kind, cluster, generator, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine, "SCANS_A_TASK", 7)
+    work, counted = on_cluster(generator, Cluster(cluster, actors=2)), []
+    write_scans(generator, request(40, kind), tmp_path / "here")
+    made = write_scans(
+        generator, request(40, kind), tmp_path / "out", work=work, advance=counted.append
+    )
+    assert made == sum(counted) == 49 and bytes_of(tmp_path / "out") == bytes_of(tmp_path / "here")
+    scans = sorted(name for name in bytes_of(tmp_path / "out") if name.endswith((".png", ".tar")))
+    (tmp_path / "out" / scans[1]).unlink()
+    made = write_scans(generator, request(40, kind), tmp_path / "out", work=work)
+    assert made == (1 if kind == "png" else 10)
+    assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "here")
+    with pytest.MonkeyPatch.context() as patch:  # nothing is missing: no cluster is asked
+        patch.setattr(ray_engine, "_connected", None)
+        assert write_scans(generator, request(40, kind), tmp_path / "out", work=work) == 0
+
+
+def _actors():
+    processes = (each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"])
+    return [each for each in processes if each.info["cmdline"][0].startswith("ray::MapWorker")]
+
+
+def _started(model, cluster, out):
+    code = "import sys; from scangan.cli.programs import gen_scans; sys.exit(gen_scans())"
+    words = ["--model", str(model), "--count", "3000", "--out", str(out), "--batch", "4", "--format", "tar",
+             "--shard-size", "100", "--engine", "ray", "--address", cluster]  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def _wait_for(driver, condition):
+    until = time.monotonic() + 60
+    while not condition() and driver.poll() is None and time.monotonic() < until:
+        time.sleep(0.1)
+    assert condition(), driver.poll() is None or driver.stdout.read()
+
+
+@pytest.mark.skipif("SCANGAN_SCALE" not in os.environ, reason="make check-scale runs it")
+def test_an_actor_and_the_driver_are_killed(cluster, bucket, generator, tiny_acgan, tmp_path):
+    out = bucket / "scans"
+    with _started(tiny_acgan, cluster, out) as driver:
+        _wait_for(driver, lambda: sum(1 for _ in store.below(out)) > 8)
+        _actors()[0].kill()
+        _wait_for(driver, lambda: sum(1 for _ in store.below(out)) > 16)
+        driver.send_signal(signal.SIGKILL)
+    assert "manifest.jsonl" not in content_of(out)
+    with _started(tiny_acgan, cluster, out) as driver:
+        said = driver.stdout.read().decode()
+    assert driver.returncode == 0 and "9000 synthetic scans" in said, said
+    assert "raylet" not in said and "already there" in said
+    whole = Request(spans=tuple(Span(k, 0, 3000) for k in range(3)), format="tar", shard_size=100)
+    write_scans(generator, whole, tmp_path / "here")
+    assert content_of(out) == bytes_of(tmp_path / "here")
+
+
+@pytest.mark.skipif("SCANGAN_SCALE" not in os.environ, reason="make check-scale runs it")
+def test_without_an_address_it_starts_its_own(cluster, generator, tmp_path):
+    write_scans(generator, request(20, "tar"), tmp_path / "here")
+    work = on_cluster(generator, Cluster(actors=1))
+    write_scans(generator, request(20, "tar"), tmp_path / "out", work=work)
+    assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "here")
+
+
+def test_another_version_is_refused_by_name(cluster, generator, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine, "version", lambda package: "0.0.9")
+    with pytest.raises(
+        GenerationError, match=r"a worker has scangan \S+, and this machine 0\.0\.9; install"
+    ):
+        work = on_cluster(generator, Cluster(cluster, actors=1))
+        write_scans(generator, request(10, "tar"), tmp_path / "out", work=work)
+    assert not (tmp_path / "out/manifest.jsonl").exists()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere.invalid:6379", "auto", "x"])
+def test_a_cluster_that_is_not_there(address, generator, tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address == "auto":  # where none was started
+        monkeypatch.setattr("ray.init", lambda **_: (_ for _ in ()).throw(ConnectionError("none")))
+    work = on_cluster(generator, Cluster(address))
+    with pytest.raises(
+        GenerationError, match=f"no Ray cluster answers at {address}; give --address"
+    ):
+        write_scans(generator, request(10, "tar"), tmp_path / "out", work=work)
+
+
+def test_options_that_need_it(tiny_acgan, tmp_path, monkeypatch):
+    def typed(*words):
+        words = ["--model", tiny_acgan, "--out", tmp_path / "out", *words]
+        return CliRunner().invoke(main_of("gen-scans"), [str(word) for word in words])
+
+    for words in (("--actors", 2), ("--address", "auto")):
+        told = typed(*words)
+        assert told.exit_code == 2 and "need --engine ray" in told.output
+    monkeypatch.setitem(sys.modules, "ray", None)
+    told = typed("--engine", "ray")
+    assert told.exit_code == 1 and "ray is not installed; type: pip install" in told.output
+    assert typed().exit_code == 0  # and it is not asked for
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_missing_ranges_cover_what_is_missing(sharded, generator, tmp_path):
+    kind = "tar" if sharded else "png"
+    asked = request(41, kind)
+    write_scans(generator, asked, tmp_path)
+    plan = Plan.read(tmp_path)
+    everything = range(*asked.positions(Part()))
+    assert list(missing_ranges(tmp_path, plan, everything, 7)) == []
+    files = list(plan.files(0, 50))
+    for name in (files[k] for k in ((0, 2) if sharded else (0, 1, 2, 20, *range(30, 50)))):
+        (tmp_path / name).unlink()
+    found = list(missing_ranges(tmp_path, plan, everything, 7))
+    if sharded:
+        assert found == [range(0, 10), range(20, 30)]
+    else:
+        assert found == [range(0, 3), range(20, 21), range(30, 37), range(37, 44), range(44, 50)]
