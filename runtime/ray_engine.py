@@ -83,9 +83,8 @@ def _connected(cluster: Cluster) -> Iterator[ModuleType]:
     """Connect to a cluster, or start one; disconnect at the end."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent
     if cluster.address and _has_token():
-        os.environ.setdefault(
-            "RAY_AUTH_MODE", "token"
-        )  # Ray does so only for clusters that it starts
+        # Ray does so by itself only for clusters that it starts.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     here = cluster.address is None
@@ -142,7 +141,15 @@ def _spread(
     rows = [{"first": task.start, "last": task.stop} for task in tasks]
     done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         _Writer,
-        fn_constructor_args=(model, version("scangan"), plan, out, generator.batch, threads),
+        fn_constructor_args=(
+            model,
+            hashlib.sha256(generator.file.data).hexdigest(),
+            version("scangan"),
+            plan,
+            out,
+            generator.batch,
+            threads,
+        ),
         batch_size=1,
         num_cpus=threads,
         compute=ray.data.ActorPoolStrategy(size=min(actors, len(tasks))),
@@ -170,7 +177,14 @@ class _Writer:
     """An actor: writes the scans at the positions that it is given."""
 
     def __init__(
-        self, model: Any, driver: str, plan: Plan, out: Place, batch: int, threads: int
+        self,
+        model: Any,
+        sha256: str,
+        driver: str,
+        plan: Plan,
+        out: Place,
+        batch: int,
+        threads: int,
     ) -> None:
         import ray
 
@@ -179,14 +193,14 @@ class _Writer:
                 f"a worker has scangan {own}, and this machine {driver}; install the same everywhere"
             )
         name, data = ray.get(model)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise GenerationError("a worker got another model file; run the same command again")
         self.plan, self.out = plan, out
         with tempfile.TemporaryDirectory(prefix="scangan-") as folder:
             file = Path(folder) / name
             file.write_bytes(data)
             # Whether it was changed after its export is for the driver to judge, which took it.
             self.generator = ScanGenerator(file, batch=batch, threads=threads, allow_modified=True)
-        if hashlib.sha256(data).hexdigest() != hashlib.sha256(self.generator.file.data).hexdigest():
-            raise GenerationError("a worker got another model file; run the same command again")
 
     def __call__(self, rows: Rows) -> Rows:
         """Write the scans from `first` to `last` - 1."""
@@ -194,5 +208,6 @@ class _Writer:
             range(*ends) for ends in zip(rows["first"].tolist(), rows["last"].tolist(), strict=True)
         ]
         for positions in ranges:
-            write_positions(self.generator, self.plan, self.out, positions)
+            # Listing a store for each task would take longer the more it holds.
+            write_positions(self.generator, self.plan, self.out, positions, look=False)
         return {"count": np.array([len(positions) for positions in ranges])}

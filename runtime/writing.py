@@ -33,6 +33,8 @@ def write_positions(
     positions: range,
     advance: Advance = lambda count: None,
     begin: Begin = lambda: None,
+    *,
+    look: bool = True,
 ) -> int:
     """Write the scans at some positions whose files are not there.
 
@@ -50,6 +52,8 @@ def write_positions(
         Called with the number of scans finished since the last call.
     begin : callable
         Called before anything is written; not at all if nothing is missing.
+    look : bool
+        Look first which files are there; else all are written.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def write_positions(
         Number of scans made.
     """
     work = _write_shards if plan.sharded else _write_files
-    return work(generator, plan, out, positions, advance, begin)
+    return work(generator, plan, out, positions, advance, begin, look)
 
 
 def _write_files(
@@ -67,6 +71,7 @@ def _write_files(
     positions: range,
     advance: Advance,
     begin: Begin,
+    look: bool,
 ) -> int:
     """Write one file per scan; the workers write the files."""
     encode, request = _encoder(plan), plan.request
@@ -90,7 +95,7 @@ def _write_files(
     made = 0
     workers = generator.threads if request.total > generator.batch else 0
     with contextlib.ExitStack() as opened:
-        there = _already(out, plan, positions)
+        there = _already(out, plan, positions) if look else _nothing_is_there
         each: Callable[..., Iterable[None]] = map
         if isinstance(out, Address):
             each = opened.enter_context(ThreadPoolExecutor(PUTS_AT_ONCE)).map
@@ -117,6 +122,10 @@ def _already(out: Place, plan: Plan, positions: range) -> Callable[[int, str], b
         return lambda _, name: bool(present[(plan.position_of(name) or 0) - positions.start])
     fresh = make_folders(out, plan)
     return lambda which, name: which not in fresh and is_there(f"{out}/{name}")
+
+
+def _nothing_is_there(_span: int, _name: str) -> bool:
+    return False
 
 
 def make_folders(out: Place, plan: Plan) -> set[int]:
@@ -162,6 +171,7 @@ def _write_shards(
     positions: range,
     advance: Advance,
     begin: Begin,
+    look: bool,
 ) -> int:
     """Write many scans per file: workers make and encode them, this thread writes shard after shard."""
     from scangan.runtime.shards import SHARDS, TarEntries
@@ -170,11 +180,13 @@ def _write_shards(
     entries = [TarEntries(plan, span) for span in range(len(plan.folders))]
 
     def spans() -> Iterator[tuple[Place, int, Span]]:
-        present = present_in(out, plan, positions) if isinstance(out, Address) else None
+        present = None
+        if look and isinstance(out, Address):
+            present = present_in(out, plan, positions)
         for number, start in enumerate(positions[::size]):
             end = min(start + size, positions.stop)
             path = out / plan.shard_name(start // size)
-            if is_there(path) if present is None else present[number]:
+            if look and (is_there(path) if present is None else present[number]):
                 advance(end - start)
                 continue
             begin()

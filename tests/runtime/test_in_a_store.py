@@ -15,11 +15,13 @@ from programs import main_of
 from stores import bucket_of_moto, bytes_of, content_of, copy_to, point_to
 
 from scangan.artifacts.request import Part, Request, Span
+from scangan.artifacts.scan_folder import Plan
 from scangan.core import store
 from scangan.core.errors import GenerationError, StoreError
 from scangan.runtime import ScanGenerator
 from scangan.runtime.merge import merge
 from scangan.runtime.output import write_scans
+from scangan.runtime.writing import write_positions
 
 TESTS = str(Path(__file__).parents[1])
 FORMATS = ("png", "tar", "npz", "dicom")
@@ -84,6 +86,18 @@ def test_what_is_missing_is_made_again(kind, generator, folder, puts):
     made = write_scans(generator, request(kind=kind), folder)
     assert 0 < made < 7 and content_of(folder) == whole
     assert set(puts) == {scans[0], "manifest.jsonl"}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_without_looking_all_is_written_again(kind, generator, folder, tmp_path, monkeypatch):
+    for out in (folder, tmp_path / "out"):
+        write_scans(generator, request(kind=kind), out)
+    before, plan = content_of(folder), Plan.read(folder)
+    monkeypatch.setattr(store, "below", None)  # it must not be listed
+    for out in (folder, tmp_path / "out"):
+        assert write_positions(generator, plan, out, range(7), look=False) == 7
+    monkeypatch.undo()
+    assert content_of(folder) == before == bytes_of(tmp_path / "out")
 
 
 def test_an_empty_object_is_told(generator, folder):
