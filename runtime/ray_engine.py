@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from scangan.artifacts.scan_folder import Plan
 from scangan.core.address import Place
 from scangan.core.errors import GenerationError, ScanganError, first_line
 from scangan.core.quiet import hushed_printing
+from scangan.core.terminal import explain
 from scangan.core.threads import usable_cpus
 from scangan.runtime.generator import ScanGenerator
 from scangan.runtime.writing import (
@@ -36,7 +36,7 @@ from scangan.runtime.writing import (
 )
 
 SCANS_A_TASK = 1000  # with a file for each scan
-Rows = dict[str, npt.NDArray[np.int64]]
+Rows = dict[str, npt.NDArray[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,25 +156,20 @@ def _spread(
     )
     try:
         for row in done.iter_rows():
+            if row["why"]:
+                raise GenerationError(row["why"])
             yield int(row["count"])
     except ray.exceptions.RayError as error:
-        raise _cause(error) from error
-
-
-def _cause(error: Exception) -> ScanganError:
-    """Say what an actor raised on purpose, of which Ray keeps only the text; else that it failed."""
-    ours = re.findall(
-        rf"^{re.escape(GenerationError.__module__)}\.\w+: (.+)$", str(error), re.MULTILINE
-    )
-    if ours:
-        return GenerationError(ours[-1])
-    return GenerationError(
-        f"the Ray cluster failed ({first_line(error)}); run the same command again to continue"
-    )
+        raise GenerationError(
+            f"the Ray cluster failed ({first_line(error)}); run the same command again to continue"
+        ) from error
 
 
 class _Writer:
-    """An actor: writes the scans at the positions that it is given."""
+    """An actor: writes the scans at the positions that it is given.
+
+    What fails is told in a row, since Ray starts an actor that raises again and loses its words.
+    """
 
     def __init__(
         self,
@@ -186,28 +181,37 @@ class _Writer:
         batch: int,
         threads: int,
     ) -> None:
+        self.plan, self.out, self.why = plan, out, ""
+        if (own := version("scangan")) != driver:
+            self.why = f"a worker has scangan {own}, and this machine {driver}; install the same everywhere"
+            return
         import ray
 
-        if (own := version("scangan")) != driver:
-            raise GenerationError(
-                f"a worker has scangan {own}, and this machine {driver}; install the same everywhere"
-            )
         name, data = ray.get(model)
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise GenerationError("a worker got another model file; run the same command again")
-        self.plan, self.out = plan, out
-        with tempfile.TemporaryDirectory(prefix="scangan-") as folder:
-            file = Path(folder) / name
-            file.write_bytes(data)
-            # Whether it was changed after its export is for the driver to judge, which took it.
-            self.generator = ScanGenerator(file, batch=batch, threads=threads, allow_modified=True)
+            self.why = "a worker got another model file; run the same command again"
+            return
+        try:
+            with tempfile.TemporaryDirectory(prefix="scangan-") as folder:
+                file = Path(folder) / name
+                file.write_bytes(data)
+                # Whether it was changed after its export is for the driver to judge, which took it.
+                self.generator = ScanGenerator(
+                    file, batch=batch, threads=threads, allow_modified=True
+                )
+        except (ScanganError, OSError) as error:
+            self.why = explain(error)
 
     def __call__(self, rows: Rows) -> Rows:
-        """Write the scans from `first` to `last` - 1."""
-        ranges = [
-            range(*ends) for ends in zip(rows["first"].tolist(), rows["last"].tolist(), strict=True)
-        ]
-        for positions in ranges:
-            # Listing a store for each task would take longer the more it holds.
-            write_positions(self.generator, self.plan, self.out, positions, look=False)
-        return {"count": np.array([len(positions) for positions in ranges])}
+        """Write the scans from `first` to `last` - 1; say how many, and why not."""
+        counts = rows["last"] - rows["first"]
+        try:
+            for first, last in zip(rows["first"].tolist(), rows["last"].tolist(), strict=True):
+                if not self.why:
+                    # Listing a store for each task would take longer the more it holds.
+                    write_positions(
+                        self.generator, self.plan, self.out, range(first, last), look=False
+                    )
+        except (ScanganError, OSError) as error:
+            return {"count": counts, "why": np.full(len(counts), explain(error))}
+        return {"count": counts, "why": np.full(len(counts), self.why)}

@@ -17,6 +17,7 @@ from stores import bucket_of_moto, bytes_of, content_of
 from scangan.artifacts.request import Part, Request, Span
 from scangan.artifacts.scan_folder import Plan
 from scangan.core import store
+from scangan.core.address import to_address
 from scangan.core.errors import GenerationError
 from scangan.runtime import ScanGenerator, ray_engine
 from scangan.runtime.output import write_scans
@@ -132,14 +133,6 @@ def test_an_actor_and_the_driver_are_killed(cluster, bucket, generator, tiny_acg
     assert content_of(out) == bytes_of(tmp_path / "here")
 
 
-@pytest.mark.skipif("SCANGAN_SCALE" not in os.environ, reason="make check-scale runs it")
-def test_without_an_address_it_starts_its_own(cluster, generator, tmp_path):
-    write_scans(generator, request(20, "tar"), tmp_path / "here")
-    work = on_cluster(generator, Cluster(actors=1))
-    write_scans(generator, request(20, "tar"), tmp_path / "out", work=work)
-    assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "here")
-
-
 def test_another_version_is_refused_by_name(cluster, generator, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_engine, "version", lambda package: "0.0.9")
     with pytest.raises(
@@ -148,6 +141,17 @@ def test_another_version_is_refused_by_name(cluster, generator, tmp_path, monkey
         work = on_cluster(generator, Cluster(cluster, actors=1))
         write_scans(generator, request(10, "tar"), tmp_path / "out", work=work)
     assert not (tmp_path / "out/manifest.jsonl").exists()
+
+
+def test_what_fails_on_a_worker_is_told(cluster, bucket, generator):
+    work = on_cluster(generator, Cluster(cluster, actors=1))
+    with pytest.MonkeyPatch.context() as patch:  # of the driver alone
+        patch.setattr(ray_engine, "missing_ranges", lambda *_: [range(0, 10)])
+        with pytest.raises(
+            GenerationError, match=r"s3://nowhere: this bucket does not exist; create"
+        ):
+            plan = Plan.of(generator.sha256, generator.classes, request(10, "tar"))
+            work(plan, to_address("s3://nowhere/x"), range(10), lambda _: None, lambda: None)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere.invalid:6379", "auto", "x"])
@@ -192,3 +196,12 @@ def test_missing_ranges_cover_what_is_missing(sharded, generator, tmp_path):
         assert found == [range(0, 10), range(20, 30)]
     else:
         assert found == [range(0, 3), range(20, 21), range(30, 37), range(37, 44), range(44, 50)]
+
+
+# The last one: after a cluster of its own, a process cannot use another's actors.
+@pytest.mark.skipif("SCANGAN_SCALE" not in os.environ, reason="make check-scale runs it")
+def test_without_an_address_it_starts_its_own(cluster, generator, tmp_path):
+    write_scans(generator, request(20, "tar"), tmp_path / "here")
+    work = on_cluster(generator, Cluster(actors=1))
+    write_scans(generator, request(20, "tar"), tmp_path / "out", work=work)
+    assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "here")
