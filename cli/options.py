@@ -89,6 +89,8 @@ class _AnyPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
             self.fail("the path is empty; give a folder or a file", param, ctx)
+        if isinstance(value, str) and is_address(value):
+            self.fail("it takes no address of a store; give a path on a disk", param, ctx)
         return super().convert(value, param, ctx)
 
 

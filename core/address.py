@@ -59,9 +59,11 @@ def within(folder: Place, name: str) -> str | Address:
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text is written like an address, known or not."""
-    scheme, slashes, _ = text.partition("://")
-    return bool(slashes) and len(scheme) > 1 and scheme.isascii() and scheme.isalnum()
+    """Return whether a text is written like an address, known or not, or with a slash too few."""
+    scheme, colon, rest = text.partition(":")
+    if colon and rest.startswith("/") and scheme.lower() in SCHEMES:
+        return True
+    return rest.startswith("//") and len(scheme) > 1 and scheme.isascii() and scheme.isalnum()
 
 
 def to_address(text: str) -> Address:
@@ -72,8 +74,11 @@ def to_address(text: str) -> Address:
     ValueError
         The scheme is unknown, the bucket is missing, or a part is ``.``, ``..`` or holds credentials.
     """
-    scheme, _, rest = text.partition("://")
+    scheme, _, rest = text.partition(":")
     scheme = scheme.lower()
+    if scheme in SCHEMES and not rest.startswith("//"):
+        raise ValueError(f"the address lacks a slash; give {scheme}://BUCKET/FOLDER")
+    rest = rest[2:]
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES if name != "memory")
         raise ValueError(f"{scheme}:// is not known; an address of a store starts with {known}")

@@ -39,7 +39,7 @@ SAYINGS = {  # error codes of S3 and what they mean; others are told by their nu
     "QuotaExceeded": f"the store is full; free some space and {AGAIN}",
 }
 DENIED = "access is denied; check the credentials in the environment, and what they allow"
-SILENT = f"the store does not answer; {AGAIN}"
+SILENT = f"the store does not answer; check where it is (AWS_ENDPOINT_URL, AWS_REGION), or {AGAIN}"
 UNCONDITIONAL = (
     "the store refuses conditional puts (If-None-Match), without which two commands could mix their "
     "files; use another store, or write to a disk and copy"

@@ -45,9 +45,8 @@ def summary_lines(summary: Summary, out: Path) -> Iterator[str]:
     if summary.left_out:
         yield f"{counted(summary.left_out, 'file')} left out by --include and --exclude"
     if summary.near_duplicates:
-        pairs = counted(summary.near_duplicates, "pair of scans is", "pairs of scans are")
         yield (
-            f"{pairs} near-duplicates and may leak between classes or subjects: "
+            f"{counted(summary.near_duplicates, 'pair')} of near-duplicates may leak between classes or subjects: "
             f"{out / 'near_duplicates.jsonl'}"
         )
     if summary.candidates_not_compared:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scangan.artifacts.modelfile import ModelFile, read_model_file
+from scangan.core.address import is_address
 from scangan.core.devices import CPU, Device
 from scangan.core.errors import GenerationError
 from scangan.core.printable import to_type
@@ -51,6 +52,8 @@ def open_model(
         if precision == "auto":
             files.insert(0, fastest)
         path = next(file for file in files if file.is_file())
+    elif is_address(str(model)):
+        raise GenerationError("a model file is read from a disk; copy it there, and give its path")
     elif not path.exists():
         known = ", ".join(bundled_models())
         raise GenerationError(f"{model}: no such model file; bundled models: {known}")

@@ -40,7 +40,9 @@ def test_places():
     assert to_place(FOLDER) is FOLDER and to_place("s3://bucket/a/b") == FOLDER
     assert to_place("a/b") == Path("a/b") and to_place(Path("s3:")) == Path("s3:")
     assert within(Path("a"), "b/c") == "a/b/c" and within(FOLDER, "c/d") == FOLDER / "c" / "d"
-    assert not any(map(is_address, ("a/b", "C:\\scans", "c:/scans", "s3:/a", "./s3://a", "")))
+    assert not any(
+        map(is_address, ("a/b", "C:\\scans", "c:/scans", "./s3://a", "./s3:/a", "s3:", ""))
+    )
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,7 @@ def test_places():
         ("http://host/x", "http:// is not known; an address of a store starts with s3://, gs://, az://"),
         ("s3://", "names no bucket; give s3://BUCKET/FOLDER"),
         ("s3:///folder", "names no bucket"),
+        ("s3:/bucket/folder", "lacks a slash; give s3://BUCKET/FOLDER"),
         ("s3://KEY:SECRET@bucket/a", "credentials come from the environment"),
         ("s3://KEY@bucket/a", "credentials come from the environment"),
         ("http://KEY:SECRET@host", "http:// is not known"),
