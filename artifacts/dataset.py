@@ -21,7 +21,6 @@ from scangan.artifacts.dataset_records import (
     Summary,
 )
 from scangan.artifacts.records import of_older, parse_records, to_record, to_told
-from scangan.core.address import Place
 from scangan.core.class_names import with_normal_names
 from scangan.core.errors import PreprocessingError, fault_of
 from scangan.core.files import naming, parse_jsonl, read_bytes, read_text, write_json
@@ -134,14 +133,14 @@ class PreparedDataset:
         return dataclasses.replace(self, images=images)
 
 
-def is_split(path: Place) -> bool:
-    """Whether `path` is a split dataset on disk, with one folder per part."""
-    return isinstance(path, Path) and (path / "split.json").is_file()
+def is_split(path: Path) -> bool:
+    """Whether `path` is a split dataset, with one folder per part."""
+    return (path / "split.json").is_file()
 
 
-def is_prepared(path: Place) -> bool:
-    """Whether `path` is a prepared dataset on disk, not a folder of scans."""
-    return isinstance(path, Path) and (path / "dataset.json").is_file()
+def is_prepared(path: Path) -> bool:
+    """Whether `path` is a prepared dataset, not a folder of scans."""
+    return (path / "dataset.json").is_file()
 
 
 def load_dataset(path: str | Path) -> PreparedDataset:

@@ -1,5 +1,7 @@
 """What the benchmarks share: real scans and a trained generator. One thread everywhere."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -20,3 +22,12 @@ def one_thread():
 def sample_files():
     """Paths of the 240 real sample scans."""
     return sorted(SAMPLE.rglob("*.jpg"))
+
+
+@pytest.fixture
+def memory():
+    """A folder in memory."""
+    shm = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
+    yield folder
+    shutil.rmtree(folder)

@@ -6,7 +6,6 @@ Commands write to memory (/dev/shm where there is one); wall time on all threads
 import io
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -28,15 +27,6 @@ COUNT, WHOLE = 64, 10_000
 PRECISIONS = "fp32", "int8"
 WALL = f"{usable_cpus()} threads"
 GEN_SCANS = [sys.executable, "-m", "scangan.cli", "generate"]
-
-
-@pytest.fixture
-def memory():
-    """A folder in memory."""
-    shm = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
-    yield folder
-    shutil.rmtree(folder)
 
 
 # Cold start

@@ -4,14 +4,11 @@ The store is moto's S3 server in a process of its own, on the same processors: i
 time that it is measured by.
 """
 
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
-from pathlib import Path
 from urllib.error import URLError
 
 import pytest
@@ -48,15 +45,6 @@ def moto():
         keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "x")
         yield ENV | keys | {"AWS_ENDPOINT_URL": url, "AWS_REGION": "us-east-1"}
         server.kill()
-
-
-@pytest.fixture
-def memory():
-    """A folder in memory."""
-    shm = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.mark.benchmark(timer=time.perf_counter)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-SCHEMES = {"s3": "Amazon S3", "gs": "Google Cloud Storage", "az": "Azure", "memory": "this process"}
+SCHEMES = ("s3", "gs", "az", "memory")  # Amazon, Google, Azure; the last is for tests
 
 
 class Address(PurePosixPath):

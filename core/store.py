@@ -108,12 +108,14 @@ def put(address: Address, content: bytes | Path, *, once: bool = False) -> None:
                 if attempt == PUTS:
                     raise
                 time.sleep(attempt)
-        if _digest(content) != (told["e_tag"] or "").strip('"') and not (
-            # An MD5 that differs may be that of encrypted bytes; other tags say nothing.
-            _holds(address, content, length)
-            if MD5.fullmatch((told["e_tag"] or "").strip('"'))
-            else obstore.head(_store(address), address.key)["size"] == length
-        ):
+        tag = (told["e_tag"] or "").strip('"')
+        if tag == _digest(content):
+            return
+        if MD5.fullmatch(tag):  # perhaps that of encrypted bytes
+            kept = _holds(address, content, length)
+        else:
+            kept = obstore.head(_store(address), address.key)["size"] == length
+        if not kept:
             raise StoreError(f"{address}: the store did not keep what it was given; {AGAIN}")
 
 

@@ -104,7 +104,7 @@ def missing(
     counts = class_counts(dataset, note)
     if not any(counts.values()):
         raise GenerationError(f"{dataset} has no scans; give --balance the folder of a dataset")
-    prepared = is_prepared(dataset)
+    prepared = isinstance(dataset, Path) and is_prepared(dataset)
     # A folder without scans may hold documents; it is a class only if the model has that class.
     counts = {name: count for name, count in counts.items() if count or name in classes}
     wanted = [classes[number] for number in asked] if asked else list(classes)

@@ -196,13 +196,17 @@ def test_a_store_that_keeps_other_bytes_is_told(kept):
 
 
 def test_a_checksum_of_encrypted_bytes_is_no_fault():
+    asked = []
+
     def encrypts(request):
+        asked.append(request.command)
         tag = hashlib.md5(b"encrypted").hexdigest()
         dated = "Sun, 29 Nov 2026 12:00:00 GMT"
         request.reply(200, b"hello", ETag=f'"{tag}"', Last_Modified=dated)
 
     with wrong_server(encrypts) as bucket:
         store.put(bucket / "a", b"hello")
+    assert asked == ["PUT", "HEAD", "GET"]  # it was read back
 
 
 def test_a_put_whose_answer_was_lost_is_no_conflict(monkeypatch):
