@@ -98,7 +98,7 @@ def main(
         ours = open_synthetic(synthetic, like=real, count=count)
     if holdout is not None:
         held = open_scans(holdout, like=real)
-    with evaluation_folder(out, "privacy", train, synthetic, holdout):
+    with evaluation_folder(out, "privacy", train, synthetic, holdout, say=output.say):
         track = partial(progress, quiet=output.silent)
         result = privacy(real, ours, held, chosen, discriminator, track, tuple(notes))
         write_privacy(out, result, real, ours)

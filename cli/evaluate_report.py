@@ -90,7 +90,14 @@ def main(
     """
     from scangan.artifacts.run import Run
     from scangan.cli.evaluation_folder import evaluation_folder
-    from scangan.cli.scan_sets import how_to_leave_out, model_of, of_run, open_pair, open_scans
+    from scangan.cli.scan_sets import (
+        how_to_leave_out,
+        model_of,
+        of_run,
+        open_pair,
+        open_scans,
+        say_if_trained_on,
+    )
     from scangan.evaluation.features import installed
     from scangan.evaluation.file_names import HTML
     from scangan.evaluation.judge_privacy import PrivacyOptions
@@ -121,6 +128,7 @@ def main(
         ),
         PrivacyOptions(threads=threads, cache=cache),
     )
+    say_if_trained_on(real, synthetic, output.say)
     test, made = open_pair(real, synthetic, count=count)
     trained, discriminator = None, None
     privacy_notes: list[str] = []
@@ -139,7 +147,7 @@ def main(
         command = _without_paths(
             command, real=real, train=train, run=run_path, out=out, cache=cache, model=write_model
         )
-    with evaluation_folder(out, "report", real, synthetic, train):
+    with evaluation_folder(out, "report", real, synthetic, train, say=output.say):
         found = judge_all(
             test,
             made,

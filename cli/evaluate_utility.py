@@ -99,7 +99,7 @@ def main(
     else:
         tested = open_scans(test, like=train)
     tested, known = without_trained_on(Run(run) if run else None, tested, drop=drop_leaks)
-    with evaluation_folder(out, "utility", real, synthetic, test):
+    with evaluation_folder(out, "utility", real, synthetic, test, say=output.say):
         track = partial(progress, quiet=output.silent)
         result = utility(train, made, tested, chosen, track, notes=known)
         write_record(out / RESULT, result)

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scangan.artifacts.dataset import is_prepared, is_split
@@ -12,7 +12,9 @@ from scangan.evaluation.file_names import FIELDS, RESULT, WRITTEN
 
 
 @contextlib.contextmanager
-def evaluation_folder(out: Path, kind: str, *inputs: str | Path | None) -> Iterator[None]:
+def evaluation_folder(
+    out: Path, kind: str, *inputs: str | Path | None, say: Callable[[str], None]
+) -> Iterator[None]:
     """Make the folder before the long work inside this context; if that fails, leave none behind.
 
     Parameters
@@ -23,6 +25,8 @@ def evaluation_folder(out: Path, kind: str, *inputs: str | Path | None) -> Itera
         Which evaluation will write to it, out of `FIELDS`.
     *inputs : str or Path
         What the evaluation reads: folders of scans, datasets, model files.
+    say : callable
+        Takes one line, which says that an earlier evaluation is replaced.
 
     Raises
     ------
@@ -49,6 +53,8 @@ def evaluation_folder(out: Path, kind: str, *inputs: str | Path | None) -> Itera
             raise EvaluationError(
                 f"{out} holds the result of eval-scans {found}; choose another --out"
             )
+        if found:
+            say(f"{out} holds an earlier result, which will be replaced")
     out.mkdir(parents=True, exist_ok=True)
     try:
         yield

@@ -103,7 +103,8 @@ def main(
         say(verify_file(verify, against))
         return
     if run is None or out is None:
-        raise click.UsageError("to export: export-onnx RUN -o FILE")
+        missing = "RUN" if run is None else "-o FILE"
+        raise click.UsageError(f"{missing} is missing; to export: export-onnx RUN -o FILE")
     if precision != "int8" and (real is not None or accept_loss):
         raise click.UsageError(f"{'--real' if real else '--accept-loss'} needs --precision int8")
     from scangan.artifacts.modelfile import check_target
@@ -114,7 +115,7 @@ def main(
 
     from scangan.export.exporter import PARITY_COUNT, export_run
 
-    before = _card_of(out)
+    there, before = out.exists(), _card_of(out)
     card = export_run(
         run,
         out,
@@ -138,7 +139,10 @@ def main(
     )
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(card.classes)) or "none"
     say(f"{card.architecture} {card.size}x{card.size} {card.precision}, classes: {classes}")
-    say(f"{out.stat().st_size / 1e6:.1f} MB: {out}; next: gen-scans --model {to_type(out)}")
+    replaced = " (replaced)" if there else ""
+    say(
+        f"{out.stat().st_size / 1e6:.1f} MB: {out}{replaced}; next: gen-scans --model {to_type(out)}"
+    )
 
 
 def _card_of(file: Path) -> "ModelCard | None":

@@ -236,6 +236,9 @@ def main(
         told["left_out"] = sum(len(span.left_out) for span in request.spans)
     told |= {"out": str(out), "made": made, "seconds": round(seconds, 3)}
     look = f" (look at {out / SHEET})" if is_there(out / SHEET) else ""
+    if first == last and request.total:
+        size = f" files of {counted(request.unit, 'scan')}" if request.unit > 1 else " files"
+        output.say(f"part {part.i}/{part.n} has no scans: there are fewer {kind}{size} than parts")
     output.end(told, f"{_summary(in_part, part, made)}: {out}{look}")
 
 

@@ -77,7 +77,7 @@ classes = click.option(
     multiple=True,
     metavar="ID|NAME",
     shell_complete=complete.classes,
-    help="class to generate; repeatable  [default: all]",
+    help="class to generate: its number, its name or how its name begins; repeatable  [default: all]",
 )
 quiet = click.option("--quiet", is_flag=True, help="print only errors")
 as_json = click.option("--json", "as_json", is_flag=True, help="print one JSON object, for scripts")

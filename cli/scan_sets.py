@@ -3,12 +3,12 @@
 import dataclasses
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from scangan.artifacts.dataset import is_prepared, is_split
+from scangan.artifacts.dataset import is_prepared, is_split, load_dataset
 from scangan.artifacts.manifest import origins
 from scangan.artifacts.modelfile import ModelFile
 from scangan.artifacts.run import Run
@@ -153,6 +153,18 @@ def model_of(path: str) -> ModelFile | None:
 
     with ScanGenerator(path) as generator:
         return generator.file
+
+
+def say_if_trained_on(real: str, model: str, say: Callable[[str], None]) -> None:
+    """Warn that a model is judged by the dataset that it learnt from."""
+    file = model_of(model)
+    if file is None or not is_prepared(Path(real)):
+        return
+    if load_dataset(real).fingerprint == file.card.dataset_fingerprint:
+        say(
+            f"warning: {model} was trained on scans of {real}, so its figures are too good; judge it by "
+            f"scans that were held back (prep-scans --split)"
+        )
 
 
 def of_run(

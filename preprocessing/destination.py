@@ -73,14 +73,13 @@ def check_same(
     """Raise unless the dataset in `out` has these options and scans; `hashes` are only taken if needed."""
     before = read_summary(out)
     differing = [
-        f"{key} {then.get(key)} -> {value}"
+        f"{key} {_told(then.get(key))} -> {_told(value)}"
         for then, now in ((before.options, asked.options), (before.sources, asked.sources))
         for key, value in now.items()
         if then.get(key) != value
     ]
     if before.split != fractions:
-        split = before.split and list(before.split)
-        differing.append(f"split {split} -> {fractions and list(fractions)}")
+        differing.append(f"split {_told(before.split)} -> {_told(fractions)}")
     elif before.allow_synthetic != allow_synthetic:
         differing.append(f"allow_synthetic -> {allow_synthetic}")
     if differing:
@@ -131,3 +130,10 @@ def _as_found(told: Hash) -> Hash:
     folders = scan.file.split("/")[:-1]
     name = next((each for each in folders if normal(each) == scan.class_name), scan.class_name)
     return scan._replace(class_name=name), sha256
+
+
+def _told(value: object) -> str:
+    """Tell the value of an option as one would type it."""
+    if value is None:
+        return "none"
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -90,6 +90,7 @@ class ScanGenerator:
             precision=precision,
             allow_modified=allow_modified,
         )
+        self.name = str(model)  # for messages: as the user gave it
         self.device = choose_device(device)
         self.file = open_model(model, self.device, precision, allow_modified=allow_modified)
         self.threads = threads or usable_cpus()
@@ -150,7 +151,7 @@ class ScanGenerator:
         GenerationError
             The model has no such class.
         """
-        numbers = (self.card.class_number(label, str(self.file.path)) for label in wanted)
+        numbers = (self.card.class_number(label, self.name) for label in wanted)
         return tuple(dict.fromkeys(numbers)) or tuple(range(len(self.classes))) or (None,)
 
     def sample(
@@ -325,10 +326,10 @@ class ScanGenerator:
 
     def _number(self, label: str | int | None) -> int | None:
         if label is not None:
-            return self.card.class_number(label, str(self.file.path))
+            return self.card.class_number(label, self.name)
         if self.classes:
             known = ", ".join(self.classes)
-            raise GenerationError(f"{self.file.path} needs a class; it has: {known}")
+            raise GenerationError(f"{self.name} needs a class; it has: {known}")
         return None
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:

@@ -1,5 +1,6 @@
 """What the commands of ``eval-scans`` write into, and what they take for scans and for a run."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ from training_runs import start_run
 
 from scangan.artifacts.request import Request, Span
 from scangan.artifacts.run import Run, check_places
-from scangan.cli.evaluation_folder import evaluation_folder
+from scangan.cli import evaluation_folder as folders
 from scangan.cli.scan_sets import open_scans
 from scangan.core.errors import EvaluationError, GenerationError, TrainingError
 from scangan.evaluation.file_names import FIELDS
@@ -22,6 +23,12 @@ from scangan.evaluation.utility_result import UtilityResult
 from scangan.preprocessing import prepare
 from scangan.runtime import ScanGenerator
 from scangan.runtime.output import write_scans
+
+
+@contextlib.contextmanager
+def evaluation_folder(*args):
+    with folders.evaluation_folder(*args, say=print):
+        yield
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path):
@@ -56,12 +63,14 @@ def test_no_evaluation_goes_into_scans(tiny_acgan, tmp_path):
             work()
 
 
-def test_an_evaluation_may_be_made_again(tmp_path):
+def test_an_evaluation_may_be_made_again_and_says_so(tmp_path, capsys):
     out = tmp_path / "a" / "judged"
     for again in (False, True):
         with evaluation_folder(out, "quality"):
+            told = f"{out} holds an earlier result, which will be replaced\n" if again else ""
+            assert capsys.readouterr().out == told
             assert (out / "plots").exists() == again
-            (out / "result.json").write_text("{}")
+            (out / "result.json").write_text(json.dumps({FIELDS["quality"]: 0}))
             (out / "plots").mkdir(exist_ok=True)
 
 

@@ -15,6 +15,7 @@ from scangan.artifacts.card import ALL
 from scangan.artifacts.latents import draw_latents
 from scangan.artifacts.records import to_told
 from scangan.artifacts.run import Run
+from scangan.cli.scan_sets import say_if_trained_on
 from scangan.core.errors import ScanganError
 from scangan.core.files import only_writer
 from scangan.export import ExportError, export_run
@@ -149,6 +150,26 @@ def test_a_licence_that_is_lost_with_a_replaced_file_is_named(run, tmp_path):
     assert called("--citation", "Mine") == [
         "warning: the file that this replaced had the license 'MIT'; add --license to keep it"
     ]
+
+
+def test_a_replaced_file_is_said_to_be_replaced(run, tmp_path):
+    argv = [str(run.path), "-o", str(tmp_path / "m.onnx")]
+    ends = [
+        click.testing.CliRunner().invoke(main_of("export-onnx"), argv).output.splitlines()[-1]
+        for _ in range(2)
+    ]
+    assert ["(replaced)" in end for end in ends] == [False, True]
+
+
+def test_a_model_that_is_judged_by_its_training_scans_gives_a_warning(few, run, tmp_path):
+    model, others = tmp_path / "m.onnx", tmp_path / "others"
+    export_run(run.path, model)
+    prepare(copy_scans(tmp_path / "scans", SCANS - 1), others, PrepOptions(size=32))
+    said = []
+    for real in (few.path, others, tmp_path / "scans"):
+        say_if_trained_on(str(real), str(model), said.append)
+    say_if_trained_on(str(few.path), str(tmp_path / "scans"), said.append)  # not a model
+    assert len(said) == 1 and f"was trained on scans of {few.path}" in said[0]
 
 
 def test_a_failed_export_leaves_what_was_there(run, tmp_path, monkeypatch):

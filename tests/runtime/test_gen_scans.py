@@ -18,6 +18,7 @@ from PIL import Image
 from scangan.cli.front_door import VERBS
 
 FULL = Path("/dev/full")
+TAR = ("--format", "tar", "--shard-size")
 
 
 def test_writes_scans_a_manifest_and_a_sheet(command, tiny_acgan, tmp_path):
@@ -99,6 +100,17 @@ def test_a_part_leaves_what_another_is_writing(command, tiny_acgan, tmp_path):
     being_written.write_bytes(b"half")
     assert command(*argv, "--shard", "0/2").returncode == 0 and being_written.exists()
     assert command(*argv, "--shard", "1/2").returncode == 0 and not being_written.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [(["--count", 1], "png files"), (["--count", 3, *TAR, 3], "tar files of 3 scans")],
+)
+def test_a_part_without_scans_says_why(command, tiny_acgan, tmp_path, options, told):
+    argv = ["--model", tiny_acgan, "--class", "cat", "--shard", "0/2", "--out", tmp_path / "out"]
+    done = command("generate", *argv, *options)
+    assert done.returncode == 0
+    assert f"part 0/2 has no scans: there are fewer {told} than parts\n" in done.stdout
 
 
 def test_a_finished_output_is_left_alone_and_another_request_is_refused(
