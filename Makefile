@@ -7,7 +7,7 @@
 # make check-web   run model files in onnxruntime-web (needs node and npm)
 # make check-edge  run model files on emulated processors (needs Debian's qemu-user-static, and root)
 # make check-faults  run each command on full and failing disks, killed, and under a jumping clock (Linux, cc)
-# make check-scale  try object stores and Ray with killed actors and drivers (installs Ray)
+# make check-scale  make 100,000 scans on Ray in an object store, with killed actors and drivers
 # make docs    build the documentation site: docs/_build/index.html
 # make graph   draw who imports whom: import-graph.svg
 # make bench   run the benchmarks and write benchmarks/results/*.md
@@ -63,9 +63,10 @@ check-faults: .venv-dev/.installed
 	PYTHONPATH=tests $(DEV)/python -m faults.run_all benchmarks/results/faults.md
 
 check-scale: .venv-dev/.installed
-	$(DEV)/pip install -q -c constraints.txt 'ray[data]'
-	SCANGAN_SCALE=1 $(DEV)/python -m pytest -q tests/runtime/test_ray_engine.py tests/runtime/test_in_a_store.py \
-		tests/preprocessing/test_from_a_store.py tests/core/test_store.py
+	$(DEV)/python -m pytest -q tests/core/test_store.py tests/runtime/test_in_a_store.py \
+		tests/preprocessing/test_from_a_store.py
+	SCANGAN_SCALE=100000 $(DEV)/python -m pytest -q tests/preprocessing/test_ray_prep.py
+	SCANGAN_SCALE=100000 $(DEV)/python -m pytest -q tests/runtime/test_ray_engine.py
 
 docs: .venv-dev/.installed
 	$(DEV)/python -m sphinx -W --keep-going -q -b html docs docs/_build

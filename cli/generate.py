@@ -81,16 +81,7 @@ SECTIONS = {
     metavar="i/n",
     help='make only part i of n, counted from 0; join with "scangan merge"',
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["ray"]),
-    help="spread the work over a Ray cluster; does not change the result",
-)
-@click.option(
-    "--address",
-    metavar="auto|HOST:PORT",
-    help="with --engine: the cluster  [default: start one on this machine]",
-)
+@options.on_cluster
 @click.option(
     "--actors",
     type=click.IntRange(1),
@@ -213,7 +204,8 @@ def main(
     output.say(f"{generator.description}{everything}")
     work = None
     if engine is not None:
-        from scangan.runtime.ray_engine import Cluster, on_cluster
+        from scangan.core.cluster import Cluster
+        from scangan.runtime.ray_engine import on_cluster
 
         work = on_cluster(generator, Cluster(address, actors, threads or 1))
     first, last = request.positions(part)

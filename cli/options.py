@@ -79,6 +79,18 @@ classes = click.option(
     shell_complete=complete.classes,
     help="class to generate: its number, its name or how its name begins; repeatable  [default: all]",
 )
+on_cluster = _all(
+    click.option(
+        "--engine",
+        type=click.Choice(["ray"]),
+        help="spread the work over a Ray cluster; does not change the result",
+    ),
+    click.option(
+        "--address",
+        metavar="auto|HOST:PORT",
+        help="with --engine: the cluster  [default: start one on this machine]",
+    ),
+)
 quiet = click.option("--quiet", is_flag=True, help="print only errors")
 as_json = click.option("--json", "as_json", is_flag=True, help="print one JSON object, for scripts")
 

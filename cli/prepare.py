@@ -17,7 +17,7 @@ SECTIONS = {
     "Shape": ("size", "fit", "pixel_spacing", "ignore_spacing"),
     "Grey levels": ("window", "equalize", "clip", "tiles"),
     "Train and test": ("split", "allow_synthetic"),
-    "Running": ("workers", "strict"),
+    "Running": ("workers", "engine", "address", "strict"),
 }
 
 
@@ -142,8 +142,9 @@ SECTIONS = {
     "--workers",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="number of files to read at once  [default: number of cores]",
+    help="number of files to read at once  [default: number of cores; 16 from a store]",
 )
+@options.on_cluster
 @click.option("--strict", is_flag=True, help="exit with 1 if any file was refused")
 @options.quiet
 def main(
@@ -152,6 +153,8 @@ def main(
     split: str | None,
     allow_synthetic: bool,
     workers: int | None,
+    engine: str | None,
+    address: str | None,
     strict: bool,
     quiet: bool,
     **fields: Any,
@@ -163,12 +166,16 @@ def main(
     """
     from scangan.artifacts.dataset import read_summary
     from scangan.artifacts.split import parse_split
+    from scangan.core.cluster import Cluster
     from scangan.preprocessing.find_scans import SourceOptions
     from scangan.preprocessing.malloc import keep_freed_memory
     from scangan.preprocessing.options import PrepOptions
     from scangan.preprocessing.pipeline import prepare, prepare_split
     from scangan.preprocessing.summary_text import summary_lines
 
+    if engine is None and address is not None:
+        raise click.UsageError("--address needs --engine ray")
+    cluster = None if engine is None else Cluster(address, workers)
     keep_freed_memory()
     if allow_synthetic and split is None:
         raise click.UsageError("--allow-synthetic needs --split")
@@ -176,11 +183,11 @@ def main(
     sources = SourceOptions(**{name: fields.pop(name) for name in names})
     how = PrepOptions(**fields)
     if split is None:
-        prepare(source, out, how, sources=sources, workers=workers, quiet=quiet)
+        prepare(source, out, how, sources=sources, workers=workers, cluster=cluster, quiet=quiet)
     else:
         prepare_split(
-            source, out, parse_split(split), how, sources=sources, workers=workers, quiet=quiet,
-            allow_synthetic=allow_synthetic,
+            source, out, parse_split(split), how, sources=sources, workers=workers, cluster=cluster,
+            quiet=quiet, allow_synthetic=allow_synthetic,
         )  # fmt: skip
     summary = read_summary(out)
     output = Output(quiet)

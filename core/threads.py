@@ -5,7 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -15,6 +15,15 @@ R = TypeVar("R")
 
 QUEUED = 3  # calls queued per worker: enough to keep it busy, few enough to save memory
 CGROUP = Path("/sys/fs/cgroup")
+
+
+class InOrder(Protocol):
+    """Applies a function to items in several places at once, and yields (item, result) in order."""
+
+    def __call__(
+        self, function: Callable[[T], R], items: Iterable[T], workers: int, /
+    ) -> Generator[tuple[T, R], None, None]:
+        """Apply `function` to each item, `workers` at once; 0 is the calling thread."""
 
 
 def usable_cpus() -> int:

@@ -4,7 +4,8 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from rich.progress import Progress, TaskID
@@ -14,14 +15,22 @@ from scangan.core.address import Address, Place, within
 from scangan.core.errors import PreprocessingError, Rejected, Unreadable
 from scangan.core.files import size_of
 from scangan.core.reading import read_file
-from scangan.core.threads import in_order
+from scangan.core.threads import InOrder, in_order
 from scangan.preprocessing.find_scans import SourceFile
 from scangan.preprocessing.intensity import Survey
 from scangan.preprocessing.journal import FileLine, Journal, Line, WindowLine
-from scangan.preprocessing.one_file import FileResult, prepare_file, survey_file
+from scangan.preprocessing.one_file import (
+    FileResult,
+    Surveyed,
+    prepare_file,
+    survey_file,
+)
 from scangan.preprocessing.options import PrepOptions
+from scangan.preprocessing.reading.wanted import Wanted
 
+READS_AT_ONCE = 16  # from a store, which takes its time for each file
 CHUNK = 8  # files per task of a thread; small files cost less than handing over a task
+REMOTE_CHUNK = 64  # files in a store per task of a worker elsewhere, which reads many at once
 CHUNK_BYTES = 1 << 18
 # Mean bytes per file. Decoding so few takes 20 µs, and handing over the GIL takes as long, so two
 # threads take twice the time of one.
@@ -48,13 +57,17 @@ class Preparer:
     ) -> None:
         self.source, self.options, self.workers = source, options, workers
         self.wanted = options.wanted(included)
+        self._in_order: InOrder = in_order
         self._unread: dict[str, Unreadable] = {}
 
-    def prepare_all(self, scans: list[SourceFile], journal: Journal, bar: Progress) -> None:
-        """Prepare the files that the journal lacks.
+    def prepare_all(
+        self, scans: list[SourceFile], journal: Journal, bar: Progress, spread: InOrder = in_order
+    ) -> None:
+        """Prepare the files that the journal lacks; `spread` hands them out.
 
         The window over all scans is only measured when a scan needs it; most datasets do not.
         """
+        self._in_order = spread
         keep, window = self._still_true(journal.read(), scans)
         task = bar.add_task("preparing", total=len(scans), note="")
         with journal.writing(keep):
@@ -108,23 +121,12 @@ class Preparer:
     def _results(
         self, scans: list[SourceFile], window: Window | None
     ) -> Iterator[tuple[SourceFile, FileResult]]:
-        def several(chunk: list[SourceFile]) -> list[FileResult]:
-            results = []
-            for scan in chunk:
-                results.append(self._prepared(scan, window))
-                if results[-1].needs_window:
-                    break
-            return results
-
+        several = partial(
+            _prepare_files, self.source, self.options, self.wanted, window, self._unread
+        )
         workers = 0 if self._are_tiny(scans) else self.workers
-        for chunk, results in in_order(several, self._chunks(scans), workers):
+        for chunk, results in self._in_order(several, self._chunks(scans), workers):
             yield from zip(chunk, results, strict=False)
-
-    def _prepared(self, scan: SourceFile, window: Window | None) -> FileResult:
-        if scan.file in self._unread:  # not part of the window
-            return FileResult(refused=[(None, str(self._unread[scan.file]))])
-        path = within(self.source, scan.file)
-        return prepare_file(path, self.options, self.wanted, window, scan.below_class)
 
     def _are_tiny(self, scans: list[SourceFile]) -> bool:
         """Whether threads would wait longer than they work, judged by a sample of files."""
@@ -140,12 +142,14 @@ class Preparer:
         """Group small files; a volume is on its own, as all its slices wait to be written."""
         chunk: list[SourceFile] = []
         held = 0
+        local = self._in_order is in_order or isinstance(self.source, Path)
+        most = CHUNK if local else REMOTE_CHUNK
         for scan in scans:
             if isinstance(self.source, Path):
                 with contextlib.suppress(OSError):  # reported when the file is read
                     held += size_of(f"{self.source}/{scan.file}")
             chunk.append(scan)
-            if len(chunk) == CHUNK or held > CHUNK_BYTES:
+            if len(chunk) == most or held > CHUNK_BYTES:
                 yield chunk
                 chunk, held = [], 0
         if chunk:
@@ -153,18 +157,17 @@ class Preparer:
 
     def _survey(self, scans: list[SourceFile], bar: Progress) -> Survey:
         """Survey all scans that need the window over all scans."""
-        survey = Survey()
+        survey, seen = Survey(), set[bytes]()
         task = bar.add_task("measuring intensities", total=len(scans), note="")
-
-        def one(scan: SourceFile) -> None:
-            path, name = within(self.source, scan.file), scan.below_class
-            try:
-                survey_file(path, self.options, self.wanted, survey, file=scan.file, name=name)
-            except Unreadable as reason:
-                self._unread[scan.file] = reason
-
-        for _ in in_order(one, scans, self.workers):
-            bar.advance(task)
+        several = partial(_survey_files, self.source, self.options, self.wanted)
+        for chunk, results in self._in_order(several, self._chunks(scans), self.workers):
+            for scan, result in zip(chunk, results, strict=True):
+                if isinstance(result, Unreadable):
+                    self._unread[scan.file] = result
+                elif result and not (self.options.duplicates == "drop" and result.sha256 in seen):
+                    seen.add(result.sha256)
+                    survey.add(result.scans, scan.file)
+            bar.advance(task, len(chunk))
         bar.remove_task(task)
         return survey
 
@@ -218,6 +221,41 @@ class Preparer:
             return hashlib.sha256(read_file(within(self.source, scan.file))).hexdigest()
         except Rejected:
             return None
+
+
+def _prepare_files(
+    source: Place,
+    options: PrepOptions,
+    wanted: Wanted,
+    window: Window | None,
+    unread: Mapping[str, Unreadable],
+    scans: list[SourceFile],
+) -> list[FileResult]:
+    """Prepare files, up to the first that needs a missing window."""
+    results = []
+    for scan in scans:
+        if scan.file in unread:  # not part of the window
+            results.append(FileResult(refused=[(None, str(unread[scan.file]))]))
+            continue
+        path = within(source, scan.file)
+        results.append(prepare_file(path, options, wanted, window, scan.below_class))
+        if results[-1].needs_window:
+            break
+    return results
+
+
+def _survey_files(
+    source: Place, options: PrepOptions, wanted: Wanted, scans: list[SourceFile]
+) -> list[Surveyed | Unreadable | None]:
+    results: list[Surveyed | Unreadable | None] = []
+    for scan in scans:
+        try:
+            results.append(
+                survey_file(within(source, scan.file), options, wanted, scan.below_class)
+            )
+        except Unreadable as reason:
+            results.append(reason)
+    return results
 
 
 def _line(scan: SourceFile, result: FileResult) -> FileLine:

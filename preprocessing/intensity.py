@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -32,15 +31,12 @@ class Survey:
     size. So 8 MiB hold any range of values to 0.05%, and the order of adding does not matter. Files
     of similar magnitude share a histogram. Files with values far beyond all others (a dose grid, an
     undeclared padding value) are left out, as they alone would set the window.
-    Safe to share between threads.
     """
 
     def __init__(self) -> None:
         self._weights: dict[int, npt.NDArray[np.int64]] = {}
         self._scans: Counter[int] = Counter()  # by magnitude
         self._files: defaultdict[int, list[str]] = defaultdict(list)
-        self._seen: set[bytes] = set()
-        self._lock = threading.Lock()
 
     def add(self, scans: Sequence[Scan], file: str = "") -> None:
         """Count the scans of a file."""
@@ -48,15 +44,12 @@ class Survey:
         if not samples:
             return
         magnitude = max(map(_magnitude, samples))
-        with self._lock:
-            if magnitude not in self._weights:  # the system only allocates the pages in use
-                self._weights[magnitude] = np.zeros(1 << 20, np.int64)
-            for sample in samples:
-                np.add.at(
-                    self._weights[magnitude], _ordered_keys(sample), SAMPLED * 16 // len(sample)
-                )
-            self._scans[magnitude] += len(samples)
-            self._files[magnitude].append(file)
+        if magnitude not in self._weights:  # the system only allocates the pages in use
+            self._weights[magnitude] = np.zeros(1 << 20, np.int64)
+        for sample in samples:
+            np.add.at(self._weights[magnitude], _ordered_keys(sample), SAMPLED * 16 // len(sample))
+        self._scans[magnitude] += len(samples)
+        self._files[magnitude].append(file)
 
     @property
     def scans(self) -> int:
@@ -82,13 +75,6 @@ class Survey:
         files = sum(len(self._files[each]) for each in far)
         few = files == 1 or sum(self._scans[each] for each in far) <= FEW * total
         return far if few else []
-
-    def is_new(self, sha256: bytes) -> bool:
-        """Whether no file with this hash came before."""
-        with self._lock:
-            before = len(self._seen)
-            self._seen.add(sha256)
-            return len(self._seen) > before
 
     def window(self) -> Window:
         """Compute robust percentiles (0.1 and 99.9%) over all scans added and not left out."""

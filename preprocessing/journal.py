@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, BinaryIO, TextIO
 
@@ -55,6 +56,11 @@ class WindowLine(MeasuredWindow, frozen=True):
 
 
 Line = FileLine | WindowLine
+
+
+def installed_readers() -> dict[str, bool]:
+    """Tell which optional readers this machine has; another set may refuse other files."""
+    return {name: find_spec(name) is not None for name in ("pydicom", "gdcm")}
 
 
 class Journal:

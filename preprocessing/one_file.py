@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator
 from tempfile import SpooledTemporaryFile, gettempdir
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from scangan.core.reading import read_file
 from scangan.core.terminal import is_missing_package
 from scangan.preprocessing.duplicates import perceptual_hash
 from scangan.preprocessing.geometry import is_square, place_of
-from scangan.preprocessing.intensity import Survey, choose_window, nearly_blank, thinned
+from scangan.preprocessing.intensity import choose_window, nearly_blank, thinned
 from scangan.preprocessing.journal import FrameLine
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.reading.depth import may_be_deep
@@ -65,6 +65,15 @@ class FileResult:
     images: IO[bytes] = dataclasses.field(default_factory=_spool)
     refused: list[tuple[int | None, str]] = dataclasses.field(default_factory=list)
     needs_window: bool = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to another process: the pixels themselves, for their file."""
+        self.images.seek(0)
+        return self.__dict__ | {"images": self.images.read()}
+
+    def __setstate__(self, told: dict[str, Any]) -> None:
+        pixels, self.__dict__ = told["images"], told | {"images": _spool()}
+        self.images.write(pixels)
 
     def add(self, number: int, scan: Scan, options: PrepOptions, window: Window | None) -> None:
         """Prepare a scan and add it; `window` applies to deep scans."""
@@ -191,18 +200,19 @@ def _range(scan: Scan) -> tuple[float, float]:
     return low, high
 
 
-def survey_file(
-    path: str | Place,
-    options: PrepOptions,
-    wanted: Wanted,
-    survey: Survey,
-    *,
-    file: str = "",
-    name: str = "",
-) -> None:
-    """Add the scans of a file that need the window over all scans, unless the file is rejected.
+class Surveyed(NamedTuple):
+    """The scans of a file that need the window over all scans, and the file's SHA-256."""
 
-    `file` is its name in the survey; `wanted` and `name` are those of `read_scans`.
+    sha256: bytes
+    scans: list[Scan]
+
+
+def survey_file(
+    path: str | Place, options: PrepOptions, wanted: Wanted, name: str = ""
+) -> Surveyed | None:
+    """Return a thinned copy of each scan that needs the window over all; None if the file has none.
+
+    `wanted` and `name` are those of `read_scans`. A file that is rejected has none.
 
     Raises
     ------
@@ -214,10 +224,8 @@ def survey_file(
     found: list[Scan] = []
     try:
         if not may_be_deep(path):
-            return
+            return None
         data = read_file(path)
-        if options.duplicates == "drop" and not survey.is_new(hashlib.sha256(data).digest()):
-            return
         for _, scan in read_scans(data, wanted, name):
             if not isinstance(scan, Scan) or not scan.deep or why_not(scan, options) is not None:
                 continue
@@ -230,5 +238,5 @@ def survey_file(
     except Exception as error:  # reported when the file is prepared
         if is_missing_package(error):
             raise
-        return
-    survey.add(found, file)
+        return None
+    return Surveyed(hashlib.sha256(data).digest(), found) if found else None

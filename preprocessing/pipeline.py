@@ -4,7 +4,6 @@ import contextlib
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -16,12 +15,13 @@ from scangan.artifacts.dataset_records import MeasuredWindow, Preparation
 from scangan.artifacts.records import write_records
 from scangan.artifacts.split import PART_NAMES, check_fractions
 from scangan.core.address import Address, Place, to_place
+from scangan.core.cluster import Cluster
 from scangan.core.errors import PreprocessingError, ScanganError
 from scangan.core.files import naming, only_writer
 from scangan.core.terminal import progress_bar
-from scangan.core.threads import usable_cpus
+from scangan.core.threads import InOrder, in_order, usable_cpus
 from scangan.core.versions import DATASET
-from scangan.preprocessing.all_files import Preparer
+from scangan.preprocessing.all_files import READS_AT_ONCE, Preparer
 from scangan.preprocessing.destination import (
     check_place,
     check_same,
@@ -31,7 +31,7 @@ from scangan.preprocessing.destination import (
     resolved,
 )
 from scangan.preprocessing.find_scans import Found, SourceFile, SourceOptions, find_scans
-from scangan.preprocessing.journal import Asked, Journal
+from scangan.preprocessing.journal import Asked, Journal, installed_readers
 from scangan.preprocessing.marks import named_synthetic
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.outcome import (
@@ -44,8 +44,6 @@ from scangan.preprocessing.outcome import (
 from scangan.preprocessing.preview import write_preview
 from scangan.preprocessing.write import write_dataset, write_split
 
-READS_AT_ONCE = 16
-
 
 def prepare(
     source: str | Place,
@@ -54,6 +52,7 @@ def prepare(
     *,
     sources: SourceOptions | None = None,
     workers: int | None = None,
+    cluster: Cluster | None = None,
     quiet: bool = True,
 ) -> PreparedDataset:
     """Prepare a folder of scans. Unusable files are listed as rejects and do not stop it.
@@ -70,9 +69,11 @@ def prepare(
     sources : SourceOptions, optional
         How to find its class and subject.
     workers : int, optional
-        Number of files to prepare at once; by default, one per usable processor, or
-        16 from a store. The result does
-        not depend on it.
+        Number of files to prepare at once; by default, one per usable processor, or 16 from a store.
+        The result does not depend on it.
+    cluster : Cluster, optional
+        The Ray cluster to prepare the files on; by default, this machine. The result does not depend
+        on it.
     quiet : bool
         Whether to hide the progress bar.
 
@@ -86,7 +87,7 @@ def prepare(
     PreprocessingError
         There is no source or no usable scan, or `out` holds something else.
     """
-    run = _Run(source, out, options, sources, None, workers, quiet)
+    run = _Run(source, out, options, sources, None, workers, cluster, quiet)
     run.run()
     return load_dataset(run.out)
 
@@ -100,6 +101,7 @@ def prepare_split(
     sources: SourceOptions | None = None,
     allow_synthetic: bool = False,
     workers: int | None = None,
+    cluster: Cluster | None = None,
     quiet: bool = True,
 ) -> dict[str, PreparedDataset]:
     """Prepare a folder of scans as ``train``, (``val``) and ``test`` datasets in `out`.
@@ -112,7 +114,7 @@ def prepare_split(
         part.
     allow_synthetic : bool
         Split synthetic scans like real ones; by default, all of them go to train.
-    source, out, options, sources, workers, quiet
+    source, out, options, sources, workers, cluster, quiet
         As for `prepare`.
 
     Returns
@@ -120,7 +122,7 @@ def prepare_split(
     dict
         The parts by name.
     """
-    run = _Run(source, out, options, sources, fractions, workers, quiet, allow_synthetic)
+    run = _Run(source, out, options, sources, fractions, workers, cluster, quiet, allow_synthetic)
     run.run()
     return {name: load_dataset(run.out / name) for name in PART_NAMES[len(fractions)]}
 
@@ -136,24 +138,25 @@ class _Run:
         sources: SourceOptions | None,
         fractions: tuple[float, ...] | None,
         workers: int | None,
+        cluster: Cluster | None,
         quiet: bool,
         allow_synthetic: bool = False,
     ) -> None:
         self.source, self.out = to_place(source), resolved(Path(out))
         self.options, self.sources = options or PrepOptions(), sources or SourceOptions()
         self.fractions, self.quiet = fractions and tuple(fractions), quiet
-        self.allow_synthetic = allow_synthetic
+        self.allow_synthetic, self.cluster = allow_synthetic, cluster
         included = bool(self.sources.include)
-        # A store takes its time for each file, so many are asked for at once.
         workers = workers or (READS_AT_ONCE if isinstance(self.source, Address) else usable_cpus())
-        self.preparer = Preparer(self.source, self.options, workers, included)
+        read_from = self.source.resolve() if cluster else self.source  # workers start elsewhere
+        self.preparer = Preparer(read_from, self.options, workers, included)
         self.partial, self.lock = self.out / ".part", self.out / ".lock"
         if fractions is not None:
             check_fractions(fractions, ",".join(map(str, fractions)))
         self.asked = Asked(
             options=self.options.to_dict(),
             sources=self.sources.to_dict(),
-            readers={name: find_spec(name) is not None for name in ("pydicom", "gdcm")},
+            readers=installed_readers(),
         )
 
     def run(self) -> None:
@@ -177,10 +180,22 @@ class _Run:
                 return self._check_same(found)
             with progress_bar("scans", quiet=self.quiet) as bar:
                 journal = Journal(self.partial, self.options.size, self.asked)
-                self.preparer.prepare_all(found.scans, journal, bar)
+                with self._spreading() as spread:
+                    self.preparer.prepare_all(found.scans, journal, bar, spread)
                 self._finish(found, journal, bar)
             publish(self.partial, self.out)
             return None
+
+    @contextlib.contextmanager
+    def _spreading(self) -> Iterator[InOrder]:
+        """Yield what hands out the files: to threads, or to a cluster."""
+        if self.cluster is None:
+            yield in_order
+            return
+        from scangan.preprocessing.ray_engine import on_cluster
+
+        with on_cluster(self.cluster, self.preparer.source) as spread:
+            yield spread
 
     def _drop_lock(self) -> None:
         """Remove the lock of a run that was killed after finishing everything else."""

@@ -4,14 +4,9 @@ Each actor holds one onnxruntime session. If an actor or a machine is lost, Ray 
 out again, and the files that are written twice are the same.
 """
 
-import contextlib
-import dataclasses
 import hashlib
-import os
-import socket
 import tempfile
-from collections.abc import Iterator
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,10 +16,10 @@ import numpy.typing as npt
 
 from scangan.artifacts.scan_folder import Plan
 from scangan.core.address import Place
-from scangan.core.errors import GenerationError, ScanganError, first_line
-from scangan.core.quiet import hushed_printing
+from scangan.core.cluster import Cluster, ClusterError, check_version, connected, lost, version
+from scangan.core.devices import CPU
+from scangan.core.errors import GenerationError, ScanganError
 from scangan.core.terminal import explain
-from scangan.core.threads import usable_cpus
 from scangan.runtime.generator import ScanGenerator
 from scangan.runtime.writing import (
     Advance,
@@ -39,26 +34,6 @@ SCANS_A_TASK = 1000  # with a file for each scan
 Rows = dict[str, npt.NDArray[Any]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Cluster:
-    """Where to run, and on how many actors.
-
-    Parameters
-    ----------
-    address : str, optional
-        Of a running cluster, as Ray takes it: ``auto`` or ``HOST:PORT``. By default, one is started
-        on this machine, and stopped at the end.
-    actors : int, optional
-        How many processes make scans; by default, as many as the cluster has room for.
-    threads : int, optional
-        Of each actor; by default 1.
-    """
-
-    address: str | None = None
-    actors: int | None = None
-    threads: int = 1
-
-
 def on_cluster(generator: ScanGenerator, cluster: Cluster) -> Work:
     """Return what writes the scans at some positions, as `write_positions` does, but on a cluster."""
 
@@ -70,60 +45,12 @@ def on_cluster(generator: ScanGenerator, cluster: Cluster) -> Work:
         if tasks:
             begin()
             make_folders(out, plan)
-            with _connected(cluster) as ray:
+            with connected(cluster) as ray:
                 for count in _spread(ray, cluster, generator, plan, out, tasks):
                     advance(count)
         return missing
 
     return work
-
-
-@contextlib.contextmanager
-def _connected(cluster: Cluster) -> Iterator[ModuleType]:
-    """Connect to a cluster, or start one; disconnect at the end."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent
-    if cluster.address and _has_token():
-        # Ray does so by itself only for clusters that it starts.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-    import ray
-
-    here = cluster.address is None
-    try:
-        if cluster.address and cluster.address != "auto":
-            _knock(cluster.address)
-        ray.init(
-            address=cluster.address or "local",
-            num_cpus=usable_cpus() if here else None,
-            include_dashboard=False if here else None,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        raise GenerationError(
-            f"no Ray cluster answers{f' at {cluster.address}' if cluster.address else ' here'}; give "
-            f"--address HOST:PORT of one that runs, or start one: ray start --head"
-        ) from error
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    try:
-        with hushed_printing():  # Ray tells of actors that it starts again
-            yield ray
-    finally:
-        ray.shutdown()
-
-
-def _has_token() -> bool:
-    """Return whether there is a token for clusters that ask for one, where Ray looks for it."""
-    named = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
-    return named or (Path.home() / ".ray/auth_token").is_file()
-
-
-def _knock(address: str) -> None:
-    """Raise `OSError` or `ValueError` if nothing listens there: Ray would wait for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10):
-        pass
 
 
 def _spread(
@@ -135,8 +62,11 @@ def _spread(
     tasks: list[range],
 ) -> Iterator[int]:
     """Hand out tasks; yield the number of scans of each that is done."""
-    threads = cluster.threads
-    actors = cluster.actors or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    on_gpu = generator.device.provider != CPU
+    actors, gpus = actors_of(cluster, ray.cluster_resources(), on_gpu=on_gpu)
     model = ray.put((generator.file.path.name, generator.file.data))
     rows = [{"first": task.start, "last": task.stop} for task in tasks]
     done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
@@ -144,14 +74,16 @@ def _spread(
         fn_constructor_args=(
             model,
             hashlib.sha256(generator.file.data).hexdigest(),
-            version("scangan"),
+            version(),
             plan,
             out,
             generator.batch,
-            threads,
+            cluster.threads,
+            generator.device.name,
         ),
         batch_size=1,
-        num_cpus=threads,
+        num_cpus=cluster.threads,
+        num_gpus=gpus,
         compute=ray.data.ActorPoolStrategy(size=min(actors, len(tasks))),
     )
     try:
@@ -160,9 +92,28 @@ def _spread(
                 raise GenerationError(row["why"])
             yield int(row["count"])
     except ray.exceptions.RayError as error:
-        raise GenerationError(
-            f"the Ray cluster failed ({first_line(error)}); run the same command again to continue"
-        ) from error
+        raise lost(error) from error
+
+
+def actors_of(
+    cluster: Cluster, resources: Mapping[str, float], *, on_gpu: bool
+) -> tuple[int, float]:
+    """Return how many actors to start, and which share of a GPU each gets.
+
+    The driver's device decides for all, since scans of a GPU may differ from those of a CPU by a grey level.
+
+    Raises
+    ------
+    ClusterError
+        The driver has a GPU, but the cluster has none.
+    """
+    if not on_gpu:
+        return cluster.actors or max(1, int(resources.get("CPU", 1)) // cluster.threads), 0.0
+    gpus = resources.get("GPU", 0.0)
+    if gpus < 1:
+        raise ClusterError("the cluster has no GPU, and this machine has; add --device cpu")
+    actors = cluster.actors or int(gpus)
+    return actors, min(1.0, gpus / actors)
 
 
 class _Writer:
@@ -180,10 +131,13 @@ class _Writer:
         out: Place,
         batch: int,
         threads: int,
+        device: str,
     ) -> None:
         self.plan, self.out, self.why = plan, out, ""
-        if (own := version("scangan")) != driver:
-            self.why = f"a worker has scangan {own}, and this machine {driver}; install the same everywhere"
+        try:
+            check_version(driver)
+        except ScanganError as error:
+            self.why = explain(error)
             return
         import ray
 
@@ -197,7 +151,7 @@ class _Writer:
                 file.write_bytes(data)
                 # Whether it was changed after its export is for the driver to judge, which took it.
                 self.generator = ScanGenerator(
-                    file, batch=batch, threads=threads, allow_modified=True
+                    file, batch=batch, threads=threads, device=device, allow_modified=True
                 )
         except (ScanganError, OSError) as error:
             self.why = explain(error)

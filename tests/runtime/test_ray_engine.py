@@ -1,16 +1,14 @@
 """On a Ray cluster, scans are those of one machine, whoever is killed."""
 
-import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 
-import psutil
 import pytest
 from click.testing import CliRunner
+from clusters import cluster_of_two, processes_of
 from programs import main_of
 from stores import bucket_of_moto, bytes_of, content_of
 
@@ -18,10 +16,11 @@ from scangan.artifacts.request import Part, Request, Span
 from scangan.artifacts.scan_folder import Plan
 from scangan.core import store
 from scangan.core.address import to_address
+from scangan.core.cluster import Cluster, ClusterError
 from scangan.core.errors import GenerationError
 from scangan.runtime import ScanGenerator, ray_engine
 from scangan.runtime.output import write_scans
-from scangan.runtime.ray_engine import Cluster, on_cluster
+from scangan.runtime.ray_engine import actors_of, on_cluster
 from scangan.runtime.writing import missing_ranges
 
 pytest.importorskip("ray")
@@ -34,35 +33,9 @@ def bucket():
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory, bucket):
-    """A cluster of two processors on this machine, which asks for a token, and may use the bucket."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        patch.delenv("RAY_AUTH_MODE", raising=False)
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        with _head() as address:
-            yield address
-
-
-@contextlib.contextmanager
-def _head():
-    ray = [sys.executable, "-m", "ray.scripts.scripts"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    words = [*ray, "start", "--head", "--port", port, "--num-cpus", "2", "--include-dashboard=false",
-             "--disable-usage-stats", "--block"]  # fmt: skip
-    with subprocess.Popen(words, **quiet) as head:
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            try:
-                ray_engine._knock(f"127.0.0.1:{port}")
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield f"127.0.0.1:{port}"
-        head.terminate()
+def cluster(bucket, tmp_path_factory):
+    with cluster_of_two(tmp_path_factory.mktemp("home")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -90,19 +63,15 @@ def test_the_files_are_those_of_one_machine(kind, cluster, generator, tmp_path, 
     assert made == (1 if kind == "png" else 10)
     assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "here")
     with pytest.MonkeyPatch.context() as patch:  # nothing is missing: no cluster is asked
-        patch.setattr(ray_engine, "_connected", None)
+        patch.setattr(ray_engine, "connected", None)
         assert write_scans(generator, request(40, kind), tmp_path / "out", work=work) == 0
 
 
-def _actors():
-    processes = (each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"])
-    return [each for each in processes if each.info["cmdline"][0].startswith("ray::MapWorker")]
-
-
-def _started(model, cluster, out):
+def _started(model, cluster, out, count):
     code = "import sys; from scangan.cli.programs import gen_scans; sys.exit(gen_scans())"
-    words = ["--model", str(model), "--count", "3000", "--out", str(out), "--batch", "4", "--format", "tar",
-             "--shard-size", "100", "--engine", "ray", "--address", cluster]  # fmt: skip
+    shards = ["--format", "tar", "--shard-size", str(count // 30)]
+    words = ["--model", str(model), "--count", str(count), "--out", str(out), "--batch", "4", *shards,
+             "--engine", "ray", "--address", cluster]  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -117,24 +86,27 @@ def _wait_for(driver, condition):
 
 @pytest.mark.skipif("SCANGAN_SCALE" not in os.environ, reason="make check-scale runs it")
 def test_an_actor_and_the_driver_are_killed(cluster, bucket, generator, tiny_acgan, tmp_path):
-    out = bucket / "scans"
-    with _started(tiny_acgan, cluster, out) as driver:
-        _wait_for(driver, lambda: sum(1 for _ in store.below(out)) > 8)
-        _actors()[0].kill()
-        _wait_for(driver, lambda: sum(1 for _ in store.below(out)) > 16)
+    out, count = bucket / "scans", -(-int(os.environ["SCANGAN_SCALE"]) // 3)  # of each class
+    with _started(tiny_acgan, cluster, out, count) as driver:
+        _wait_for(driver, lambda: sum(1 for _ in store.below(out)) > 30)
+        processes_of("ray::MapWorker")[0].kill()
+        _wait_for(driver, lambda: sum(1 for _ in store.below(out)) > 60)
         driver.send_signal(signal.SIGKILL)
     assert "manifest.jsonl" not in content_of(out)
-    with _started(tiny_acgan, cluster, out) as driver:
+    with _started(tiny_acgan, cluster, out, count) as driver:
         said = driver.stdout.read().decode()
-    assert driver.returncode == 0 and "9000 synthetic scans" in said, said
+    assert driver.returncode == 0 and f"{3 * count} synthetic scans" in said, said
     assert "raylet" not in said and "already there" in said
-    whole = Request(spans=tuple(Span(k, 0, 3000) for k in range(3)), format="tar", shard_size=100)
+    merged = CliRunner().invoke(main_of("scangan"), ["merge", str(out)])
+    assert f"{3 * count} synthetic scans, none missing or doubled" in merged.output
+    spans = tuple(Span(k, 0, count) for k in range(3))
+    whole = Request(spans=spans, format="tar", shard_size=count // 30)
     write_scans(generator, whole, tmp_path / "here")
     assert content_of(out) == bytes_of(tmp_path / "here")
 
 
 def test_another_version_is_refused_by_name(cluster, generator, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_engine, "version", lambda package: "0.0.9")
+    monkeypatch.setattr(ray_engine, "version", lambda: "0.0.9")
     with pytest.raises(
         GenerationError, match=r"a worker has scangan \S+, and this machine 0\.0\.9; install"
     ):
@@ -160,10 +132,18 @@ def test_a_cluster_that_is_not_there(address, generator, tmp_path, monkeypatch):
     if address == "auto":  # where none was started
         monkeypatch.setattr("ray.init", lambda **_: (_ for _ in ()).throw(ConnectionError("none")))
     work = on_cluster(generator, Cluster(address))
-    with pytest.raises(
-        GenerationError, match=f"no Ray cluster answers at {address}; give --address"
-    ):
+    with pytest.raises(ClusterError, match=f"no Ray cluster answers at {address}; give --address"):
         write_scans(generator, request(10, "tar"), tmp_path / "out", work=work)
+
+
+def test_the_drivers_device_decides_for_all_actors():
+    resources = {"CPU": 16.0, "GPU": 2.0}
+    assert actors_of(Cluster(threads=3), resources, on_gpu=False) == (5, 0)
+    assert actors_of(Cluster(), resources, on_gpu=True) == (2, 1)
+    assert actors_of(Cluster(actors=8), resources, on_gpu=True) == (8, 0.25)
+    assert actors_of(Cluster(actors=1), resources, on_gpu=True) == (1, 1)
+    with pytest.raises(ClusterError, match="no GPU, and this machine has; add --device cpu"):
+        actors_of(Cluster(), {"CPU": 4.0}, on_gpu=True)
 
 
 def test_options_that_need_it(tiny_acgan, tmp_path, monkeypatch):

@@ -1,0 +1,114 @@
+"""A Ray cluster: how it is found, started and left."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from scangan.core.errors import ScanganError, first_line
+from scangan.core.quiet import hushed_printing
+from scangan.core.threads import usable_cpus
+
+
+class ClusterError(ScanganError):
+    """A Ray cluster does not answer, fails, or has another scangan."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Where to run, and on how many actors.
+
+    Parameters
+    ----------
+    address : str, optional
+        Of a running cluster, as Ray takes it: ``auto`` or ``HOST:PORT``. By default, one is started
+        on this machine, and stopped at the end.
+    actors : int, optional
+        How many processes work at once; by default, as many as the cluster has room for.
+    threads : int, optional
+        Of each actor; by default 1.
+    """
+
+    address: str | None = None
+    actors: int | None = None
+    threads: int = 1
+
+
+@contextlib.contextmanager
+def connected(cluster: Cluster) -> Iterator[ModuleType]:
+    """Connect to a cluster, or start one; disconnect at the end.
+
+    Yields
+    ------
+    module
+        ``ray``, connected.
+
+    Raises
+    ------
+    ClusterError
+        No cluster answers.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent
+    if cluster.address and _has_token():
+        # Ray does so by itself only for clusters that it starts.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray
+
+    here = cluster.address is None
+    try:
+        if cluster.address and cluster.address != "auto":
+            _knock(cluster.address)
+        ray.init(
+            address=cluster.address or "local",
+            num_cpus=usable_cpus() if here else None,
+            include_dashboard=False if here else None,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"no Ray cluster answers{f' at {cluster.address}' if cluster.address else ' here'}; give "
+            f"--address HOST:PORT of one that runs, or start one: ray start --head"
+        ) from error
+    try:
+        with hushed_printing():  # Ray tells of actors that it starts again
+            yield ray
+    finally:
+        ray.shutdown()
+
+
+def _has_token() -> bool:
+    """Return whether there is a token for clusters that ask for one, where Ray looks for it."""
+    named = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return named or (Path.home() / ".ray/auth_token").is_file()
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` or `ValueError` if nothing listens there: Ray would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=10):
+        pass
+
+
+def lost(error: Exception) -> ClusterError:
+    """Return the error for a cluster that failed at work."""
+    return ClusterError(
+        f"the Ray cluster failed ({first_line(error)}); run the same command again to continue"
+    )
+
+
+def version() -> str:
+    """Return the version of scangan on this machine."""
+    return importlib.metadata.version("scangan")
+
+
+def check_version(driver: str) -> None:
+    """Raise `ClusterError` on a worker whose scangan differs from the driver's."""
+    if (own := version()) != driver:
+        raise ClusterError(
+            f"a worker has scangan {own}, and this machine {driver}; install the same everywhere"
+        )
