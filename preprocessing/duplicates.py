@@ -20,6 +20,12 @@ FINE_DISTANCE = 38
 CORRELATION = 0.9
 PARTNERS = 10
 COMPARED = 200  # candidates per scan; if all layouts are similar, there may be thousands
+# Among many scans, a kernel first compares candidates in 8 bits, in a fifth of the time. For the 3,819 pairs
+# above 0.9 among 8,000 scans of a GAN, 2,161 brain slices, and 1,400 scans and their altered copies, it
+# was off by at most 0.004.
+MANY = 5000  # for fewer scans, it is not worth importing numba
+MARGIN = 0.02
+KEPT = 1 << 17  # scans whose detail is kept for the kernel: 512 MiB
 
 SIDE = 64  # pixels; scans are compared at this size at most
 FLAT = 0.5  # grey levels; a scan with weaker detail shows nothing to compare
@@ -135,10 +141,11 @@ def near_duplicates(
     At 16 pixels, too little detail is left: scans of two patients may match.
 
     Time grows with the square of N (3 s for 100,000 scans) and with the number of candidates
-    (70 µs each, at most the nearest 200 per scan). Memory is needed for the pairs and about 10
-    bytes per scan; little of a read-only memory map stays in memory.
+    (20 µs each, at most the nearest 200 per scan). Memory is needed for the pairs, about 10 bytes per
+    scan, and half a GiB at most; little of a read-only memory map stays in memory.
     """
     compare = _Comparison(images)
+    rough = _RoughComparison(compare, correlation - MARGIN) if len(images) >= MANY else None
     pairs: list[Pair] = []
     left_off = 0
     coarse, fine = np.ascontiguousarray(hashes[:, 0]), hashes[:, 1:]
@@ -152,10 +159,14 @@ def near_duplicates(
         if natural is not None and natural[first] >= 0:
             near = near[natural[near + (first + 1)] != natural[first]]
         found: list[Pair] = []
-        for done, at in enumerate(near[np.argsort(distances[near], kind="stable")].tolist()):
+        near = near[np.argsort(distances[near], kind="stable")]
+        alike = None if rough is None else rough(first, near[:COMPARED] + (first + 1))
+        for done, at in enumerate(near.tolist()):
             if len(found) == partners or done == COMPARED:
                 left_off += len(near) - done
                 break
+            if alike is not None and not alike[done]:
+                continue
             second = first + 1 + at
             likeness = compare(first, second)
             if likeness >= correlation:
@@ -175,18 +186,18 @@ class _Comparison:
 
     def __call__(self, first: int, second: int) -> float:
         if first != self.first:
-            detail = self._detail(first)
+            detail = self.detail(first)
             self.first, self.flat = first, detail is None
             if detail is not None:
                 shift = len(detail) // 32
                 middle = slice(shift, len(detail) - shift)
                 self.template = np.ascontiguousarray(detail[middle, middle])
-        other = None if self.flat else self._detail(second)
+        other = None if self.flat else self.detail(second)
         if other is None:
             return 0.0
         return float(cv2.matchTemplate(other, self.template, cv2.TM_CCOEFF_NORMED).max())
 
-    def _detail(self, index: int) -> npt.NDArray[np.float32] | None:
+    def detail(self, index: int) -> npt.NDArray[np.float32] | None:
         """Return a scan, at most `SIDE` wide, minus its blurred version; None if nothing is left."""
         image = self.images[index]
         self._let_go(image.nbytes)
@@ -206,6 +217,40 @@ class _Comparison:
         if hasattr(pages, "madvise") and not self.images.flags.writeable:
             pages.madvise(mmap.MADV_DONTNEED)
         self.read = 0
+
+
+class _RoughComparison:
+    """Tells which candidates may be near-duplicates, by their detail in 8 bits."""
+
+    def __init__(self, exact: _Comparison, least: float) -> None:
+        from scangan.preprocessing.kernels.likeness import likenesses
+
+        self.likenesses, self.exact, self.least = likenesses, exact, least
+        self.side = min(SIDE, *exact.images.shape[1:])
+        slots = min(KEPT, len(exact.images))
+        # The system only allocates the pages in use.
+        self.kept = np.zeros((slots, self.side, self.side), np.int8)
+        self.holds = np.full(slots, -1, np.int64)
+
+    def __call__(self, first: int, others: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        if not len(others):
+            return np.empty(0, bool)
+        shift = self.side // 32
+        middle = slice(shift, self.side - shift)
+        template = self._detail(first)[middle, middle].astype(np.int16)
+        template -= np.int16(np.rint(template.mean()))
+        details = np.empty((len(others), self.side, self.side), np.int8)
+        for number, other in enumerate(others.tolist()):
+            details[number] = self._detail(other)
+        return np.asarray(self.likenesses(template, details) >= self.least)
+
+    def _detail(self, index: int) -> npt.NDArray[np.int8]:
+        slot = index % len(self.holds)
+        if self.holds[slot] != index:
+            detail = self.exact.detail(index)
+            self.holds[slot] = index
+            self.kept[slot] = 0 if detail is None else np.rint(detail * (127 / abs(detail).max()))
+        return self.kept[slot]
 
 
 def leaks(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import BRAIN
 
+from scangan.preprocessing import duplicates
 from scangan.preprocessing.duplicates import (
     Leak,
     Pair,
@@ -14,6 +15,7 @@ from scangan.preprocessing.duplicates import (
     near_duplicates,
     perceptual_hash,
 )
+from scangan.preprocessing.kernels.likeness import likenesses
 
 # The sample scans hold two pairs that show the same; found by eye, too.
 KNOWN = {("image_136.jpg", "image_204.jpg"), ("image_214.jpg", "image_9.jpg")}
@@ -199,6 +201,49 @@ def test_scans_on_disk_are_compared_as_in_memory(images, tmp_path):
     on_disk = np.load(tmp_path / "images.npy", mmap_mode="r")
     assert isinstance(on_disk.base, mmap.mmap)  # what is told to let go
     assert search(on_disk) == search(images)
+
+
+@pytest.mark.parametrize("size", [16, 32, 48, 64, 100])
+@pytest.mark.parametrize("kept", [7, 1 << 17])
+def test_among_many_scans_the_same_pairs_are_found(images, monkeypatch, kept, size):
+    rng = np.random.default_rng(size)
+    moved = np.stack([np.roll(image, rng.integers(-2, 3, 2), (0, 1)) for image in images])
+    noisy = np.clip(images + rng.normal(0, 6, images.shape), 0, 255).astype(np.uint8)
+    both = squares(np.concatenate([images, moved, noisy]), size)
+    one_by_one = search(both, distance=14)
+    monkeypatch.setattr(duplicates, "MANY", 0)
+    monkeypatch.setattr(duplicates, "KEPT", kept)
+    monkeypatch.setattr(
+        "scangan.preprocessing.duplicates._Comparison.__call__", _count(calls := [])
+    )
+    assert search(both, distance=14) == one_by_one
+    assert len(one_by_one.pairs) > 300
+    assert len(calls) < 2 * len(one_by_one.pairs)  # few others are compared as exactly
+
+
+def _count(calls):
+    compare = duplicates._Comparison.__call__
+
+    def counted(*args):
+        calls.append(args)
+        return compare(*args)
+
+    return counted
+
+
+def test_the_kernel_correlates_as_opencv_does(images):
+    compare = duplicates._Comparison(np.concatenate([images, np.roll(images, (1, -2), (1, 2))]))
+    rough = duplicates._RoughComparison(compare, 0)
+    details = np.stack([rough._detail(other) for other in range(480)])
+    alike = 0
+    for first in range(0, 240, 12):
+        found = likenesses(details[first, 2:-2, 2:-2].astype(np.int16), details)
+        exact = np.array([compare(first, other) for other in range(480)])
+        near = exact > 0.6
+        assert np.abs(found - exact)[near].max() < 0.01 and (found < exact + 0.01).all()
+        alike += near.sum()
+    assert alike >= 40  # each with itself and its moved copy
+    assert likenesses(details[0, 2:-2, 2:-2].astype(np.int16), 0 * details[:3]).tolist() == [-1] * 3
 
 
 def test_small_scans_are_compared_too(images):
