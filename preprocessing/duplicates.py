@@ -250,7 +250,7 @@ class _RoughComparison:
             detail = self.exact.detail(index)
             self.holds[slot] = index
             self.kept[slot] = 0 if detail is None else np.rint(detail * (127 / abs(detail).max()))
-        return self.kept[slot]
+        return np.asarray(self.kept[slot])
 
 
 def leaks(
