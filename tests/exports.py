@@ -1,4 +1,4 @@
-"""Exports of torch, each made once: it takes seconds for one, and many tests need the same."""
+"""Exports of torch, each structure once: it takes seconds for one, and many tests need the same."""
 
 import contextlib
 import functools
@@ -10,20 +10,22 @@ from pathlib import Path
 FOLDER = "SCANGAN_TEST_EXPORTS"  # where all processes of the tests keep them: see `conftest.py`
 
 
-def _all_of(network):
-    """All that makes a `ShippedGenerator` what it is: its attributes and its weights."""
+def _weights(network):
+    return {name: weight.numpy().tobytes() for name, weight in network.named_buffers()}
+
+
+def _structure(network):
+    """All that makes a `ShippedGenerator` what it is, but its weights, of which only the shapes."""
     choices = {name: value for name, value in vars(network).items() if not name.startswith("_")}
-    weights = [
-        (name, w.shape, hashlib.sha256(w.numpy().tobytes()).hexdigest())
-        for name, w in network.named_buffers()
-    ]
+    weights = [(name, w.shape, w.dtype) for name, w in network.named_buffers()]
     return repr(choices), *weights
 
 
 def keep_exports(change=setattr):
-    """Let torch export each network once for a version of the operators, and hand out copies.
+    """Let torch export each structure once for a version of the operators, and hand out copies.
 
-    Not for tests that compare two exports of one network.
+    The weights of each network are put in: torch leaves them in the graph as they are, by name. Where
+    it does not, each network is exported. Not for tests that compare two exports of one network.
     """
     import onnx
 
@@ -32,15 +34,20 @@ def keep_exports(change=setattr):
     export, folder = graph._export, Path(os.environ[FOLDER])
 
     def once(network, latent, opset):
-        key = repr((_all_of(network), latent, opset))
+        key = repr((_structure(network), latent, opset))
         file = folder / hashlib.sha256(key.encode()).hexdigest()
+        weights = _weights(network)
         try:
-            return onnx.GraphProto.FromString(file.read_bytes())
+            kept = onnx.GraphProto.FromString(file.read_bytes())
         except OSError:  # not there yet, or out of reach in a test of faults
             made = export(network, latent, opset)
-        with contextlib.suppress(OSError):
-            _write_whole(file, made.SerializeToString())
-        return made
+            if weights.items() <= {(w.name, w.raw_data) for w in made.initializer}:
+                with contextlib.suppress(OSError):
+                    _write_whole(file, made.SerializeToString())
+            return made
+        for weight in kept.initializer:
+            weight.raw_data = weights.get(weight.name, weight.raw_data)
+        return kept
 
     change(graph, "_export", once)
     _parse_once(change)
