@@ -91,11 +91,13 @@ def _same_examples(config):
 
 @pytest.fixture(scope="module")
 def quick_commands(tmp_path_factory):
-    """Score few scans and export each generator once: both take most of the time of very short runs."""
+    """Score few scans, and export each generator and see each scan once: most of what very short runs do."""
+    from scans_once import scans_once
+
     from scangan.evaluation.judge_privacy import PrivacyOptions
 
     cache = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch, exports_once():
+    with pytest.MonkeyPatch.context() as patch, exports_once(), scans_once():
         # Not that of the user, which would hand out results of an earlier test run.
         patch.setattr("platformdirs.user_cache_path", lambda _: cache)
         patch.setattr("scangan.training.scoring.PER_TICK", 8)
