@@ -161,7 +161,7 @@ class Repeat:
         if folder == PHANTOMS:
             scans, number = self.work / f"{part}-{PHANTOMS}", 1 if part == "test" else 0
             if not (scans / "truth.jsonl").exists():  # which is written last
-                scangan("phantoms", scans, "--count", 160 if self.quick else 1200, "--seed", number)
+                scangan("phantoms", scans, "--count", 120 if self.quick else 1200, "--seed", number)
         elif self.data:
             scans = self.data / folder
         elif self.quick:
