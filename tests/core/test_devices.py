@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from exports import exports_once
 
 from scangan.artifacts.card import ModelCard
 from scangan.artifacts.latents import Draw
@@ -128,11 +129,12 @@ def in_precisions(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("precisions")
     torch.manual_seed(0)
-    generator = Generator(size=32, width=4, latent=10, classes=2).eval()
+    generator = Generator(size=32, width=4, latent=10, classes=3).eval()
     for precision, date in (("fp32", "today"), ("int8", "today"), ("fp16", "yesterday")):
-        model = build(generator, 10, precision).model
+        with exports_once():
+            model = build(generator, 10, precision).model
         card = ModelCard(
-            architecture="acgan", latent=10, classes=("a", "b"), size=32, precision=precision,
+            architecture="acgan", latent=10, classes=("a", "b", "c"), size=32, precision=precision,
             graph_sha256=graph_sha256(model.SerializeToString()), date=date,
         )  # fmt: skip
         name = "m.onnx" if precision == "fp32" else f"m-{precision}.onnx"
