@@ -65,6 +65,7 @@ check-faults: .venv-dev/.installed
 check-scale: .venv-dev/.installed
 	$(DEV)/python -m pytest -q tests/core/test_store.py tests/runtime/test_in_a_store.py \
 		tests/preprocessing/test_from_a_store.py
+	SCANGAN_SCALE=1 $(DEV)/python -m pytest -q tests/training/test_parallel.py -k machine
 	SCANGAN_SCALE=100000 $(DEV)/python -m pytest -q tests/preprocessing/test_ray_prep.py
 	SCANGAN_SCALE=100000 $(DEV)/python -m pytest -q tests/runtime/test_ray_engine.py
 

@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import functools
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,10 +20,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from scangan.core.errors import TrainingError
+
 T = TypeVar("T")
 
 # Long, as the other processes wait while the first one prepares scans.
 TIMEOUT = datetime.timedelta(hours=12)
+# What gloo and NCCL say of a process that was killed, or whose machine is out of reach.
+GONE = re.compile(r"Connection (closed|reset) by peer|remote process exited|Broken pipe")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,13 +131,24 @@ def _leave() -> None:
 
 @contextmanager
 def raise_first_failure(rank: Rank) -> Iterator[None]:
-    """Raise only the first failure; processes that fail after it exit silently."""
+    """Raise only the first failure; processes that fail after it exit silently.
+
+    Raises
+    ------
+    TrainingError
+        Another process of the run is gone.
+    """
     try:
         yield
     except BaseException as error:
-        if rank.fails_first():
-            raise
-        raise SystemExit(getattr(error, "exit_code", 1)) from None
+        if not rank.fails_first():
+            raise SystemExit(getattr(error, "exit_code", 1)) from None
+        if isinstance(error, RuntimeError) and GONE.search(str(error)):
+            raise TrainingError(
+                "another process of this run is gone; start it again where it was to continue, or the same "
+                "command everywhere"
+            ) from error
+        raise
 
 
 class _Sum(torch.autograd.Function):

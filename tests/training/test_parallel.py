@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from faults.shim import Ended
@@ -395,6 +396,41 @@ def test_scans_are_prepared_once_and_every_class_trained_until_patience_ends(
     assert done.stdout.count("stopped early: nothing improved") == 2
     assert load_generator(Run(out))[0].classes == 2
     assert all(_metrics(out / "classes" / k)[-1]["step"] < 40 for k in "01")
+
+
+def _node(number, port, *what):
+    """One of two machines, of which the first hosts the rendezvous."""
+    words = ["--nnodes=2", "--nproc-per-node=1", "--max-restarts=3", "--rdzv-backend=c10d", "--rdzv-id=run",
+             f"--rdzv-endpoint=127.0.0.1:{port}", f"--rdzv-conf=is_host={1 - number}"]  # fmt: skip
+    return _start([*TORCHRUN[:3], *words, TRAIN_GAN, *_argv(*what)])
+
+
+@pytest.mark.skipif("SCANGAN_SCALE" not in os.environ, reason="make check-scale runs it")
+def test_a_machine_that_is_lost_and_started_again_changes_nothing(
+    prepared, run_of_two, tmp_path, monkeypatch
+):
+    # Else the machine that stays tells the new one nothing, and both wait (torch 2.13).
+    monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
+    out = tmp_path / "run"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    stays, lost = (_node(number, port, prepared.path, out) for number in (0, 1))
+    while not list(out.glob("samples/*.png")):
+        assert stays.poll() is None and lost.poll() is None
+        time.sleep(0.01)
+    agent = psutil.Process(lost.pid)
+    for process in (*agent.children(recursive=True), agent):
+        process.kill()
+    lost.communicate()
+    time.sleep(20)  # until the rendezvous knows
+    again = _node(1, port, prepared.path, out)
+    said, wrong = stays.communicate(timeout=300)
+    again.communicate(timeout=60)
+    assert (stays.returncode, again.returncode) == (0, 0), wrong
+    assert said.count("resuming at") == 1 and "another process of this run is gone" in wrong
+    one, two = (load_file(run / "best.safetensors") for run in (out, run_of_two[0]))
+    assert _same(one, two)
 
 
 if __name__ == "__main__":
