@@ -27,8 +27,13 @@ pytestmark = pytest.mark.usefixtures("quick_commands")
 DOCS = Path(__file__).parents[1] / "docs"
 INSTALLING = ("pip", "python3", ".venv/bin/pip", ".", "make")  # left to CI, which installs anew
 QUICK = "--width 4 --latent 8 --device cpu"
-OF_OTHERS = {"--help", "--find-links", "--index-url", "--no-index", "--logdir", "--standalone", "--nproc-per-node",
-             "--parsable", "--dependency", "--wrap", "--array", "--cpus-per-task"}  # fmt: skip
+OF_OTHERS = {
+    "--help", "--find-links", "--index-url", "--no-index", "--logdir", "--tag", "--build-arg", "--rm",
+    "--read-only", "--user", "--userns", "--network", "--volume",  # pip, tensorboard, podman
+    "--parsable", "--dependency", "--wrap", "--array", "--cpus-per-task", "--time", "--signal", "--requeue",
+    "--open-mode", "--head", "--standalone", "--nproc-per-node", "--nnodes", "--max-restarts", "--rdzv-id",
+    "--rdzv-backend", "--rdzv-endpoint",  # SLURM, Ray, torchrun
+}  # fmt: skip
 FENCE = re.compile(r"^( *)```(sh|console|python)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 # Lines of output that follow from the length of the run, or from the machine.
 VARIES = re.compile(r"^ *[\d.]+ kimg |^best generator |\.onnx on cpu ")

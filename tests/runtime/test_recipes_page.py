@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BRAIN, CLASSES, folder_bytes
+from conftest import BRAIN, CLASSES
 from cpu_torchvision import import_torchvision
 
 from scangan.runtime import ScanGenerator
@@ -268,29 +268,3 @@ def test_monai_reads_what_the_manifest_lists(here):
     for name, count in {"cat": 3, "dog": 4}.items():
         want.update((i.tobytes(), NUMBER[name]) for i in generator.sample(count, name))
     assert Counter(_seen(loader)) == want
-
-
-@pytest.mark.skipif(not shutil.which("xargs"), reason="no xargs")
-def test_parts_made_in_three_ways_are_one_whole(place):
-    """Of four instead of eight: two by xargs, one as SLURM would start it, one as Kubernetes."""
-    title = "Many at once"
-    (xargs, sbatch), (slurm,), (job,) = (_fenced(title, kind) for kind in ("sh", "bash", "yaml"))
-    assert "--array=0-7" in slurm and "completions: 8" in job and "sbatch" in sbatch
-    pod = re.search(r"command: \[sh, -c, '(.*)'\]", job)[1]
-    xargs, merging = xargs.splitlines()
-    assert merging in sbatch
-    xargs, slurm, pod = (
-        re.sub(r"--count \d+", "--count 1500", text).replace("/8", "/4")
-        for text in (xargs, slurm, pod)
-    )
-    folder = place / "parts"
-    folder.mkdir()
-    shutil.copy(place / "acgan.onnx", folder)
-
-    _shell(xargs.replace("seq 0 7", "seq 0 1"), folder)
-    _shell(slurm, folder, SLURM_ARRAY_TASK_ID="2")
-    _shell(pod, folder, JOB_COMPLETION_INDEX="3")
-    assert len(list((folder / "big").glob("manifest-*-of-4.jsonl"))) == 4
-    assert "4500 synthetic scans, none missing" in _shell(merging, folder)
-    _shell(re.sub(r'--shard "\S+"', "", slurm).replace("--out big", "--out whole"), folder)
-    assert folder_bytes(folder / "big") == folder_bytes(folder / "whole")
