@@ -8,6 +8,7 @@
 # make check-edge  run model files on emulated processors (needs Debian's qemu-user-static, and root)
 # make check-faults  run each command on full and failing disks, killed, and under a jumping clock (Linux, cc)
 # make check-scale  make 100,000 scans on Ray in an object store, with killed actors and drivers
+# make check-container  build the container and run it (needs root, buildah, crun and debootstrap)
 # make docs    build the documentation site: docs/_build/index.html
 # make graph   draw who imports whom: import-graph.svg
 # make bench   run the benchmarks and write benchmarks/results/*.md
@@ -26,7 +27,7 @@ DEV := .venv-dev/bin
 # A file of tests shares what it makes; the longest files come first (tests/conftest.py).
 PYTEST := $(DEV)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast coverage check fuzz check-web check-edge check-faults check-scale docs graph bench wheelhouse check-sdist release clean
+.PHONY: demo test test-fast coverage check fuzz check-web check-edge check-faults check-scale check-container docs graph bench wheelhouse check-sdist release clean
 
 demo: .venv/.installed
 	rm -rf demo
@@ -68,6 +69,9 @@ check-scale: .venv-dev/.installed
 	SCANGAN_SCALE=1 $(DEV)/python -m pytest -q tests/training/test_parallel.py -k machine
 	SCANGAN_SCALE=100000 $(DEV)/python -m pytest -q tests/preprocessing/test_ray_prep.py
 	SCANGAN_SCALE=100000 $(DEV)/python -m pytest -q tests/runtime/test_ray_engine.py
+
+check-container:
+	tools/check_container.sh
 
 docs: .venv-dev/.installed
 	$(DEV)/python -m sphinx -W --keep-going -q -b html docs docs/_build

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 from processes import ENV
 
@@ -80,3 +81,35 @@ def test_listing_a_million_names(benchmark, monkeypatch):
         warmup_rounds=0,
     )
     assert there.all()
+
+
+@pytest.fixture(scope="module")
+def many_scans(memory):
+    """100,000 scans of the bundled model on a disk in memory, mixed, and their hashes."""
+    from scangan.preprocessing.duplicates import perceptual_hash
+    from scangan.runtime import ScanGenerator
+
+    images = np.lib.format.open_memmap(memory / "images.npy", "w+", np.uint8, (4 * COUNT, 64, 64))
+    order = np.random.default_rng(0).permutation(4 * COUNT).reshape(4, COUNT)
+    with ScanGenerator() as generator:
+        for number in range(4):
+            images[order[number]] = generator.sample(COUNT, number)
+    images.flush()
+    return np.load(memory / "images.npy", mmap_mode="r"), np.array(
+        [perceptual_hash(image) for image in images]
+    )
+
+
+@pytest.mark.parametrize("count", [10_000, 30_000, 100_000])
+def test_near_duplicates(benchmark, many_scans, count):
+    """As scans of a GAN are more alike than real ones, many have to be compared."""
+    from scangan.preprocessing.duplicates import near_duplicates
+
+    images, hashes = many_scans
+    benchmark.group = "near-duplicates among scans of a GAN, at 64 pixels"
+    benchmark.name = f"{count:,} scans"
+    benchmark.extra_info["asked"] = "at most 300 s, of 100,000"
+    found = benchmark.pedantic(
+        lambda: near_duplicates(images[:count], hashes[:count]), rounds=1, warmup_rounds=0
+    )
+    assert found.pairs
