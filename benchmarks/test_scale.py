@@ -84,20 +84,19 @@ def test_listing_a_million_names(benchmark, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def many_scans(memory):
-    """100,000 scans of the bundled model on a disk in memory, mixed, and their hashes."""
+def many_scans(tmp_path_factory):
+    """100,000 scans of the bundled model, mixed, and their hashes."""
     from scangan.preprocessing.duplicates import perceptual_hash
     from scangan.runtime import ScanGenerator
 
-    images = np.lib.format.open_memmap(memory / "images.npy", "w+", np.uint8, (4 * COUNT, 64, 64))
+    file = tmp_path_factory.mktemp("many") / "images.npy"
+    images = np.lib.format.open_memmap(file, "w+", np.uint8, (4 * COUNT, 64, 64))
     order = np.random.default_rng(0).permutation(4 * COUNT).reshape(4, COUNT)
     with ScanGenerator() as generator:
         for number in range(4):
             images[order[number]] = generator.sample(COUNT, number)
     images.flush()
-    return np.load(memory / "images.npy", mmap_mode="r"), np.array(
-        [perceptual_hash(image) for image in images]
-    )
+    return np.load(file, mmap_mode="r"), np.array([perceptual_hash(image) for image in images])
 
 
 @pytest.mark.parametrize("count", [10_000, 30_000, 100_000])

@@ -1,12 +1,21 @@
-"""Object stores for tests: moto's S3 server, and a server that does wrong what it is told to."""
+"""Object stores for tests: S3 servers, and a server that does wrong what it is told to."""
 
 import contextlib
+import json
 import logging
+import os
+import random
+import socket
+import subprocess
+import tempfile
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.request import Request, urlopen
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
+import boto3
 import pytest
 
 from scangan.core import store
@@ -25,20 +34,77 @@ def point_to(patch, port):
 
 
 @contextlib.contextmanager
-def bucket_of_moto(name="scans"):
-    """Start moto's server with an empty bucket; yield the bucket's address."""
+def bucket_of_server(name="scans"):
+    """Start an S3 server with an empty bucket; yield the bucket's address.
+
+    It is moto's, in this process, or SeaweedFS's, which checks signatures, if SCANGAN_WEED names the program.
+    """
+    weed = os.environ.get("SCANGAN_WEED")
+    with _bucket(_seaweed(weed) if weed else _moto(), name) as address:
+        yield address
+
+
+def bucket_of_moto():
+    """Start moto's server in this process, with an empty bucket; yield the bucket's address."""
+    return _bucket(_moto(), "scans")
+
+
+@contextlib.contextmanager
+def _bucket(server, name):
+    with server as port, pytest.MonkeyPatch.context() as patch:
+        point_to(patch, port)
+        boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"]).create_bucket(Bucket=name)
+        yield to_address(f"s3://{name}")
+    store._of_bucket.cache_clear()
+
+
+@contextlib.contextmanager
+def _moto():
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs each request
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
-    _, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        point_to(patch, port)
-        urlopen(Request(f"http://127.0.0.1:{port}/{name}", method="PUT")).close()
-        yield to_address(f"s3://{name}")
-    store._of_bucket.cache_clear()
+    yield server.get_host_and_port()[1]
     server.stop()
+
+
+@contextlib.contextmanager
+def _seaweed(program):
+    credentials = [{"accessKey": SECRET, "secretKey": SECRET}]
+    told = {"identities": [{"name": "me", "credentials": credentials, "actions": ["Admin"]}]}
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "s3.json").write_text(json.dumps(told))
+        master, volume, filer, s3 = (_free_port() for _ in range(4))
+        words = [program, "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.config={folder}/s3.json",
+                 f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}",
+                 "-master.volumeSizeLimitMB=64", "-volume.max=50"]  # fmt: skip
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen(words, **quiet) as server:
+            _wait_for(f"http://127.0.0.1:{s3}")
+            yield s3
+            server.kill()
+
+
+def _free_port():
+    """Return a port that is free, as is that 10,000 above, which SeaweedFS takes too."""
+    while True:
+        port = random.randrange(10_000, 20_000)
+        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as two:
+            one.bind(("127.0.0.1", port))
+            two.bind(("127.0.0.1", port + 10_000))
+            return port
+
+
+def _wait_for(url):
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            urlopen(url).close()
+        except HTTPError:  # refused, as nobody signed
+            return
+        except URLError:
+            time.sleep(0.2)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from conftest import BRAIN
 from dicoms import dicom
 from programs import main_of
-from stores import bucket_of_moto, bytes_of, copy_to, wrong_server
+from stores import bucket_of_server, bytes_of, copy_to, wrong_server
 
 from scangan.core import store
 from scangan.core.errors import OtherDataset, PreprocessingError, StoreError
@@ -19,7 +19,7 @@ SMALL = PrepOptions(size=32)
 
 @pytest.fixture(scope="module")
 def bucket():
-    with bucket_of_moto() as address:
+    with bucket_of_server() as address:
         yield address
 
 

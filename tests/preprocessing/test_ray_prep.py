@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from clusters import cluster_of_two, processes_of
 from conftest import BRAIN, copy_scans, folder_bytes
 from programs import main_of
-from stores import bucket_of_moto
+from stores import bucket_of_server
 
 from scangan.core import store
 from scangan.core.cluster import Cluster, ClusterError
@@ -26,7 +26,7 @@ pytest.importorskip("ray")
 
 @pytest.fixture(scope="module")
 def bucket():
-    with bucket_of_moto() as address:
+    with bucket_of_server() as address:
         yield address
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from programs import main_of
-from stores import bucket_of_moto, bytes_of, content_of, copy_to, point_to
+from stores import bucket_of_server, bytes_of, content_of, copy_to, point_to
 
 from scangan.artifacts.request import Part, Request, Span
 from scangan.artifacts.scan_folder import Plan
@@ -29,7 +29,7 @@ FORMATS = ("png", "tar", "npz", "dicom")
 
 @pytest.fixture(scope="module")
 def bucket():
-    with bucket_of_moto() as address:
+    with bucket_of_server() as address:
         yield address
 
 
@@ -226,7 +226,7 @@ def test_a_store_that_stops_for_a_while_is_waited_for(tiny_acgan, tmp_path):
         point_to(patch, server.stdout.readline().strip().rpartition(":")[2])
         with _started(tiny_acgan, "s3://scans/a", "--format", "npz", "--shard-size", "50") as gen:
             os.kill(server.pid, signal.SIGSTOP)
-            time.sleep(3)
+            time.sleep(20 if "SCANGAN_SCALE" in os.environ else 3)
             assert gen.poll() is None
             os.kill(server.pid, signal.SIGCONT)
             said = gen.stdout.read().decode()

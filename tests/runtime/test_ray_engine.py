@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from clusters import cluster_of_two, processes_of
 from programs import main_of
-from stores import bucket_of_moto, bytes_of, content_of
+from stores import bucket_of_server, bytes_of, content_of
 
 from scangan.artifacts.request import Part, Request, Span
 from scangan.artifacts.scan_folder import Plan
@@ -28,7 +28,7 @@ pytest.importorskip("ray")
 
 @pytest.fixture(scope="module")
 def bucket():
-    with bucket_of_moto() as address:
+    with bucket_of_server() as address:
         yield address
 
 
