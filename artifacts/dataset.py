@@ -1,9 +1,11 @@
 """The prepared dataset on disk: ``images.npy``, ``items.jsonl``, ``rejects.jsonl``, ``dataset.json``."""
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -20,10 +22,11 @@ from scangan.artifacts.dataset_records import (
     SplitInfo,
     Summary,
 )
-from scangan.artifacts.records import of_older, parse_records, to_record, to_told
+from scangan.artifacts.items_file import ITEMS, ItemsFile
+from scangan.artifacts.records import of_older, parse_record, to_record, to_told
 from scangan.core.class_names import with_normal_names
 from scangan.core.errors import PreprocessingError, fault_of
-from scangan.core.files import naming, parse_jsonl, read_bytes, read_text, write_json
+from scangan.core.files import naming, read_text, write_json
 from scangan.core.printable import quoted, to_type
 from scangan.core.versions import DATASET, why_newer
 
@@ -47,8 +50,8 @@ class PreparedDataset:
         int64 [N], indices into `classes`.
     classes : tuple of str
         Class names in order.
-    items : list of Item
-        One record per image.
+    items : sequence of Item
+        One record per image; read from the disk as needed.
     info : DatasetInfo or PartInfo
         The content of ``dataset.json``.
     written_classes : tuple of str
@@ -59,7 +62,7 @@ class PreparedDataset:
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
-    items: list[Item]
+    items: Sequence[Item]
     info: DatasetInfo | PartInfo
     written_classes: tuple[str, ...]
 
@@ -68,12 +71,12 @@ class PreparedDataset:
         """Width and height of the images in pixels."""
         return int(self.images.shape[1])
 
-    @property
+    @functools.cached_property
     def synthetic(self) -> npt.NDArray[np.bool_]:
         """Whether each scan is marked as made by a generative model: bool [N]."""
         return np.array([item.synthetic for item in self.items], bool)
 
-    @property
+    @functools.cached_property
     def groups(self) -> npt.NDArray[np.int64]:
         """The group number of each scan, int64 [N]. A split keeps each group in one part.
 
@@ -178,25 +181,25 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         info: DatasetInfo | PartInfo = (
             _to_info(PartInfo, told) if "part" in told else _to_info(DatasetInfo, told)
         )
-        data = read_bytes(path / "items.jsonl")
-        if info.items_sha256 not in (None, hashlib.sha256(data).hexdigest()):
-            raise ValueError("items.jsonl was changed")
-        if info.format_version < DATASET:
-            items = [of_older(Item, told, OLDER_ITEM) for told in parse_jsonl(data)]
-        else:
-            items = list(parse_records(Item, data))
+        older = info.format_version < DATASET
+        items = ItemsFile(path / ITEMS, _older_item if older else partial(parse_record, Item))
+        if info.items_sha256 not in (None, items.sha256):
+            raise ValueError(f"{ITEMS} was changed")
         with naming(path / "images.npy"):
             images = np.load(path / "images.npy", mmap_mode="r")
         if len(set(info.classes)) < len(info.classes):
             raise ValueError("two classes have the same name")
-        number = {name: n for n, name in enumerate(info.classes)}
-        labels = np.array([number[item.class_name] for item in items], np.int64)
+        labels = items.labels(info.classes)
     except (FileNotFoundError, ValueError, LookupError, TypeError, EOFError) as error:
         raise PreprocessingError(f"{path} is damaged ({fault_of(error)}); {again}") from error
     if len(images) != len(labels) or images.dtype != np.uint8 or images.ndim != 3:
         raise PreprocessingError(f"{path} is damaged: images and items do not match; {again}")
     written = tuple(json.loads(text)["classes"])
     return PreparedDataset(path, images, labels, info.classes, items, info, written)
+
+
+def _older_item(line: bytes) -> Item:
+    return of_older(Item, json.loads(line, object_pairs_hook=with_normal_names), OLDER_ITEM)
 
 
 def read_summary(path: Path) -> Summary:

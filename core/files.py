@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from scangan.core.address import Address, Place
-from scangan.core.class_names import with_normal_names
 from scangan.core.errors import ScanganError
 
 _BINARY = getattr(os, "O_BINARY", 0)  # only on Windows
@@ -263,8 +262,3 @@ def read_text(path: Place) -> str:
         return read_bytes(path).decode("utf-8")
     with naming(path):
         return path.read_text(encoding="utf-8")
-
-
-def parse_jsonl(data: bytes) -> list[dict[str, Any]]:
-    """Parse one JSON object per line, with normalised class names."""
-    return [json.loads(line, object_pairs_hook=with_normal_names) for line in data.splitlines()]

@@ -137,7 +137,8 @@ class ScanSet:
             `path` is not a prepared dataset, or is damaged.
         """
         dataset = load_dataset(path).in_memory()
-        files = [f"{i.file}#{i.frame}" if i.frame else i.file for i in dataset.items]
+        items = list(dataset.items)
+        files = [f"{i.file}#{i.frame}" if i.frame else i.file for i in items]
         # Copies among synthetic scans are what the generator makes, not files that were copied.
         own = np.arange(len(files)) + dataset.groups.max(initial=0) + 1
         return cls(
@@ -148,8 +149,8 @@ class ScanSet:
             np.where(dataset.synthetic, own, dataset.groups),
             settings=dict(dataset.info.options),
             sources=files,
-            hashes=[item.sha256 for item in dataset.items],
-            subjects=[item.subject or "" for item in dataset.items],
+            hashes=[item.sha256 for item in items],
+            subjects=[item.subject or "" for item in items],
             synthetic=dataset.synthetic,
         )
 

@@ -19,9 +19,9 @@ from scangan.artifacts.dataset_records import (
     Preparation,
     SplitInfo,
 )
+from scangan.artifacts.items_file import ITEMS
 from scangan.artifacts.records import write_record, write_records
 from scangan.artifacts.split import PART_NAMES, lacking, split_indices
-from scangan.core.files import read_bytes
 from scangan.preprocessing.outcome import Outcome
 
 
@@ -82,15 +82,17 @@ def _write_part(
 
 def _write_items(folder: Path, made: Outcome, size: int) -> dict[str, Any]:
     """Write items and rejects; return the fields of ``dataset.json`` that describe them."""
-    write_records(folder / "items.jsonl", made.items)
+    write_records(folder / ITEMS, made.items)
     write_records(folder / "rejects.jsonl", made.rejects)
+    with (folder / ITEMS).open("rb") as file:
+        items_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "classes": made.classes,
         "size": size,
         "count": len(made.items),
         "rejected": len(made.rejects),
         "fingerprint": fingerprint(folder / "images.npy", made.labels, made.classes),
-        "items_sha256": hashlib.sha256(read_bytes(folder / "items.jsonl")).hexdigest(),
+        "items_sha256": items_sha256,
     }
 
 
