@@ -30,6 +30,7 @@ from scangan.core.png import encode_png
 from scangan.core.sheet import NOTICE, contact_sheet
 from scangan.evaluation.diets import DIETS
 from scangan.evaluation.judgement import Judgement
+from scangan.evaluation.privacy_verdict import BLIND
 from scangan.evaluation.utility_result import Estimate
 from scangan.preprocessing import load_dataset
 from scangan.preprocessing.phantom import SIMULATED
@@ -247,8 +248,12 @@ def figures(found: Judgement) -> Iterator[str]:
     yield f"{min(each.value for each in of_each):.2f}"
     for key in ("agreement", "two_sample"):
         yield _with_real(space[key].overall, 100, 0) if key in space else "-"
-    attacks = found.privacy.membership.values() if found.privacy else []
-    yield f"{max(attack.auc for attack in attacks):.2f}" if attacks else "-"
+    reached = (
+        {name: each.auc for name, each in found.privacy.membership.items()} if found.privacy else {}
+    )
+    blind = reached.pop(BLIND, None)
+    told = f" ({blind:.2f})" if blind is not None else ""
+    yield f"{max(reached.values()):.2f}{told}" if reached else "-"
     yield str(len(found.privacy.suspects)) if found.privacy else "-"
 
 
@@ -287,7 +292,8 @@ def page(
         f"Claimed: {project.claim}",
         project.reading.strip(),
         GENERATORS,
-        f"In brackets: what {others} reach. Precision, recall, class agreement and told from real in percent.",
+        f"In brackets: what {others} reach, and beside the membership AUC, what an attack reaches that knows no "
+        "synthetic scan. Precision, recall, class agreement and told from real in percent.",
         _table(COLUMNS, rows, left=2),
     ]
     if uses:
