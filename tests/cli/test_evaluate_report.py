@@ -15,6 +15,8 @@ from scangan.evaluation.planted import LEVELS
 from scangan.evaluation.report.write import ReportResult
 from scangan.preprocessing import PrepOptions, load_dataset, prepare
 
+pytestmark = pytest.mark.usefixtures("quick_commands")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
