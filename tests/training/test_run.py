@@ -599,11 +599,13 @@ def test_ticks_of_several_generators_are_joined():
 
 
 def test_scans_smaller_than_the_size_are_told_of_once(some_scans, tmp_path):
+    for file in some_scans.rglob("*.jpg"):
+        cv2.imwrite(str(file), cv2.resize(cv2.imread(str(file)), (24, 31)))
     said = []
-    options = TrainOptions(**TINY | {"size": 256, "kimg": 0.004, "batch": 4, "arch": "dcgan"})
+    options = TrainOptions(**TINY | {"kimg": 0.004, "batch": 4, "arch": "dcgan"})
     train(some_scans, tmp_path / "run", options, report=said.append)
     train(some_scans, tmp_path / "run", options, report=said.append)
-    assert sum("20 of 20 scans are smaller than 256 pixels" in line for line in said) == 1
+    assert sum("20 of 20 scans are smaller than 32 pixels" in line for line in said) == 1
 
 
 @pytest.mark.parametrize(
