@@ -15,14 +15,21 @@ needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not instal
 
 
 @contextlib.contextmanager
-def opened(path, **context):
-    """Open a file, and yield the page and what was wrong: console messages and network requests."""
+def chromium():
+    """Start Chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        page = browser.new_context(**context).new_page()
-        wrong = []
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def opened(browser, path, **context):
+    """Open a file, and yield the page and what was wrong: console messages and network requests."""
+    with browser.new_context(**context) as fresh:
+        page, wrong = fresh.new_page(), []
         page.on("console", lambda message: wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on(
@@ -30,7 +37,6 @@ def opened(path, **context):
         )
         page.goto(path.as_uri())
         yield page, wrong
-        browser.close()
 
 
 def _is_network(request):

@@ -2,16 +2,16 @@
 
 import base64
 import dataclasses
+import itertools
 import re
 import shutil
 from html.parser import HTMLParser
-from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from browser import needs_chromium, opened
+from browser import chromium, needs_chromium, opened
 from evaluation_progress import Progress
 from evaluation_scans import sample_scans, three_parts, with_copies
 from msgspec import structs
@@ -374,7 +374,7 @@ def test_plots_of_many_classes_with_long_names_differ_by_more_than_colour(recwar
         assert all(name in plot.alt for name in names)
         assert f">a long name …{names[3][-11:]}<" in plot.svg
     assert not recwarn.list  # matplotlib warns where the names leave no room
-    assert len(set(islice(plots._looks(), 12))) == 12
+    assert len(set(itertools.islice(plots._looks(), 12))) == 12
 
 
 def test_an_interval_that_misses_its_figure_is_drawn():
@@ -438,35 +438,38 @@ def test_the_same_report_twice_is_the_same_bytes(report, judged, options, tmp_pa
 
 
 @needs_chromium
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1440])
-def test_a_browser_shows_it_without_a_fault(report, scheme, width):
-    with opened(report / HTML, color_scheme=scheme, viewport={"width": width, "height": 800}) as (
-        page,
-        wrong,
-    ):
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth)")
-        small = "[...document.querySelectorAll('p, td, th')].map(e => getComputedStyle(e).fontSize)"
-        assert min(float(each[:-2]) for each in page.evaluate(small)) >= 14
-        ink, paper = (
-            page.evaluate(f"getComputedStyle(document.body).{each}")
-            for each in ("color", "backgroundColor")
-        )
-        assert _contrast(ink, paper) > 7
-        svg = page.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
-        assert _contrast(svg, paper) > 7
-        page.keyboard.press("Tab")
-        outline = "getComputedStyle(document.activeElement).outlineStyle"
-        assert page.evaluate(outline) == "solid"
-        page.emulate_media(media="print")
-        banner = page.evaluate("getComputedStyle(document.querySelector('.banner')).color")
-        assert _contrast(banner, "rgb(255, 255, 255)") > 7  # paper is white, also in the dark
-        parts = page.evaluate("[...document.body.children].map(each => each.localName)")
-        assert parts == ["aside", "header", "nav", "main"]  # all in a landmark
-        page.set_viewport_size({"width": A4, "height": 1000})
-        assert page.evaluate("document.documentElement.scrollWidth") <= A4
-        assert not wrong
+def test_a_browser_shows_it_without_a_fault(report):
+    with chromium() as browser:
+        for scheme, width in itertools.product(("light", "dark"), (360, 1440)):
+            print(f"{scheme}, {width} pixels wide")  # a failed test shows where
+            look = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
+            with opened(browser, report / HTML, **look) as (page, wrong):
+                _looks_right(page, width)
+                assert not wrong
+
+
+def _looks_right(page, width):
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth)")
+    small = "[...document.querySelectorAll('p, td, th')].map(e => getComputedStyle(e).fontSize)"
+    assert min(float(each[:-2]) for each in page.evaluate(small)) >= 14
+    ink, paper = (
+        page.evaluate(f"getComputedStyle(document.body).{each}")
+        for each in ("color", "backgroundColor")
+    )
+    assert _contrast(ink, paper) > 7
+    svg = page.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
+    assert _contrast(svg, paper) > 7
+    page.keyboard.press("Tab")
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert page.evaluate(outline) == "solid"
+    page.emulate_media(media="print")
+    banner = page.evaluate("getComputedStyle(document.querySelector('.banner')).color")
+    assert _contrast(banner, "rgb(255, 255, 255)") > 7  # paper is white, also in the dark
+    parts = page.evaluate("[...document.body.children].map(each => each.localName)")
+    assert parts == ["aside", "header", "nav", "main"]  # all in a landmark
+    page.set_viewport_size({"width": A4, "height": 1000})
+    assert page.evaluate("document.documentElement.scrollWidth") <= A4
 
 
 def _contrast(one, other):
