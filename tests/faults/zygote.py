@@ -98,6 +98,15 @@ def wait(process, seconds):
         time.sleep(0.005)
 
 
+def ready_numba():
+    """Call a kernel: with the first one of a process, numba imports and registers for a second."""
+    import numpy as np
+
+    from scangan.preprocessing.kernels.histogram import count_levels
+
+    count_levels(np.zeros(8, np.uint8))
+
+
 def main():
     """Answer until there are no more requests."""
     os.environ.pop("LD_PRELOAD", None)
@@ -107,6 +116,8 @@ def main():
         importlib.import_module(name)
     if FOLDER in os.environ and "scangan.export.exporter" in sys.modules:
         keep_exports()
+    if "scangan.preprocessing.kernels.histogram" in sys.modules:
+        ready_numba()
     gc.freeze()  # what was imported stays: no fork needs to look it over
     for line in sys.stdin:
         request = json.loads(line)
