@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -349,14 +348,19 @@ def test_two_processes_start_from_the_same_networks(prepared, run_of_one, tmp_pa
 @pytest.mark.slow
 def test_asked_to_stop_they_save_once_and_go_on(prepared, run_of_two, tmp_path, warm):
     out = tmp_path / "run"
-    child = _start(_by_torchrun(prepared.path, out))
+    # torchrun itself is forked, too; it starts its processes afresh.
+    code = "from torch.distributed.run import main; main()"
+    child = warm.start(tmp_path, ["-c", code, *_by_torchrun(prepared.path, out)[3:]])
+    torchrun, give_up = psutil.Process(child.process), time.monotonic() + 120
     while not list(out.glob("samples/*.png")):
-        assert child.poll() is None
+        assert torchrun.status() != psutil.STATUS_ZOMBIE and time.monotonic() < give_up
         time.sleep(0.01)
-    child.send_signal(signal.SIGTERM)
-    _, stderr = child.communicate(timeout=25)  # torchrun kills what has not ended after 30 s
-    assert child.returncode != 0
-    assert stderr.count("and saved; run the same command again") == 1
+    torchrun.terminate()
+    asked = time.monotonic()
+    stopped = warm.wait(child)
+    assert time.monotonic() - asked < 25  # torchrun kills what has not ended after 30 s
+    assert stopped.code != 0
+    assert stopped.stderr.count("and saved; run the same command again") == 1
     done = _by_forks(warm, tmp_path, prepared.path, out)
     assert done.code == 0, done.stderr
     assert done.stdout.count("resuming at") == 1
