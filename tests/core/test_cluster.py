@@ -37,16 +37,8 @@ def test_a_cluster_that_is_gone(work, tmp_path):
     name, words = work(tmp_path / "many", out)
     with cluster_of_two(tmp_path) as address:
         heads = psutil.Process().children()
-        argv = [
-            sys.executable,
-            "-c",
-            AS.format(name),
-            *words,
-            "--engine",
-            "ray",
-            "--address",
-            address,
-        ]
+        argv = [sys.executable, "-c", AS.format(name), *words, "--quiet"]
+        argv += ["--engine", "ray", "--address", address]
         with subprocess.Popen(
             list(map(str, argv)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as driver:
