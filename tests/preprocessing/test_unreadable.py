@@ -1,6 +1,7 @@
 """Files that change, vanish or cannot be read while they are prepared: nothing wrong stays unsaid."""
 
 import errno
+import io
 import json
 import shutil
 import tempfile
@@ -135,6 +136,13 @@ def test_a_dataset_that_changes_after_it_was_opened_is_read_as_it_was(some_scans
     assert np.array_equal(dataset.in_memory().images, dataset.images)
 
 
+class BadSector(io.FileIO):
+    """A file that can be opened, but not read."""
+
+    def __next__(self):
+        raise OSError(errno.EIO, "Input/output error")
+
+
 @pytest.mark.parametrize("name", ["dataset.json", "items.jsonl", "images.npy"])
 def test_a_disk_that_fails_is_named_and_not_called_a_damaged_dataset(
     some_scans, tmp_path, monkeypatch, name
@@ -149,9 +157,15 @@ def test_a_disk_that_fails_is_named_and_not_called_a_damaged_dataset(
 
         return fails
 
+    whole = Path.open
+
+    def opened(path, *args, **kwargs):
+        bad = path.name == name == "items.jsonl"  # which is not read at once
+        return BadSector(path) if bad else whole(path, *args, **kwargs)
+
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_text", failing(Path.read_text))
-        patch.setattr(Path, "read_bytes", failing(Path.read_bytes))
+        patch.setattr(Path, "open", opened)
         patch.setattr(np, "load", failing(np.load))
         with pytest.raises(OSError) as error:
             load_dataset(tmp_path / "out")
