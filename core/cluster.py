@@ -16,7 +16,7 @@ from scangan.core.quiet import hushed_printing
 from scangan.core.terminal import say
 from scangan.core.threads import usable_cpus
 
-PAUSE, MISSED = 3, 5  # seconds between two knocks; in vain so often, the cluster is gone
+PAUSE, MISSED = 3, 12  # seconds between two knocks; in vain so often, the cluster is gone
 LEFT = 10  # seconds that the main thread then has
 
 
@@ -103,19 +103,20 @@ class _Watch:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
-        missed = 0
-        while missed < MISSED and not self.end.wait(PAUSE):
+        missed, answered = 0, False
+        while missed < MISSED:
             try:
                 _knock(self.address)
-                missed = 0
+                missed, answered = 0, True
             except OSError:
-                missed += 1
-        if missed == MISSED and not self.end.is_set():
-            self.gone = True
-            _thread.interrupt_main()
-            if not self.end.wait(LEFT):  # the main thread waits inside Ray
-                say(self.said, err=True)
-                os._exit(FAILED)
+                missed += answered  # a client of a cluster elsewhere may not reach this port at all
+            if self.end.wait(PAUSE):
+                return
+        self.gone = True
+        _thread.interrupt_main()
+        if not self.end.wait(LEFT):  # the main thread waits inside Ray
+            say(self.said, err=True)
+            os._exit(FAILED)
 
 
 def _has_token() -> bool:

@@ -48,6 +48,6 @@ def test_a_cluster_that_is_gone(work, tmp_path):
             for head in heads:
                 for process in (head, *head.children(recursive=True)):
                     process.kill()
-            said = driver.communicate(timeout=50)[0].strip()
+            said = driver.communicate(timeout=90)[0].strip()
     assert driver.returncode == 1 and "\n" not in said
     assert "is gone; start it and run the same command again to continue" in said
