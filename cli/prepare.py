@@ -166,7 +166,6 @@ def main(
     """
     from scangan.artifacts.dataset import read_summary
     from scangan.artifacts.split import parse_split
-    from scangan.core.cluster import Cluster
     from scangan.preprocessing.find_scans import SourceOptions
     from scangan.preprocessing.malloc import keep_freed_memory
     from scangan.preprocessing.options import PrepOptions
@@ -175,7 +174,11 @@ def main(
 
     if engine is None and address is not None:
         raise click.UsageError("--address needs --engine ray")
-    cluster = None if engine is None else Cluster(address, workers)
+    cluster = None
+    if engine is not None:
+        from scangan.core.cluster import Cluster
+
+        cluster = Cluster(address, workers)
     keep_freed_memory()
     if allow_synthetic and split is None:
         raise click.UsageError("--allow-synthetic needs --split")

@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,7 +16,6 @@ from scangan.artifacts.dataset_records import MeasuredWindow, Preparation
 from scangan.artifacts.records import write_records
 from scangan.artifacts.split import PART_NAMES, check_fractions
 from scangan.core.address import Address, Place, to_place
-from scangan.core.cluster import Cluster
 from scangan.core.errors import PreprocessingError, ScanganError
 from scangan.core.files import naming, only_writer
 from scangan.core.terminal import progress_bar
@@ -44,6 +44,9 @@ from scangan.preprocessing.outcome import (
 from scangan.preprocessing.preview import write_preview
 from scangan.preprocessing.write import write_dataset, write_split
 
+if TYPE_CHECKING:
+    from scangan.core.cluster import Cluster
+
 
 def prepare(
     source: str | Place,
@@ -52,7 +55,7 @@ def prepare(
     *,
     sources: SourceOptions | None = None,
     workers: int | None = None,
-    cluster: Cluster | None = None,
+    cluster: "Cluster | None" = None,
     quiet: bool = True,
 ) -> PreparedDataset:
     """Prepare a folder of scans. Unusable files are listed as rejects and do not stop it.
@@ -101,7 +104,7 @@ def prepare_split(
     sources: SourceOptions | None = None,
     allow_synthetic: bool = False,
     workers: int | None = None,
-    cluster: Cluster | None = None,
+    cluster: "Cluster | None" = None,
     quiet: bool = True,
 ) -> dict[str, PreparedDataset]:
     """Prepare a folder of scans as ``train``, (``val``) and ``test`` datasets in `out`.
@@ -138,7 +141,7 @@ class _Run:
         sources: SourceOptions | None,
         fractions: tuple[float, ...] | None,
         workers: int | None,
-        cluster: Cluster | None,
+        cluster: "Cluster | None",
         quiet: bool,
         allow_synthetic: bool = False,
     ) -> None:
