@@ -149,10 +149,10 @@ def model_of(path: str) -> ModelFile | None:
     """Return the file of a model; None for scans on disk."""
     if not is_model(path):
         return None
-    from scangan.runtime.generator import ScanGenerator
+    from scangan.core.devices import choose_device
+    from scangan.runtime.catalog import open_model
 
-    with ScanGenerator(path) as generator:
-        return generator.file
+    return open_model(path, choose_device())
 
 
 def say_if_trained_on(real: str, model: str, say: Callable[[str], None]) -> None:

@@ -146,6 +146,24 @@ def prepared(tmp_path_factory):
     return prepare(BRAIN, tmp_path_factory.mktemp("prepared") / "brain", PrepOptions(size=32))
 
 
+@pytest.fixture(scope="module")
+def bucket():
+    """Start an S3 server; give the address of an empty bucket."""
+    from stores import bucket_of_server
+
+    with bucket_of_server() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def cluster(bucket, tmp_path_factory):
+    """Start a Ray cluster of two processors that may use the bucket; give its address."""
+    from clusters import cluster_of_two
+
+    with cluster_of_two(tmp_path_factory.mktemp("home")) as address:
+        yield address
+
+
 def folder_bytes(folder):
     """sha256 of every file below a folder."""
     return {

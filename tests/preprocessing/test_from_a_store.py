@@ -8,19 +8,13 @@ from click.testing import CliRunner
 from conftest import BRAIN
 from dicoms import dicom
 from programs import main_of
-from stores import bucket_of_server, bytes_of, copy_to, wrong_server
+from stores import bytes_of, copy_to, wrong_server
 
 from scangan.core import store
 from scangan.core.errors import OtherDataset, PreprocessingError, StoreError
 from scangan.preprocessing import PrepOptions, SourceOptions, prepare, prepare_split
 
 SMALL = PrepOptions(size=32)
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    with bucket_of_server() as address:
-        yield address
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from clusters import cluster_of_two, processes_of
+from clusters import processes_of
 from conftest import BRAIN, copy_scans, folder_bytes
 from programs import main_of
-from stores import bucket_of_server
 
 from scangan.core import store
 from scangan.core.cluster import Cluster, ClusterError
@@ -22,18 +21,6 @@ from scangan.preprocessing import PrepOptions, prepare, prepare_split, ray_engin
 from scangan.preprocessing.find_scans import SourceOptions
 
 pytest.importorskip("ray")
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    with bucket_of_server() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def cluster(bucket, tmp_path_factory):
-    with cluster_of_two(tmp_path_factory.mktemp("home")) as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from programs import main_of
-from stores import bucket_of_server, bytes_of, content_of, copy_to, point_to
+from stores import bytes_of, content_of, copy_to, point_to
 
 from scangan.artifacts.request import Part, Request, Span
 from scangan.artifacts.scan_folder import Plan
@@ -25,12 +25,6 @@ from scangan.runtime.writing import write_positions
 
 TESTS = str(Path(__file__).parents[1])
 FORMATS = ("png", "tar", "npz", "dicom")
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    with bucket_of_server() as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

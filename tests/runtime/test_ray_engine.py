@@ -8,9 +8,9 @@ import time
 
 import pytest
 from click.testing import CliRunner
-from clusters import cluster_of_two, processes_of
+from clusters import processes_of
 from programs import main_of
-from stores import bucket_of_server, bytes_of, content_of
+from stores import bytes_of, content_of
 
 from scangan.artifacts.request import Part, Request, Span
 from scangan.artifacts.scan_folder import Plan
@@ -24,18 +24,6 @@ from scangan.runtime.ray_engine import actors_of, on_cluster
 from scangan.runtime.writing import missing_ranges
 
 pytest.importorskip("ray")
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    with bucket_of_server() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def cluster(bucket, tmp_path_factory):
-    with cluster_of_two(tmp_path_factory.mktemp("home")) as address:
-        yield address
 
 
 @pytest.fixture(scope="module")
