@@ -34,9 +34,7 @@ class ManifestLine(ScanRecord, frozen=True, kw_only=True, rename={"class_name": 
         )
 
 
-def manifests_beside(
-    source: Place, files: Iterable[PurePosixPath]
-) -> Iterator[tuple[PurePosixPath, Place]]:
+def manifests_beside(source: Place, files: Iterable[str]) -> Iterator[tuple[PurePosixPath, Place]]:
     """Yield each manifest in the folders of some files, or in a folder above, up to `source`.
 
     Yields
@@ -46,7 +44,8 @@ def manifests_beside(
     manifest : Path or Address
         The file.
     """
-    for folder in sorted({folder for file in files for folder in file.parents}):
+    with_files = map(PurePosixPath, {file.rpartition("/")[0] for file in files})
+    for folder in sorted({above for inner in with_files for above in (inner, *inner.parents)}):
         for pattern in MANIFESTS:
             for name in matching(source / folder, pattern):
                 yield folder, source / folder / name
@@ -64,13 +63,12 @@ def origins(source: Place, files: Sequence[str]) -> list[ScanRecord | None]:
     files : sequence of str
         Paths with ``/``.
     """
-    paths = [PurePosixPath(file) for file in files]
     listed = {
         without_suffixes(folder / (line.member or line.file)): line.record
-        for folder, manifest in manifests_beside(source, paths)
+        for folder, manifest in manifests_beside(source, files)
         for line in _lines(manifest)
     }
-    return [listed.get(without_suffixes(path)) for path in paths]
+    return [listed.get(without_suffixes(PurePosixPath(file))) for file in files]
 
 
 def without_suffixes(path: PurePosixPath) -> str:

@@ -109,6 +109,6 @@ def write_record(path: Place, record: Record, *, once: bool = False) -> None:
     write_json(path, to_told(record), once=once)
 
 
-def write_records(path: Path, records: Iterable[Record]) -> None:
-    """Write one record per line, completely or not at all."""
-    write_jsonl(path, map(to_told, records))
+def write_records(path: Path, records: Iterable[Record]) -> int:
+    """Write one record per line, completely or not at all; return their number."""
+    return write_jsonl(path, map(to_told, records))

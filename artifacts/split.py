@@ -2,8 +2,8 @@
 
 import hashlib
 import math
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -45,15 +45,15 @@ def check_fractions(fractions: tuple[float, ...], given: str) -> None:
 
 
 def together(
-    *keys: Sequence[Hashable | None], pairs: Iterable[tuple[int, int]] = ()
+    *keys: npt.NDArray[np.int64], pairs: Iterable[tuple[int, int]] = ()
 ) -> npt.NDArray[np.int64]:
-    """Number the groups of items that must stay in one part, by union-find.
+    """Number the groups of items that must stay in one part.
 
     Parameters
     ----------
-    *keys : sequence
-        Each has one value per item, such as the subject, the file, or the hash of its bytes. Two
-        items with the same value belong together; None never matches.
+    *keys : ndarray
+        int64 [N]: each has one number per item, for its subject, its file, or the bytes of the file.
+        Two items with the same number belong together; a negative number matches none.
     pairs : iterable of (int, int)
         Indices of two more items that belong together.
 
@@ -63,32 +63,31 @@ def together(
         int64 [N], the group of each item. Groups are numbered from 0 in the order of their first
         item.
     """
-    parents = list(range(len(keys[0])))
+    first_items = np.arange(len(keys[0]))  # of the group of each item
+    for key in keys:
+        known = np.flatnonzero(key >= 0)
+        _, first, number = np.unique(key[known], return_index=True, return_inverse=True)
+        _join(first_items, known[first[number]], known)
+    others = np.array(list(pairs), np.int64).reshape(-1, 2)
+    _join(first_items, others[:, 0], others[:, 1])
+    return np.unique(first_items, return_inverse=True)[1].astype(np.int64)
 
-    def root(item: int) -> int:
-        while parents[item] != item:
-            parents[item] = item = parents[parents[item]]
-        return item
 
-    def join(one: int, two: int) -> None:
-        low, high = sorted((root(one), root(two)))
-        parents[high] = low
-
-    for values in keys:
-        first_with: dict[Hashable, int] = {}
-        for item, value in enumerate(values):
-            if value is not None:
-                join(first_with.setdefault(value, item), item)
-    for one, two in pairs:
-        join(one, two)
-    numbers: dict[int, int] = {}
-    return np.array(
-        [numbers.setdefault(root(item), len(numbers)) for item in range(len(parents))], np.int64
-    )
+def _join(
+    first_items: npt.NDArray[np.int64], one: npt.NDArray[np.int64], two: npt.NDArray[np.int64]
+) -> None:
+    """Join the groups of each two items, all at once, until no two are apart."""
+    while True:
+        low, high = np.sort([first_items[one], first_items[two]], axis=0)
+        if np.array_equal(low, high):
+            return
+        np.minimum.at(first_items, high, low)
+        while not np.array_equal(further := first_items[first_items], first_items):
+            first_items[:] = further
 
 
 def split_indices(
-    groups: Sequence[Hashable] | npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64],
     classes: npt.NDArray[np.int64],
     fractions: tuple[float, ...],
     *,
@@ -104,8 +103,8 @@ def split_indices(
 
     Parameters
     ----------
-    groups : sequence
-        The group of each of the N items (from `together`).
+    groups : ndarray
+        int64 [N], the group of each item (from `together`).
     classes : ndarray
         int64 [N], the class of each item.
     fractions : tuple of float
@@ -126,18 +125,19 @@ def split_indices(
     PreprocessingError
         There are too few groups to fill every part.
     """
-    members: defaultdict[Hashable, list[int]] = defaultdict(list)
-    fixed = np.zeros(len(classes), bool) if in_train is None else in_train
-    for item, group in enumerate(groups):
-        if not fixed[item]:
-            members[group].append(item)
-    order = sorted(
-        members.values(), key=lambda items: (-len(items), _hash(seed, items[0]), items[0])
+    where = np.zeros(len(classes), np.int8)
+    free = np.arange(len(classes)) if in_train is None else np.flatnonzero(~in_train)
+    _, first, group, sizes = np.unique(
+        groups[free], return_index=True, return_inverse=True, return_counts=True
     )
-    totals = Counter(classes[~fixed].tolist())
+    by_group = free[np.argsort(group, kind="stable")]
+    ends = np.cumsum(sizes)
+    first = free[first]
+    hashes = np.fromiter((_hash(seed, item) for item in first.tolist()), np.uint64, len(first))
+    totals = Counter(classes[free].tolist())
     have: list[Counter[int]] = [Counter() for _ in fractions]
-    parts: list[list[int]] = [[] for _ in fractions]
-    for items in order:
+    for number in np.lexsort((first, hashes, -sizes)).tolist():
+        items = by_group[ends[number] - sizes[number] : ends[number]]
         counts = Counter(classes[items].tolist())
         # How much sum((have - wanted)^2 / wanted) over the classes grows.
         growth = [
@@ -146,18 +146,17 @@ def split_indices(
         ]
         best = growth.index(min(growth))
         have[best].update(counts)
-        parts[best] += items
-    if not all(parts):
+        where[items] = best
+    if not all(have):
         raise PreprocessingError(
-            f"{len(order)} groups of scans that belong together (by subject, or as copies) are too "
+            f"{len(sizes)} groups of scans that belong together (by subject, or as copies) are too "
             f"few for --split {','.join(f'{f:g}' for f in fractions)}; a part would be empty"
         )
-    parts[0] += np.flatnonzero(fixed).tolist()
-    return [np.sort(np.array(part, np.int64)) for part in parts]
+    return [np.flatnonzero(where == part) for part in range(len(fractions))]
 
 
-def _hash(seed: int, item: int) -> bytes:
-    return hashlib.blake2b(f"{seed} {item}".encode(), digest_size=8).digest()
+def _hash(seed: int, item: int) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed} {item}".encode(), digest_size=8).digest())
 
 
 def lacking(

@@ -187,12 +187,15 @@ def write_json(path: Place, value: Any, *, once: bool = False) -> None:
         )
 
 
-def write_jsonl(path: Path, lines: Iterable[dict[str, Any]]) -> None:
-    """Write one JSON object per line, completely or not at all."""
+def write_jsonl(path: Path, lines: Iterable[dict[str, Any]]) -> int:
+    """Write one JSON object per line, completely or not at all; return their number."""
+    number = 0
     with written_whole(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
         for line in lines:
             # ASCII: a file name may not be valid UTF-8, and an escape preserves it.
             file.write(json.dumps(line) + "\n")
+            number += 1
+    return number
 
 
 def read_bytes(path: Place, most: int = -1) -> bytes:

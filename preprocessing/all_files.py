@@ -18,7 +18,7 @@ from scangan.core.reading import read_file
 from scangan.core.threads import InOrder, in_order
 from scangan.preprocessing.find_scans import SourceFile
 from scangan.preprocessing.intensity import Survey
-from scangan.preprocessing.journal import FileLine, Journal, Line, WindowLine
+from scangan.preprocessing.journal import FileLine, Journal, WindowLine
 from scangan.preprocessing.one_file import (
     FileResult,
     Surveyed,
@@ -68,13 +68,13 @@ class Preparer:
         The window over all scans is only measured when a scan needs it; most datasets do not.
         """
         self._in_order = spread
-        keep, window = self._still_true(journal.read(), scans)
+        keep, window = self._still_true(journal, scans)
         task = bar.add_task("preparing", total=len(scans), note="")
         with journal.writing(keep):
             if window is None:
                 self._prepare(scans, None, journal, bar, task)
-            if len(journal.files) < len(scans):
-                window = window or self._measure(scans[len(journal.files) :], journal, bar)
+            if journal.files < len(scans):
+                window = window or self._measure(scans[journal.files :], journal, bar)
                 self._prepare(scans, window, journal, bar, task)
 
     def _prepare(
@@ -86,7 +86,7 @@ class Preparer:
         task: TaskID,
     ) -> None:
         """Prepare the files that the journal lacks, up to the first that needs a missing window."""
-        done = len(journal.files)
+        done = journal.files
         bar.update(task, completed=done)
         for scan, result in self._results(scans[done:], window):
             if result.needs_window:
@@ -171,26 +171,24 @@ class Preparer:
         bar.remove_task(task)
         return survey
 
-    def _still_true(
-        self, lines: list[Line], scans: list[SourceFile]
-    ) -> tuple[list[Line], Window | None]:
-        """Return the leading lines whose files have not changed, including the window."""
-        keep: list[Line] = []
+    def _still_true(self, journal: Journal, scans: list[SourceFile]) -> tuple[int, Window | None]:
+        """Count the leading lines whose files have not changed; return the window among them, too."""
+        keep, done = 0, 0
         window: Window | None = None
-        expected = iter(scans)
-        for line in lines:
-            if isinstance(line, FileLine):
-                scan = next(expected, None)
-                if scan != SourceFile(line.file, line.class_name, line.given):
-                    break
-                if self._sha256(scan) != line.sha256:
-                    break
-            else:
-                done = sum(isinstance(kept, FileLine) for kept in keep)
-                if line.over != self._state(scans[done:]):
+        with contextlib.suppress(OSError, ValueError):  # no earlier run, or a damaged line
+            for _, line in journal.lines():
+                if isinstance(line, FileLine):
+                    scan = scans[done] if done < len(scans) else None
+                    if scan != SourceFile(line.file, line.class_name, line.given):
+                        break
+                    if self._sha256(scan) != line.sha256:
+                        break
+                    done += 1
+                elif line.over != self._state(scans[done:]):
                     break  # the window was measured over other scans
-                window = line.window
-            keep.append(line)
+                else:
+                    window = line.window
+                keep += 1
         return keep, window
 
     def _state(self, scans: list[SourceFile]) -> str:
@@ -211,7 +209,7 @@ class Preparer:
 
     def _drop_copy(self, result: FileResult, journal: Journal) -> None:
         if self.options.duplicates == "drop" and result.frames:
-            first = journal.first_with.get(result.sha256)
+            first = journal.first_with.get(bytes.fromhex(result.sha256 or ""))
             if first is not None:
                 result.frames.clear()
                 result.refused = [(None, f"same bytes as {first}")]

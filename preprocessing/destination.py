@@ -87,23 +87,27 @@ def check_same(
     if before.rejected and before.readers != asked.readers:
         refused = counted(before.rejected, "file was", "files were")
         raise OtherDataset(out, f"with other readers installed, and {refused} refused")
-    hashes = list(hashes)
-    if before.source_sha256 not in (digest(hashes), digest(map(_as_found, hashes))):
-        _check_readable(out, hashes, before.source_sha256)
-        raise OtherDataset(out, f"from other scans ({before.count})")
-
-
-def _check_readable(out: Path, hashes: list[Hash], before: str) -> None:
-    """Raise if the scans are the same except for those that could not be read before."""
-    file = out / "rejects.jsonl"
-    rejects = parse_records(Reject, read_bytes(file)) if file.exists() else ()
-    unread = {each.file for each in rejects if each.reason.startswith("cannot be read")}
-    then = [(scan, None if scan.file in unread else sha256) for scan, sha256 in hashes]
-    if unread and before == digest(then):
+    unread = _unread(out)
+    now, older, without = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+    for scan, sha256 in hashes:
+        now.update(_told_file(scan, sha256))
+        older.update(_told_file(_as_found(scan), sha256))
+        without.update(_told_file(scan, None if scan.file in unread else sha256))
+    if before.source_sha256 in (now.hexdigest(), older.hexdigest()):
+        return
+    if unread and before.source_sha256 == without.hexdigest():
         raise PreprocessingError(
             f"{out} lacks files that could not be read then ({len(unread)}, "
             f"{min(unread)!r} first); delete it to prepare them too, or choose another OUT"
         )
+    raise OtherDataset(out, f"from other scans ({before.count})")
+
+
+def _unread(out: Path) -> set[str]:
+    """Return the files that could not be read when the dataset was prepared."""
+    file = out / "rejects.jsonl"
+    rejects = parse_records(Reject, read_bytes(file)) if file.exists() else ()
+    return {each.file for each in rejects if each.reason.startswith("cannot be read")}
 
 
 def publish(partial: Path, out: Path) -> None:
@@ -120,16 +124,19 @@ def digest(scans: Iterable[Hash]) -> str:
     """Compute the SHA-256 of the list of files, their classes, subjects and bytes."""
     digest = hashlib.sha256()
     for scan, sha256 in scans:
-        digest.update(json.dumps([*scan, sha256]).encode())
+        digest.update(_told_file(scan, sha256))
     return digest.hexdigest()
 
 
-def _as_found(told: Hash) -> Hash:
+def _told_file(scan: SourceFile, sha256: str | None) -> bytes:
+    return json.dumps([*scan, sha256]).encode()
+
+
+def _as_found(scan: SourceFile) -> SourceFile:
     """Return the file with its class as the folder is spelt on disk, as older versions did."""
-    scan, sha256 = told
     folders = scan.file.split("/")[:-1]
     name = next((each for each in folders if normal(each) == scan.class_name), scan.class_name)
-    return scan._replace(class_name=name), sha256
+    return scan._replace(class_name=name)
 
 
 def _told(value: object) -> str:

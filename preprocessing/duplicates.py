@@ -2,8 +2,8 @@
 
 import functools
 import mmap
-from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -254,24 +254,22 @@ class _RoughComparison:
 
 
 def leaks(
-    pairs: Iterable[Pair],
-    classes: Sequence[Hashable] | npt.NDArray[Any],
-    subjects: Sequence[str | None],
+    pairs: Iterable[Pair], classes: npt.NDArray[np.int64], subjects: npt.NDArray[np.int64]
 ) -> list[Leak]:
     """Find the near-duplicates that are not of the same class and subject.
 
     Parameters
     ----------
     pairs : iterable of Pair
-    classes, subjects : sequence
-        The class and subject of each scan; the subject is None if unknown.
+    classes, subjects : ndarray
+        int64 [N], the class and subject of each scan; the subject is negative if unknown.
     """
     found = []
     for pair in pairs:
-        one, two = subjects[pair.first], subjects[pair.second]
+        one, two = subjects[[pair.first, pair.second]]
         if classes[pair.first] != classes[pair.second]:
             found.append(Leak(pair, "classes"))
-        elif one is None or two is None:
+        elif one < 0 or two < 0:
             found.append(Leak(pair, "unknown subjects"))
         elif one != two:
             found.append(Leak(pair, "subjects"))

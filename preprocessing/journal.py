@@ -1,12 +1,13 @@
 """The journal of a preparation: scans and a line per file, so that a killed run can be resumed."""
 
 import contextlib
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, BinaryIO, TextIO
+from typing import IO, BinaryIO
 
 from scangan.artifacts.dataset import NPY_HEADER, npy_header
 from scangan.artifacts.dataset_records import MeasuredWindow, Settings, Shade, Window
@@ -67,51 +68,67 @@ class Journal:
     """``images.npy`` and ``journal.jsonl`` in their own folder, written in the order of the files.
 
     Each line is written after its images, so complete lines are true whatever a killed process
-    leaves.
+    leaves. Lines are read again as needed, as there may be millions.
     """
 
     def __init__(self, folder: Path, size: int, asked: Asked) -> None:
         self.folder, self.size, self.asked = folder, size, asked
         self.images_file, self.text_file = folder / "images.npy", folder / "journal.jsonl"
-        self.files: list[FileLine] = []
         self.window: WindowLine | None = None
-        self.count, self.refused = 0, 0
-        self.first_with: dict[str | None, str] = {}  # SHA-256 to the first file with a scan
-        self._waiting: list[str] = []
+        self.files, self.count, self.refused = 0, 0, 0  # files, scans and rejects so far
+        self.first_with: dict[bytes, str] = {}  # SHA-256 to the first file, if copies are dropped
+        self._waiting: list[bytes] = []
         self._images: BinaryIO
-        self._text: TextIO
+        self._text: BinaryIO
 
-    def read(self) -> list[Line]:
-        """Return the lines of an earlier run with the same source and options; none if there is none."""
-        try:
-            first, *others = self.text_file.read_bytes().split(b"\n")[:-1]
-            if parse_record(Asked, first) != self.asked:
-                return []
-            lines = [_parse(line) for line in others]
+    def lines(self) -> Iterator[tuple[int, Line]]:
+        """Read the complete lines of a run with the same source and options, each with its offset.
+
+        Raises
+        ------
+        OSError, ValueError
+            A file is missing, or a line is damaged.
+        """
+        with self.text_file.open("rb") as text:
             held = (self.images_file.stat().st_size - NPY_HEADER) // self.size**2
-        except (OSError, ValueError):
-            return []
-        kept = 0
-        for number, line in enumerate(lines):
-            kept += len(line.frames) if isinstance(line, FileLine) else 0
-            if kept > held:
-                return lines[:number]
-        return lines
+            at, line = 0, text.readline()
+            if parse_record(Asked, line) != self.asked:
+                return
+            while True:
+                at, line = at + len(line), text.readline()
+                if not line.endswith(b"\n"):
+                    return
+                told = _parse(line)
+                held -= len(told.frames) if isinstance(told, FileLine) else 0
+                if held < 0:
+                    return
+                yield at, told
+
+    def file_lines(self) -> Iterator[tuple[int, FileLine]]:
+        """Read the lines of the files, each with its offset."""
+        return ((at, line) for at, line in self.lines() if isinstance(line, FileLine))
 
     @contextlib.contextmanager
-    def writing(self, keep: list[Line]) -> Iterator[None]:
-        """Open for appending; keep the first lines of an earlier run."""
+    def writing(self, keep: int) -> Iterator[None]:
+        """Open for appending after so many lines of an earlier run."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for line in keep:
+        last = 0
+        for at, line in itertools.islice(self.lines(), keep):
             self._note(line)
+            last = at
         with (
             self.images_file.open("r+b" if keep else "wb") as self._images,
-            self.text_file.open("w", encoding="utf-8") as self._text,
+            self.text_file.open("r+b" if keep else "wb") as self._text,
         ):
             # A plain file, as a memory map would crash on a full disk.
             self._images.truncate(NPY_HEADER + self.count * self.size**2)
             self._images.seek(0, os.SEEK_END)
-            self._text.writelines(map(line_of, (self.asked, *keep)))
+            if keep:
+                self._text.seek(last)
+                self._text.readline()
+                self._text.truncate()
+            else:
+                self._text.write(line_of(self.asked).encode())
             yield
             self.flush()
             self._images.seek(0)
@@ -127,7 +144,7 @@ class Journal:
             shutil.copyfileobj(images, self._images)
             images.close()
         self._note(line)
-        self._waiting.append(line_of(line))
+        self._waiting.append(line_of(line).encode())
         if len(self._waiting) == FLUSHED:
             self.flush()
 
@@ -135,18 +152,24 @@ class Journal:
         if isinstance(line, WindowLine):
             self.window = line
             return
-        self.files.append(line)
+        self.files += 1
         self.count += len(line.frames)
         self.refused += len(line.refused)
-        if line.frames:
-            self.first_with.setdefault(line.sha256, line.file)
+        if line.frames and line.sha256 and self.asked.options["duplicates"] == "drop":
+            self.first_with.setdefault(bytes.fromhex(line.sha256), line.file)
 
     def flush(self) -> None:
         """Flush everything to the system: first the images, then their lines."""
         self._images.flush()
-        self._text.write("".join(self._waiting))
+        self._text.write(b"".join(self._waiting))
         self._text.flush()
         self._waiting.clear()
+
+
+def read_file_line(text: BinaryIO, at: int) -> FileLine:
+    """Read the line at an offset."""
+    text.seek(at)
+    return parse_record(FileLine, text.readline())
 
 
 def _parse(line: bytes) -> Line:

@@ -5,7 +5,7 @@ saved again have lost it, but the manifest still lists them.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from scangan.artifacts.manifest import manifests_beside, without_suffixes
@@ -13,14 +13,14 @@ from scangan.core.address import Place
 from scangan.core.files import opened_lines
 
 
-def named_synthetic(source: Place, files: Iterable[str]) -> frozenset[str]:
+def named_synthetic(source: Place, files: Sequence[str]) -> frozenset[str]:
     """Find the files that a manifest of gen-scans lists, in any format.
 
     Parameters
     ----------
     source : Path or Address
         The folder that the files are relative to.
-    files : iterable of str
+    files : sequence of str
         Paths with ``/``.
 
     Returns
@@ -28,13 +28,14 @@ def named_synthetic(source: Place, files: Iterable[str]) -> frozenset[str]:
     frozenset of str
         Those among `files` that are synthetic.
     """
-    paths = [PurePosixPath(file) for file in files]
     made = {
         str(folder / stem)
-        for folder, manifest in manifests_beside(source, paths)
+        for folder, manifest in manifests_beside(source, files)
         for stem in _stems(manifest)
     }
-    return frozenset(str(path) for path in paths if without_suffixes(path) in made)
+    if not made:
+        return frozenset()
+    return frozenset(file for file in files if without_suffixes(PurePosixPath(file)) in made)
 
 
 def _stems(manifest: Place) -> Iterable[str]:

@@ -1,120 +1,177 @@
 """The outcome of a preparation: items with their subjects and groups, and rejects."""
 
 import dataclasses
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import replace
 
 from scangan.artifacts.dataset_records import ClassTally, Item, NearDuplicate, Reject, Shade
 from scangan.artifacts.split import together
 from scangan.core.class_folders import Refused
 from scangan.core.counted import counted
-from scangan.preprocessing.duplicates import leaks, near_duplicates
-from scangan.preprocessing.journal import FileLine
+from scangan.preprocessing.duplicates import Leak, Pair, leaks, near_duplicates
+from scangan.preprocessing.journal import FileLine, Journal, read_file_line
 
 Images = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass
 class Outcome:
-    """The items and rejects of a preparation, in the order of its files."""
+    """The items of a preparation in the order of its files.
 
-    items: list[Item]
-    rejects: list[Reject]
-    classes: tuple[str, ...] = ()  # those with a scan, in order
-    joined: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # items of one subject
+    What must be compared is in arrays with a number for each item. The rest is read from the journal as
+    needed, as there may be millions.
+    """
 
-    @property
-    def labels(self) -> npt.NDArray[np.int64]:
-        """Labels of the items: int64 [N], indices into `classes`."""
-        number = {name: n for n, name in enumerate(self.classes)}
-        return np.array([number[item.class_name] for item in self.items], np.int64)
+    journal: Journal
+    classes: tuple[str, ...]  # those with a scan, in order
+    labels: Numbers  # indices into `classes`
+    subject_names: list[str]
+    subjects: Numbers  # indices into `subject_names`; -1 if unknown
+    duplicate_group: Numbers
+    hashes: npt.NDArray[np.uint64]  # [N, 3], perceptual
+    synthetic: npt.NDArray[np.bool_]
+    files: Numbers  # numbers of the files
+    at: Numbers  # offset of the file's line in the journal
+    place: Numbers  # of the frame in that line
+    groups: Numbers  # -1 before `group`
+    joined: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # of one subject
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.labels)
+
+    def items(self, indices: Iterable[int] | None = None) -> Iterator[Item]:
+        """Read items, by default all."""
+        with self.journal.text_file.open("rb") as text:
+            read_at = -1
+            for n in range(len(self)) if indices is None else indices:
+                if self.at[n] != read_at:
+                    read_at = int(self.at[n])
+                    line = read_file_line(text, read_at)
+                yield self._item(n, line)
+
+    def _item(self, n: int, line: FileLine) -> Item:
+        frame = line.frames[self.place[n]]
+        return Item(
+            file=line.file,
+            sha256=str(line.sha256),  # None only if nothing could be read
+            class_name=line.class_name,
+            subject=self.subject_names[self.subjects[n]] if self.subjects[n] >= 0 else None,
+            frame=frame.frame,
+            duplicate_group=int(self.duplicate_group[n]),
+            window=frame.window,
+            perceptual_hash=frame.perceptual_hash,
+            enlarged=frame.enlarged,
+            aspect=frame.aspect,
+            blank=frame.blank,
+            synthetic=bool(self.synthetic[n]),
+            notes=frame.notes,
+            group=int(self.groups[n]),
+        )
+
+    def take(self, indices: Numbers) -> "Outcome":
+        """Return some of the items, with duplicate groups as indices into these."""
+        chosen = {
+            field.name: getattr(self, field.name)[indices]
+            for field in dataclasses.fields(self)
+            if isinstance(getattr(self, field.name), np.ndarray)
+        }
+        chosen["duplicate_group"] = _first_with(chosen["duplicate_group"])
+        return dataclasses.replace(self, **chosen)
 
     def group(self, pairs: Iterable[tuple[int, int]]) -> None:
         """Set the group of each item, which a split keeps in one part.
 
         Scans of one subject or file, copies, and the `pairs` of items that show the same share a group.
         """
-        groups = together(
-            [item.subject for item in self.items],
-            [item.file for item in self.items],
-            [item.duplicate_group for item in self.items],
-            pairs=[*pairs, *self.joined],
-        ).tolist()
-        self.items = [
-            replace(item, group=group) for item, group in zip(self.items, groups, strict=True)
-        ]
+        pairs = [*pairs, *self.joined]
+        self.groups = together(self.subjects, self.files, self.duplicate_group, pairs=pairs)
 
     @property
     def copies(self) -> int:
         """Number of items whose file has the same bytes as an earlier one."""
-        return sum(item.duplicate_group != n for n, item in enumerate(self.items))
-
-    @property
-    def refusals(self) -> str:
-        """How many rejects there are, and the most frequent reason."""
-        files = {(each.file, each.reason) for each in self.rejects}
-        reason, count = Counter(reason for _, reason in sorted(files)).most_common(1)[0]
-        refused = len({file for file, _ in files})
-        return f"{counted(refused, 'file')} refused, {count} of them: {reason}"
+        return int((self.duplicate_group != np.arange(len(self))).sum())
 
 
-def outcome_of(
-    lines: Iterable[FileLine], refused: Iterable[Refused], synthetic: frozenset[str] = frozenset()
-) -> Outcome:
-    """Turn the lines of a journal into items and rejects.
+def _first_with(numbers: Numbers) -> Numbers:
+    """Return for each item the index of the first with the same number."""
+    _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+    return first[inverse].astype(np.int64)
 
-    `refused` lists files that were rejected without being read. Files in `synthetic` count as
-    synthetic even if they are not marked so.
+
+def outcome_of(journal: Journal, synthetic: frozenset[str] = frozenset()) -> Outcome:
+    """Turn the lines of a journal into items.
+
+    Files in `synthetic` count as synthetic even if they are not marked so.
     """
+    classes, kinds = dict[str, int](), dict[tuple[tuple[str | None, ...], str | None], int]()
+    labels, kind, files, frames, at, place = (array("q") for _ in range(6))
+    sha256, hashes, made_up = bytearray(), bytearray(), bytearray()
+    dropped: list[tuple[str, int]] = []  # subjects given to files without items, and these files
+    for number, (offset, line) in enumerate(journal.file_lines()):
+        sha256 += bytes.fromhex(line.sha256 or "00" * 32)  # without, it has no items
+        if line.given and line.sha256 and not line.frames:
+            dropped.append((line.given, number))
+        for n, frame in enumerate(line.frames):
+            labels.append(classes.setdefault(line.class_name, len(classes)))
+            kind.append(kinds.setdefault((frame.identifiers, line.given), len(kinds)))
+            files.append(number)
+            frames.append(frame.frame)
+            at.append(offset)
+            place.append(n)
+            hashes += bytes.fromhex(frame.perceptual_hash)
+            made_up.append(frame.synthetic or line.file in synthetic)
+    subject_of = name_subjects([told for told, _ in kinds], [given for _, given in kinds])
+    names = {name: n for n, name in enumerate(dict.fromkeys(filter(None, subject_of)))}
+    subjects = np.array([names[name] if name else -1 for name in subject_of], np.int64)
+    order = sorted(classes)
+    content = np.unique(np.frombuffer(sha256, "S32"), return_inverse=True)[1]
     made = Outcome(
-        [], [Reject(file=file, class_name=name, reason=why) for file, name, why in refused]
+        journal,
+        classes=tuple(order),
+        labels=np.array([order.index(name) for name in classes], np.int64)[labels],
+        subject_names=list(names),
+        subjects=subjects[kind],
+        duplicate_group=_first_with(content[files] * (max(frames, default=0) + 1) + frames),
+        hashes=np.frombuffer(hashes, ">u8").reshape(-1, 3).astype(np.uint64),
+        synthetic=np.frombuffer(made_up, bool),
+        files=np.array(files),
+        at=np.array(at),
+        place=np.array(place),
+        groups=np.full(len(labels), -1),
     )
-    lines = list(lines)
-    told = [frame.identifiers for line in lines for frame in line.frames]
-    given = [line.given for line in lines for _ in line.frames]
-    subjects = iter(name_subjects(told, given))
-    first_with: dict[tuple[str, int], int] = {}
-    for line in lines:
-        for number, reason in line.refused:
-            made.rejects.append(
-                Reject(file=line.file, class_name=line.class_name, reason=reason, frame=number)
-            )
-        for frame in line.frames:
-            sha256 = str(line.sha256)  # None only if nothing could be read
-            made.items.append(
-                Item(
-                    file=line.file,
-                    sha256=sha256,
-                    class_name=line.class_name,
-                    subject=next(subjects),
-                    frame=frame.frame,
-                    duplicate_group=first_with.setdefault((sha256, frame.frame), len(made.items)),
-                    window=frame.window,
-                    perceptual_hash=frame.perceptual_hash,
-                    enlarged=frame.enlarged,
-                    aspect=frame.aspect,
-                    blank=frame.blank,
-                    synthetic=frame.synthetic or line.file in synthetic,
-                    notes=frame.notes,
-                    group=None,
-                )
-            )
-    made.classes = tuple(sorted({item.class_name for item in made.items}))
-    made.joined = list(_joined(lines, made.items))
+    if dropped:
+        item_of = dict(zip(*np.unique(content[made.files], return_index=True), strict=True))
+        item_with = dict(zip(*np.unique(made.subjects, return_index=True), strict=True))
+        made.joined = [
+            (int(item_with[names[given]]), int(item_of[content[number]]))
+            for given, number in dropped
+            if given in names and content[number] in item_of
+        ]
     return made
 
 
-def _joined(lines: Sequence[FileLine], items: Sequence[Item]) -> Iterator[tuple[int, int]]:
-    """Pair items of two subjects that a copy shows to be one, though the copy was dropped."""
-    of_file = {item.sha256: n for n, item in reversed(list(enumerate(items)))}
-    of_subject = {item.subject: n for n, item in reversed(list(enumerate(items)))}
-    for line in lines:
-        if line.given in of_subject and not line.frames and line.sha256 in of_file:
-            yield of_subject[line.given], of_file[line.sha256]
+def rejects_of(journal: Journal, refused: Iterable[Refused]) -> Iterator[Reject]:
+    """Return the `refused` files, which were not read, and the rejects of the journal."""
+    for file, name, why in refused:
+        yield Reject(file=file, class_name=name, reason=why)
+    for _, line in journal.file_lines():
+        for number, reason in line.refused:
+            yield Reject(file=line.file, class_name=line.class_name, reason=reason, frame=number)
+
+
+def refusals(rejects: Iterable[Reject]) -> str:
+    """How many rejects there are, and the most frequent reason."""
+    files = {(each.file, each.reason) for each in rejects}
+    reason, count = Counter(reason for _, reason in sorted(files)).most_common(1)[0]
+    refused = len({file for file, _ in files})
+    return f"{counted(refused, 'file')} refused, {count} of them: {reason}"
 
 
 def name_subjects(
@@ -162,48 +219,56 @@ def name_subjects(
     return subjects
 
 
-def tally(files: Counter[str], made: Outcome) -> dict[str, ClassTally]:
+def tally(
+    files: Counter[str], kept: Counter[str], rejects: Iterable[Reject]
+) -> dict[str, ClassTally]:
     """Count the files found, the scans kept and the rejects of each class."""
-    kept = Counter(item.class_name for item in made.items)
-    refused = Counter(each.class_name for each in made.rejects if each.class_name is not None)
+    refused = Counter(each.class_name for each in rejects if each.class_name is not None)
     return {
         name: ClassTally(files=files[name], kept=kept[name], refused=refused[name])
         for name in sorted({*files, *kept, *refused})
     }
 
 
-def blank_by_class(items: list[Item]) -> dict[str, dict[Shade, int]]:
-    """Count the scans of each class that are nearly black or white in their window."""
-    counts: defaultdict[str, Counter[Shade]] = defaultdict(Counter)
+class Oddities(NamedTuple):
+    """Numbers of scans that were made square, that have notes, and that are nearly black or white."""
+
+    squared: int
+    noted: int
+    blank: dict[str, dict[Shade, int]]  # by class
+
+
+def count_odd(items: Iterable[Item]) -> Oddities:
+    """Count the scans that one may want to look at."""
+    squared = noted = 0
+    blank: defaultdict[str, Counter[Shade]] = defaultdict(Counter)
     for item in items:
+        squared += item.aspect != 1
+        noted += bool(item.notes)
         if item.blank:
-            counts[item.class_name][item.blank] += 1
-    return {name: dict(counts[name]) for name in sorted(counts)}
+            blank[item.class_name][item.blank] += 1
+    return Oddities(squared, noted, {name: dict(blank[name]) for name in sorted(blank)})
 
 
-def find_near_duplicates(
-    images: Images, items: list[Item]
-) -> tuple[list[tuple[int, int]], list[NearDuplicate], int]:
+def find_near_duplicates(images: Images, made: Outcome) -> tuple[list[Pair], list[Leak], int]:
     """Find near-duplicates: all pairs, those that may leak, and the number not compared."""
     # Scans of one class and subject, and slices of one file, are similar by nature.
-    kind = [(item.class_name, item.subject or item.file) for item in items]
-    number = {key: n for n, key in enumerate(dict.fromkeys(kind))}
-    natural = np.array([number[key] for key in kind], np.int64)
-    digits = bytes.fromhex("".join(item.perceptual_hash for item in items))
-    hashes = np.frombuffer(digits, ">u8").reshape(-1, 3).astype(np.uint64)
-    pairs, left_off = near_duplicates(images, hashes, natural)
-    classes, subjects = [item.class_name for item in items], [item.subject for item in items]
-    found = []
-    for pair, across in leaks(pairs, classes, subjects):
-        one, two = items[pair.first], items[pair.second]
-        found.append(
-            NearDuplicate(
-                files=(one.file, two.file),
-                frames=(one.frame, two.frame),
-                classes=(one.class_name, two.class_name),
-                across=across,
-                differing_bits=pair.distance,
-                correlation=round(pair.correlation, 4),
-            )
+    unnamed = len(made.subject_names) + made.files
+    natural = np.where(made.subjects >= 0, made.subjects, unnamed)
+    natural = natural * len(made.classes) + made.labels
+    pairs, left_off = near_duplicates(images, made.hashes, natural)
+    return pairs, leaks(pairs, made.labels, made.subjects), left_off
+
+
+def told_leaks(found: Sequence[Leak], made: Outcome) -> Iterator[NearDuplicate]:
+    """Return the lines of ``near_duplicates.jsonl``."""
+    items = made.items(n for leak in found for n in (leak.pair.first, leak.pair.second))
+    for leak, one, two in zip(found, items, items, strict=True):
+        yield NearDuplicate(
+            files=(one.file, two.file),
+            frames=(one.frame, two.frame),
+            classes=(one.class_name, two.class_name),
+            across=leak.across,
+            differing_bits=leak.pair.distance,
+            correlation=round(leak.pair.correlation, 4),
         )
-    return [(pair.first, pair.second) for pair in pairs], found, left_off

@@ -36,10 +36,13 @@ from scangan.preprocessing.marks import named_synthetic
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.outcome import (
     Outcome,
-    blank_by_class,
+    count_odd,
     find_near_duplicates,
     outcome_of,
+    refusals,
+    rejects_of,
     tally,
+    told_leaks,
 )
 from scangan.preprocessing.preview import write_preview
 from scangan.preprocessing.write import write_dataset, write_split
@@ -216,29 +219,32 @@ class _Run:
                 shutil.rmtree(path)
             elif path.name not in ("images.npy", "journal.jsonl"):
                 path.unlink()
-        synthetic = named_synthetic(self.source, (scan.file for scan in found.scans))
-        made = outcome_of(journal.files, found.rejects, synthetic)
-        if not made.items:
+        synthetic = named_synthetic(self.source, [scan.file for scan in found.scans])
+        made = outcome_of(journal, synthetic)
+        if not len(made):
+            refused = refusals(rejects_of(journal, found.rejects))
             shutil.rmtree(self.partial)
-            raise PreprocessingError(f"{self.source} has no usable scan: {made.refusals}")
+            raise PreprocessingError(f"{self.source} has no usable scan: {refused}")
         bar.add_task("comparing", total=None, note="")
         images = np.load(self.partial / "images.npy", mmap_mode="r")
-        pairs, leaks, unseen = find_near_duplicates(images, made.items)
-        made.group(pairs)
-        write_records(self.partial / "near_duplicates.jsonl", leaks)
+        pairs, leaks, unseen = find_near_duplicates(images, made)
+        made.group((pair.first, pair.second) for pair in pairs)
+        write_records(self.partial / "near_duplicates.jsonl", told_leaks(leaks, made))
         write_preview(self.source, images, made, self.options, self.partial / "preview.png")
         told = self._told(found, journal, made, len(leaks), unseen)
+        rejects, size = rejects_of(journal, found.rejects), self.options.size
         if self.fractions is None:
-            write_dataset(self.partial, made, self.options.size, told)
+            write_dataset(self.partial, made, rejects, size, told)
         else:
-            write_split(self.partial, made, self.options.size, self.fractions, told)
+            write_split(self.partial, made, rejects, size, self.fractions, told)
 
     def _told(
         self, found: Found, journal: Journal, made: Outcome, leaks: int, unseen: int
     ) -> Preparation:
         """Return the record of the options and findings."""
-        items, over = made.items, journal.window
+        over, odd = journal.window, count_odd(made.items())
         files = Counter(scan.class_name for scan in found.scans)
+        kept = Counter(made.classes[label] for label in made.labels.tolist())
         return Preparation(
             format_version=DATASET,
             options=self.asked.options,
@@ -246,14 +252,14 @@ class _Run:
             split=self.fractions,
             readers=self.asked.readers,
             wrapper=found.wrapper,
-            files=tally(files, made),
+            files=tally(files, kept, rejects_of(journal, found.rejects)),
             allow_synthetic=self.allow_synthetic,
-            synthetic=sum(item.synthetic for item in items),
+            synthetic=int(made.synthetic.sum()),
             left_out=found.left_out,
-            squared=sum(item.aspect != 1 for item in items),
-            noted=sum(bool(item.notes) for item in items),
-            blank=blank_by_class(items),
-            without_subject=sum(item.subject is None for item in items),
+            squared=odd.squared,
+            noted=odd.noted,
+            blank=odd.blank,
+            without_subject=int((made.subjects < 0).sum()),
             empty_classes=tuple(name for name in found.classes if name not in made.classes),
             window=over
             and MeasuredWindow(window=over.window, scans=over.scans, outliers=over.outliers),
@@ -262,7 +268,7 @@ class _Run:
             candidates_not_compared=unseen,
             source_sha256=digest(
                 (SourceFile(line.file, line.class_name, line.given), line.sha256)
-                for line in journal.files
+                for _, line in journal.file_lines()
             ),
         )
 

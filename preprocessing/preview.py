@@ -46,11 +46,12 @@ def write_preview(
     """
     wanted = options.wanted(included=True)
     blocks = []
-    for name in made.classes[:MOST_CLASSES]:
-        members = [i for i, item in enumerate(made.items) if item.class_name == name]
-        chosen = [members[k * len(members) // EXAMPLES] for k in range(EXAMPLES)]
+    for label, name in enumerate(made.classes[:MOST_CLASSES]):
+        members = np.flatnonzero(made.labels == label)
+        chosen = sorted({int(members[k * len(members) // EXAMPLES]) for k in range(EXAMPLES)})
         cells = [
-            _cell(source, made.items[i], np.asarray(images[i]), wanted) for i in sorted(set(chosen))
+            _cell(source, item, np.asarray(images[i]), wanted)
+            for i, item in zip(chosen, made.items(chosen), strict=True)
         ]
         blocks.append(_under(draw_text(f"{name}  ({len(members)})"), _row(cells)))
     left_out = len(made.classes) - MOST_CLASSES

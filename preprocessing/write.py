@@ -3,20 +3,21 @@
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from scangan.artifacts.dataset import NPY_HEADER, fingerprint, npy_header, write_info
 from scangan.artifacts.dataset_records import (
     DatasetInfo,
-    Item,
     Part,
     PartInfo,
     Preparation,
+    Reject,
     SplitInfo,
 )
 from scangan.artifacts.items_file import ITEMS
@@ -25,45 +26,52 @@ from scangan.artifacts.split import PART_NAMES, lacking, split_indices
 from scangan.preprocessing.outcome import Outcome
 
 
-def write_dataset(folder: Path, made: Outcome, size: int, told: Preparation) -> None:
+def write_dataset(
+    folder: Path, made: Outcome, rejects: Iterable[Reject], size: int, told: Preparation
+) -> None:
     """Write a prepared dataset except ``images.npy``, which exists already; ``dataset.json`` last."""
-    write_info(folder, DatasetInfo(**asdict(told), **_write_items(folder, made, size)))
+    rejected = write_records(folder / "rejects.jsonl", rejects)
+    items = _write_items(folder, made)
+    info = DatasetInfo(**asdict(told), rejected=rejected, size=size, **items)
+    write_info(folder, info)
 
 
 def write_split(
-    folder: Path, made: Outcome, size: int, fractions: tuple[float, ...], told: Preparation
+    folder: Path,
+    made: Outcome,
+    rejects: Iterable[Reject],
+    size: int,
+    fractions: tuple[float, ...],
+    told: Preparation,
 ) -> None:
     """Write a prepared dataset for each part, in a folder with its name; ``split.json`` last.
 
     Each group stays in one part. Synthetic scans and their groups go to train unless allowed elsewhere.
     """
-    items = made.items
-    groups = np.array([item.group for item in items], np.int64)
-    synthetic = np.array([item.synthetic for item in items], bool)
-    kept = np.zeros(len(items), bool)
+    kept = np.zeros(len(made), bool)
     if not told.allow_synthetic:
-        kept = np.isin(groups, groups[synthetic])
-    chosen = split_indices(groups, made.labels, fractions, in_train=kept)
+        kept = np.isin(made.groups, made.groups[made.synthetic])
+    chosen = split_indices(made.groups, made.labels, fractions, in_train=kept)
     without = lacking(chosen, made.labels)
     parts = {}
     for number, (name, indices) in enumerate(zip(PART_NAMES[len(fractions)], chosen, strict=True)):
         lacks = tuple(made.classes[label] for label in without if number in without[label])
-        part = Outcome(_renumbered([items[i] for i in indices]), [], made.classes)
+        part = made.take(indices)
         (folder / name).mkdir(exist_ok=True)
         _copy_images(folder / "images.npy", folder / name / "images.npy", indices, size)
         _write_part(folder / name, part, size, lacks, told)
-        counts = dict(Counter(item.class_name for item in part.items))
-        parts[name] = Part(count=len(indices), counts=counts, lacks=lacks)
-    write_records(folder / "rejects.jsonl", made.rejects)
-    info = SplitInfo(
-        **asdict(told), count=len(items), rejected=len(made.rejects), size=size, parts=parts
-    )
+        counts = Counter(part.labels.tolist())
+        counts_by_name = {made.classes[label]: count for label, count in counts.items()}
+        parts[name] = Part(count=len(part), counts=counts_by_name, lacks=lacks)
+    rejected = write_records(folder / "rejects.jsonl", rejects)
+    info = SplitInfo(**asdict(told), count=len(made), rejected=rejected, size=size, parts=parts)
     write_record(folder / "split.json", info)
 
 
 def _write_part(
     folder: Path, part: Outcome, size: int, lacks: tuple[str, ...], told: Preparation
 ) -> None:
+    write_records(folder / "rejects.jsonl", ())
     info = PartInfo(
         format_version=told.format_version,
         options=told.options,
@@ -75,22 +83,21 @@ def _write_part(
         part=folder.name,
         empty_classes=lacks,
         duplicates=part.copies,
-        **_write_items(folder, part, size),
+        rejected=0,
+        size=size,
+        **_write_items(folder, part),
     )
     write_info(folder, info)
 
 
-def _write_items(folder: Path, made: Outcome, size: int) -> dict[str, Any]:
-    """Write items and rejects; return the fields of ``dataset.json`` that describe them."""
-    write_records(folder / ITEMS, made.items)
-    write_records(folder / "rejects.jsonl", made.rejects)
+def _write_items(folder: Path, made: Outcome) -> dict[str, Any]:
+    """Write the items; return the fields of ``dataset.json`` that describe them."""
+    write_records(folder / ITEMS, made.items())
     with (folder / ITEMS).open("rb") as file:
         items_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "classes": made.classes,
-        "size": size,
-        "count": len(made.items),
-        "rejected": len(made.rejects),
+        "count": len(made),
         "fingerprint": fingerprint(folder / "images.npy", made.labels, made.classes),
         "items_sha256": items_sha256,
     }
@@ -104,12 +111,3 @@ def _copy_images(source: Path, target: Path, chosen: npt.NDArray[np.int64], size
             out.write(file.read(size**2))
         out.flush()
         os.fsync(out.fileno())
-
-
-def _renumbered(items: list[Item]) -> list[Item]:
-    """Return the items of a part, with duplicate groups as indices into this part."""
-    first: dict[int, int] = {}
-    return [
-        replace(item, duplicate_group=first.setdefault(item.duplicate_group, n))
-        for n, item in enumerate(items)
-    ]

@@ -259,8 +259,8 @@ def test_small_scans_are_compared_too(images):
 
 def test_leaks_are_those_across_classes_or_subjects_or_of_unknown_subjects():
     pairs = [Pair(0, second, 0, 1.0) for second in range(1, 5)]
-    classes = ["a", "a", "a", "a", "b"]
-    subjects = ["p", "p", "q", None, "p"]
+    classes = np.array([0, 0, 0, 0, 1])
+    subjects = np.array([5, 5, 6, -1, 5])
     assert leaks(pairs, classes, subjects) == [
         Leak(pairs[1], "subjects"),
         Leak(pairs[2], "unknown subjects"),

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from scangan.artifacts.dataset import PreparedDataset
 from scangan.artifacts.dataset_records import Item
-from scangan.preprocessing.duplicates import perceptual_hash
-from scangan.preprocessing.outcome import Outcome, find_near_duplicates
+from scangan.artifacts.split import together
+from scangan.preprocessing.duplicates import near_duplicates, perceptual_hash
 from scangan.training import TrainingError, TrainOptions
 from scangan.training.data import (
     TrainingScans,
@@ -41,10 +42,19 @@ def _dataset(counts, subjects=None, images=None, **columns):
         )
         for n, label in enumerate(labels)
     ]
-    made = Outcome(items, [], names)
-    hashed = "perceptual_hash" in columns
-    made.group(find_near_duplicates(images, items)[0] if hashed else [])
-    return PreparedDataset(Path("brain"), images, labels, names, made.items, None, names)
+    pairs = []
+    if "perceptual_hash" in columns:
+        hashes = np.array([perceptual_hash(image) for image in images])
+        pairs = [(pair.first, pair.second) for pair in near_duplicates(images, hashes).pairs]
+    keys = ([getattr(i, key) for i in items] for key in ("subject", "file", "duplicate_group"))
+    groups = together(*map(_numbers, keys), pairs=pairs)
+    items = [replace(item, group=int(group)) for item, group in zip(items, groups)]
+    return PreparedDataset(Path("brain"), images, labels, names, items, None, names)
+
+
+def _numbers(values):
+    known = list(dict.fromkeys(values))
+    return np.array([-1 if value is None else known.index(value) for value in values])
 
 
 def _torn(held, values):
