@@ -31,7 +31,7 @@ from scangan.core.sheet import NOTICE, contact_sheet
 from scangan.evaluation.diets import DIETS
 from scangan.evaluation.judgement import Judgement
 from scangan.evaluation.privacy_verdict import BLIND
-from scangan.evaluation.utility_result import Estimate
+from scangan.evaluation.utility_result import Estimate, UtilityResult
 from scangan.preprocessing import load_dataset
 from scangan.preprocessing.phantom import SIMULATED
 from scangan.runtime import ScanGenerator
@@ -84,7 +84,9 @@ class Project:
     prepare : tuple of str
         Options of prep-scans.
     classifiers : tuple of str
-        Classifiers that learn from the scans.
+        Classifiers that learn from the scans of each generator, three times.
+    large_classifiers : tuple of str
+        Those that take an hour: they learn once, from the scans of each generator's seed 0.
     generators : dict
         Options of train-gan by the generator's name.
     seeds : int
@@ -100,13 +102,15 @@ class Project:
     classifiers: tuple[str, ...]
     generators: dict[str, list[str]]
     seeds: int
+    large_classifiers: tuple[str, ...] = ()
     reading: str = ""
 
     @classmethod
     def read(cls, name: str) -> "Project":
         """Read a project's file."""
         told: dict[str, Any] = tomllib.loads((HERE / name / "project.toml").read_text("utf-8"))
-        told |= {key: tuple(told[key]) for key in ("prepare", "classifiers")}
+        lists = "prepare", "classifiers", "large_classifiers"
+        told |= {key: tuple(told[key]) for key in lists if key in told}
         return cls(**told)
 
 
@@ -151,11 +155,15 @@ class Repeat:
             write_bytes(
                 self.work / PICTURE_OF_PHANTOMS, drawn(few, "simulated, of the test set", SIMULATED)
             )
-        return [
+        rows = [
             self._row(name, seed, options, train, test)
             for name, options in self.project.generators.items()
             for seed in seeds
         ]
+        if self.project.large_classifiers:
+            for name in self.project.generators:
+                self._learn_once(name, train, test)
+        return rows
 
     def _prepared(self, part: str) -> Path:
         folder = getattr(self.project, part)
@@ -204,8 +212,24 @@ class Repeat:
         self._compare_with_truth(model, test)
         told = json.loads((report / "result.json").read_text("utf-8"))
         found = parse_record(Judgement, json.dumps(told["judgement"]))
-        self.uses += [[name, str(seed), *row] for row in uses(found)]
+        if found.utility:
+            self.uses += [[name, str(seed), *row] for row in uses(found.utility)]
         return [name, str(seed), f"{load_best(Run(run)).kimg:.0f}", *figures(found)]
+
+    def _learn_once(self, name: str, train: Path, test: Path) -> None:
+        """Train the large classifiers on the scans of a generator's seed 0."""
+        model, run = self.work / f"{name}-0.onnx", self.work / f"{name}-0"
+        out = self.work / f"{name}-0-large"
+        if _is_due(out / "result.json", model):
+            shutil.rmtree(out, ignore_errors=True)
+            chosen = ["probe"] if self.quick else self.project.large_classifiers
+            every = [word for each in chosen for word in ("--classifier", each)]
+            scangan(
+                "evaluate", "utility", train, model, "--test", test, "--run", run, "--drop-leaks",
+                "--count", 20 if self.quick else COUNT, *every, "--seeds", 1, "--out", out,
+            )  # fmt: skip
+        found = parse_record(UtilityResult, (out / "result.json").read_bytes())
+        self.uses += [[name, "0", *row] for row in uses(found)]
 
     def _compare_with_truth(self, model: Path, test: Path) -> None:
         """Keep what a project's `truth.py` prints, where the truth is known."""
@@ -257,13 +281,11 @@ def figures(found: Judgement) -> Iterator[str]:
     yield str(len(found.privacy.suspects)) if found.privacy else "-"
 
 
-def uses(found: Judgement) -> Iterator[list[str]]:
+def uses(found: UtilityResult) -> Iterator[list[str]]:
     """Yield a row for each classifier: balanced accuracy after each diet, and recall of the rarest class."""
-    if not found.utility:
-        return
-    counts = found.utility.train.counts
+    counts = found.train.counts
     rarest = min(counts, key=lambda name: counts[name])
-    reached = {(each.classifier, each.diet): each for each in found.utility.diets}
+    reached = {(each.classifier, each.diet): each for each in found.diets}
     for classifier in dict.fromkeys(classifier for classifier, _ in reached):
         of = {diet: reached[classifier, diet] for diet in DIETS}
         accuracies = [of[diet].metrics["balanced_accuracy"] for diet in DIETS]
