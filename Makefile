@@ -4,7 +4,8 @@
 # make coverage   run all tests, and print the lines and branches that none reaches
 # make check   lint, types, imports
 # make fuzz    look for files that break a reader: make fuzz SECONDS=3600 READER=png
-# make check-web   run model files in onnxruntime-web (needs node and npm)
+# make web     build the script of the pages that `scangan demo` makes (needs npm)
+# make check-web   run model files in onnxruntime-web, and pages in a browser (needs npm and Chromium)
 # make check-edge  run model files on emulated processors (needs Debian's qemu-user-static, and root)
 # make check-faults  run each command on full and failing disks, killed, and under a jumping clock (Linux, cc)
 # make check-scale  make 100,000 scans on Ray in an object store, with killed actors and drivers
@@ -19,7 +20,8 @@
 
 PYTHON ?= python3
 SOURCES := pyproject.toml setup.py constraints.txt LICENSE README.md \
-	$(shell find cli core artifacts preprocessing training export runtime evaluation -type f ! -path '*/__pycache__/*')
+	$(shell find cli core artifacts preprocessing training export runtime evaluation -type f ! -path '*/__pycache__/*' ! -path '*/node_modules/*' ! -path '*/built/*')
+PAGE := runtime/web/built/page.js
 SECONDS := 60
 READER := all
 PACKAGES := cli core artifacts preprocessing training export runtime evaluation
@@ -27,7 +29,7 @@ DEV := .venv-dev/bin
 # A file of tests shares what it makes; the longest files come first (tests/conftest.py).
 PYTEST := $(DEV)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast coverage check fuzz check-web check-edge check-faults check-scale check-container docs graph bench wheelhouse check-sdist release clean
+.PHONY: demo web test test-fast coverage check fuzz check-web check-edge check-faults check-scale check-container docs graph bench wheelhouse check-sdist release clean
 
 demo: .venv/.installed
 	rm -rf demo
@@ -52,9 +54,14 @@ fuzz: .venv-dev/.installed .fuzz/atheris/.installed
 	PYTHONPATH=tests:.fuzz/atheris $(DEV)/python -m fuzz --reader $(READER) \
 		$(if $(REPEAT),--repeat $(REPEAT),--seconds $(SECONDS))
 
+web: $(PAGE)
+
+# Without npm, or without a network, all but `scangan demo` works.
+$(PAGE): $(wildcard runtime/web/*.js runtime/web/*.json)
+	-cd runtime/web && npm ci --ignore-scripts --no-audit --no-fund --silent && npm run --silent build
+
 check-web: .venv-dev/.installed
-	npm install --prefix tests/export/web --no-audit --no-fund --no-package-lock
-	$(DEV)/python -m pytest tests/export/test_web.py
+	$(DEV)/python -m pytest tests/export/test_web.py tests/runtime/test_demo.py
 
 check-edge: .venv-dev/.installed
 	tools/arm64_root.sh .arm64
@@ -101,11 +108,11 @@ release:
 	PYTHON=$(PYTHON) tools/release.sh
 
 clean:
-	rm -rf .venv .venv-dev .wheel wheelhouse demo build dist docs/_build docs/jupyter_execute *.egg-info .benchmarks.json .fuzz
+	rm -rf .venv .venv-dev .wheel wheelhouse demo runtime/web/built runtime/web/node_modules build dist docs/_build docs/jupyter_execute *.egg-info .benchmarks.json .fuzz
 
 # Both environments hold an ordinary install, so that what runs is what users get. They share one wheel,
 # so `make -j2` may fill them at once. pip leaves a wheel out whose version is there: hence the last install.
-.wheel/.built: $(SOURCES)
+.wheel/.built: $(SOURCES) $(if $(shell command -v npm),$(PAGE))
 	test -x .venv/bin/pip || $(PYTHON) -m venv .venv
 	rm -rf .wheel
 	.venv/bin/pip wheel -q --no-deps -w .wheel .

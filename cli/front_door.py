@@ -12,7 +12,7 @@ from scangan.cli.command import SETTINGS, OneLineErrors, say_usage
 VERBS = {
     "From scans to synthetic scans": ("prepare", "train", "export", "generate"),
     "Generated scans": ("evaluate", "merge", "strip"),
-    "Models and this machine": ("info", "bench", "doctor"),
+    "Models and this machine": ("info", "demo", "bench", "doctor"),
     "Without scans of your own": ("phantoms",),
 }
 

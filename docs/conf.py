@@ -2,12 +2,21 @@
 
 import re
 from importlib import metadata
+from pathlib import Path
 from typing import Any
+
+from scangan.core.devices import CPU, Device
+from scangan.runtime import DEFAULT_MODEL
+from scangan.runtime.catalog import open_model
+from scangan.runtime.demo import SCRIPT, write_demo
 
 project = "scangan"
 author = "the scangan authors"
 copyright = "the scangan authors, Apache-2.0"
 release = metadata.version("scangan")
+
+if SCRIPT.is_file():
+    tags.add("page")  # noqa: F821
 
 extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx_click"]
 exclude_patterns = ["_build"]
@@ -61,8 +70,16 @@ def _named_arguments(app: Any, context: Any, lines: list[str]) -> None:
         lines.clear()
 
 
+def _write_page(app: Any, exception: Exception | None) -> None:
+    """Write the page of the bundled model, which the first page shows."""
+    if not exception and tags.has("page"):  # noqa: F821
+        file = open_model(DEFAULT_MODEL, Device("cpu", CPU))
+        write_demo(file, DEFAULT_MODEL, Path(app.outdir) / "_static" / f"{DEFAULT_MODEL}.html")
+
+
 def setup(app: Any) -> None:
     """Register what happens to pages and help texts before they are parsed."""
+    app.connect("build-finished", _write_page)
     app.connect("source-read", _results_are_on_one_page)
     app.connect("sphinx-click-process-description", _examples_are_literal)
     app.connect("sphinx-click-process-options", _help_is_plain_text)

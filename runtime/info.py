@@ -24,12 +24,23 @@ def card_table(file: ModelFile) -> str:
     GenerationError
         A value of the card has the wrong type.
     """
+    rows = card_rows(file)
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def card_rows(file: ModelFile) -> list[tuple[str, str]]:
+    """Return the facts of a card, each with its name.
+
+    Raises
+    ------
+    GenerationError
+        A value of the card has the wrong type.
+    """
     try:
-        rows = _rows(file)
+        return [(_one_line(name), _one_line(value)) for name, value in _rows(file)]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise GenerationError(f"{file.path}: the card is damaged: {error}") from error
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(_one_line(f"{name:<{width}}  {value}") for name, value in rows)
 
 
 def _one_line(text: str) -> str:

@@ -21,6 +21,7 @@ from programs import PROGRAMS, main_of
 from scangan.cli.evaluate import VERBS as QUESTIONS
 from scangan.cli.front_door import VERBS
 from scangan.runtime.catalog import bundled_models
+from scangan.runtime.demo import SCRIPT
 
 pytestmark = pytest.mark.usefixtures("quick_commands")
 
@@ -149,7 +150,7 @@ def study():
 
 def test_every_guide_is_followed_here():
     guides = {path.stem for path in (DOCS / "guides").glob("*.md")}
-    assert guides == {"dicom", "train", "judge", "top-up", "edge"}
+    assert guides == {"dicom", "train", "judge", "top-up", "edge", "show"}
 
 
 def test_the_torch_to_install_first_is_the_one_that_is_pinned():
@@ -219,6 +220,12 @@ def test_run_at_the_edge(after_training):
     _, names = follow("guides/edge.md")
     assert names["images"].shape == (16, 16, 16) and names["images"].dtype == np.uint8
     assert list(Path("scans").glob("scans-*.tar"))
+
+
+@pytest.mark.skipif(not SCRIPT.is_file(), reason="the page's script was not built (it needs npm)")
+def test_show_a_model(here):
+    follow("guides/show.md")
+    assert Path("brain.html").stat().st_size < 6.5e6
 
 
 def test_the_api_page_names_all_that_the_packages_export():

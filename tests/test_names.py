@@ -8,6 +8,7 @@ import unicodedata
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from few_scores import score_few
@@ -42,6 +43,8 @@ def as_before(monkeypatch):
     def call(work):
         with monkeypatch.context() as patch:
             patch.setattr("scangan.core.class_folders.normal", lambda name: name)
+            read = lambda kind, line: msgspec.json.decode(line, type=kind)  # noqa: E731
+            patch.setattr("scangan.preprocessing.journal.parse_record", read)
             return work()
 
     return call

@@ -1,6 +1,6 @@
 """A model file in onnxruntime-web, as a browser runs it: WebAssembly, here under node.
 
-`make check-web` installs the npm package and runs this; elsewhere it is skipped.
+Skipped where `make web` could not install onnxruntime-web, as without npm.
 """
 
 import json
@@ -17,11 +17,12 @@ from scangan.export.precision import PRECISIONS, build
 from scangan.training.networks import Generator
 
 WEB = Path(__file__).parent / "web"
+PACKAGES = Path(__file__).parents[2] / "runtime/web/node_modules"
 CLASSES, LATENT = 3, 12
 
 pytestmark = pytest.mark.skipif(
-    not shutil.which("node") or not (WEB / "node_modules").is_dir(),
-    reason="needs node and the npm package onnxruntime-web: make check-web",
+    not shutil.which("node") or not PACKAGES.is_dir(),
+    reason="needs node and the npm package onnxruntime-web: make web",
 )
 
 

@@ -1,6 +1,8 @@
 // Run a model file in onnxruntime-web (WebAssembly): node run.mjs MODEL < {"z": [[...]], "label": [...]}
 import { readFileSync } from "node:fs";
-import * as ort from "onnxruntime-web";
+import { createRequire } from "node:module";
+
+const ort = createRequire(new URL("../../../runtime/web/", import.meta.url))("onnxruntime-web");
 
 const [model] = process.argv.slice(2);
 const given = JSON.parse(readFileSync(0, "utf-8"));

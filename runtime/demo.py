@@ -1,0 +1,94 @@
+"""Turn a model file into one HTML page that makes its scans in any browser, from disk."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from deflate import gzip_compress
+
+from scangan.artifacts.modelfile import ModelFile
+from scangan.artifacts.scan_folder import UNNAMED, folder_names
+from scangan.core.errors import GenerationError
+from scangan.core.files import write_bytes
+from scangan.runtime.info import card_rows
+
+WEB = Path(__file__).parent / "web"
+SCRIPT, RUNTIME = WEB / "built/page.js", WEB / "built/runtime.wasm.gz"
+SLOT = re.compile(r"\{\{(\w+)\}\}")
+
+
+def write_demo(file: ModelFile, name: str, out: Path) -> None:
+    """Write a page that holds the model and all that runs it, and needs no network.
+
+    Parameters
+    ----------
+    file : ModelFile
+        The model.
+    name : str
+        Its name, for the page's heading.
+    out : Path
+        The HTML file; replaced if it exists.
+
+    Raises
+    ------
+    GenerationError
+        This installation lacks the page's script, or the card is damaged.
+    OSError
+        `out` cannot be written.
+    """
+    write_bytes(out, demo_page(file, name).encode())
+
+
+def demo_page(file: ModelFile, name: str) -> str:
+    """Return the page: HTML of 6 MB for a bundled model. See `write_demo`."""
+    if not (SCRIPT.is_file() and RUNTIME.is_file()):
+        raise GenerationError(
+            "this installation cannot make a page: its script was not built; install scangan from a "
+            "wheel, or install npm, run `make web` and install again"
+        )
+    card, style = file.card, _text("page.css")
+    script = SCRIPT.read_text("utf-8")
+    folders = folder_names(card.classes) or [UNNAMED]
+    facts: dict[str, Any] = {
+        "name": name,
+        "sha256": file.sha256,
+        "classes": card.classes,
+        "folders": folders,
+        "size": card.size,
+        "latent": card.latent,
+        "version": version("scangan"),
+    }
+    policy = (  # nothing may be fetched, and nothing runs but this script and its WebAssembly
+        f"default-src 'none'; script-src '{_hash(script)}' 'wasm-unsafe-eval'; "
+        f"style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'"
+    )
+    rows = card_rows(file)[1:]  # without the path, which nobody else has to know
+    slots = {
+        "notice": _text("NOTICE"),
+        "policy": policy,
+        "title": html.escape(name),
+        "style": style,
+        "card": "".join(
+            f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>" for key, value in rows
+        ),
+        "version": html.escape(facts["version"]),
+        "facts": json.dumps(facts).replace("<", "\\u003c"),
+        "runtime": base64.b64encode(RUNTIME.read_bytes()).decode(),
+        "model": base64.b64encode(gzip_compress(file.data, 12)).decode(),
+        "script": script,
+    }
+    return SLOT.sub(lambda slot: slots[slot[1]], _text("page.html"))
+
+
+def _text(name: str) -> str:
+    return (WEB / name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    """Name a text as a content security policy does (CSP level 3)."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,25 @@
+/** Bundle the page's script, and pack the runtime: what the wheel holds, in built/. */
+
+import { build } from "esbuild";
+import { gzip } from "libdeflate";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const here = fileURLToPath(new URL(".", import.meta.url));
+const modules = `${here}node_modules`;
+const out = `${here}built`;
+mkdirSync(out, { recursive: true });
+await build({
+  entryPoints: [`${here}page.js`],
+  bundle: true,
+  minify: true,
+  format: "iife",
+  target: ["chrome91", "firefox113", "safari16.4"],
+  define: { "import.meta.url": '"file:///"' }, // the page has no modules
+  external: ["module", "fs", "path", "url", "worker_threads"], // only asked for under node
+  legalComments: "none",
+  logLevel: "warning",
+  outfile: `${out}/page.js`,
+});
+const runtime = readFileSync(`${modules}/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm`);
+writeFileSync(`${out}/runtime.wasm.gz`, gzip(runtime, 12));
