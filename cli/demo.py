@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from scangan.cli import options
-from scangan.cli.command import Output, ScanCommand
+from scangan.cli.command import Output, ScanCommand, was_given
 
 
 @click.command(
@@ -13,6 +13,7 @@ from scangan.cli.command import Output, ScanCommand
     short_help="make a page that shows what a model makes",
     cls=ScanCommand,
     sections={
+        "Blind reader study": ("study", "count"),
         "Output": ("out", "force"),
         "Which file of the model": ("precision", "allow_modified"),
     },
@@ -26,6 +27,15 @@ from scangan.cli.command import Output, ScanCommand
     help="HTML file to write  [default: named after MODEL]",
 )
 @click.option("--force", is_flag=True, help="replace the file if it exists")
+@click.option(
+    "--study",
+    type=options.any_path,
+    metavar="REAL",
+    help="make a blind reader study instead, with the real scans of this prepared dataset",
+)
+@click.option(
+    "--count", type=int, default=60, show_default=True, help="scans in the study; half are real"
+)
 @options.which_file
 @options.quiet
 @options.as_json
@@ -33,6 +43,8 @@ def main(
     model: str,
     out: Path | None,
     force: bool,
+    study: Path | None,
+    count: int,
     precision: str,
     allow_modified: bool,
     quiet: bool,
@@ -45,22 +57,44 @@ def main(
 
     The page holds the model and makes its scans itself. MODEL is a file, or the name of a bundled
     model.
+
+    \b
+    scangan demo brain-mri-64 --study test -o study.html
+
+    This page shows real and synthetic scans in random order, asks a reader which is which, and saves
+    the answers for "scangan study". Only the key beside it knows the truth.
     """
+    from scangan.artifacts.dataset import load_dataset
     from scangan.artifacts.scan_folder import refuse_inside_scans
     from scangan.core.devices import CPU, Device
     from scangan.runtime.catalog import bundled_models, open_model
     from scangan.runtime.demo import write_demo
+    from scangan.runtime.generator import ScanGenerator
+    from scangan.runtime.study import write_study
 
     file = open_model(model, Device("cpu", CPU), precision, allow_modified=allow_modified)
     name = model if model in bundled_models() else file.path.stem
-    out = out or Path(f"{name}.html")
+    if study is None and was_given("count"):
+        raise click.UsageError("--count says how many scans a study has; add --study REAL")
+    out = out or Path(f"{name}-study.html" if study else f"{name}.html")
+    key = out.with_suffix(".key.json")
     if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
         raise click.UsageError(f"a page is an HTML file; give --out a name like x.html, not {out}")
     refuse_inside_scans(out)
-    if out.exists() and not force:
-        raise click.UsageError(f"{out} exists; choose another --out, or --force to replace it")
+    for path in (out, key) if study else (out,):
+        if path.exists() and not force:
+            raise click.UsageError(f"{path} exists; choose another --out, or --force to replace it")
     out.parent.mkdir(parents=True, exist_ok=True)
+    output = Output(quiet, as_json)
+    if study:
+        real = load_dataset(study)
+        with ScanGenerator(model, precision=precision, allow_modified=allow_modified) as generator:
+            write_study(generator, real, name, count, out, key)
+        output.say(f"keep {key} to yourself: it knows the answers")
+        told = {"out": str(out), "key": str(key), "scans": count}
+        output.end(told, f"a study of {count} scans, which shows real patients: {out}")
+        return
     write_demo(file, name, out)
     size = out.stat().st_size
     told = {"out": str(out), "bytes": size}
-    Output(quiet, as_json).end(told, f"a page of {size / 1e6:.1f} MB; open it in a browser: {out}")
+    output.end(told, f"a page of {size / 1e6:.1f} MB; open it in a browser: {out}")

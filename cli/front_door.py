@@ -11,7 +11,7 @@ from scangan.cli.command import SETTINGS, OneLineErrors, say_usage
 # Each verb is a file in this folder.
 VERBS = {
     "From scans to synthetic scans": ("prepare", "train", "export", "generate"),
-    "Generated scans": ("evaluate", "merge", "strip"),
+    "Generated scans": ("evaluate", "study", "merge", "strip"),
     "Models and this machine": ("info", "demo", "bench", "doctor"),
     "Without scans of your own": ("phantoms",),
 }

@@ -18,7 +18,8 @@ from scangan.core.files import write_bytes
 from scangan.runtime.info import card_rows
 
 WEB = Path(__file__).parent / "web"
-SCRIPT, RUNTIME = WEB / "built/page.js", WEB / "built/runtime.wasm.gz"
+BUILT = WEB / "built"
+SCRIPT, RUNTIME = BUILT / "page.js", BUILT / "runtime.wasm.gz"
 SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -46,13 +47,7 @@ def write_demo(file: ModelFile, name: str, out: Path) -> None:
 
 def demo_page(file: ModelFile, name: str) -> str:
     """Return the page: HTML of 6 MB for a bundled model. See `write_demo`."""
-    if not (SCRIPT.is_file() and RUNTIME.is_file()):
-        raise GenerationError(
-            "this installation cannot make a page: its script was not built; install scangan from a "
-            "wheel, or install npm, run `make web` and install again"
-        )
-    card, style = file.card, _text("page.css")
-    script = SCRIPT.read_text("utf-8")
+    card = file.card
     folders = folder_names(card.classes) or [UNNAMED]
     facts: dict[str, Any] = {
         "name": name,
@@ -63,16 +58,11 @@ def demo_page(file: ModelFile, name: str) -> str:
         "latent": card.latent,
         "version": version("scangan"),
     }
-    policy = (  # nothing may be fetched, and nothing runs but this script and its WebAssembly
-        f"default-src 'none'; script-src '{_hash(script)}' 'wasm-unsafe-eval'; "
-        f"style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'"
-    )
     rows = card_rows(file)[1:]  # without the path, which nobody else has to know
+    _check_built()
     slots = {
         "notice": _text("NOTICE"),
-        "policy": policy,
         "title": html.escape(name),
-        "style": style,
         "card": "".join(
             f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>" for key, value in rows
         ),
@@ -80,9 +70,32 @@ def demo_page(file: ModelFile, name: str) -> str:
         "facts": json.dumps(facts).replace("<", "\\u003c"),
         "runtime": base64.b64encode(RUNTIME.read_bytes()).decode(),
         "model": base64.b64encode(gzip_compress(file.data, 12)).decode(),
-        "script": script,
     }
-    return SLOT.sub(lambda slot: slots[slot[1]], _text("page.html"))
+    return filled("page", slots)
+
+
+def filled(page: str, slots: dict[str, str], *, images: bool = False) -> str:
+    """Fill the slots of a page, ``page`` or ``study``, with its style and script, and texts of HTML.
+
+    Nothing may be fetched, and nothing runs but the page's script and its WebAssembly.
+    """
+    _check_built()
+    style, script = _text("page.css"), (BUILT / f"{page}.js").read_text("utf-8")
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}' 'wasm-unsafe-eval'; "
+        f"style-src '{_hash(style)}'; {'img-src data:; ' if images else ''}base-uri 'none'; "
+        f"form-action 'none'"
+    )
+    every = {"policy": policy, "style": style, "script": script, **slots}
+    return SLOT.sub(lambda slot: every[slot[1]], _text(f"{page}.html"))
+
+
+def _check_built() -> None:
+    if not (SCRIPT.is_file() and RUNTIME.is_file()):
+        raise GenerationError(
+            "this installation cannot make a page: its script was not built; install scangan from a "
+            "wheel, or install npm, run `make web` and install again"
+        )
 
 
 def _text(name: str) -> str:

@@ -18,8 +18,10 @@ from conftest import BRAIN, CLASSES, export_random
 from dicoms import dicom
 from programs import PROGRAMS, main_of
 
+from scangan.artifacts.reader_study import read_key
 from scangan.cli.evaluate import VERBS as QUESTIONS
 from scangan.cli.front_door import VERBS
+from scangan.preprocessing import PrepOptions, prepare
 from scangan.runtime.catalog import bundled_models
 from scangan.runtime.demo import SCRIPT
 
@@ -52,7 +54,9 @@ def small(line):
     line = re.sub(r"--size \d+", "--size 16", line)
     line = re.sub(r"--kimg \d+", "", line)
     line = re.sub(r"--target \d+", "--target 24", line)
-    line = re.sub(r"--count \d+", f"--count {16 if 'eval-scans' in line else 4}", line)
+    line = re.sub(
+        r"--count \d+", f"--count {16 if re.match('eval-scans|scangan demo', line) else 4}", line
+    )
     if line.startswith("eval-scans") and "--extractor" not in line:
         line += " --extractor efficientnet-lite0"
     if line.startswith("train-gan") and "--list" not in line:
@@ -224,8 +228,10 @@ def test_run_at_the_edge(after_training):
 
 @pytest.mark.skipif(not SCRIPT.is_file(), reason="the page's script was not built (it needs npm)")
 def test_show_a_model(here):
+    prepare(BRAIN, "test", PrepOptions(size=64))
     follow("guides/show.md")
     assert Path("brain.html").stat().st_size < 6.5e6
+    assert len(read_key(Path("study.key.json")).scans) == 16
 
 
 def test_the_api_page_names_all_that_the_packages_export():

@@ -10,7 +10,7 @@ const modules = `${here}node_modules`;
 const out = `${here}built`;
 mkdirSync(out, { recursive: true });
 await build({
-  entryPoints: [`${here}page.js`],
+  entryPoints: [`${here}page.js`, `${here}study.js`],
   bundle: true,
   minify: true,
   format: "iife",
@@ -19,7 +19,7 @@ await build({
   external: ["module", "fs", "path", "url", "worker_threads"], // only asked for under node
   legalComments: "none",
   logLevel: "warning",
-  outfile: `${out}/page.js`,
+  outdir: out,
 });
 const runtime = readFileSync(`${modules}/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm`);
 writeFileSync(`${out}/runtime.wasm.gz`, gzip(runtime, 12));

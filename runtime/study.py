@@ -1,0 +1,125 @@
+"""Make a blind reader study: a page that shows real and synthetic scans, and the key to it."""
+
+import base64
+import json
+import secrets
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from scangan.artifacts.dataset import PreparedDataset
+from scangan.artifacts.latents import Draw
+from scangan.artifacts.reader_study import FORMAT, StudyKey, StudyScan
+from scangan.artifacts.records import write_record
+from scangan.core.counted import counted
+from scangan.core.errors import GenerationError
+from scangan.core.files import write_bytes
+from scangan.core.png import encode_png
+from scangan.runtime.demo import filled
+from scangan.runtime.generator import ScanGenerator
+
+LEAST, MOST = 10, 1000
+Images = npt.NDArray[np.uint8]
+
+
+def write_study(
+    generator: ScanGenerator, real: PreparedDataset, name: str, count: int, out: Path, key: Path
+) -> None:
+    """Write the page of a study and its key.
+
+    Half of the scans are real. Both halves have as many of each class, and their order is random. The
+    page says nothing about which is which: a scan's id is a random number, and only the key knows it.
+
+    Parameters
+    ----------
+    generator : ScanGenerator
+        The model.
+    real : PreparedDataset
+        Real scans of the model's size, best ones that it was not trained on.
+    name : str
+        The model's name.
+    count : int
+        Number of scans, 10 to 1,000; even.
+    out, key : Path
+        The HTML file, and the JSON file for whoever runs the study.
+
+    Raises
+    ------
+    GenerationError
+        There are too few real scans, or they are of another size or other classes.
+    """
+    if not LEAST <= count <= MOST or count % 2:
+        raise GenerationError(f"--count {count} must be even, from {LEAST} to {MOST}")
+    if real.size != generator.card.size:
+        raise GenerationError(
+            f"{real.path} has scans of {real.size} pixels, and {name} makes {generator.card.size}; "
+            f"prepare them again with --size {generator.card.size}"
+        )
+    classes = generator.classes or (None,)
+    rng = np.random.default_rng(secrets.randbits(128))
+    seed = secrets.randbits(64)
+    shown: list[tuple[StudyScan, Images]] = []
+    for number, wanted in enumerate(_quotas(count // 2, len(classes))):
+        label = classes[number]
+        chosen = _choose(real, label, wanted, count, rng)
+        items = ((real.items[int(n)], real.images[int(n)]) for n in chosen)
+        shown += [(_scan(True, label, item.file), image) for item, image in items]
+        made = generator.sample(wanted, label, seed=seed) if wanted else ()
+        shown += [(_scan(False, label, str(n)), image) for n, image in enumerate(made)]
+    order = [shown[n] for n in rng.permutation(len(shown))]
+    told = StudyKey(
+        format_version=FORMAT,
+        study=secrets.token_hex(8),
+        model=generator.sha256,
+        name=name,
+        seed=Draw(seed).seed,
+        scans=tuple(scan for scan, _ in order),
+    )
+    page = _page(told, [image for _, image in order])
+    write_record(key, told)
+    write_bytes(out, page.encode())
+
+
+def _quotas(half: int, classes: int) -> list[int]:
+    """Divide the scans of one kind among the classes, as evenly as it goes."""
+    return [half // classes + (number < half % classes) for number in range(classes)]
+
+
+def _choose(
+    real: PreparedDataset,
+    label: str | None,
+    wanted: int,
+    count: int,
+    rng: np.random.Generator,
+) -> npt.NDArray[np.int64]:
+    """Choose real scans of a class."""
+    of_class = np.ones(len(real.labels), bool)
+    if label is not None:
+        of_class = real.labels == (real.classes.index(label) if label in real.classes else -1)
+    there = np.flatnonzero(of_class & ~real.synthetic)
+    if len(there) < wanted:
+        which = "" if label is None else f" of {label}"
+        raise GenerationError(
+            f"{real.path} has {counted(len(there), 'real scan')}{which}, and a study of {count} shows "
+            f"{wanted}; give a smaller --count, or more scans"
+        )
+    return rng.choice(there, wanted, replace=False)
+
+
+def _scan(real: bool, label: str | None, source: str) -> StudyScan:
+    return StudyScan(id=secrets.token_hex(8), real=real, class_name=label, source=source)
+
+
+def _page(key: StudyKey, images: list[Images]) -> str:
+    scans = [
+        {
+            "id": scan.id,
+            "class": scan.class_name,
+            "png": base64.b64encode(encode_png(np.asarray(image))).decode(),
+        }
+        for scan, image in zip(key.scans, images, strict=True)
+    ]
+    facts = {"study": key.study, "format_version": FORMAT, "scans": scans}
+    slots = {"count": str(len(scans)), "facts": json.dumps(facts).replace("<", "\\u003c")}
+    return filled("study", slots, images=True)
