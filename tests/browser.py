@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,23 @@ CHROMIUM = next(
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
          "--disable-component-update", "--no-first-run"]  # fmt: skip
 
+# A function of canvases: the grey levels of each, row by row.
+GREYS = """all => all.map(canvas => Array.from(
+    canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data
+).filter((_, n) => n % 4 === 0))"""
+
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
+
+
+AXE = Path(__file__).parents[1] / "runtime/web/node_modules/axe-core/axe.min.js"
+
+
+def barriers(page):
+    """What axe finds that keeps somebody out (WCAG 2.1 AA): the rules broken, and where."""
+    page.evaluate(AXE.read_text(encoding="utf-8") + ";0")
+    rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
+    found = page.evaluate("only => axe.run({runOnly: only})", rules)["violations"]
+    return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ await build({
   minify: true,
   format: "iife",
   target: ["chrome91", "firefox113", "safari16.4"],
-  define: { "import.meta.url": '"file:///"' }, // the page has no modules
+  // Where the script came from, which nothing is fetched from. Not file:, as there Firefox has no origin.
+  define: { "import.meta.url": '"https://localhost/"' },
   external: ["module", "fs", "path", "url", "worker_threads"], // only asked for under node
   legalComments: "none",
   logLevel: "warning",

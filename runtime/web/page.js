@@ -102,7 +102,7 @@ class Page {
     this.shown = 0;
     const sections = this.labels.map((label) => {
       const section = document.createElement("section");
-      const heading = document.createElement("h3");
+      const heading = document.createElement("h2");
       heading.textContent = this.model.classes[label] ?? "Scans";
       const row = document.createElement("ul");
       row.className = "row";

@@ -23,7 +23,7 @@ export function scanButton(scan, size, name, what) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "scan";
-  button.setAttribute("aria-label", `Synthetic scan: ${what}`);
+  button.setAttribute("aria-label", `${`SYNTHETIC ${name}`.trim()}: ${what}`); // it says what is seen
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = size;
   const mark = document.createElement("b");

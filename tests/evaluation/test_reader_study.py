@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from browser import chromium, needs_chromium, opened
+from browser import AXE, barriers, chromium, needs_chromium, opened
 from click.testing import CliRunner
 from conftest import CLASSES, export_random
 from msgspec.structs import replace
@@ -229,6 +229,7 @@ def test_a_study_is_taken_from_its_first_screen_to_its_figures(prepared, model, 
     answers[3], answers[7] = "unsure", "synthetic" if key.scans[7].real else "real"
     with chromium() as browser, opened(browser, out, accept_downloads=True) as (page, wrong):
         assert "real patients" in page.inner_text("#intro")
+        assert not AXE.exists() or barriers(page) == []
         page.click("#intro button")  # without a name
         assert page.is_hidden("#question")
         page.fill("#reader", "Dr. Ü")
@@ -239,6 +240,7 @@ def test_a_study_is_taken_from_its_first_screen_to_its_figures(prepared, model, 
             )
             assert page.inner_text("#said-to-be") == f"Said to be: {key.scans[n].class_name}"
             page.wait_for_timeout(100)  # until the scan is there
+            assert n or not AXE.exists() or barriers(page) == []
             if n % 2:
                 page.click(f"[data-answer={answer}]")
             else:

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from browser import chromium, needs_chromium, opened
+from browser import GREYS, barriers, chromium, needs_chromium, opened
 from click.testing import CliRunner
 from PIL import Image
 from programs import main_of
@@ -75,12 +75,7 @@ def _same(made, want):
 
 def _greys(page, selector):
     """The grey levels of the canvases: uint8 [N, H, W]."""
-    rows = page.eval_on_selector_all(
-        f"{selector} canvas",
-        """all => all.map(canvas => Array.from(
-            canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data
-        ).filter((_, n) => n % 4 === 0))""",
-    )
+    rows = page.eval_on_selector_all(f"{selector} canvas", GREYS)
     side = round(len(rows[0]) ** 0.5)
     return np.array(rows, np.uint8).reshape(-1, side, side)
 
@@ -218,6 +213,24 @@ def test_one_walks_among_latents_and_slides_between_two(page_file, browser):
 
 
 @needs_script
+@needs_npm
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_keeps_anyone_out_at_any_width(page_file, browser, scheme):
+    with opened(browser, page_file, color_scheme=scheme) as (page, _):
+        _ready(page)
+        for width in (360, 1200, 2560):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert barriers(page) == []
+            page.click("#scans button >> nth=2")
+            page.wait_for_function("() => document.querySelectorAll('#others button').length === 4")
+            assert barriers(page) == []
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            page.keyboard.press("Escape")
+            page.wait_for_selector("#viewer:not([open])", state="attached")
+
+
+@needs_script
 @needs_chromium
 def test_a_seed_that_is_none_is_refused(page_file, browser):
     with opened(browser, page_file) as (page, wrong):
@@ -270,10 +283,10 @@ def test_an_old_browser_is_told_which_version_does(page_file, browser, missing, 
 
 
 @needs_script
-def test_names_and_figures_of_a_card_cannot_become_markup(tiny_acgan, monkeypatch):
-    file = open_model(tiny_acgan, Device("cpu", CPU))
+def test_names_and_figures_of_a_card_cannot_become_markup():
+    file = open_model(MODEL, Device("cpu", CPU))
     evil = '</script><script>alert(1)</script>"&'
-    object.__setattr__(file.card, "classes", (evil, "b", "c"))
+    object.__setattr__(file.card, "classes", (evil, "b", "c", "d"))
     object.__setattr__(file.card, "license", evil)
     text = demo.demo_page(file, evil)
     assert "<script>alert" not in text and text.count("</script>") == 4
