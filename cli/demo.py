@@ -24,7 +24,7 @@ from scangan.cli.command import Output, ScanCommand, was_given
     "--out",
     type=options.any_path,
     metavar="FILE",
-    help="HTML file to write  [default: named after MODEL]",
+    help="HTML file to write  [default: named after the model]",
 )
 @click.option("--force", is_flag=True, help="replace the file if it exists")
 @click.option(
@@ -50,12 +50,12 @@ def main(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Make one HTML file that shows what MODEL makes: open it in any browser, without a network.
+    """Make one HTML file that shows what a model makes: open it in any browser, without a network.
 
     \b
     scangan demo brain-mri-64 -o brain.html
 
-    The page holds the model and makes its scans itself. MODEL is a file, or the name of a bundled
+    The page holds the model and makes its scans itself. The model is a file, or the name of a bundled
     model.
 
     \b
