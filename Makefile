@@ -61,7 +61,7 @@ $(PAGE): $(wildcard runtime/web/*.js runtime/web/*.json)
 	-cd runtime/web && npm ci --ignore-scripts --no-audit --no-fund --silent && npm run --silent build
 
 check-web: .venv-dev/.installed
-	$(DEV)/python -m pytest tests/export/test_web.py tests/runtime/test_demo.py
+	$(DEV)/python -m pytest tests/export/test_web.py tests/runtime/test_demo*.py tests/evaluation/test_reader_study.py
 
 check-edge: .venv-dev/.installed
 	tools/arm64_root.sh .arm64

@@ -1,15 +1,18 @@
 """The files of a blind reader study: its key, and what a reader's page saves."""
 
 import hashlib
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from scangan.artifacts.records import Record, parse_record
 from scangan.core.errors import EvaluationError
 from scangan.core.files import read_bytes
 from scangan.core.printable import quoted
+from scangan.core.versions import why_newer
 
 FORMAT = 1
+R = TypeVar("R", bound=Record)
 Verdict = Literal["real", "synthetic", "unsure"]
 
 
@@ -25,7 +28,7 @@ class StudyScan(Record, frozen=True, rename={"class_name": "class"}):
     class_name : str or None
         Its class; None for a model without classes.
     source : str
-        The file of a real scan, or the index of a synthetic one.
+        ``file#frame`` of a real scan, or the index of a synthetic one.
     """
 
     id: str
@@ -103,6 +106,15 @@ class StudyResult(Record, frozen=True):
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def _parsed(kind: type[R], path: Path) -> R:
+    data = read_bytes(path)
+    told = json.loads(data)
+    version = told.get("format_version") if isinstance(told, dict) else None
+    if isinstance(version, int) and (newer := why_newer(path, version, FORMAT)):
+        raise EvaluationError(newer)
+    return parse_record(kind, data)
+
+
 def read_key(path: Path) -> StudyKey:
     """Read a study's key.
 
@@ -112,7 +124,7 @@ def read_key(path: Path) -> StudyKey:
         The file is not one.
     """
     try:
-        return parse_record(StudyKey, read_bytes(path))
+        return _parsed(StudyKey, path)
     except ValueError as error:
         raise EvaluationError(
             f"{path} is not the key of a study, which scangan demo --study writes: {error}"
@@ -128,15 +140,15 @@ def read_result(path: Path, key: StudyKey) -> StudyResult:
         The file is not one, is of another study, or was edited.
     """
     try:
-        found = parse_record(StudyResult, read_bytes(path))
+        found = _parsed(StudyResult, path)
     except ValueError as error:
         raise EvaluationError(
             f"{path} is not a reader's results, which the page of a study saves: {error}"
         ) from error
     if found.study != key.study:
         raise EvaluationError(
-            f"{path} is of another study ({quoted(found.study)}, the key is of {key.study}); give the "
-            f"key that was written beside its page"
+            f"{path} belongs to another study ({quoted(found.study)}; this key is for {key.study}); give "
+            f"the key that was written beside its page"
         )
     shown = [scan.id for scan in key.scans]
     if found.check != found.computed_check or [each.id for each in found.answers] != shown:

@@ -62,15 +62,16 @@ def main(
     scangan demo brain-mri-64 --study test -o study.html
 
     This page shows real and synthetic scans in random order, asks a reader which is which, and saves
-    the answers for "scangan study". Only the key beside it knows the truth.
+    the answers for "scangan study". The truth is only in the key file, which is written beside the page.
     """
     from scangan.artifacts.dataset import load_dataset
     from scangan.artifacts.scan_folder import refuse_inside_scans
+    from scangan.cli.scan_sets import say_if_trained_on
     from scangan.core.devices import CPU, Device
     from scangan.runtime.catalog import bundled_models, open_model
     from scangan.runtime.demo import write_demo
     from scangan.runtime.generator import ScanGenerator
-    from scangan.runtime.study import write_study
+    from scangan.runtime.study import prepared_otherwise, write_study
 
     file = open_model(model, Device("cpu", CPU), precision, allow_modified=allow_modified)
     name = model if model in bundled_models() else file.path.stem
@@ -81,19 +82,26 @@ def main(
     if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
         raise click.UsageError(f"a page is an HTML file; give --out a name like x.html, not {out}")
     refuse_inside_scans(out)
-    for path in (out, key) if study else (out,):
-        if path.exists() and not force:
-            raise click.UsageError(f"{path} exists; choose another --out, or --force to replace it")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists() and not force:
+        raise click.UsageError(f"{out} exists; choose another --out, or --force to replace it")
+    if study and key.exists():
+        raise click.UsageError(
+            f"{key} exists, the only record of a study's answers; choose another --out"
+        )
     output = Output(quiet, as_json)
     if study:
         real = load_dataset(study)
+        say_if_trained_on(str(study), model, output.say)
         with ScanGenerator(model, precision=precision, allow_modified=allow_modified) as generator:
+            for difference in prepared_otherwise(generator, real):
+                output.say(f"warning: {study} was prepared with {difference}; readers may see that")
+            out.parent.mkdir(parents=True, exist_ok=True)
             write_study(generator, real, name, count, out, key)
         output.say(f"keep {key} to yourself: it knows the answers")
         told = {"out": str(out), "key": str(key), "scans": count}
-        output.end(told, f"a study of {count} scans, which shows real patients: {out}")
+        output.end(told, f"a study of {count} scans; it shows real patients: {out}")
         return
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_demo(file, name, out)
     size = out.stat().st_size
     told = {"out": str(out), "bytes": size}

@@ -11,11 +11,9 @@ from sklearn.metrics import cohen_kappa_score
 
 from scangan.artifacts.reader_study import StudyKey, StudyResult
 from scangan.artifacts.records import Record
-from scangan.core.errors import EvaluationError
 from scangan.evaluation.utility_result import Estimate
 
 DRAWS = 2000
-ANSWERS = ("real", "synthetic", "unsure")
 Flags = npt.NDArray[np.bool_]
 
 
@@ -25,7 +23,7 @@ class ReaderFigures(Record, frozen=True, kw_only=True):
     Parameters
     ----------
     reader : str
-        The name that the reader typed.
+        The name that the reader typed, numbered if several typed the same.
     unsure : int
         Answers "unsure", which no other figure counts.
     accuracy : Estimate or None
@@ -103,17 +101,8 @@ def judge_study(key: StudyKey, results: Sequence[StudyResult]) -> StudyFigures:
         The truth.
     results : sequence of StudyResult
         One for each reader, read with `read_result`.
-
-    Raises
-    ------
-    EvaluationError
-        A reader is there twice.
     """
-    names = [each.reader for each in results]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise EvaluationError(
-            f"there are two results of {min(twice)}; give each reader's results once"
-        )
+    names = _numbered([each.reader for each in results])
     real = np.array([scan.real for scan in key.scans])
     classes = [scan.class_name for scan in key.scans]
     given = np.array([[answer.answer for answer in each.answers] for each in results])
@@ -125,8 +114,8 @@ def judge_study(key: StudyKey, results: Sequence[StudyResult]) -> StudyFigures:
     }
     everything = np.ones(len(real), bool)
     readers = tuple(
-        _figures(result, r, s, real, members)
-        for result, r, s in zip(results, right, sure, strict=True)
+        _figures(name, result, r, s, real, members)
+        for name, result, r, s in zip(names, results, right, sure, strict=True)
     )
     accuracy = _over_readers(right, sure, everything)
     kappas = tuple(
@@ -146,13 +135,26 @@ def judge_study(key: StudyKey, results: Sequence[StudyResult]) -> StudyFigures:
     )
 
 
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Return the names, with a number where one is there again: AB, AB (2)."""
+    return [
+        f"{name} ({names[:n].count(name) + 1})" if name in names[:n] else name
+        for n, name in enumerate(names)
+    ]
+
+
 def _figures(
-    result: StudyResult, right: Flags, sure: Flags, real: Flags, members: dict[str, Flags]
+    name: str,
+    result: StudyResult,
+    right: Flags,
+    sure: Flags,
+    real: Flags,
+    members: dict[str, Flags],
 ) -> ReaderFigures:
     n = int(sure.sum())
     hits = int((right & sure).sum())
     return ReaderFigures(
-        reader=result.reader,
+        reader=name,
         unsure=int((~sure).sum()),
         accuracy=_share(right, sure),
         p=float(binomtest(hits, n, 0.5).pvalue) if n else None,
@@ -178,8 +180,8 @@ def _over_readers(right: Flags, sure: Flags, these: Flags) -> Estimate | None:
     if len(right) == 1:
         return _share(right[0], sure[0] & these)
     hits, given = ((each & these).sum(axis=0) for each in (right & sure, sure))
-    if not given.sum():
-        return None
+    if hits.sum() in (0, given.sum()):  # where no draw differs, a scan counts once
+        return _share(hits > 0, given > 0)
     at = np.flatnonzero(these)
     drawn = np.random.default_rng(0).choice(at, (DRAWS, len(at)))
     counts = given[drawn].sum(axis=1)

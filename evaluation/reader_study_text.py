@@ -10,12 +10,12 @@ def study_lines(found: StudyFigures) -> Iterator[str]:
     """Yield a table of the readers, and what holds over all of them."""
     names = [each.reader for each in found.readers]
     width = max(6, *map(len, (*names, *found.classes)))
-    yield f"{'reader':<{width}}  {'accuracy':<21}  of real  of synthetic  unsure  seconds  p"
+    yield f"{'reader':<{width}}  {'accuracy':<21}  real right  synthetic right  unsure  seconds  p"
     for each in found.readers:
-        p = "-" if each.p is None else f"{each.p:.3f}"
+        p = "-" if each.p is None else "<0.001" if each.p < 0.001 else f"{each.p:.3f}"
         yield (
-            f"{each.reader:<{width}}  {_interval(each.accuracy):<21}  {_percent(each.real):>7}  "
-            f"{_percent(each.synthetic):>12}  {each.unsure:>6}  {each.seconds:>7.1f}  {p}"
+            f"{each.reader:<{width}}  {_interval(each.accuracy):<21}  {_percent(each.real):>10}  "
+            f"{_percent(each.synthetic):>15}  {each.unsure:>6}  {each.seconds:>7.1f}  {p}"
         )
     if len(found.readers) > 1:
         yield f"{'all':<{width}}  {_interval(found.accuracy)}"

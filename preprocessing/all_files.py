@@ -175,20 +175,19 @@ class Preparer:
         """Count the leading lines whose files have not changed; return the window among them, too."""
         keep, done = 0, 0
         window: Window | None = None
-        with contextlib.suppress(OSError, ValueError):  # no earlier run, or a damaged line
-            for _, line in journal.lines():
-                if isinstance(line, FileLine):
-                    scan = scans[done] if done < len(scans) else None
-                    if scan != SourceFile(line.file, line.class_name, line.given):
-                        break
-                    if self._sha256(scan) != line.sha256:
-                        break
-                    done += 1
-                elif line.over != self._state(scans[done:]):
-                    break  # the window was measured over other scans
-                else:
-                    window = line.window
-                keep += 1
+        for line in journal.earlier():
+            if isinstance(line, FileLine):
+                scan = scans[done] if done < len(scans) else None
+                if scan != SourceFile(line.file, line.class_name, line.given):
+                    break
+                if self._sha256(scan) != line.sha256:
+                    break
+                done += 1
+            elif line.over != self._state(scans[done:]):
+                break  # the window was measured over other scans
+            else:
+                window = line.window
+            keep += 1
         return keep, window
 
     def _state(self, scans: list[SourceFile]) -> str:

@@ -104,6 +104,12 @@ class Journal:
                     return
                 yield at, told
 
+    def earlier(self) -> Iterator[Line]:
+        """Read the lines of an earlier run; none if there is none, and none from a damaged one on."""
+        with contextlib.suppress(OSError, ValueError):
+            for _, line in self.lines():
+                yield line
+
     def file_lines(self) -> Iterator[tuple[int, FileLine]]:
         """Read the lines of the files, each with its offset."""
         return ((at, line) for at, line in self.lines() if isinstance(line, FileLine))

@@ -59,7 +59,7 @@ def demo_page(file: ModelFile, name: str) -> str:
         "version": version("scangan"),
     }
     rows = card_rows(file)[1:]  # without the path, which nobody else has to know
-    _check_built()
+    _check_built("page")
     slots = {
         "notice": _text("NOTICE"),
         "title": html.escape(name),
@@ -77,21 +77,22 @@ def demo_page(file: ModelFile, name: str) -> str:
 def filled(page: str, slots: dict[str, str], *, images: bool = False) -> str:
     """Fill the slots of a page, ``page`` or ``study``, with its style and script, and texts of HTML.
 
-    Nothing may be fetched, and nothing runs but the page's script and its WebAssembly.
+    Nothing may be fetched, and nothing runs but the page's script and its WebAssembly; a page with
+    `images` shows those that it holds, and has no WebAssembly.
     """
-    _check_built()
+    _check_built(page)
     style, script = _text("page.css"), (BUILT / f"{page}.js").read_text("utf-8")
+    runs = "" if images else " 'wasm-unsafe-eval'"
     policy = (
-        f"default-src 'none'; script-src '{_hash(script)}' 'wasm-unsafe-eval'; "
-        f"style-src '{_hash(style)}'; {'img-src data:; ' if images else ''}base-uri 'none'; "
-        f"form-action 'none'"
+        f"default-src 'none'; script-src '{_hash(script)}'{runs}; style-src '{_hash(style)}'; "
+        f"{'img-src data:; ' if images else ''}base-uri 'none'; form-action 'none'"
     )
     every = {"policy": policy, "style": style, "script": script, **slots}
     return SLOT.sub(lambda slot: every[slot[1]], _text(f"{page}.html"))
 
 
-def _check_built() -> None:
-    if not (SCRIPT.is_file() and RUNTIME.is_file()):
+def _check_built(page: str) -> None:
+    if not ((BUILT / f"{page}.js").is_file() and RUNTIME.is_file()):
         raise GenerationError(
             "this installation cannot make a page: its script was not built; install scangan from a "
             "wheel, or install npm, run `make web` and install again"

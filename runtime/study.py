@@ -13,7 +13,7 @@ from scangan.artifacts.latents import Draw
 from scangan.artifacts.reader_study import FORMAT, StudyKey, StudyScan
 from scangan.artifacts.records import write_record
 from scangan.core.counted import counted
-from scangan.core.errors import GenerationError
+from scangan.core.errors import USAGE, GenerationError
 from scangan.core.files import write_bytes
 from scangan.core.png import encode_png
 from scangan.runtime.demo import filled
@@ -28,8 +28,9 @@ def write_study(
 ) -> None:
     """Write the page of a study and its key.
 
-    Half of the scans are real. Both halves have as many of each class, and their order is random. The
-    page says nothing about which is which: a scan's id is a random number, and only the key knows it.
+    Half of the scans are real, each of another patient or file. Each class has as many real scans as
+    synthetic ones, and their order is random. The page says nothing about which is which: a scan's id
+    is a random number, and only the key knows it.
 
     Parameters
     ----------
@@ -50,7 +51,9 @@ def write_study(
         There are too few real scans, or they are of another size or other classes.
     """
     if not LEAST <= count <= MOST or count % 2:
-        raise GenerationError(f"--count {count} must be even, from {LEAST} to {MOST}")
+        raise GenerationError(
+            f"--count {count} must be even, from {LEAST} to {MOST}", exit_code=USAGE
+        )
     if real.size != generator.card.size:
         raise GenerationError(
             f"{real.path} has scans of {real.size} pixels, and {name} makes {generator.card.size}; "
@@ -64,7 +67,7 @@ def write_study(
         label = classes[number]
         chosen = _choose(real, label, wanted, count, rng)
         items = ((real.items[int(n)], real.images[int(n)]) for n in chosen)
-        shown += [(_scan(True, label, item.file), image) for item, image in items]
+        shown += [(_scan(True, label, f"{i.file}#{i.frame}"), image) for i, image in items]
         made = generator.sample(wanted, label, seed=seed) if wanted else ()
         shown += [(_scan(False, label, str(n)), image) for n, image in enumerate(made)]
     order = [shown[n] for n in rng.permutation(len(shown))]
@@ -78,7 +81,21 @@ def write_study(
     )
     page = _page(told, [image for _, image in order])
     write_record(key, told)
-    write_bytes(out, page.encode())
+    try:
+        write_bytes(out, page.encode())
+    except BaseException:
+        key.unlink()  # a key without its page would be taken for that of an older one
+        raise
+
+
+def prepared_otherwise(generator: ScanGenerator, real: PreparedDataset) -> list[str]:
+    """Return the options that the model's scans were prepared with, and the real ones not."""
+    ours, theirs = generator.card.preprocessing, real.info.options
+    return [
+        f"{key} {theirs[key]}, not {ours[key]}"
+        for key in ours
+        if key != "size" and key in theirs and theirs[key] != ours[key]
+    ]
 
 
 def _quotas(half: int, classes: int) -> list[int]:
@@ -93,16 +110,17 @@ def _choose(
     count: int,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.int64]:
-    """Choose real scans of a class."""
+    """Choose real scans of a class, no two that belong together (same patient, file or picture)."""
     of_class = np.ones(len(real.labels), bool)
     if label is not None:
         of_class = real.labels == (real.classes.index(label) if label in real.classes else -1)
-    there = np.flatnonzero(of_class & ~real.synthetic)
+    there = rng.permutation(np.flatnonzero(of_class & ~real.synthetic))
+    there = there[np.unique(real.groups[there], return_index=True)[1]]
     if len(there) < wanted:
         which = "" if label is None else f" of {label}"
         raise GenerationError(
-            f"{real.path} has {counted(len(there), 'real scan')}{which}, and a study of {count} shows "
-            f"{wanted}; give a smaller --count, or more scans"
+            f"{real.path} has {counted(len(there), 'real scan')}{which} of different patients or files, and "
+            f"a study of {count} shows {wanted}; give a smaller --count, or more scans"
         )
     return rng.choice(there, wanted, replace=False)
 

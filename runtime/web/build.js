@@ -14,7 +14,7 @@ await build({
   bundle: true,
   minify: true,
   format: "iife",
-  target: ["chrome91", "firefox113", "safari16.4"],
+  target: ["chrome115", "firefox113", "safari16.4"],
   // Where the script came from, which nothing is fetched from. Not file:, as there Firefox has no origin.
   define: { "import.meta.url": '"https://localhost/"' },
   external: ["module", "fs", "path", "url", "worker_threads"], // only asked for under node

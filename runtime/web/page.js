@@ -13,6 +13,7 @@ import { Viewer, nameOf } from "./viewer.js";
 
 const SHOWN = 64; // scans at first, and with each "More scans"
 const MOST_SHOWN = 1024;
+const MOST_IN_ZIP = 65535; // and the manifest
 const LARGEST_SEED = 2n ** 64n - 1n;
 const PAUSE = 120; // ms after the last move of a slider
 
@@ -159,6 +160,7 @@ class Page {
     const { A, B } = this.pins;
     const section = get("between", HTMLElement);
     section.hidden = !(A && B);
+    section.ariaBusy = "true";
     if (!A || !B) return;
     const way = get("way", HTMLInputElement).value;
     const latent = between(A.latent, B.latent, Number(way));
@@ -177,12 +179,17 @@ class Page {
       return button;
     });
     get("between-scans", HTMLElement).replaceChildren(...pictures);
+    section.ariaBusy = "false";
   }
 
   async #zip() {
     if (!this.#seedIsRight()) return;
     const { labels, draw, model } = this;
     const count = Number(get("count", HTMLInputElement).value);
+    if (count * labels.length >= MOST_IN_ZIP) {
+      say(`A ZIP holds fewer than ${MOST_IN_ZIP} scans; ask for fewer, or use gen-scans.`);
+      return;
+    }
     const bar = get("zip-progress", HTMLProgressElement);
     const button = /** @type {HTMLButtonElement} */ (document.querySelector("#download button"));
     bar.max = count * labels.length;
@@ -193,6 +200,8 @@ class Page {
       const made = await zipOfScans(model, draw, labels, count, (n) => (bar.value = n));
       save(`${model.facts.name}-synthetic-seed-${draw.seed}.zip`, made);
       say(`A ZIP of ${bar.max} synthetic scans was made.`);
+    } catch (error) {
+      say(`No ZIP was made: ${error instanceof Error ? error.message : error}.`);
     } finally {
       bar.hidden = true;
       button.disabled = false;

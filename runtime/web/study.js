@@ -1,5 +1,6 @@
 /** A blind reader study: one scan after the other, and the answers to save at the end. */
 
+import { insecure } from "./browser_needs.js";
 import { get, save } from "./dom.js";
 import { embeddedJson, sha256 } from "./embedded.js";
 
@@ -19,13 +20,21 @@ class Study {
     this.started = "";
     this.shownAt = 0;
     this.saved = false;
+    const why = insecure(); // without checksums, nothing could be saved at the end
+    if (why) {
+      get("intro", HTMLElement).textContent = why;
+      return;
+    }
     get("intro", HTMLFormElement).addEventListener("submit", (event) => {
       event.preventDefault();
       this.#begin();
     });
     document.querySelectorAll("[data-answer]").forEach((button) => {
       const { answer } = /** @type {HTMLButtonElement} */ (button).dataset;
-      button.addEventListener("click", () => this.#answer(String(answer)));
+      button.addEventListener("click", (event) => {
+        // The second click of two was meant for the scan before.
+        if (/** @type {MouseEvent} */ (event).detail < 2) this.#answer(String(answer));
+      });
     });
     addEventListener("keydown", (event) => this.#key(event));
     addEventListener("beforeunload", (event) => {
@@ -50,16 +59,25 @@ class Study {
     const picture = get("scan", HTMLImageElement);
     picture.src = `data:image/png;base64,${scan.png}`;
     get("place", HTMLElement).textContent = `Scan ${at + 1} of ${scans.length}`;
-    get("said-to-be", HTMLElement).textContent =
-      scan.class === null ? "" : `Said to be: ${scan.class}`;
+    get("said-to-be", HTMLElement).textContent = scan.class === null ? "" : `Class: ${scan.class}`;
     get("done", HTMLProgressElement).value = at;
-    this.shownAt = 0;
+    this.#enable(false);
     await picture.decode().catch(() => {});
     this.shownAt = performance.now();
+    this.#enable(true);
+  }
+
+  /** @param {boolean} on whether an answer counts */
+  #enable(on) {
+    document
+      .querySelectorAll("[data-answer]")
+      .forEach((button) => button.toggleAttribute("disabled", !on));
+    if (!on) this.shownAt = 0;
   }
 
   /** @param {KeyboardEvent} event */
   #key(event) {
+    if (event.repeat && !get("question", HTMLElement).hidden) event.preventDefault(); // no clicks of a held Enter
     const answer = KEYS[event.key.toLowerCase()];
     if (!answer || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     this.#answer(answer);

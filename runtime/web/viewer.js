@@ -78,6 +78,7 @@ export class Viewer {
     if (!scan) return;
     const turn = ++this.shown;
     this.#say("");
+    get("around", HTMLElement).ariaBusy = "true";
     get("viewer-heading", HTMLElement).textContent = `Synthetic scan: ${this.#name(scan)}`;
     const near = neighbours(scan.latent, Number(this.step.value), this.directions);
     const labels = model.classes.map((_, label) => label);
@@ -104,6 +105,7 @@ export class Viewer {
     });
     const had = get("around", HTMLElement).contains(document.activeElement);
     get("around", HTMLElement).replaceChildren(...pictures);
+    get("around", HTMLElement).ariaBusy = "false";
     if (had) this.#centre().focus();
     if (!model.facts.classes.length) return;
     const others = labels.map((label) => {
@@ -140,7 +142,7 @@ export class Viewer {
     const folder = model.facts.folders[scan.label];
     const name = scan.index === null ? `${folder}-walked.png` : fileName(folder, scan.index);
     save(name.replace("/", "-"), new Blob([pngOf(model, scan)], { type: "image/png" }));
-    this.#say("Saved with what it was made from in the file.");
+    this.#say("Saved. The file says how the scan was made.");
   }
 
   /** @param {string} text */
@@ -155,6 +157,7 @@ export class Viewer {
  */
 export function nameOf(model, scan) {
   const name = model.classes[scan.label];
-  const from = scan.index === null ? "walked to" : `seed ${scan.draw.seed}, index ${scan.index}`;
+  const from =
+    scan.index === null ? "reached by walking" : `seed ${scan.draw.seed}, index ${scan.index}`;
   return name === null ? from : `${name}, ${from}`;
 }

@@ -3,14 +3,19 @@
 import { crc32 } from "./crc32.js";
 
 const VERSION = 20; // 2.0, the first with folders
+const MOST_FILES = 65535;
 const UTF8 = 1 << 11;
 const DAY = (1 << 5) | 1; // 1 January 1980: the same scans make the same file
 
 /**
- * @param {{name: string, data: Uint8Array<ArrayBuffer>}[]} files at most 65,535, and 4 GB in all
+ * Scans are small, so 65,535 files stay below the 4 GB of such a ZIP up to 256 pixels.
+ *
+ * @param {{name: string, data: Uint8Array<ArrayBuffer>}[]} files at most 65,535
  * @returns {Blob}
+ * @throws {RangeError} if there are too many
  */
 export function zip(files) {
+  if (files.length > MOST_FILES) throw new RangeError(`a ZIP holds at most ${MOST_FILES} files`);
   /** @type {Uint8Array<ArrayBuffer>[]} */
   const parts = [];
   /** @type {Uint8Array<ArrayBuffer>[]} */

@@ -1,14 +1,18 @@
 """A blind reader study: its page, its key, and what readers' answers say."""
 
+import base64
+import io
 import json
 import re
 
+import cv2
 import numpy as np
 import pytest
 from browser import AXE, barriers, chromium, needs_chromium, opened
 from click.testing import CliRunner
 from conftest import CLASSES, export_random
 from msgspec.structs import replace
+from PIL import Image
 from programs import main_of
 from sklearn.metrics import cohen_kappa_score
 
@@ -16,7 +20,8 @@ from scangan.artifacts.reader_study import Answer, StudyKey, StudyResult, StudyS
 from scangan.artifacts.records import write_record
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.reader_study import judge_study
-from scangan.runtime import demo
+from scangan.preprocessing import PrepOptions, SourceOptions, prepare
+from scangan.runtime import ScanGenerator, demo
 
 needs_script = pytest.mark.skipif(
     not demo.SCRIPT.is_file(), reason="the page's script was not built (it needs npm)"
@@ -102,6 +107,14 @@ def test_the_interval_of_readers_who_agree_is_no_narrower_than_that_of_one():
     assert four.high - four.low > 0.8 * (one.high - one.low)
 
 
+def test_perfect_readers_have_an_interval_and_equal_names_are_numbered():
+    key = a_key(30)
+    found = judge_study(key, [a_result(key, "AB", truth(key)) for _ in range(3)])
+    assert [each.reader for each in found.readers] == ["AB", "AB (2)", "AB (3)"]
+    assert found.accuracy == found.readers[0].accuracy and 0.85 < found.accuracy.low < 0.95
+    assert found.classes["cat"].low < found.accuracy.low
+
+
 def test_readers_who_are_always_unsure_or_always_agree_have_no_figures():
     key = a_key(10)
     found = judge_study(key, [a_result(key, name, ["unsure"] * 10) for name in "ab"])
@@ -125,7 +138,7 @@ def test_the_command_shows_readers_classes_and_a_paragraph(tmp_path):
     done = _study(tmp_path, key, a_result(key, "A", truth(key)), a_result(key, "B", ["real"] * 40))
     assert done.exit_code == 0
     lines = done.output.splitlines()
-    assert re.match(r"A +100% \(91% to 100%\) +100% +100% +0 +20\.5 +0\.000", lines[1])
+    assert re.match(r"A +100% \(91% to 100%\) +100% +100% +0 +20\.5 +<0\.001", lines[1])
     assert re.match(r"B +50% \(35% to 65%\) +100% +0% +0 +20\.5 +1\.000", lines[2])
     assert lines[3].startswith("all     75%") and any(line.startswith("dog") for line in lines)
     assert "Cohen's kappa of A and B: 0.00" in lines
@@ -146,9 +159,12 @@ def test_files_that_are_not_these_results_are_refused(tmp_path):
     assert "0.json was edited or damaged" in said(replace(good, answers=changed))
     fewer = replace(good, answers=good.answers[:-1])
     assert "edited or damaged" in said(replace(fewer, check=fewer.computed_check))
-    assert "0.json is of another study ('9', the key is of 5)" in said(replace(good, study="9"))
+    assert "0.json belongs to another study ('9'; this key is for 5)" in said(
+        replace(good, study="9")
+    )
     assert "1.json and " in (twice := said(good, good)) and "are the same results" in twice
-    assert "two results of A" in said(good, a_result(key, "A", ["real"] * 10))
+    newer = replace(good, format_version=2)
+    assert "0.json was made by a newer scangan" in said(newer)
     assert "0.json is not a reader's results" in said(key)
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(EvaluationError, match="not the key of a study"):
@@ -181,7 +197,7 @@ def test_a_study_shows_as_many_real_scans_and_its_page_tells_nothing(
 ):
     done, out = demo_of(model, "--study", prepared.path, "--count", 42)
     assert done.exit_code == 0, done.output
-    assert done.output.splitlines()[-1] == f"a study of 42 scans, which shows real patients: {out}"
+    assert done.output.splitlines()[-1] == f"a study of 42 scans; it shows real patients: {out}"
     key = read_key(tmp_path / "s.key.json")
     by_kind = [[s.class_name for s in key.scans if s.real is real] for real in (True, False)]
     assert sorted(by_kind[0]) == sorted(by_kind[1]) and len(by_kind[0]) == 21
@@ -193,10 +209,49 @@ def test_a_study_shows_as_many_real_scans_and_its_page_tells_nothing(
     facts = json.loads(re.search(r'id="facts">(.*?)</script>', page)[1])
     assert {name for scan in facts["scans"] for name in scan} == {"id", "class", "png"}
     assert all(scan.source not in page for scan in key.scans if scan.real)
-    assert str(key.seed) not in page and key.model not in page and "tEXt" not in page
+    assert str(key.seed) not in page and key.model not in page
+    assert "wasm-unsafe-eval" not in page and "unsafe-inline" not in page
     assert "scans of real patients" in page
-    again, other = demo_of(model, "--study", prepared.path, "--count", 42, "--force")
-    assert again.exit_code == 0 and other.read_text("utf-8") != page
+    real = {f"{item.file}#{item.frame}": n for n, item in enumerate(prepared.items)}
+    made = ScanGenerator(model)
+    for scan, shown in zip(key.scans, facts["scans"], strict=True):
+        assert (shown["id"], shown["class"]) == (scan.id, scan.class_name)
+        png = base64.b64decode(shown["png"])
+        image = cv2.imdecode(np.frombuffer(png, np.uint8), 0)
+        (opened_png := Image.open(io.BytesIO(png))).load()
+        assert not opened_png.info
+        if scan.real:
+            want = prepared.images[real[scan.source]]
+        else:
+            (want,) = made.sample(1, scan.class_name, seed=key.seed, start=int(scan.source))
+        assert np.array_equal(image, want)
+    assert len({scan.source for scan in key.scans if scan.real}) == 21
+
+    again, _ = demo_of(model, "--study", prepared.path, "--count", 42, "--force")
+    assert again.exit_code == 2 and "the only record of a study's answers" in again.output
+    assert read_key(tmp_path / "s.key.json") == key and out.read_text("utf-8") == page
+
+
+@needs_script
+def test_no_two_real_scans_of_a_study_are_of_one_patient(model, demo_of, tmp_path):
+    for n, name in enumerate(CLASSES):
+        for k in range(12):
+            folder = tmp_path / "in" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            grey = np.random.default_rng(100 * n + k).integers(0, 256, (32, 32), np.uint8)
+            cv2.imwrite(str(folder / f"patient{k % 4}_{k}.png"), grey)
+    sources = SourceOptions(subjects=r"(patient\d)")
+    real = prepare(tmp_path / "in", tmp_path / "real", PrepOptions(size=32), sources=sources)
+    done, _ = demo_of(model, "--study", real.path, "--count", 32)
+    assert done.exit_code == 0, done.output
+    shown = [scan for scan in read_key(tmp_path / "s.key.json").scans if scan.real]
+    patients = {(scan.class_name, scan.source.split("patient")[1][0]) for scan in shown}
+    assert len(shown) == len(patients) == 16
+    (tmp_path / "s.key.json").unlink()
+    (tmp_path / "s.html").unlink()
+    few, out = demo_of(model, "--study", real.path, "--count", 40)
+    assert "has 4 real scans of" in few.output and "of different patients or files" in few.output
+    assert not out.exists() and not (tmp_path / "s.key.json").exists()
 
 
 @needs_script
@@ -209,9 +264,12 @@ def test_a_study_that_cannot_be_made_is_refused(prepared, model, tiny_acgan, dem
     real = prepared.path
     assert "must be even, from 10 to 1000" in said(model, "--study", real, "--count", 11)
     few = said(model, "--study", real, "--count", 1000)
-    assert re.search(r"has \d+ real scans of \w+, and a study of 1000 shows 125; give a sm", few)
+    assert re.search(
+        r"has \d+ real scans of \w+ of different patients or files, and a study of 1000 shows 125",
+        few,
+    )
     assert "prepare them again with --size 64" in said("brain-mri-64", "--study", real)
-    assert "has 0 real scans of cat, and a study of 60" in said(tiny_acgan, "--study", real)
+    assert "has 0 real scans of cat of different patients" in said(tiny_acgan, "--study", real)
     assert "add --study REAL" in said(model, "--count", 20)
     assert "is not a prepared dataset" in said(model, "--study", tmp_path / "none")
     (tmp_path / "s.key.json").write_text("mine")
@@ -238,9 +296,11 @@ def test_a_study_is_taken_from_its_first_screen_to_its_figures(prepared, model, 
             page.wait_for_function(
                 "n => document.getElementById('place').textContent === `Scan ${n} of 12`", arg=n + 1
             )
-            assert page.inner_text("#said-to-be") == f"Said to be: {key.scans[n].class_name}"
-            page.wait_for_timeout(100)  # until the scan is there
+            assert page.inner_text("#said-to-be") == f"Class: {key.scans[n].class_name}"
+            page.wait_for_selector("[data-answer=real]:enabled")
             assert n or not AXE.exists() or barriers(page) == []
+            if n == 5:
+                page.keyboard.press("x")  # means nothing
             if n % 2:
                 page.click(f"[data-answer={answer}]")
             else:

@@ -63,6 +63,11 @@ test("a PNG holds its pixels and texts, each with its checksum", () => {
   assert.deepEqual(back, image);
 });
 
+test("a ZIP of too many files is refused, as it would be damaged", () => {
+  const file = { name: "a", data: new Uint8Array(0) };
+  assert.throws(() => zip(Array(65536).fill(file)), /at most 65535 files/);
+});
+
 test("an empty ZIP is one record, and the same files make the same ZIP", async () => {
   const bytes = async (blob) => Buffer.from(await blob.arrayBuffer());
   assert.equal((await bytes(zip([]))).toString("hex"), "504b0506" + "00".repeat(18));
