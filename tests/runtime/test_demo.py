@@ -225,6 +225,41 @@ def test_one_walks_among_latents_and_slides_between_two(page_file, browser):
 
 
 @needs_script
+@needs_chromium
+def test_each_other_control_does_what_it_says(page_file, browser):
+    def slide(selector, value):
+        page.eval_on_selector(
+            selector, "(at, value) => { at.value = value; at.dispatchEvent(new Event('input')); }", value
+        )  # fmt: skip
+
+    with opened(browser, page_file) as (page, wrong), ScanGenerator(MODEL) as generator:
+        _ready(page)
+        slide("#seed-slider", 12)
+        _ready(page, "seed 12. Click")
+        assert page.input_value("#seed") == "12"
+        assert _same(_greys(page, "#scans")[:16], generator.sample(16, 0, seed=12))
+        page.click("#scans button >> nth=1")
+        _settled(page, "#around", "seed 12, index 1")
+        around = _greys(page, "#around")
+        page.click("#turn")
+        _settled(page, "#around")
+        turned = _greys(page, "#around")
+        assert np.array_equal(turned[4], around[4]) and not np.array_equal(turned[0], around[0])
+        slide("#step", 1)
+        _settled(page, "#around")
+        far = np.abs(_greys(page, "#around").astype(int) - around[4]).mean(axis=(1, 2))
+        near = np.abs(turned.astype(int) - around[4]).mean(axis=(1, 2))
+        assert far[4] == near[4] == 0 and far.sum() > 1.5 * near.sum()
+        others = _greys(page, "#others")
+        page.click("#others button >> nth=2")
+        _settled(page, "#around", "no_tumor, reached by walking")
+        assert np.array_equal(_greys(page, "#around")[4], others[2])
+        page.keyboard.press("Escape")
+        assert page.is_hidden("#viewer")
+        assert not wrong
+
+
+@needs_script
 @needs_npm
 @needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
