@@ -39,6 +39,7 @@ hypothesis.settings.load_profile("scangan")
 # the longest first: so xdist begins them, and its workers end together. `make test-fast` leaves them out.
 SLOW = (
     "test_tour.py", "test_results.py", "runtime/test_ray_engine.py", "test_guides.py", "test_quiet.py",
+    "runtime/test_demo.py", "evaluation/test_reader_study.py", "runtime/test_demo_in_firefox.py",
     "preprocessing/test_ray_prep.py", "evaluation/test_quality.py", "training/test_run.py",
     "faults/test_faults.py", "evaluation/test_privacy_evaluation.py", "training/test_parallel.py",
     "evaluation/test_intervals.py", "evaluation/test_report.py", "training/test_report_figure.py",

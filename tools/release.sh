@@ -26,6 +26,8 @@ for turn in 1 2; do
     # modes of files do, so they are set.
     mkdir "$work/$turn"
     git archive HEAD | tar x -C "$work/$turn"
+    make -s -C "$work/$turn" web
+    test -s "$work/$turn/runtime/web/built/page.js" || { say "scangan demo needs its script; install npm"; exit 1; }
     chmod -R u=rwX,go=rX "$work/$turn"
     (cd "$work/$turn" && "$work/venv/bin/python" -m build -o "$work/dist$turn" > "$work/log$turn" 2>&1) ||
         { cat "$work/log$turn"; exit 1; }

@@ -298,6 +298,7 @@ def test_a_study_is_taken_from_its_first_screen_to_its_figures(prepared, model, 
             )
             assert page.inner_text("#said-to-be") == f"Class: {key.scans[n].class_name}"
             page.wait_for_selector("[data-answer=real]:enabled")
+            page.wait_for_timeout(60)  # for the scan to be looked at
             assert n or not AXE.exists() or barriers(page) == []
             if n == 5:
                 page.keyboard.press("x")  # means nothing
@@ -319,4 +320,4 @@ def test_a_study_is_taken_from_its_first_screen_to_its_figures(prepared, model, 
     )
     (reader,) = json.loads(told.output)["readers"]
     assert reader["reader"] == "Dr. Ü" and reader["unsure"] == 1
-    assert reader["accuracy"]["value"] == pytest.approx(10 / 11) and reader["seconds"] > 0.05
+    assert reader["accuracy"]["value"] == pytest.approx(10 / 11) and reader["seconds"] >= 0.06
