@@ -66,12 +66,11 @@ def main(
     """
     from scangan.artifacts.dataset import load_dataset
     from scangan.artifacts.scan_folder import refuse_inside_scans
-    from scangan.cli.scan_sets import say_if_trained_on
     from scangan.core.devices import CPU, Device
     from scangan.runtime.catalog import bundled_models, open_model
     from scangan.runtime.demo import write_demo
     from scangan.runtime.generator import ScanGenerator
-    from scangan.runtime.study import prepared_otherwise, write_study
+    from scangan.runtime.study import doubts, write_study
 
     file = open_model(model, Device("cpu", CPU), precision, allow_modified=allow_modified)
     name = model if model in bundled_models() else file.path.stem
@@ -91,10 +90,9 @@ def main(
     output = Output(quiet, as_json)
     if study:
         real = load_dataset(study)
-        say_if_trained_on(str(study), model, output.say)
         with ScanGenerator(model, precision=precision, allow_modified=allow_modified) as generator:
-            for difference in prepared_otherwise(generator, real):
-                output.say(f"warning: {study} was prepared with {difference}; readers may see that")
+            for doubt in doubts(generator, real):
+                output.say(f"warning: {doubt}")
             out.parent.mkdir(parents=True, exist_ok=True)
             write_study(generator, real, name, count, out, key)
         output.say(f"keep {key} to yourself: it knows the answers")

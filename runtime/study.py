@@ -88,14 +88,18 @@ def write_study(
         raise
 
 
-def prepared_otherwise(generator: ScanGenerator, real: PreparedDataset) -> list[str]:
-    """Return the options that the model's scans were prepared with, and the real ones not."""
+def doubts(generator: ScanGenerator, real: PreparedDataset) -> list[str]:
+    """Return why a study with these real scans may say little, in sentences."""
     ours, theirs = generator.card.preprocessing, real.info.options
-    return [
-        f"{key} {theirs[key]}, not {ours[key]}"
+    found = [
+        f"{real.path} was prepared with {key} {theirs[key]}, and the model's scans with {ours[key]}; "
+        f"readers may see that"
         for key in ours
         if key != "size" and key in theirs and theirs[key] != ours[key]
     ]
+    if real.fingerprint == generator.card.dataset_fingerprint:
+        found.append(f"{generator.name} was trained on {real.path}; use scans that were held back")
+    return found
 
 
 def _quotas(half: int, classes: int) -> list[int]:

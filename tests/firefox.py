@@ -34,6 +34,11 @@ class Firefox:
             "browsingContext.navigate", context=self.context, url=path.as_uri(), wait="complete"
         )
 
+    def resize(self, width, height):
+        """Set the size of the page."""
+        size = {"width": width, "height": height}
+        self._do("browsingContext.setViewport", context=self.context, viewport=size)
+
     def evaluate(self, expression):
         """Give the value of an expression, through JSON."""
         found = self._do(

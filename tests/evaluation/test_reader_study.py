@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from browser import AXE, barriers, chromium, needs_chromium, opened
 from click.testing import CliRunner
-from conftest import CLASSES, export_random
+from conftest import BRAIN, CLASSES, export_random
 from msgspec.structs import replace
 from PIL import Image
 from programs import main_of
@@ -22,6 +22,7 @@ from scangan.core.errors import EvaluationError
 from scangan.evaluation.reader_study import judge_study
 from scangan.preprocessing import PrepOptions, SourceOptions, prepare
 from scangan.runtime import ScanGenerator, demo
+from scangan.runtime.study import doubts
 
 needs_script = pytest.mark.skipif(
     not demo.SCRIPT.is_file(), reason="the page's script was not built (it needs npm)"
@@ -230,6 +231,19 @@ def test_a_study_shows_as_many_real_scans_and_its_page_tells_nothing(
     again, _ = demo_of(model, "--study", prepared.path, "--count", 42, "--force")
     assert again.exit_code == 2 and "the only record of a study's answers" in again.output
     assert read_key(tmp_path / "s.key.json") == key and out.read_text("utf-8") == page
+
+
+@needs_script
+def test_doubts_about_the_real_scans_are_said(tmp_path):
+    size = PrepOptions(size=32, window="0,200", fit="stretch")
+    real = prepare(BRAIN, tmp_path / "real", size)
+    with ScanGenerator("brain-mri-64") as generator:
+        said = doubts(generator, real)
+        assert len(said) == 2 and all("readers may see that" in each for each in said)
+        assert any("fit stretch, and the model's scans with pad" in each for each in said)
+        object.__setattr__(generator.card, "preprocessing", {})
+        object.__setattr__(generator.card, "dataset_fingerprint", real.fingerprint)
+        assert ["was trained on" in each for each in doubts(generator, real)] == [True]
 
 
 @needs_script

@@ -26,6 +26,8 @@ def test_firefox_makes_the_scans_of_gen_scans(tmp_path):
         want = np.concatenate([generator.sample(16, name) for name in generator.classes])
         off = np.abs(drawn - want)
         assert off.max() <= 1 and off.mean() < 1e-4
+        browser.resize(360, 900)
+        assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
         browser.evaluate("document.querySelectorAll('#scans button')[5].click()")
         browser.wait("document.querySelectorAll('#around button').length === 9")
         assert not browser.wrong
