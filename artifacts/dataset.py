@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -230,6 +230,11 @@ def read_summary(path: Path) -> Summary:
 def _to_info(kind: type[Info], told: dict[str, Any]) -> Info:
     older = told["format_version"] < DATASET
     return of_older(kind, told | OLDER_UNREAD, OLDER_INFO) if older else to_record(kind, told)
+
+
+def differing_options(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Name the options of two preparations that differ; not the size, nor one that only one of them has."""
+    return [key for key in one if key != "size" and key in other and one[key] != other[key]]
 
 
 def write_info(folder: Path, info: DatasetInfo | PartInfo) -> None:

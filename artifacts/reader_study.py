@@ -1,5 +1,6 @@
 """The files of a blind reader study: its key, and what a reader's page saves."""
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -108,9 +109,10 @@ class StudyResult(Record, frozen=True):
 
 def _parsed(kind: type[R], path: Path) -> R:
     data = read_bytes(path)
-    told = json.loads(data)
-    version = told.get("format_version") if isinstance(told, dict) else None
-    if isinstance(version, int) and (newer := why_newer(path, version, FORMAT)):
+    newer = ""
+    with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):  # said below
+        newer = why_newer(path, json.loads(data)["format_version"], FORMAT)
+    if newer:
         raise EvaluationError(newer)
     return parse_record(kind, data)
 

@@ -26,7 +26,7 @@ from scangan.cli.command import Output, ScanCommand, was_given
     metavar="FILE",
     help="HTML file to write  [default: named after the model]",
 )
-@click.option("--force", is_flag=True, help="replace the file if it exists")
+@options.replace_file
 @click.option(
     "--study",
     type=options.any_path,
@@ -72,8 +72,7 @@ def main(
     from scangan.runtime.generator import ScanGenerator
     from scangan.runtime.study import doubts, write_study
 
-    file = open_model(model, Device("cpu", CPU), precision, allow_modified=allow_modified)
-    name = model if model in bundled_models() else file.path.stem
+    name = model if model in bundled_models() else Path(model).stem
     if study is None and was_given("count"):
         raise click.UsageError("--count says how many scans a study has; add --study REAL")
     out = out or Path(f"{name}-study.html" if study else f"{name}.html")
@@ -99,6 +98,7 @@ def main(
         told = {"out": str(out), "key": str(key), "scans": count}
         output.end(told, f"a study of {count} scans; it shows real patients: {out}")
         return
+    file = open_model(model, Device("cpu", CPU), precision, allow_modified=allow_modified)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_demo(file, name, out)
     size = out.stat().st_size

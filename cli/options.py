@@ -91,6 +91,7 @@ on_cluster = _all(
         help="with --engine: the cluster  [default: start one on this machine]",
     ),
 )
+replace_file = click.option("--force", is_flag=True, help="replace the file if it exists")
 quiet = click.option("--quiet", is_flag=True, help="print only errors")
 as_json = click.option("--json", "as_json", is_flag=True, help="print one JSON object, for scripts")
 

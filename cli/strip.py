@@ -29,7 +29,7 @@ STEPS = 8
 @click.option(
     "--out", type=options.any_path, metavar="FILE", help="PNG to write  [default: named after A:B]"
 )
-@click.option("--force", is_flag=True, help="replace the file if it exists")
+@options.replace_file
 @options.where_to_run
 @options.which_file
 @options.quiet

@@ -217,6 +217,7 @@ def _paragraph(
         f"were), 95% interval {accuracy.low:.1%} to {accuracy.high:.1%} ({how}); guessing gives 50%."
     )
     known = [each.kappa for each in kappas if each.kappa is not None]
-    agreed = f" Cohen's kappa between readers was {statistics.fmean(known):.2f}" if known else ""
-    mean = " on average" if len(known) > 1 else ""
-    return f"{judged} {told}{agreed + mean + '.' if agreed else ''}"
+    if not known:
+        return f"{judged} {told}"
+    mean = "Mean Cohen's kappa" if len(known) > 1 else "Cohen's kappa"
+    return f"{judged} {told} {mean} between readers was {statistics.fmean(known):.2f}."

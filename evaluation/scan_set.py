@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scangan.artifacts.dataset import load_dataset
+from scangan.artifacts.dataset import differing_options, load_dataset
 from scangan.artifacts.records import Record
 from scangan.artifacts.scan_folder import ScanRecord
 from scangan.core.counted import counted
@@ -290,6 +290,5 @@ def differing_settings(a: ScanSet, b: ScanSet) -> list[str]:
     """Describe options of the preparation that differ; an option that one side lacks does not."""
     return [
         f"{a.name} was prepared with {key} {a.settings[key]} and {b.name} with {b.settings[key]}"
-        for key in a.settings
-        if key != "size" and key in b.settings and a.settings[key] != b.settings[key]
+        for key in differing_options(a.settings, b.settings)
     ]

@@ -19,7 +19,7 @@ from scangan.runtime.info import card_rows
 
 WEB = Path(__file__).parent / "web"
 BUILT = WEB / "built"
-SCRIPT, RUNTIME = BUILT / "page.js", BUILT / "runtime.wasm.gz"
+SCRIPT = BUILT / "page.js"
 SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -59,7 +59,6 @@ def demo_page(file: ModelFile, name: str) -> str:
         "version": version("scangan"),
     }
     rows = card_rows(file)[1:]  # without the path, which nobody else has to know
-    _check_built("page")
     slots = {
         "notice": _text("NOTICE"),
         "title": html.escape(name),
@@ -68,7 +67,7 @@ def demo_page(file: ModelFile, name: str) -> str:
         ),
         "version": html.escape(facts["version"]),
         "facts": json.dumps(facts).replace("<", "\\u003c"),
-        "runtime": base64.b64encode(RUNTIME.read_bytes()).decode(),
+        "runtime": base64.b64encode(_built("runtime.wasm.gz")).decode(),
         "model": base64.b64encode(gzip_compress(file.data, 12)).decode(),
     }
     return filled("page", slots)
@@ -80,8 +79,7 @@ def filled(page: str, slots: dict[str, str], *, images: bool = False) -> str:
     Nothing may be fetched, and nothing runs but the page's script and its WebAssembly; a page with
     `images` shows those that it holds, and has no WebAssembly.
     """
-    _check_built(page)
-    style, script = _text("page.css"), (BUILT / f"{page}.js").read_text("utf-8")
+    style, script = _text("page.css"), _built(f"{page}.js").decode()
     runs = "" if images else " 'wasm-unsafe-eval'"
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'{runs}; style-src '{_hash(style)}'; "
@@ -91,12 +89,15 @@ def filled(page: str, slots: dict[str, str], *, images: bool = False) -> str:
     return SLOT.sub(lambda slot: every[slot[1]], _text(f"{page}.html"))
 
 
-def _check_built(page: str) -> None:
-    if not ((BUILT / f"{page}.js").is_file() and RUNTIME.is_file()):
+def _built(name: str) -> bytes:
+    """Read a file that `make web` made."""
+    try:
+        return (BUILT / name).read_bytes()
+    except FileNotFoundError as error:
         raise GenerationError(
             "this installation cannot make a page: its script was not built; install scangan from a "
             "wheel, or install npm, run `make web` and install again"
-        )
+        ) from error
 
 
 def _text(name: str) -> str:

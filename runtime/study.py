@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from scangan.artifacts.dataset import PreparedDataset
-from scangan.artifacts.latents import Draw
+from scangan.artifacts.dataset import PreparedDataset, differing_options
 from scangan.artifacts.reader_study import FORMAT, StudyKey, StudyScan
 from scangan.artifacts.records import write_record
 from scangan.core.counted import counted
@@ -63,8 +62,7 @@ def write_study(
     rng = np.random.default_rng(secrets.randbits(128))
     seed = secrets.randbits(64)
     shown: list[tuple[StudyScan, Images]] = []
-    for number, wanted in enumerate(_quotas(count // 2, len(classes))):
-        label = classes[number]
+    for label, wanted in zip(classes, _quotas(count // 2, len(classes)), strict=True):
         chosen = _choose(real, label, wanted, count, rng)
         items = ((real.items[int(n)], real.images[int(n)]) for n in chosen)
         shown += [(_scan(True, label, f"{i.file}#{i.frame}"), image) for i, image in items]
@@ -76,7 +74,7 @@ def write_study(
         study=secrets.token_hex(8),
         model=generator.sha256,
         name=name,
-        seed=Draw(seed).seed,
+        seed=seed,
         scans=tuple(scan for scan, _ in order),
     )
     page = _page(told, [image for _, image in order])
@@ -94,8 +92,7 @@ def doubts(generator: ScanGenerator, real: PreparedDataset) -> list[str]:
     found = [
         f"{real.path} was prepared with {key} {theirs[key]}, and the model's scans with {ours[key]}; "
         f"readers may see that"
-        for key in ours
-        if key != "size" and key in theirs and theirs[key] != ours[key]
+        for key in differing_options(ours, theirs)
     ]
     if real.fingerprint == generator.card.dataset_fingerprint:
         found.append(f"{generator.name} was trained on {real.path}; use scans that were held back")

@@ -55,7 +55,7 @@ function latin1(text) {
 }
 
 /** @param {Uint8Array[]} parts */
-export function joined(parts) {
+function joined(parts) {
   const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {

@@ -16,7 +16,14 @@ from PIL import Image
 from programs import main_of
 from sklearn.metrics import cohen_kappa_score
 
-from scangan.artifacts.reader_study import Answer, StudyKey, StudyResult, StudyScan, read_key
+from scangan.artifacts.reader_study import (
+    Answer,
+    StudyKey,
+    StudyResult,
+    StudyScan,
+    read_key,
+    read_result,
+)
 from scangan.artifacts.records import write_record
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.reader_study import judge_study
@@ -167,6 +174,10 @@ def test_files_that_are_not_these_results_are_refused(tmp_path):
     newer = replace(good, format_version=2)
     assert "0.json was made by a newer scangan" in said(newer)
     assert "0.json is not a reader's results" in said(key)
+    nested = tmp_path / "nested.json"
+    nested.write_text("[" * 100_000)
+    with pytest.raises(EvaluationError, match="is not a reader's results"):
+        read_result(nested, key)
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(EvaluationError, match="not the key of a study"):
         read_key(tmp_path / "x.json")
