@@ -5,8 +5,9 @@
 
 It only types commands that you could type yourself, and prints each. Stop it at any time: the same
 command again goes on where it was, in WORK/PROJECT. DATA holds the folders that a project's
-`project.toml` names. ``--quick`` does it all with few scans and hardly any training, to see that it
-runs, in WORK/PROJECT-quick.
+`project.toml` names. ``--only`` and ``--seed`` do a part of it, so that several cores or days can share
+the work; the page keeps what it says of the rest. ``--quick`` does it all with few scans and hardly any
+training, to see that it runs, in WORK/PROJECT-quick.
 """
 
 import argparse
@@ -136,9 +137,20 @@ def scangan(*words: object) -> None:
 class Repeat:
     """One project, run again in a folder of its own."""
 
-    def __init__(self, name: str, work: Path, data: Path | None, quick: bool) -> None:
-        self.name, self.quick = name, quick
-        self.project, self.data = Project.read(name), data
+    def __init__(
+        self,
+        name: str,
+        work: Path,
+        data: Path | None,
+        quick: bool,
+        only: str | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.name, self.quick, self.data = name, quick, data
+        told = Project.read(name)
+        self.project = dataclasses.replace(told, seeds=1) if quick else told
+        self.generators = _chosen(only, list(told.generators), f"{name} has no generator")
+        self.seeds = _chosen(seed, list(range(self.project.seeds)), f"{name} has no seed")
         self.work = work / (f"{name}-quick" if quick else name)
         self.work.mkdir(parents=True, exist_ok=True)
         self.uses: list[list[str]] = []  # rows about classifiers
@@ -147,7 +159,6 @@ class Repeat:
     def __call__(self) -> list[list[str]]:
         """Do all of it; return the rows about generators."""
         train, test = self._prepared("train"), self._prepared("test")
-        seeds = range(1 if self.quick else self.project.seeds)
         if self.project.test == PHANTOMS:  # no real scan is shown
             held = load_dataset(test)
             of_each = {name: held.images[held.labels == k] for k, name in enumerate(held.classes)}
@@ -156,12 +167,12 @@ class Repeat:
                 self.work / PICTURE_OF_PHANTOMS, drawn(few, "simulated, of the test set", SIMULATED)
             )
         rows = [
-            self._row(name, seed, options, train, test)
-            for name, options in self.project.generators.items()
-            for seed in seeds
+            self._row(name, seed, self.project.generators[name], train, test)
+            for name in self.generators
+            for seed in self.seeds
         ]
-        if self.project.large_classifiers:
-            for name in self.project.generators:
+        if self.project.large_classifiers and 0 in self.seeds:
+            for name in self.generators:
                 self._learn_once(name, train, test)
         return rows
 
@@ -248,6 +259,13 @@ class Repeat:
         self.truths[model.stem] = kept.read_text("utf-8")
 
 
+def _chosen(given: Any, known: list[Any], otherwise: str) -> list[Any]:
+    """Return the one that is asked for, or all."""
+    if given is not None and given not in known:
+        sys.exit(f"{otherwise} {given}; it has {', '.join(map(str, known))}")
+    return known if given is None else [given]
+
+
 def drawn(scans: Mapping[str, Images], what: str, notice: str = NOTICE) -> bytes:
     """Draw scans of each class, as a PNG."""
     return encode_png(contact_sheet(list(scans.items()), what), {"Comment": notice})
@@ -305,9 +323,19 @@ def _with_real(figure: Any, scale: float, digits: int) -> str:
 
 
 def page(
-    project: Project, rows: list[list[str]], uses: list[list[str]], truths: dict[str, str]
+    project: Project,
+    rows: list[list[str]],
+    uses: list[list[str]],
+    truths: dict[str, str],
+    before: str = "",
 ) -> str:
-    """Write the project's page: generators, classifiers, and by model what is known of the truth."""
+    """Write the project's page: generators, classifiers, and by model what is known of the truth.
+
+    What was not done this time is kept as the page said it `before`.
+    """
+    rows = _kept(before, GENERATORS, COLUMNS, rows, 2, project)
+    uses = _kept(before, CLASSIFIERS, USES, uses, 3, project)
+    models = [f"{name}-{seed}" for name, seed, *_ in rows]
     others = "phantoms" if project.test == PHANTOMS else "real scans"
     sections = [
         f"# {project.title}",
@@ -318,6 +346,9 @@ def page(
         "synthetic scan. Precision, recall, class agreement and told from real in percent.",
         _table(COLUMNS, rows, left=2),
     ]
+    every = [f"{name}-{seed}" for name in project.generators for seed in range(project.seeds)]
+    if missing := [model for model in every if model not in models]:
+        sections.append(f"Not run yet: {', '.join(missing)}.")
     if uses:
         sections += [
             CLASSIFIERS,
@@ -328,10 +359,29 @@ def page(
     sections += ["## Scans, seed 0"]
     if project.test == PHANTOMS:
         sections.append(f"![Phantoms]({PICTURE_OF_PHANTOMS})")
-    sections += [f"![Synthetic scans of {name}]({name}-0.png)" for name in project.generators]
-    for model, table in truths.items():
-        sections += [f"## {model}, and the truth", table.strip()]
+    drawn_of = [name for name in project.generators if f"{name}-0" in models]
+    sections += [f"![Synthetic scans of {name}]({name}-0.png)" for name in drawn_of]
+    for model in models:
+        heading = f"## {model}, and the truth"
+        if told := truths.get(model) or _section(before, heading):
+            sections += [heading, told.strip()]
     return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _kept(
+    before: str,
+    heading: str,
+    columns: Sequence[str],
+    rows: list[list[str]],
+    named_by: int,
+    project: Project,
+) -> list[list[str]]:
+    """Add the rows of an earlier page to those made now, which replace theirs; sort by generator and seed."""
+    made = {tuple(row[:named_by]) for row in rows}
+    earlier = [[row.get(column, "-") for column in columns] for row in _read_table(before, heading)]
+    order = list(project.generators)
+    kept = [row for row in earlier if tuple(row[:named_by]) not in made and row[0] in order]
+    return sorted([*kept, *rows], key=lambda row: (order.index(row[0]), row[1]))
 
 
 def _table(columns: Sequence[str], rows: list[list[str]], left: int) -> str:
@@ -358,9 +408,17 @@ def overview() -> str:
 
 def _read_table(page: str, heading: str) -> list[dict[str, str]]:
     """Read the rows of the first table below a heading, if there is one, by column."""
-    section = page.partition(f"{heading}\n")[2].partition("\n## ")[0]
-    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    lines = [
+        line.strip("| ").split(" | ")
+        for line in _section(page, heading).splitlines()
+        if line.startswith("|")
+    ]
     return [dict(zip(lines[0], cells, strict=True)) for cells in lines[2:]]
+
+
+def _section(page: str, heading: str) -> str:
+    """Return what a page says below a heading."""
+    return page.partition(f"{heading}\n")[2].partition("\n## ")[0]
 
 
 def with_overview(text: str) -> str:
@@ -374,18 +432,22 @@ def main() -> None:
     parser.add_argument("project", choices=[*names(), "all"])
     parser.add_argument("--work", type=Path, required=True, help="folder for datasets and runs")
     parser.add_argument("--data", type=Path, help="folder of the sets of real scans")
+    parser.add_argument("--only", metavar="GENERATOR", help="do this one alone")
+    parser.add_argument("--seed", type=int, help="do this seed alone")
     parser.add_argument("--quick", action="store_true", help="few scans and hardly any training")
     parser.add_argument(
         "--write", action="store_true", help="write the page and reports into results/"
     )
     given = parser.parse_args()
     for name in names() if given.project == "all" else [given.project]:
-        repeat = Repeat(name, given.work, given.data, given.quick)
+        repeat = Repeat(name, given.work, given.data, given.quick, given.only, given.seed)
         rows = repeat()
-        text = page(repeat.project, rows, repeat.uses, repeat.truths)
+        published = HERE / name / "README.md"
+        before = "" if given.quick or not published.exists() else published.read_text("utf-8")
+        text = page(repeat.project, rows, repeat.uses, repeat.truths, before)
         write_bytes(repeat.work / "README.md", text.encode())
         if given.write:
-            write_bytes(HERE / name / "README.md", text.encode())
+            write_bytes(published, text.encode())
             for picture in repeat.work.glob("*.png"):
                 write_bytes(HERE / name / picture.name, picture.read_bytes())
             for report in repeat.work.glob("*-report/report.md"):

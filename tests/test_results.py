@@ -52,6 +52,11 @@ def _rows(text):
     return [line.strip("| ").split(" | ") for line in lines if not line.startswith("| ---")]
 
 
+def _project(**changes):
+    project = run.Project("T", "all is well", "a", "b", "", (), (), {"g": []}, 1)
+    return dataclasses.replace(project, **changes)
+
+
 @pytest.mark.parametrize("name", run.names())
 def test_a_project_runs_from_scans_to_its_page(name, quick_commands, tmp_path, monkeypatch):
     typed = []
@@ -116,10 +121,50 @@ def test_a_command_that_fails_ends_all(capfd):
 
 
 def test_a_page_has_the_claim_the_table_and_the_reading():
-    project = run.Project("T", "all is well", "a", "b", "", (), (), {}, 1, reading=" We doubt it. ")
-    lines = run.page(project, [["x"] * len(run.COLUMNS)], [], {}).splitlines()
+    project = _project(reading=" We doubt it. ")
+    row = ["g", "0", *run.COLUMNS[2:]]
+    lines = run.page(project, [row], [], {}).splitlines()
     assert lines[:5] == ["# T", "", "Claimed: all is well", "", "We doubt it."]
-    assert _rows("\n".join(lines)) == [list(run.COLUMNS), ["x"] * len(run.COLUMNS)]
+    assert _rows("\n".join(lines)) == [list(run.COLUMNS), row]
+
+
+def test_a_page_keeps_what_was_not_done_this_time():
+    project = _project(generators={"g": [], "h": []}, seeds=2)
+    made = [[name, seed, *run.COLUMNS[2:]] for name in "gh" for seed in "01"]
+    learnt = [[*row[:2], each, *run.USES[3:]] for row in made for each in ("cnn", "large")]
+    truths = {f"{name}-{seed}": f"| of {name}{seed} |" for name, seed, *_ in made}
+    whole = run.page(project, made, learnt, truths)
+    assert "Not run yet" not in whole
+
+    last, part = [made.pop()], [learnt.pop(), learnt.pop()]
+    lacks = run.page(project, made, learnt, {k: truths[k] for k in list(truths)[:3]})
+    assert "\n\nNot run yet: h-1.\n\n" in lacks and "h-1, and the truth" not in lacks
+    assert "(h-0.png)" in lacks
+    assert run.page(project, last, part[::-1], {"h-1": truths["h-1"]}, lacks) == whole
+
+    better = [[*made[0][:2], *("99" for _ in run.COLUMNS[2:])]]
+    again = run.page(project, better, [], {}, whole)
+    assert again == whole.replace(" | ".join(made[0]), " | ".join(better[0]))
+    dropped = dataclasses.replace(project, generators={"h": []})
+    assert "| g |" not in run.page(dropped, [], [], {}, whole)
+
+
+def test_the_pages_are_those_of_their_projects():
+    for file in RESULTS.glob("*/README.md"):
+        text, project = file.read_text(encoding="utf-8"), run.Project.read(file.parent.name)
+        assert run.page(project, [], [], {}, text) == text
+
+
+@pytest.mark.parametrize(
+    ("only", "seed", "said"),
+    [
+        ("nobody", None, "has no generator nobody; it has classic-dcgan, stable"),
+        (None, 2, "it has 0, 1"),
+    ],
+)
+def test_a_part_that_is_not_there_is_named(only, seed, said, tmp_path):
+    with pytest.raises(SystemExit, match=said):
+        run.Repeat("medical-dcgan", tmp_path, None, quick=False, only=only, seed=seed)
 
 
 def test_the_table_over_all_projects_is_that_of_their_pages():
@@ -131,13 +176,15 @@ def test_the_table_over_all_projects_is_that_of_their_pages():
     assert done == {re.match(r"\[([\w-]+)\]", row[0])[1] for row in rows}
     for name in done:
         generators = run.Project.read(name).generators
-        assert {*generators} == {row[1] for row in rows if row[0].startswith(f"[{name}]")}
+        shown = {row[1] for row in rows if row[0].startswith(f"[{name}]")}
+        lacks = "Not run yet" in (RESULTS / name / "README.md").read_text(encoding="utf-8")
+        assert shown < {*generators} if lacks else shown == {*generators}
 
 
 def test_a_project_without_classifiers_is_in_the_table(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "HERE", tmp_path)
     (tmp_path / "p").mkdir()
-    project = run.Project("T", "all is well", "a", "b", "", (), (), {}, 1)
+    project = _project()
     row = ["g", "0", *run.COLUMNS[2:]]
     (tmp_path / "p/README.md").write_text(run.page(project, [row], [], {}), encoding="utf-8")
     _, told = _rows(run.overview())
