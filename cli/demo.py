@@ -67,12 +67,13 @@ def main(
     from scangan.artifacts.dataset import load_dataset
     from scangan.artifacts.scan_folder import refuse_inside_scans
     from scangan.core.devices import CPU, Device
+    from scangan.core.printable import printable
     from scangan.runtime.catalog import bundled_models, open_model
     from scangan.runtime.demo import write_demo
     from scangan.runtime.generator import ScanGenerator
     from scangan.runtime.study import doubts, write_study
 
-    name = model if model in bundled_models() else Path(model).stem
+    name = model if model in bundled_models() else printable(Path(model).stem)
     if study is None and was_given("count"):
         raise click.UsageError("--count says how many scans a study has; add --study REAL")
     out = out or Path(f"{name}-study.html" if study else f"{name}.html")
@@ -80,12 +81,12 @@ def main(
     if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
         raise click.UsageError(f"a page is an HTML file; give --out a name like x.html, not {out}")
     refuse_inside_scans(out)
-    if out.exists() and not force:
-        raise click.UsageError(f"{out} exists; choose another --out, or --force to replace it")
-    if study and key.exists():
+    if study and key.exists():  # first, as --force would not help
         raise click.UsageError(
             f"{key} exists, the only record of a study's answers; choose another --out"
         )
+    if out.exists() and not force:
+        raise click.UsageError(f"{out} exists; choose another --out, or --force to replace it")
     output = Output(quiet, as_json)
     if study:
         real = load_dataset(study)

@@ -51,7 +51,9 @@ SECTIONS = {
     "--exclude",
     type=options.any_path,
     metavar="FILE",
-    help="leave out the scans listed in suspects.jsonl of eval-scans privacy; no others replace them",
+    multiple=True,
+    help="leave out the scans listed in suspects.jsonl of eval-scans privacy; no others replace them; "
+    "may be given several times",
 )
 @options.drawing
 @click.option(
@@ -103,7 +105,7 @@ def main(
     count: int | None,
     balance: Place | None,
     target: int | None,
-    exclude: Path | None,
+    exclude: tuple[Path, ...],
     seed: int,
     start: int,
     truncation: float,
@@ -181,10 +183,11 @@ def main(
         format=kind,
         shard_size=SHARD_SIZE if shard_size is None else shard_size,
     )
-    if exclude is not None:
+    if exclude:
         from scangan.runtime.exclude import without_suspects
 
-        request = without_suspects(request, generator.file, exclude, note=output.say)
+        for file in exclude:
+            request = without_suspects(request, generator.file, file, note=output.say)
     if out is None:
         out = scans_folder(
             model,

@@ -56,6 +56,9 @@ def attacks(
 ) -> tuple[dict[str, Attack], list[str]]:
     """Attack training scans and hold-out scans of the classes that both have.
 
+    If a set has at most one class, and not one of the other's, nothing is known of its classes: then all
+    scans are attacked. A discriminator that asks for the class is then left out.
+
     Parameters
     ----------
     search : TrainingSearch
@@ -77,11 +80,13 @@ def attacks(
         What was left out.
     """
     train, (held, held_features) = search.train, holdout
-    rows, classes, notes = _alike(train, held)
+    known = bool(set(train.classes) & set(held.classes))
+    rows, classes, notes = _alike(train, held, known)
     if min(map(len, rows)) < FEWEST:
         return {}, [
-            f"membership inference cannot be tested: {train.name} and {held.name} share too few scans "
-            f"of one class"
+            f"membership inference cannot be tested: {train.name} ({_named(train)}) and {held.name} "
+            f"({_named(held)}) have too few scans of the same classes; if the same class has two names, "
+            f"rename one"
         ]
     a, b = (each[drawn(len(each), MOST_ATTACKED, seed)] for each in rows)
     if len(b) < 1 / FALSE_POSITIVES:
@@ -105,7 +110,11 @@ def attacks(
         "features": [-distance[:, 0] for distance, _ in near],
         "pixels": [matches.similarity for matches in found],
     }
-    if discriminator is not None:
+    if discriminator is not None and not known and len(train.classes) > 1:
+        notes.append(
+            f"membership: the discriminator asks for the class, which {held.name} does not tell: it did not attack"
+        )
+    elif discriminator is not None:
         scores["discriminator"] = [
             np.asarray(discriminator.scores(*each), np.float64)
             for each in zip(images, labels, strict=True)
@@ -126,18 +135,30 @@ def attacks(
 
 
 def _alike(
-    train: ScanSet, held: ScanSet
+    train: ScanSet, held: ScanSet, known: bool
 ) -> tuple[tuple[Indices, Indices], tuple[Labels, Labels], list[str]]:
-    """Choose the scans of classes that both sets have; also return all classes in common numbers."""
+    """Choose the scans of classes that both sets have; also return all classes in common numbers.
+
+    `known` says whether they share a class. If not, and a set has at most one, all scans are chosen.
+    """
+    if not known and min(len(train.classes), len(held.classes)) <= 1:
+        rows = np.arange(len(train)), np.arange(len(held))
+        note = f"membership: {train.name} ({_named(train)}) was compared with all of {held.name} ({_named(held)})"
+        classes = np.zeros(len(train), np.int64), np.zeros(len(held), np.int64)
+        return rows, classes, [note] if train.classes or held.classes else []
     number = {name: k for k, name in enumerate(train.classes)}
-    theirs = np.array([number.get(name, -1) for name in held.classes] or [0])[held.labels]
-    ours = train.labels if held.classes else np.zeros(len(train), np.int64)
+    ours, theirs = (
+        train.labels,
+        np.array([number.get(name, -1) for name in held.classes])[held.labels],
+    )
     rows = np.flatnonzero(np.isin(ours, theirs)), np.flatnonzero(np.isin(theirs, ours))
     left = len(ours) - len(rows[0]), len(theirs) - len(rows[1])
-    if not any(left):
-        return rows, (ours, theirs), []
     note = (
         f"membership: left out {left[0]} training and {left[1]} hold-out scans of classes that only "
         f"one side has"
     )
-    return rows, (ours, theirs), [note]
+    return rows, (ours, theirs), [note] if any(left) else []
+
+
+def _named(scans: ScanSet) -> str:
+    return ", ".join(scans.classes) or "no classes"

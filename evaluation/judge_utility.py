@@ -25,6 +25,9 @@ from scangan.evaluation.utility_sets import check_enough, check_groups, comparab
 from scangan.evaluation.utility_verdict import verdict
 
 Indices = npt.NDArray[np.intp]
+ADDED = "real + synthetic", "real topped up"  # diets to compare with classical augmentation
+CLASSICAL = "real + classical"
+WITHOUT_CHANCE = "probe"  # the one classifier whose trainings do not differ by chance
 LEAST_STEPS = 20  # of a network, whose rate rises over the first tenth
 # The modules that decide what a classifier learns: kept scores are those of the same code.
 LEARNING = "classifiers", "probe", "cnn", "keras_networks", "diets", "features"
@@ -74,7 +77,7 @@ class UtilityOptions:
         check_range("--steps", self.steps, LEAST_STEPS)
         if any(not 0 < share <= 1 for share in self.fractions):
             raise EvaluationError("--real-fractions takes shares above 0, at most 1")
-        if (self.weights or self.steps) and set(self.classifiers) <= {"probe"}:
+        if (self.weights or self.steps) and set(self.classifiers) <= {WITHOUT_CHANCE}:
             raise EvaluationError(
                 "the probe takes neither --weights nor --steps; choose a network with --classifier, too"
             )
@@ -180,22 +183,25 @@ class _Bench:
     def diets(self, classifier: Classifier, advance: Advance) -> list[DietResult]:
         """Train a classifier on each diet."""
         every = np.arange(len(self.train))
-        results, differences, baseline = [], [], {}
+        results: dict[str, DietResult] = {}
+        balanced: dict[str, Values] = {}
         for name in DIETS:
             scores, count = self._scores(classifier, name, every, advance)
             found = self.scans.measure(scores)
-            if name == BASELINE:
-                baseline = found
-            differences.append(found["balanced_accuracy"] - baseline["balanced_accuracy"])
-            results.append(self._result(classifier, name, scores, found, count))
-        p = [p_value(values) for values in differences[1:]]
-        for number, (values, alone, corrected) in enumerate(
-            zip(differences[1:], p, holm(p), strict=True), start=1
-        ):
-            results[number] = replace(
-                results[number], difference=estimate(values), p=alone, p_holm=corrected
-            )
-        return results
+            balanced[name] = found["balanced_accuracy"]
+            results[name] = self._result(classifier, name, scores, found, count)
+        gains = {name: balanced[name] - balanced[BASELINE] for name in DIETS if name != BASELINE}
+        for name, gain in gains.items():
+            results[name] = replace(results[name], difference=estimate(gain))
+        for name in ADDED:
+            beyond = estimate(balanced[name] - balanced[CLASSICAL])
+            results[name] = replace(results[name], beyond_classical=beyond)
+        if classifier.name != WITHOUT_CHANCE and self.options.seeds < 2:
+            return list(results.values())  # one training does not tell how others would end
+        p = [p_value(gain) for gain in gains.values()]
+        for name, alone, corrected in zip(gains, p, holm(p), strict=True):
+            results[name] = replace(results[name], p=alone, p_holm=corrected)
+        return list(results.values())
 
     def curve(self, classifier: Classifier, advance: Advance) -> list[CurvePoint]:
         """Train with shares of the real scans, with and without all the synthetic ones."""
@@ -213,8 +219,8 @@ class _Bench:
                     classifier=classifier.name,
                     fraction=fraction,
                     n_real=len(chosen),
-                    real=estimate(alone),
-                    with_synthetic=estimate(both),
+                    real=estimate(alone, 0),
+                    with_synthetic=estimate(both, 0),
                     gain=estimate(both - alone),
                 )
             )
@@ -234,8 +240,8 @@ class _Bench:
             classifier=classifier.name,
             diet=diet,
             n_train=count,
-            metrics={k: estimate(v) for k, v in found.items() if not k.startswith("recall ")},
-            recall={name: estimate(found[f"recall {k}"]) for k, name in enumerate(names)},
+            metrics={k: estimate(v, 0) for k, v in found.items() if not k.startswith("recall ")},
+            recall={name: estimate(found[f"recall {k}"], 0) for k, name in enumerate(names)},
             confusion={
                 name: {other: float(table[k, j]) for j, other in enumerate(names)}
                 for k, name in enumerate(names)

@@ -13,6 +13,7 @@ from scangan.evaluation.nearest import scale_of, scaled
 from scangan.evaluation.privacy_result import Attack
 
 FALSE_POSITIVES = 0.01
+BY_CHANCE = 1000  # random divisions of the groups
 Features = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -25,7 +26,7 @@ def attack(
     resamples: int,
     seed: int = 0,
 ) -> Attack:
-    """Measure an attack, with 95% intervals by bootstrap over groups.
+    """Measure an attack: 95% intervals by bootstrap over groups, p-values by permutation of them.
 
     Non-members are weighted so that each class counts as much as among the members: else an attack
     would seem to succeed where the two sides only differ in how common a class is.
@@ -53,6 +54,7 @@ def attack(
         drawn = [_drawn(each, rng) for each in numbers]
         found.append(_success(levels, _weights(labels, drawn), count))
     low, high = np.nanquantile(np.array(found[1:]), (0.025, 0.975), axis=0)
+    p_auc, p_tpr = _by_chance(levels, groups, labels, count, rng)
     return Attack(
         auc=found[0][0],
         auc_low=float(low[0]),
@@ -60,9 +62,47 @@ def attack(
         tpr=found[0][1],
         tpr_low=float(low[1]),
         tpr_high=float(high[1]),
+        p_auc=p_auc,
+        p_tpr=p_tpr,
         members=len(scores[0]),
         non_members=len(scores[1]),
     )
+
+
+def _by_chance(
+    levels: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
+    groups: tuple[Labels, Labels],
+    labels: tuple[Labels, Labels],
+    count: int,
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """Return how often an attack succeeds as well by chance, in AUC and in the true positive rate.
+
+    If nothing tells members from others, then any division of the groups into as many members and
+    others would do; classes keep their numbers of groups. So this holds with few scans, too, where one
+    non-member decides the threshold of 1% false positives, and a bootstrap only draws it again.
+    """
+    level, label = np.concatenate(levels), np.concatenate(labels)
+    # Groups of the two sides are different ones, whatever their numbers.
+    group = np.concatenate([2 * groups[0], 2 * groups[1] + 1])
+    _, first, number = np.unique(group, return_index=True, return_inverse=True)
+    member, stratum = first < len(levels[0]), label[first]
+    member = member[np.argsort(stratum, kind="stable")]
+
+    def success(side: npt.NDArray[np.bool_]) -> tuple[float, float]:
+        sides = label[side], label[~side]
+        weights = _weights(sides, [np.ones(len(each)) for each in sides])
+        return _success((level[side], level[~side]), weights, count)
+
+    reached = np.array(success(np.arange(len(level)) < len(levels[0])))
+    chance = np.empty((BY_CHANCE, 2))
+    for each in chance:
+        drawn = np.empty_like(member)
+        drawn[np.lexsort((rng.random(len(member)), stratum))] = member
+        each[:] = success(drawn[number])
+    at_least = (chance >= reached - 1e-12).sum(axis=0)
+    p_auc, p_tpr = (1 + at_least) / (1 + BY_CHANCE)
+    return float(p_auc), float(p_tpr)
 
 
 def blind_scores(

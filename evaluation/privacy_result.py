@@ -46,9 +46,12 @@ class Nearness(Record, frozen=True, kw_only=True):
     Parameters
     ----------
     limit : float
-        The first percentile of the distances from hold-out to training scans.
+        The first percentile of the distances from hold-out to training scans, or the least of fewer
+        than 99.
+    expected : float
+        Share of other real scans that would be nearer: 0.01, or more with fewer than 99 of the hold-out.
     share : float
-        Share of the synthetic scans that are nearer; 0.01 is expected of real scans.
+        Share of the synthetic scans that are nearer.
     low, high : float
         Its 95% interval.
     median, holdout_median : float
@@ -56,6 +59,7 @@ class Nearness(Record, frozen=True, kw_only=True):
     """
 
     limit: float
+    expected: float
     share: float
     low: float
     high: float
@@ -76,6 +80,8 @@ class Attack(Record, frozen=True, kw_only=True):
         True positive rate at 1% false positives: 0.01 is guessing.
     tpr_low, tpr_high : float
         Its 95% interval.
+    p_auc, p_tpr : float
+        How likely it is to reach these by guessing.
     members, non_members : int
         Number of scans attacked.
     """
@@ -86,6 +92,8 @@ class Attack(Record, frozen=True, kw_only=True):
     tpr: float
     tpr_low: float
     tpr_high: float
+    p_auc: float
+    p_tpr: float
     members: int
     non_members: int
 

@@ -6,10 +6,9 @@ from scangan.core.counted import counted
 from scangan.evaluation.privacy_result import Attack, Level, Threshold
 
 GOOD = 0.95  # share of planted copies that should be found
-# An attack counts as better than guessing from here, so that six looks (three attacks by two measures)
-# rarely find a leak where there is none. Intervals of 95% would, in every seventh evaluation.
-SURE = 2.4  # standard errors of the AUC above 0.5
-SURE_TPR = 0.02  # lower end of the interval of the true positive rate
+# An attack counts as better than guessing below this p-value, so that six looks (three attacks by two
+# measures) find a leak where there is none in one evaluation of twenty.
+SURE = 0.05 / 6
 BLIND = "blind"  # the attack that knows no synthetic scan
 NAMES = {
     "features": "the distance to the nearest synthetic scan in feature space",
@@ -91,5 +90,4 @@ def _membership(attacks: dict[str, Attack]) -> str:
 
 def leaks(attack: Attack) -> bool:
     """Whether an attack did better than guessing."""
-    error = (attack.auc_high - attack.auc_low) / (2 * 1.96)
-    return attack.auc - 0.5 > SURE * error or attack.tpr_low > SURE_TPR
+    return min(attack.p_auc, attack.p_tpr) < SURE

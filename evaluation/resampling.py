@@ -20,7 +20,7 @@ class Resampler:
     classes : int
         Number of classes.
     seeds : int
-        Trainings of each classifier, which are drawn as well.
+        Trainings of each classifier. With two or more, the draws also vary as the mean of so many does.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class Resampler:
             number.max() + 1, np.full(number.max() + 1, 1 / (number.max() + 1)), DRAWS
         )
         self._weights = np.concatenate([np.ones((1, len(labels))), of_groups[:, number]])
-        of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS) / seeds
-        self._of_seeds = np.concatenate([np.full((1, seeds), 1 / seeds), of_seeds])
+        even = np.full((1, seeds), 1 / seeds)
+        self._of_seeds = np.concatenate([even, even + _luck(seeds, rng)])
 
     def measure(self, scores: npt.NDArray[np.float64]) -> dict[str, Values]:
         """Measure all seeds of a classifier: float64 [seeds, N, K] to figures for every draw.
@@ -93,9 +93,24 @@ class Resampler:
             return np.asarray(np.einsum("dn,dn->d", w @ wins, v) / total)
 
 
-def estimate(values: Values) -> Estimate:
-    """Return the figure of all scans, and the interval of the draws."""
-    low, high = np.nanquantile(values[1:], (0.025, 0.975))
+def _luck(seeds: int, rng: np.random.Generator) -> Weights:
+    """Draw changes [DRAWS, seeds] to the weights of the trainings, which sum to 0.
+
+    A figure's change is then that of its mean over the trainings: Student's t times its standard error.
+    To draw a few trainings with replacement would give too little: two thirds of the variance with
+    three of them, and none of the tails.
+    """
+    if seeds < 2:
+        return np.zeros((DRAWS, seeds))
+    normal = rng.normal(size=(DRAWS, seeds))
+    normal -= normal.mean(axis=1, keepdims=True)
+    spread = np.sqrt(rng.chisquare(seeds - 1, (DRAWS, 1)) / (seeds - 1))
+    return np.asarray(normal / np.sqrt(seeds * (seeds - 1)) / spread)
+
+
+def estimate(values: Values, least: float = -1.0) -> Estimate:
+    """Return the figure of all scans, and the interval of the draws, from `least` to 1."""
+    low, high = np.clip(np.nanquantile(values[1:], (0.025, 0.975)), least, 1)
     return Estimate(value=float(values[0]), low=float(low), high=float(high))
 
 

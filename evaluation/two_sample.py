@@ -21,7 +21,7 @@ def two_sample_accuracy(
     """Return how often a linear classifier names the sample of a scan that it did not learn from.
 
     Classifier two-sample test (Lopez-Paz and Oquab 2017), with a ridge classifier and cross-validation
-    in up to 5 folds that keep groups whole. Both samples count the same.
+    in up to 5 folds that keep groups whole. Both samples count the same, whatever their sizes.
 
     Parameters
     ----------
@@ -48,9 +48,12 @@ def two_sample_accuracy(
     rows = np.concatenate([a, b])[order]
     sample = np.repeat([-1, 1], [len(a), len(b)])[order]
     kernel = block(products, rows, rows)
-    # The kernel's mean diagonal: a typical direction keeps half of its weight.
-    alpha = np.diagonal(kernel).mean()
-    if not alpha:  # all scans are the same
+    # Half the weight on each sample: their spread around the middle of both, however many scans each has.
+    even = np.where(sample < 0, 0.5 / len(a), 0.5 / len(b))
+    alpha = even @ np.diagonal(kernel) - even @ kernel @ even  # a typical direction keeps half
+    if alpha <= np.finfo(np.float64).eps * np.diagonal(kernel).max(
+        initial=0
+    ):  # all scans are the same
         return 0.5
     # A weighted ridge regression is a plain one with rows and targets times the roots of the weights.
     root = np.sqrt(np.where(sample < 0, len(b), len(a)) / len(rows))
@@ -63,9 +66,13 @@ def two_sample_accuracy(
         learn = np.delete(np.delete(kernel, test, axis=0), test, axis=1)
         # Its transpose is the same matrix, in the order that LAPACK overwrites instead of copying.
         factor = cho_factor(learn.T, overwrite_a=True, check_finite=False)
+        # With an intercept, which is not penalised: else the boundary would pass through the mean of all
+        # scans, which lies amid the larger sample.
+        learnt, one = np.delete(root * sample, test), np.delete(root, test)
+        solved = cho_solve(factor, np.stack([learnt, one], axis=1), check_finite=False)
+        intercept = (one @ solved[:, 0]) / (one @ solved[:, 1])
         weights = np.zeros(len(rows))
-        weights[np.delete(np.arange(len(rows)), test)] = cho_solve(
-            factor, np.delete(root * sample, test), check_finite=False
-        )
-        right[test] = np.sign(kernel[test] @ weights) == sample[test]
+        weights[np.delete(np.arange(len(rows)), test)] = solved @ (1, -intercept)
+        named = np.sign(kernel[test] @ weights + root[test] * intercept)
+        right[test] = named == sample[test]
     return float((right[sample < 0].mean() + right[sample > 0].mean()) / 2)

@@ -35,9 +35,12 @@ class DietResult(Record, frozen=True, kw_only=True):
     difference : Estimate or None
         Balanced accuracy minus that of the real scans alone; None for these.
     p : float or None
-        Of a paired test that there is no difference.
+        Of a paired test that there is no difference; None after one training of a classifier whose
+        trainings differ by chance.
     p_holm : float or None
         The same, corrected for the number of diets (Holm 1979).
+    beyond_classical : Estimate or None
+        For real scans with synthetic ones added: balanced accuracy minus that of "real + classical".
     """
 
     classifier: str
@@ -49,6 +52,7 @@ class DietResult(Record, frozen=True, kw_only=True):
     difference: Estimate | None = None
     p: float | None = None
     p_holm: float | None = None
+    beyond_classical: Estimate | None = None
 
 
 class CurvePoint(Record, frozen=True, kw_only=True):

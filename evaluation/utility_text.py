@@ -19,7 +19,8 @@ def utility_lines(result: UtilityResult) -> Iterator[str]:
         f"{'macro F1':>8} {'AUROC':>6}  {'against real':<22} p (Holm)"
     )
     for d in result.diets:
-        change, p = ("", "") if d.difference is None else (span(d.difference), f"{d.p_holm:.2g}")
+        change = "" if d.difference is None else span(d.difference)
+        p = "" if d.p_holm is None else f"{d.p_holm:.2g}"
         yield (
             f"{d.classifier:<12} {d.diet:<17} {d.n_train:>6}  "
             f"{span(d.metrics['balanced_accuracy']):<22} {d.metrics['macro_f1'].value:>8.3f} "

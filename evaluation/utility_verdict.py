@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from scangan.evaluation.diets import BASELINE
-from scangan.evaluation.utility_result import CurvePoint, DietResult
+from scangan.evaluation.utility_result import CurvePoint, DietResult, Estimate
 
 SIGNIFICANT = 0.05
 CLOSE = 0.01  # balanced accuracy: as good as with all real scans
@@ -23,23 +23,29 @@ def verdict(diets: Sequence[DietResult], curve: Sequence[CurvePoint]) -> Iterato
 def _helped(name: str, of_this: dict[str, DietResult]) -> str:
     added = [of_this[diet] for diet in ("real + synthetic", "real topped up")]
     best = max(added, key=lambda d: d.difference.value if d.difference else 0.0)
-    classical = of_this["real + classical"]
-    if best.difference is None or best.p_holm is None:
+    if best.difference is None:
         return f"{name}: not compared"
     base = _balanced(of_this[BASELINE])
-    change = (
-        f"{name}: {best.diet} changes balanced accuracy from {base:.1%} by {_points(best)} "
-        f"(p {best.p_holm:.2g} after Holm)"
-    )
+    change = f"{name}: {best.diet} changes balanced accuracy from {base:.1%} by {_points(best.difference)}"
+    if best.p_holm is None:
+        return f"{change}; one training proves nothing, as another could end elsewhere (--seeds 3)"
+    change = f"{change} (p {best.p_holm:.2g} after Holm)"
     if best.p_holm >= SIGNIFICANT:
         return f"{change}; no gain is proven"
     if best.difference.value < 0:
         return f"{change}; synthetic scans make it worse"
-    beats = _balanced(best) > _balanced(classical)
+    classical = of_this["real + classical"].difference
     return (
-        f"{change}; it helps, {'and more' if beats else 'but no more'} than classical augmentation "
+        f"{change}; it helps, {_beside(best.beyond_classical)} classical augmentation "
         f"({_points(classical)})"
     )
+
+
+def _beside(beyond: Estimate | None) -> str:
+    """Compare with classical augmentation, as far as the interval of the difference allows."""
+    if beyond is None or beyond.low <= 0 <= beyond.high:
+        return "about as much as"
+    return "and more than" if beyond.low > 0 else "but less than"
 
 
 def _alone(name: str, of_this: dict[str, DietResult]) -> str:
@@ -76,8 +82,7 @@ def _balanced(result: DietResult) -> float:
     return result.metrics["balanced_accuracy"].value
 
 
-def _points(result: DietResult) -> str:
-    found = result.difference
+def _points(found: Estimate | None) -> str:
     if found is None:
         return "0"
     return f"{found.value * 100:+.1f} points ({found.low * 100:+.1f} to {found.high * 100:+.1f})"

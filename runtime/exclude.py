@@ -58,7 +58,7 @@ def without_suspects(
                 f"all {counted(span.count, 'scan')}{of} in this request are suspects in {file}; ask for "
                 f"more scans{choose}"
             )
-    out = sum(len(span.left_out) for span in spans)
+    out = sum(index in span.indices for span in spans for index in suspects.get(span.number, ()))
     total = sum(map(len, suspects.values()))
     others = f" ({total - out} more are not in this request)" if total > out else ""
     note(f"{counted(out, 'suspect')} left out{others}: {file}")

@@ -210,7 +210,7 @@ class ScanGenerator:
         *,
         truncation: float = 1.0,
         paired: bool = False,
-        exclude: str | Path | None = None,
+        exclude: str | Path | Sequence[str | Path] = (),
     ) -> Iterator[tuple[int, str | None, Images]]:
         """Generate scans one by one, computing a few batches ahead.
 
@@ -222,8 +222,8 @@ class ScanGenerator:
             Class name or number; by default all classes in turn: index 0 of each, index 1 of each...
         seed, start, truncation, paired
             See `sample`.
-        exclude : path, optional
-            The ``suspects.jsonl`` of ``eval-scans privacy``: leave out its scans.
+        exclude : path or sequence of paths
+            The ``suspects.jsonl`` of ``eval-scans privacy``, one or more: leave out their scans.
 
         Yields
         ------
@@ -244,7 +244,11 @@ class ScanGenerator:
         )
         draw = Draw(seed, truncation, paired)
         start, count = _checked(start, count)
-        suspects = suspect_indices(exclude, self.file, draw) if exclude is not None else {}
+        files = [exclude] if isinstance(exclude, str | Path) else exclude
+        lists = [suspect_indices(file, self.file, draw) for file in files]
+        suspects = {
+            n: frozenset[int]().union(*(each.get(n, ()) for each in lists)) for n in numbers
+        }
         # A generator function: it starts with the first scan, so arguments are checked here, earlier.
         return self._stream(numbers, draw, start, start + count, suspects)
 

@@ -110,12 +110,13 @@ def _find_parts(folders: Sequence[Place]) -> list[tuple[Part, Place]]:
                 )
             found[part] = folder
     totals = sorted({part.n for part in found})
-    whole = [n for n in totals if all(Part(i, n) in found for i in range(n))]
-    if len(totals) > 1 and len(whole) == 1:
-        chosen = {part: folder for part, folder in found.items() if part.n == whole[0]}
-        # In its folders, an earlier division into another number of parts may have left some.
-        if set(found.values()) == set(chosen.values()):
-            totals, found = whole, chosen
+    # A folder may hold parts of several divisions, such as of an earlier array of jobs. Any of them that
+    # reaches into every folder will do: the one with the fewest parts missing, then with the most parts.
+    by_total = {n: {part: found[part] for part in found if part.n == n} for n in totals}
+    fitting = [n for n in totals if {*by_total[n].values()} == {*found.values()}]
+    if fitting:
+        totals = [min(fitting, key=lambda n: (n - len(by_total[n]), -n))]
+        found = by_total[totals[0]]
     if len(totals) > 1:
         raise GenerationError(
             f"parts of {' and parts of '.join(map(str, totals))} do not fit together; merge one set"

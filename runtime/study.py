@@ -3,6 +3,7 @@
 import base64
 import json
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +63,9 @@ def write_study(
     rng = np.random.default_rng(secrets.randbits(128))
     seed = secrets.randbits(64)
     shown: list[tuple[StudyScan, Images]] = []
-    for label, wanted in zip(classes, _quotas(count // 2, len(classes)), strict=True):
-        chosen = _choose(real, label, wanted, count, rng)
+    quotas = _quotas(count // 2, len(classes))
+    of_classes = _choose(real, classes, quotas, count, rng)
+    for label, wanted, chosen in zip(classes, quotas, of_classes, strict=True):
         items = ((real.items[int(n)], real.images[int(n)]) for n in chosen)
         shown += [(_scan(True, label, f"{i.file}#{i.frame}"), image) for i, image in items]
         made = generator.sample(wanted, label, seed=seed) if wanted else ()
@@ -106,24 +108,56 @@ def _quotas(half: int, classes: int) -> list[int]:
 
 def _choose(
     real: PreparedDataset,
-    label: str | None,
-    wanted: int,
+    classes: Sequence[str | None],
+    quotas: Sequence[int],
     count: int,
     rng: np.random.Generator,
-) -> npt.NDArray[np.int64]:
-    """Choose real scans of a class, no two that belong together (same patient, file or picture)."""
-    of_class = np.ones(len(real.labels), bool)
-    if label is not None:
-        of_class = real.labels == (real.classes.index(label) if label in real.classes else -1)
-    there = rng.permutation(np.flatnonzero(of_class & ~real.synthetic))
-    there = there[np.unique(real.groups[there], return_index=True)[1]]
-    if len(there) < wanted:
-        which = "" if label is None else f" of {label}"
-        raise GenerationError(
-            f"{real.path} has {counted(len(there), 'real scan')}{which} of different patients or files, and "
-            f"a study of {count} shows {wanted}; give a smaller --count, or more scans"
-        )
-    return rng.choice(there, wanted, replace=False)
+) -> list[list[int]]:
+    """Choose real scans of each class, no two that belong together (same patient, file or picture).
+
+    A patient may have scans of several classes and is shown in one. Who is shown in which is a matching
+    of patients to places in the study, found by augmenting paths (Kuhn 1955).
+    """
+    there: list[dict[int, int]] = []  # for each class, a scan of each group, in random order
+    for label in classes:
+        of_class = ~real.synthetic
+        if label is not None:
+            number = real.classes.index(label) if label in real.classes else -1
+            of_class &= real.labels == number
+        rows = rng.permutation(np.flatnonzero(of_class))
+        there.append({int(real.groups[row]): int(row) for row in rows})
+    places = [k for k, wanted in enumerate(quotas) for _ in range(wanted)]
+    shown: dict[int, int] = {}  # place in the study by group
+
+    def find(place: int, tried: set[int]) -> bool:
+        for group in there[places[place]]:
+            if group not in tried:
+                tried.add(group)
+                if group not in shown or find(shown[group], tried):
+                    shown[group] = place
+                    return True
+        return False
+
+    for place, k in enumerate(places):
+        if not find(place, set()):
+            raise GenerationError(_too_few(real, classes[k], len(there[k]), quotas[k], count))
+    chosen: list[list[int]] = [[] for _ in classes]
+    for group, place in shown.items():
+        chosen[places[place]].append(there[places[place]][group])
+    return chosen
+
+
+def _too_few(real: PreparedDataset, label: str | None, groups: int, wanted: int, count: int) -> str:
+    which = "" if label is None else f" of {label}"
+    if label is not None and label not in real.classes:
+        has = ", ".join(real.classes) or "none"
+        return f"{real.path} has no class {label}, which the model makes; its classes: {has}"
+    also = ", but some of them are shown in other classes" if groups >= wanted else ""
+    smaller = "give a smaller --count, or more scans" if count > LEAST else "give more scans"
+    return (
+        f"{real.path} has {counted(groups, 'real scan')}{which} of different patients or files{also}, and "
+        f"a study of {count} shows {wanted}; {smaller}"
+    )
 
 
 def _scan(real: bool, label: str | None, source: str) -> StudyScan:

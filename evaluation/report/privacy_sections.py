@@ -94,11 +94,17 @@ def _membership(attacks: dict[str, Attack]) -> Table:
 
 def _nearness(result: PrivacyResult) -> Table:
     rows = tuple(
-        (name, f"{near.share:.1%} ({near.low:.1%} to {near.high:.1%})",
+        (name, f"{near.share:.1%} ({near.low:.1%} to {near.high:.1%})", f"{near.expected:.1%}",
          f"{near.median:.3g}", f"{near.holdout_median:.3g}")
         for name, near in result.nearness.items()
     )  # fmt: skip
-    columns = ("distance in", "share of scans (1% expected)", "median", "median of the hold-out")
+    columns = (
+        "distance in",
+        "share of scans",
+        "expected by chance",
+        "median",
+        "median of the hold-out",
+    )
     caption = "Scans nearer to a training scan than 99% of the hold-out is; no evidence on its own"
     return Table(caption, columns, rows)
 

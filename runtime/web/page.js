@@ -71,6 +71,7 @@ class Page {
   #soon() {
     clearTimeout(this.waiting);
     this.started += 1; // what is being made is not wanted any more
+    get("more-scans", HTMLElement).hidden = true; // nor more of it
     say("Making scans…");
     this.waiting = setTimeout(() => this.show(), PAUSE);
   }

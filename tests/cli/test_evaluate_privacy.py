@@ -101,7 +101,7 @@ def test_a_hold_out_is_attacked(train, synthetic, tmp_path):
     ).path
     code, out, err = run(train, synthetic, "--out", tmp_path / "out", "--holdout", other)
     assert code == 0, err
-    assert "share too few scans of one class" in out
+    assert "have too few scans of the same classes" in out
     assert "nearer than the hold-out's first percentile, in pixels" in out
 
 

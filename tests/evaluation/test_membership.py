@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from scangan.evaluation import membership
 from scangan.evaluation import nearest as nearest_module
 from scangan.evaluation.calibration import copies_among, nearness, threshold
 from scangan.evaluation.membership import attack, blind_scores
 from scangan.evaluation.nearest import nearest, scale_of, scaled
 from scangan.evaluation.pairwise import standardised
+from scangan.evaluation.privacy_verdict import leaks
 
 
 def alone(count, start=0):
@@ -72,7 +74,8 @@ def test_scans_of_one_group_count_once_in_the_interval():
     assert together.auc_high - together.auc_low > 2 * (apart.auc_high - apart.auc_low)
 
 
-def test_the_interval_covers_guessing_as_often_as_it_says():
+def test_the_interval_covers_guessing_as_often_as_it_says(monkeypatch):
+    monkeypatch.setattr(membership, "BY_CHANCE", 1)
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(100):
@@ -80,6 +83,43 @@ def test_the_interval_covers_guessing_as_often_as_it_says():
         found = attack(scores, (alone(80), alone(60)), one_class(80, 60), 100)
         covered += found.auc_low <= 0.5 <= found.auc_high
     assert 0.88 <= covered / 100 <= 0.99
+
+
+@pytest.mark.parametrize(("others", "subjects"), [(20, 20), (50, 50), (60, 4)])
+def test_guessing_is_rarely_taken_for_a_leak(others, subjects, monkeypatch):
+    """With under 100 non-members, one of them decides what no false positive means."""
+    monkeypatch.setattr(membership, "BY_CHANCE", 400)
+    rng = np.random.default_rng(0)
+    groups = alone(200) // 10, alone(others) * subjects // others
+    found = 0
+    for _ in range(40):
+        scores = (
+            rng.normal(0, 1, 200) + rng.normal(0, 1, 20)[groups[0]],
+            rng.normal(0, 1, others) + rng.normal(0, 1, subjects)[groups[1]],
+        )
+        if subjects == others:  # each scan alone
+            scores, apart = (rng.normal(0, 1, 200), rng.normal(0, 1, others)), alone(200)
+            found += leaks(attack(scores, (apart, groups[1]), one_class(200, others), 100))
+        else:
+            found += leaks(attack(scores, groups, one_class(200, others), 100))
+    assert found <= 3
+
+
+def test_a_leak_is_found_with_few_non_members():
+    rng = np.random.default_rng(0)
+    groups, labels = (alone(200), alone(25)), one_class(200, 25)
+    for members in (rng.normal(1.2, 1, 200), np.append(np.full(60, 9.0), rng.normal(0, 1, 140))):
+        found = attack((members, rng.normal(0, 1, 25)), groups, labels, 100)
+        assert leaks(found)
+    assert found.p_tpr < 0.01 < found.tpr  # a third of the members, surely; the others not at all
+
+
+def test_a_class_that_is_easier_to_recognise_is_no_leak_by_chance():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [150, 50]), np.repeat([0, 1], [10, 50])
+    scores = tuple(rng.normal(0, 1, len(each)) + 5 * each for each in labels)
+    found = attack(scores, (alone(200), alone(60)), labels, 100)
+    assert not leaks(found) and found.p_auc > 0.05
 
 
 def test_the_blind_classifier_sees_a_difference_of_the_sides_and_nothing_else():
@@ -161,6 +201,19 @@ def test_one_percent_of_real_scans_are_nearer_than_the_first_percentile():
     assert covered >= 25
     near = rng.normal(7, 1, 1000)
     assert nearness((near, groups[0]), (real, groups[1]), 200, 0).low > 0.2
+
+
+@pytest.mark.parametrize("others", [20, 50, 150])
+def test_as_many_real_scans_are_nearer_as_expected(others):
+    rng = np.random.default_rng(0)
+    found = [
+        nearness(
+            (rng.normal(9, 1, 500), alone(500)), (rng.normal(9, 1, others), alone(others)), 2, 0
+        )
+        for _ in range(300)
+    ]
+    assert found[0].expected == max(0.01, 1 / (others + 1))
+    assert np.mean([each.share for each in found]) == pytest.approx(found[0].expected, rel=0.25)
 
 
 @pytest.mark.parametrize("block", [7, 1024])

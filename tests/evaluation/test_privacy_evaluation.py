@@ -329,7 +329,35 @@ def test_membership_compares_only_classes_of_both_sides(options):
     other = dataclasses.replace(HELD, classes=("a", "b", "c", "d"))
     result = privacy(SOME, OTHERS, other, options)
     assert result.membership == {}
-    assert any("share too few scans of one class" in note for note in result.notes)
+    assert any(
+        "(a, b, c, d) have too few scans of the same classes" in note for note in result.notes
+    )
+
+
+def _bare(scans, classes=()):
+    return dataclasses.replace(scans, labels=np.zeros(len(scans), np.int64), classes=classes)
+
+
+@pytest.mark.parametrize("ours", [None, (), ("train",)])
+@pytest.mark.parametrize("theirs", [None, (), ("test",)])
+def test_membership_needs_no_classes(ours, theirs, options):
+    """A flat folder has one class, which is named after the folder."""
+    train = SOME if ours is None else _bare(SOME, ours)
+    held = HELD if theirs is None else _bare(HELD, theirs)
+    asked = []
+
+    def scores(images, labels):
+        asked.append(labels)
+        return np.zeros(len(images))
+
+    result = privacy(train, OTHERS, held, options, DiscriminatorScores(scores, "none", 64))
+    assert result.membership["pixels"].members == len(SOME)
+    assert result.membership["pixels"].non_members == len(HELD)
+    if ours is None and theirs is not None:  # nobody knows what to ask for
+        assert not asked and "discriminator" not in result.membership
+        assert any("asks for the class" in note for note in result.notes)
+    else:
+        assert np.array_equal(asked[0], train.labels) and len(asked[1]) == len(HELD)
 
 
 @pytest.mark.parametrize("which", ["train", "synthetic", "holdout"])

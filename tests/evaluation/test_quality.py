@@ -15,9 +15,10 @@ from scangan.evaluation import features as module
 from scangan.evaluation import quality_sets
 from scangan.evaluation.cache import code
 from scangan.evaluation.features import NETWORKS, installed
-from scangan.evaluation.halves import group_halves
+from scangan.evaluation.halves import group_halves, halved
 from scangan.evaluation.judge_quality import QualityOptions, quality
 from scangan.evaluation.metric_list import METRICS
+from scangan.evaluation.quality_pixels import of_pixels
 from scangan.evaluation.quality_result import QualityResult
 from scangan.evaluation.quality_text import quality_lines
 from scangan.evaluation.scan_set import ScanSet
@@ -107,6 +108,20 @@ def test_each_fault_shows_where_it_must(found):
     assert value(found, collapsed, "variety", CLASSES[1]) == pytest.approx(
         value(found, GOOD, "variety", CLASSES[1]), abs=0.01
     )
+
+
+@pytest.mark.parametrize("count", [24, 25, 26, 27])
+def test_pairs_are_drawn_from_all_classes_whatever_their_number(count):
+    """One image for each class: a pair is of one class about as often as chance has it."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 2 * count)
+    images = rng.integers(0, 256, (4, 64, 64), dtype=np.uint8)
+    scans = ScanSet(images[labels], labels, CLASSES, "one image for each class")
+    own = labels, np.arange(len(labels))
+    splits = list(halved(own, own, 6))
+    found = of_pixels(scans, scans, splits)["ms_ssim"]
+    assert 0.15 < found.overall.value < 0.4  # a quarter, as noise has next to none with other noise
+    assert all(each.value == pytest.approx(1) for each in found.classes.values())
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t
 from sklearn import metrics
 
 from scangan.evaluation.resampling import Resampler, estimate, holm, p_value
@@ -49,6 +50,31 @@ def test_each_draw_is_scikit_learns_figure_of_the_drawn_scans(found):
         share = scans._of_seeds[draw]
         assert ours["balanced_accuracy"][draw] == pytest.approx(share @ each)
         assert ours["auroc"][draw] == pytest.approx(share @ areas)
+
+
+@pytest.mark.parametrize(("seeds", "close"), [(2, 0.3), (3, 0.15), (8, 0.1)])
+def test_the_mean_of_few_trainings_varies_as_student_says(seeds, close):
+    scans = Resampler(np.zeros(5, np.int64), np.arange(5), 1, seeds)
+    reached = np.random.default_rng(seeds).normal(0.7, 0.02, seeds)
+    draws = scans._of_seeds @ reached
+    error = reached.std(ddof=1) / np.sqrt(seeds)
+    assert draws[0] == pytest.approx(reached.mean())
+    for level in (0.025, 0.1, 0.9, 0.975):
+        wanted = draws[0] + t.ppf(level, seeds - 1) * error
+        assert np.quantile(draws[1:], level) - draws[0] == pytest.approx(
+            wanted - draws[0], rel=close
+        )
+
+
+def test_one_training_does_not_vary():
+    scans = Resampler(np.zeros(5, np.int64), np.arange(5), 1, 1)
+    assert (scans._of_seeds == 1).all()
+
+
+def test_an_interval_stays_within_its_range():
+    values = np.append(0.98, np.random.default_rng(0).normal(0.98, 0.1, 1000))
+    assert estimate(values, 0).high == 1 and estimate(-values, 0).low == 0
+    assert estimate(-values).low == -1
 
 
 def test_scans_of_one_subject_widen_the_interval(found):

@@ -15,8 +15,10 @@ from scangan.evaluation.diets import COPIES, classical_copies, make_diet
 from scangan.evaluation.judge_utility import UtilityOptions, share_of, utility
 from scangan.evaluation.probe import train_probe
 from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.utility_result import DietResult, Estimate
 from scangan.evaluation.utility_sets import split_for_test
 from scangan.evaluation.utility_text import utility_lines
+from scangan.evaluation.utility_verdict import verdict
 
 pytestmark = pytest.mark.usefixtures("once")
 
@@ -86,6 +88,48 @@ def test_noise_is_worth_nothing(parts, tmp_path):
     result = run(train, dataclasses.replace(synthetic, images=noise), test, tmp_path)
     assert of(result, "synthetic").metrics["balanced_accuracy"].low < 0.3
     assert not any("it helps" in line for line in result.verdict)
+
+
+@pytest.mark.parametrize("name", ["probe", "cnn"])
+def test_one_training_proves_nothing_where_trainings_differ(parts, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(Pixels, "name", name)
+    result = utility(*parts, UtilityOptions((name,), seeds=1, cache=tmp_path))
+    proves = name == "probe"
+    for diet in result.diets[1:]:
+        assert (diet.p is not None) == (diet.p_holm is not None) == proves
+        assert diet.difference.low < diet.difference.high
+    assert ("one training proves nothing" in result.verdict[0]) != proves
+    assert any(line.startswith(name) for line in utility_lines(result))
+    twice = utility(*parts, UtilityOptions((name,), seeds=2, cache=tmp_path))
+    assert all(diet.p is not None for diet in twice.diets[1:])
+
+
+def _diet(name, gain=None, beyond=None, p=0.001):
+    exact = Estimate(value=0.8 + (gain or 0), low=0, high=1)
+    change = None if gain is None else Estimate(value=gain, low=gain - 0.01, high=gain + 0.01)
+    over = None if beyond is None else Estimate(value=beyond, low=beyond - 0.01, high=beyond + 0.01)
+    return DietResult(
+        classifier="cnn", diet=name, n_train=1, metrics={"balanced_accuracy": exact}, recall={},
+        confusion={}, difference=change, p=p, p_holm=p, beyond_classical=over,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("beyond", "said"),
+    [
+        (0.002, "about as much as"),
+        (-0.002, "about as much as"),
+        (0.02, "and more than"),
+        (-0.02, "but less than"),
+    ],
+)
+def test_synthetic_scans_beat_classical_ones_only_if_their_difference_says_so(beyond, said):
+    diets = [
+        _diet("real"), _diet("synthetic", -0.1), _diet("real + synthetic", 0.05, beyond),
+        _diet("real topped up", 0.01, 0.0), _diet("real + classical", 0.05 - beyond),
+    ]  # fmt: skip
+    first = next(verdict(diets, []))
+    assert f"; it helps, {said} classical augmentation (" in first
 
 
 def test_the_learning_curve_uses_more_and_more_of_the_same_scans(real):

@@ -285,8 +285,10 @@ def test_a_seed_that_is_none_is_refused(page_file, browser):
         for seed in ("-1", "18446744073709551616", "ten", ""):
             page.fill("#seed", seed)
             _ready(page, "A seed is a whole number from 0 to 2^64 - 1.")
+            assert page.is_hidden("#more")  # there are no more scans of such a seed
             page.fill("#seed", "7")
             _ready(page, "seed 7. Click")
+            assert page.is_visible("#more")
         assert not wrong
 
 

@@ -170,6 +170,28 @@ def test_a_stream_leaves_them_out(generator, suspects):
         generator.stream(14, seed=5, exclude=suspects)
 
 
+def test_a_stream_leaves_out_what_several_files_list(generator, suspects, tmp_path):
+    more = tmp_path / "more.jsonl"
+    more.write_text(line(generator, "cat", 6) + line(generator, "cat", 9))
+    both = list(generator.stream(14, "cat", 4, exclude=(suspects, more)))
+    assert [i for i, *_ in both] == [
+        i for i, *_ in generator.stream(14, "cat", 4, exclude=suspects) if i not in (6, 9)
+    ]
+    assert len(both) == 9
+
+
+def test_a_second_file_leaves_out_more_and_brings_none_back(
+    generate, generator, suspects, tmp_path
+):
+    more = tmp_path / "more.jsonl"
+    more.write_text(line(generator, "cat", 6) + line(generator, "cat", 9))
+    done = generate("--class", "cat", "--count", 14, "--out", "o", "--exclude", more, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["left_out"] == 5  # 4, 5, 9 and 10, and 6; 9 is in both
+    made = {int(path.stem) for path in (tmp_path / "o/cat").iterdir()}
+    assert made == {*range(14)} - {4, 5, 6, 9, 10}
+
+
 def test_a_model_without_classes(tiny_dcgan, tmp_path):
     generator = ScanGenerator(tiny_dcgan)
     file = tmp_path / "suspects.jsonl"

@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import pytest
 from conftest import folder_bytes
 from PIL import Image
@@ -243,17 +242,26 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_scan(command, tiny_acgan, tm
     # A limit on file size fails the write like a full disk does, half-way through a file.
     import resource
 
+    words = "generate", "--model", tiny_acgan, "--class", "cat", "--no-sheet", "--out"
+    command(*words, tmp_path / "whole")
+    whole = sorted((tmp_path / "whole/cat").iterdir())
+    sizes = [path.stat().st_size for path in whole]
+    first = sizes.index(max(sizes))  # the scan that does not fit
+    assert first > 0
+
     def little_space():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max(sizes) - 1,) * 2)
 
     out = tmp_path / "out"
-    done = command("generate", "--model", tiny_acgan, "--class", "cat", "--out", out,
-                   preexec_fn=little_space)  # fmt: skip
-    assert done.returncode == 1
+    done = command(*words, out, preexec_fn=little_space)
+    assert done.returncode == 1 and f"{whole[first].name}: " in done.stderr
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
-    assert not list(out.rglob("*.part"))
-    assert all(cv2.imread(str(p)) is not None for p in out.rglob("*.png"))
+    left = [path for path in out.rglob("*") if path.is_file() and path.name != whole[first].name]
+    scans = [path for path in left if path.parent.name == "cat"]
+    assert scans and {path.name for path in scans} < {path.name for path in whole}
+    assert all(path.read_bytes() == whole[0].with_name(path.name).read_bytes() for path in scans)
+    assert not (out / "cat" / whole[first].name).exists() and not list(out.rglob("*.part"))
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")

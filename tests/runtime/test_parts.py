@@ -105,12 +105,17 @@ def test_what_merge_refuses(generator, whole, tmp_path):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("halves", [1, 2])
 def test_what_an_earlier_division_left_in_the_folder_is_no_obstacle(
-    generator, whole, tmp_path, kind
+    generator, whole, tmp_path, kind, halves
 ):
     out = tmp_path / "out"
-    for i, n in ((0, 2), (0, 3), (1, 3), (2, 3)):
+    for i, n in (*((i, 2) for i in range(halves)), (0, 3), (1, 3)):
         _make(generator, kind, out, i, n)
+    if halves == 1:
+        with pytest.raises(GenerationError, match="not finished: part 2/3; generate"):
+            merge([out], out)
+    _make(generator, kind, out, 2, 3)
     merge([out], out)
     assert folder_bytes(out) == folder_bytes(whole[kind])
 
