@@ -50,8 +50,8 @@ class ModelCard:
         Number of scans per class in the run's dataset, including those held back; without classes, that
         of `ALL`.
     recipe : dict
-        Name of the training recipe, its options, when in the run the generator was kept, and what the
-        run started from, if not from random weights.
+        Name of the training recipe, its options, when in the run the generator was kept, how many scans
+        of each class were synthetic, if any, and what the run started from, if not from random weights.
     scores : dict
         Scores, with the number of scans that they were measured on.
     judged : dict

@@ -103,7 +103,15 @@ class PreparedDataset:
     @property
     def counts(self) -> dict[str, int]:
         """Number of images per class, in class order."""
-        tally = np.bincount(self.labels, minlength=len(self.classes))
+        return self._tally(self.labels)
+
+    @property
+    def synthetic_counts(self) -> dict[str, int]:
+        """Of these, the number made by a generative model; empty if there are none."""
+        return self._tally(self.labels[self.synthetic]) if self.synthetic.any() else {}
+
+    def _tally(self, labels: npt.NDArray[np.int64]) -> dict[str, int]:
+        tally = np.bincount(labels, minlength=len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, tally, strict=True)}
 
     def in_memory(self) -> "PreparedDataset":

@@ -9,10 +9,15 @@ from scangan.artifacts.train_options import TrainOptions
 
 
 class TrainedDataset(Record, frozen=True, kw_only=True):
-    """The prepared dataset of a run, as stored in ``config.json``."""
+    """The prepared dataset of a run, as stored in ``config.json``.
+
+    `counts` are all scans of each class, `synthetic` those of them that a generative model made; it is
+    empty if there are none.
+    """
 
     classes: tuple[str, ...]
     counts: dict[str, int]
+    synthetic: dict[str, int] = {}
     fingerprint: str
     path: str = ""
     preprocessing: Settings
@@ -30,11 +35,13 @@ class StartedFrom(Record, frozen=True, kw_only=True):
     kimg : float
         How long, in thousands of real scans shown.
     scans : int
-        Number of real scans in its dataset.
+        Number of scans in its dataset.
     dataset_fingerprint : str
         The dataset.
     started_from : StartedFrom or None
         What that started from in turn.
+    listed : bool
+        Whether the run lists all scans that these networks were trained on, there and before.
     """
 
     name: str
@@ -43,6 +50,7 @@ class StartedFrom(Record, frozen=True, kw_only=True):
     scans: int
     dataset_fingerprint: str
     started_from: "StartedFrom | None" = None
+    listed: bool = False
 
 
 class RunConfig(Record, frozen=True, kw_only=True):

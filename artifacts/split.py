@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from scangan.core.errors import USAGE, PreprocessingError
 
+ALL = -1  # in place of a class: all of them
 PART_NAMES = {2: ("train", "test"), 3: ("train", "val", "test")}
 
 
@@ -99,7 +100,9 @@ def split_indices(
     Each group, largest first, goes to the part where it raises the chi-square distance between the
     class counts and the wanted ones least. This is the greedy method of scikit-learn's
     ``StratifiedGroupKFold`` with the criterion of Sainte-Laguë apportionment, so that parts of any
-    size fill up at the same rate. The first group of a rare class goes to train.
+    size fill up at the same rate. The first group of a rare class goes to train. If this leaves a part
+    empty, as classes of few groups are all rounded alike, the number of all items counts like one more
+    class.
 
     Parameters
     ----------
@@ -125,7 +128,6 @@ def split_indices(
     PreprocessingError
         There are too few groups to fill every part.
     """
-    where = np.zeros(len(classes), np.int8)
     free = np.arange(len(classes)) if in_train is None else np.flatnonzero(~in_train)
     _, first, group, sizes = np.unique(
         groups[free], return_index=True, return_inverse=True, return_counts=True
@@ -134,11 +136,36 @@ def split_indices(
     ends = np.cumsum(sizes)
     first = free[first]
     hashes = np.fromiter((_hash(seed, item) for item in first.tolist()), np.uint64, len(first))
+    order = np.lexsort((first, hashes, -sizes)).tolist()
+    for overall in (False, True):
+        in_turn = (by_group[ends[number] - sizes[number] : ends[number]] for number in order)
+        where = _divided(in_turn, classes, free, fractions, overall)
+        parts = [np.flatnonzero(where == part) for part in range(len(fractions))]
+        filled = parts if in_train is None else [part[~in_train[part]] for part in parts]
+        if all(map(len, filled)):
+            return parts
+    raise PreprocessingError(
+        f"{len(sizes)} groups of scans that belong together (by subject, or as copies) are too "
+        f"few for --split {','.join(f'{f:g}' for f in fractions)}; a part would be empty"
+    )
+
+
+def _divided(
+    in_turn: Iterable[npt.NDArray[np.int64]],
+    classes: npt.NDArray[np.int64],
+    free: npt.NDArray[np.int64],
+    fractions: tuple[float, ...],
+    overall: bool,
+) -> npt.NDArray[np.int8]:
+    """Return the part of each item, int8 [N], from the items of each group; 0 for those not in `free`."""
+    where = np.zeros(len(classes), np.int8)
     totals = Counter(classes[free].tolist())
+    totals[ALL] = len(free)
     have: list[Counter[int]] = [Counter() for _ in fractions]
-    for number in np.lexsort((first, hashes, -sizes)).tolist():
-        items = by_group[ends[number] - sizes[number] : ends[number]]
+    for items in in_turn:
         counts = Counter(classes[items].tolist())
+        if overall:
+            counts[ALL] = len(items)
         # How much sum((have - wanted)^2 / wanted) over the classes grows.
         growth = [
             sum((2 * got[name] + n) * n / totals[name] for name, n in counts.items()) / fraction
@@ -147,12 +174,7 @@ def split_indices(
         best = growth.index(min(growth))
         have[best].update(counts)
         where[items] = best
-    if not all(have):
-        raise PreprocessingError(
-            f"{len(sizes)} groups of scans that belong together (by subject, or as copies) are too "
-            f"few for --split {','.join(f'{f:g}' for f in fractions)}; a part would be empty"
-        )
-    return [np.flatnonzero(where == part) for part in range(len(fractions))]
+    return where
 
 
 def _hash(seed: int, item: int) -> int:

@@ -138,7 +138,9 @@ class TrainOptions:
                 f"ramp_end {self.ramp_end:g} is below ramp_start {self.ramp_start:g}; raise it"
             )
         if self.per_class and self.arch != "dcgan":
-            raise _refusal("--per-class trains unconditional GANs; add --arch dcgan")
+            raise _refusal(
+                "--per-class trains unconditional GANs; add --arch dcgan, or --no-per-class"
+            )
 
     @property
     def steps(self) -> int:

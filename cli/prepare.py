@@ -81,7 +81,8 @@ SECTIONS = {
 @click.option(
     "--slices",
     metavar="A:B",
-    help="slices to take: 10:90 by number, or 0.2:0.8 as fractions of the volume  [default: all]",
+    help="slices, frames or pages to take of files that have several: 10:90 by number, or 0.2:0.8 as fractions  "
+    "[default: all]",
 )
 @click.option(
     "--volume", type=int, metavar="N", help="volume to take from a 4-D NIfTI file, counted from 0"

@@ -87,8 +87,7 @@ SECTIONS = {
     help="acgan generates the class that you ask for; dcgan has no classes  [default: acgan]",
 )
 @click.option(
-    "--per-class",
-    is_flag=True,
+    "--per-class/--no-per-class",
     default=None,
     help="train one DCGAN per class; the export joins them",
 )

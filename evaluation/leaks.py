@@ -143,8 +143,9 @@ def without_trained_on(
         left = f"{test.name}, without {number} that the generator was trained on"
         test = dataclasses.replace(test.take(np.flatnonzero(~found)), name=left)
         notes = (f"left out {told}",)
-    if before and not run.start_items.exists():
+    if before and not before.listed:
         notes += (
-            "the run started from other networks; nobody checked whether those were trained on the test scans",
+            "the run started from other networks, or those did; nobody checked whether one of them was trained "
+            "on the test scans",
         )
     return test, notes

@@ -155,6 +155,7 @@ def run_card(run: Run, best: Best | None = None) -> ModelCard:
     command, which has paths in it; the options say what it did.
     """
     best, config, options = best or load_best(run), run.config, run.options
+    made = config.dataset.synthetic and _counts_to_share(config.dataset.synthetic, run.classes)
     return ModelCard(
         architecture=options.arch,
         latent=options.latent,
@@ -169,6 +170,7 @@ def run_card(run: Run, best: Best | None = None) -> ModelCard:
             "options": options.to_dict(),
             "kept": best.kind,
             "kept_kimg": best.kimg,
+            **({"synthetic_scans": made} if made else {}),
             **({"started_from": _to_share(config.started_from)} if config.started_from else {}),
         },
         scores=to_told(best.scores) if best.scores else {},
@@ -185,6 +187,7 @@ def _counts_to_share(counts: dict[str, int], classes: tuple[str, ...]) -> dict[s
 def _to_share(start: StartedFrom) -> dict[str, Any]:
     """Describe what a run started from; the name of a run's folder stays private."""
     told = to_told(start)
+    del told["listed"]
     if start.name not in starting_names():
         del told["name"]
     before = start.started_from

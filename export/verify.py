@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from scangan.artifacts.card import ALL
+from scangan.artifacts.card import ALL, ModelCard
 from scangan.artifacts.modelfile import read_model_file
 from scangan.artifacts.run import open_run
 from scangan.core.errors import ExportError
@@ -42,7 +42,8 @@ def verify(file: str | Path, run: str | Path) -> str:
     if model.card.to_json().encode() not in model.data:
         raise ExportError(f"{path}: its card was changed; export it again")
     generator, best = load_generator(trained)
-    told, expected = model.card, run_card(trained, best)
+    # Both as they are read from a file: JSON has no tuples.
+    told, expected = model.card, ModelCard.from_json(run_card(trained, best).to_json())
     # Cards of the first releases also hold the command as typed.
     recipe = {key: value for key, value in told.recipe.items() if key != "command"}
     counts = told.dataset_counts  # they also hold names of folders where there are no classes

@@ -232,7 +232,10 @@ def _chosen(found: Found, options: SourceOptions, source: Place) -> Found:
         )
     ]
     left_out = len(found.scans) - len(scans)
-    return found._replace(scans=scans, rejects=rejects, left_out=left_out)
+    # A class whose files are all left out is not wanted; one that had none is still empty.
+    gone = {scan.class_name for scan in found.scans} - {scan.class_name for scan in scans}
+    classes = [name for name in found.classes if name not in gone]
+    return found._replace(classes=classes, scans=scans, rejects=rejects, left_out=left_out)
 
 
 def _is_file(path: Place) -> bool:

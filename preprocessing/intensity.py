@@ -63,6 +63,8 @@ class Survey:
 
     def _outlying(self) -> list[int]:
         """Return rare magnitudes that are far above that of the median scan."""
+        if not self._scans:
+            return []
         ordered = sorted(self._scans)
         total, below = sum(self._scans.values()), 0
         middle = ordered[-1]
@@ -91,8 +93,7 @@ class Survey:
 
 def thinned(scan: Scan) -> Scan:
     """Return the scan with no more pixels than a survey samples."""
-    flat = scan.pixels.reshape(1, -1)
-    return dataclasses.replace(scan, pixels=flat[:, :: -(-flat.size // SAMPLED)].copy())
+    return dataclasses.replace(scan, pixels=_some(scan.pixels)[None].copy())
 
 
 def own_window(scan: Scan) -> Window:
@@ -170,9 +171,18 @@ def grey_of(pixels: npt.NDArray[Any], black: float, white: float) -> npt.NDArray
 
 
 def _sample(scan: Scan) -> npt.NDArray[np.float32]:
-    flat = scan.pixels.reshape(-1)
-    some = flat[:: -(-flat.size // SAMPLED)].astype(np.float64)
+    some = _some(scan.pixels).astype(np.float64)
     return (some * scan.slope + scan.intercept).astype(np.float32)
+
+
+def _some(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return at most `SAMPLED` pixels, evenly spread over rows and columns."""
+    step, width = -(-pixels.size // SAMPLED), pixels.shape[-1]
+    while (
+        math.gcd(step, width) > 1
+    ):  # a common factor would leave out columns, the same in each row
+        step += 1
+    return pixels.reshape(-1)[::step]
 
 
 def _magnitude(sample: npt.NDArray[np.float32]) -> int:

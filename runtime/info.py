@@ -48,6 +48,15 @@ def _one_line(text: str) -> str:
     return "".join(ascii(c)[1:-1] if has_controls(c) else c for c in text)
 
 
+def _trained_on(scans: int, synthetic: object) -> str:
+    """Say how many scans of a class trained the model, and how many of them were synthetic."""
+    return (
+        f"{counted(scans, 'scan')}, {synthetic} of them synthetic"
+        if synthetic
+        else counted(scans, "real scan")
+    )
+
+
 def _rows(file: ModelFile) -> list[tuple[str, str]]:
     card = file.card
     scores = card.scores
@@ -57,11 +66,13 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         ("architecture", f"{card.architecture}, latent {card.latent}, {card.precision}"),
         ("scans", f"{card.size}x{card.size}, {card.bit_depth} bits"),
     ]
+    told = card.recipe.get("synthetic_scans")
+    synthetic = told if isinstance(told, dict) else {}
     for number, name in enumerate(card.classes):
         given = card.dataset_counts.get(name)
         agreement = scores.get("agreement", {}).get(name)
         variety = scores.get("variety", {}).get(name)
-        facts = [counted(given, "real scan")] if given is not None else []
+        facts = [_trained_on(given, synthetic.get(name, 0))] if given is not None else []
         facts += [f"class agreement {agreement:.0%}"] if agreement is not None else []
         facts += [f"variety {variety:.2f} of real"] if variety is not None else []
         rows.append((f"class {number}", f"{name} ({', '.join(facts)})"))

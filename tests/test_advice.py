@@ -204,7 +204,12 @@ LITERAL = {
                       f"train-gan small --out r --size 16 {TRAIN} {{0}}"),
     "a small class of its own": (
         small_class, f"train-gan small --out r --size 16 --arch dcgan --per-class {TRAIN}",
-        r"\(leave out --per-class\)", f"train-gan small --out r --size 16 --arch dcgan {TRAIN}"),
+        r"\((--no-per-class)\)",
+        f"train-gan small --out r --size 16 --arch dcgan --per-class {TRAIN} {{0}}"),
+    "a small class of a recipe": (
+        small_class, f"train-gan small --out r --size 16 --recipe brain-mri-dcgan {TRAIN}",
+        r"\((--no-per-class)\)",
+        f"train-gan small --out r --size 16 --recipe brain-mri-dcgan {TRAIN} {{0}}"),
     "a batch": (nothing, f"train-gan prepared --out r --size 16 --batch 6 {TRAIN}", r"try (\d+)",
                 f"train-gan prepared --out r --size 16 --batch {{0}} {TRAIN}"),
     "per class": (nothing, f"train-gan prepared --out r --size 16 --per-class {TRAIN}",

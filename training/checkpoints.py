@@ -127,7 +127,11 @@ def load_best(run: Run) -> Best:
     """
     file = run.path / "best.safetensors"
     if not file.exists():
-        _ = run.config  # raises if this is not a run, which is the likelier mistake
+        if run.options.per_class:  # raises if this is not a run, which is the likelier mistake
+            raise TrainingError(
+                f"{run.path} has not trained all of its classes yet; run train-gan again to continue, or "
+                f"give one of those that are done, such as {run.path / 'classes' / '0'}"
+            )
         raise TrainingError(f"{run.path} has no checkpoint yet; let train-gan reach its first tick")
     try:
         state, metadata = read_tensors(file)

@@ -197,7 +197,7 @@ def check_counts(dataset: PreparedDataset, options: TrainOptions) -> None:
         if real.sum() < FEWEST:
             without = "or merge classes"
         elif options.per_class:
-            without = "merge classes, or train without classes (leave out --per-class)"
+            without = "merge classes, or train without classes (--no-per-class)"
         else:
             without = "merge classes, or train without classes (--arch dcgan)"
         raise TrainingError(

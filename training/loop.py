@@ -89,7 +89,7 @@ class Session:
         options = self.options
         why = self._why_stop()
         if self.step >= options.steps or why:
-            if why:
+            if why and self.step < options.steps:
                 self.context.say(f"stopped early: {why}")
             if not self.run.report.exists():  # the run was killed while drawing it
                 self._draw_report()
@@ -175,8 +175,10 @@ class Session:
 
     def _why_stop(self) -> str | None:
         why = None
-        if self.measurer:
-            why = self.measurer.stopping.why_stop(self._kimg(), self.options.patience)
+        if self.measurer and self.measurer.lines:
+            # As of the last tick: a run that was stopped between ticks ends where it would have ended.
+            kimg = self.measurer.lines[-1].kimg
+            why = self.measurer.stopping.why_stop(kimg, self.options.patience)
         return self.rank.agree(why)
 
     def _board(self) -> Any:

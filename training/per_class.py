@@ -34,7 +34,7 @@ def train_each_class(context: Context, scans: TrainingScans) -> None:
         context.say(f"class {number + 1} of {len(runs)}: {name}")
         if rank.first:
             items = [item for item in run.read_items() if item.class_name == name]
-            of_class.start(_config_of_one(run.config, options, name), items)
+            of_class.start(_config_of_one(run.config, options, name), items, run.trained_before())
         rank.agree(None)
         inner = dataclasses.replace(context, run=of_class, options=options)
         trained |= train_session(inner, scans.of_class(number), last=of_class is runs[-1])
@@ -43,8 +43,10 @@ def train_each_class(context: Context, scans: TrainingScans) -> None:
 
 
 def _config_of_one(config: RunConfig, options: TrainOptions, name: str) -> RunConfig:
-    counts = {name: config.dataset.counts[name]}
-    dataset = replace(config.dataset, classes=(name,), counts=counts)
+    of_all = config.dataset
+    counts = {name: of_all.counts[name]}
+    synthetic = {name: of_all.synthetic[name]} if of_all.synthetic else {}
+    dataset = replace(of_all, classes=(name,), counts=counts, synthetic=synthetic)
     return replace(config, options=options, dataset=dataset)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from msgspec.structs import replace
 from safetensors import SafetensorError
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
@@ -130,6 +131,7 @@ def _of_run(run: Run, option: str) -> StartingWeights:
         scans=sum(config.dataset.counts.values()),
         dataset_fingerprint=config.dataset.fingerprint,
         started_from=config.started_from,
+        listed=config.started_from is None or config.started_from.listed,
     )
     return StartingWeights(
         told=told,
@@ -179,7 +181,7 @@ def read_weights_file(file: Path, advice: str) -> StartingWeights:
             for network in NETWORKS
         )  # fmt: skip
         return StartingWeights(
-            told=parse_record(StartedFrom, metadata["told"]),
+            told=replace(parse_record(StartedFrom, metadata["told"]), listed=False),
             options=TrainOptions.from_dict(json.loads(metadata["options"])),
             classes=tuple(json.loads(metadata["classes"])),
             generator=generator,
@@ -220,8 +222,9 @@ def check_fit(weights: StartingWeights, options: TrainOptions) -> None:
 
 
 def _to_get(key: str, value: object, options: TrainOptions) -> str:
-    if key == "arch" and options.per_class:
-        return "leave out --per-class"
+    if key == "arch" and value == "acgan":
+        alone = "--no-per-class " if options.per_class else ""
+        return f"add {alone}--arch acgan, which needs two or more classes"
     if key in FLAGS:
         return f"add --{key} {value}"
     return f"add --set {key}={str(value).lower() if isinstance(value, bool) else value}"

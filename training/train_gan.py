@@ -267,6 +267,7 @@ def run_config(
         dataset=TrainedDataset(
             classes=dataset.classes,
             counts=dataset.counts,
+            synthetic=dataset.synthetic_counts,
             fingerprint=dataset.fingerprint,
             path=str(dataset.path.resolve()),
             preprocessing=dataset.info.options,

@@ -28,7 +28,7 @@ from scangan.preprocessing.reading.dicom_elements import (
 )
 from scangan.preprocessing.reading.masks import TO_INCLUDE
 from scangan.preprocessing.reading.raster import Frames, check_size
-from scangan.preprocessing.reading.wanted import Wanted
+from scangan.preprocessing.reading.wanted import Wanted, several_chosen
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -121,7 +121,12 @@ def _scans(elements: Elements, frames: int, wanted: Wanted) -> Frames:
     identifiers = _identifiers(dataset)
     derivation = elements.word("DerivationDescription")
     synthetic = elements.word("SyntheticData") == "YES" or derivation == NOTICE.upper()
+    chosen = several_chosen(wanted.slices, frames, "frame")
     for frame, (stored, properties) in enumerate(decoded_frames(elements, decoder, frames)):
+        if frame >= chosen.stop:
+            break
+        if frame not in chosen:
+            continue
         scan = dicom_values.scan_of(elements, frame, stored, properties, show=wanted.voi)
         spacing, aspect = dicom_spacing.spacing_and_aspect(elements, frame, wanted.needs_spacing)
         yield (

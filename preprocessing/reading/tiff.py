@@ -1,5 +1,6 @@
 """Decode the pages of TIFF files (TIFF 6.0, BigTIFF) to grey scans."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from scangan.preprocessing.reading.tiff_tags import (
     Directory,
     directories,
 )
+from scangan.preprocessing.reading.wanted import Wanted, several_chosen
 
 SUBFILE, BITS, PHOTOMETRIC, SAMPLES, COLOURS = 254, 258, 262, 277, 320
 EXTRA, FORMAT, DEPTH, FILL_ORDER = 338, 339, 32_997, 266
@@ -56,7 +58,7 @@ class Page(NamedTuple):
     orientation: int
 
 
-def read_tiff(data: bytes, *_: object) -> Frames:
+def read_tiff(data: bytes, wanted: Wanted, *_: object) -> Frames:
     """Decode every page of a TIFF to a grey scan at its own depth; a bad page only rejects itself.
 
     Supports grey of 1 to 32 bits, floats of 16 to 64 bits (as float32), and RGB and palettes (as
@@ -66,12 +68,10 @@ def read_tiff(data: bytes, *_: object) -> Frames:
     Raises
     ------
     Rejected
-        The chain of pages is broken, or there are no pages.
+        The chain of pages is broken, there are no pages, or ``--slices`` takes none of several.
     """
     pages = packed = 0
-    for frame, directory in enumerate(directories(data)):
-        if directory.integer(SUBFILE, 0) & REDUCED_OR_MASK:
-            continue
+    for frame, directory in _pages(data, wanted.slices):
         pages += 1
         try:
             packed += packed_size(directory)
@@ -82,6 +82,20 @@ def read_tiff(data: bytes, *_: object) -> Frames:
             yield frame, reason
     if not pages:
         raise Damaged("damaged TIFF: no pages")
+
+
+def _pages(data: bytes, slices: str | None) -> Iterable[tuple[int, Directory]]:
+    """Find the pages that are wanted, by their number in the file; thumbnails and masks are none."""
+    pages = (
+        (frame, directory)
+        for frame, directory in enumerate(directories(data))
+        if not directory.integer(SUBFILE, 0) & REDUCED_OR_MASK
+    )
+    if slices is None:
+        return pages  # read one by one: those before a broken link can be used
+    every = list(pages)
+    chosen = several_chosen(slices, len(every), "page")
+    return every[chosen.start : chosen.stop]
 
 
 def _scan(directory: Directory) -> Scan:

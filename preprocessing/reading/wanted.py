@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal, Protocol
 
-from scangan.core.errors import USAGE, PreprocessingError
+from scangan.core.errors import USAGE, PreprocessingError, Rejected
 from scangan.preprocessing.reading.raster import Frames
 
 Axis = Literal["axial", "coronal", "sagittal"]
@@ -31,7 +31,7 @@ class Wanted:
     axis : {"axial", "coronal", "sagittal"}
         NIfTI: plane of the slices.
     slices : str, optional
-        NIfTI: slices to take, as for `chosen_slices`.
+        Slices, frames or pages to take of a file that has several, as for `chosen_slices`.
     volume : int, optional
         NIfTI: volume to take from a 4-D file, from 0.
     """
@@ -55,6 +55,20 @@ class Reader(Protocol):
         `data` is the whole file, and `name` its path below its class, which may suggest that it is a
         mask. Raises `Rejected` if the whole file, or the rest of it, is rejected.
         """
+
+
+def several_chosen(slices: str | None, count: int, what: str) -> range:
+    """Return which frames or pages of a file ``--slices`` takes; a file of one is no volume.
+
+    Raises
+    ------
+    Rejected
+        It takes none of several.
+    """
+    chosen = chosen_slices(slices, count) if count > 1 else range(count)
+    if count and not chosen:
+        raise Rejected(f"--slices {slices} takes no {what} of {count}")
+    return chosen
 
 
 def chosen_slices(slices: str | None, count: int) -> range:

@@ -75,6 +75,30 @@ def test_a_class_of_few_groups_comes_into_train_and_is_named():
     assert lacking(parts, classes) == {1: [1, 2]}
 
 
+@pytest.mark.parametrize(
+    ("classes", "patients", "fractions"),
+    [
+        (4, 5, FRACTIONS),
+        (4, 5, (0.9, 0.1)),
+        (20, 5, FRACTIONS),
+        (10, 2, (0.8, 0.2)),
+    ],
+)
+def test_classes_of_few_patients_together_fill_every_part(classes, patients, fractions):
+    """Each class alone has too few for the smallest part."""
+    groups = np.arange(classes * patients)
+    labels = groups % classes
+    parts = split_indices(groups, labels, fractions)
+    for part, fraction in zip(parts, fractions):
+        assert abs(len(part) - fraction * len(groups)) < 1 + 0.05 * len(groups)
+    assert set(labels[parts[0]]) == set(range(classes))
+    # Groups that are in train already do not count as filling a part.
+    both = np.concatenate([groups, groups.max() + 1 + np.arange(7)])
+    fixed = both > groups.max()
+    with_fixed = split_indices(both, np.append(labels, [0] * 7), fractions, in_train=fixed)
+    assert [part[~fixed[part]].tolist() for part in with_fixed] == [part.tolist() for part in parts]
+
+
 def test_one_huge_group_goes_to_the_largest_part():
     groups = np.array([0] * 500 + list(range(1, 501)))
     train, val, test = split_indices(groups, np.zeros(1000, np.int64), FRACTIONS)

@@ -97,7 +97,6 @@ def test_one_training_proves_nothing_where_trainings_differ(parts, tmp_path, mon
     proves = name == "probe"
     for diet in result.diets[1:]:
         assert (diet.p is not None) == (diet.p_holm is not None) == proves
-        assert diet.difference.low < diet.difference.high
     assert ("one training proves nothing" in result.verdict[0]) != proves
     assert any(line.startswith(name) for line in utility_lines(result))
     twice = utility(*parts, UtilityOptions((name,), seeds=2, cache=tmp_path))

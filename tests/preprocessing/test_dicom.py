@@ -331,6 +331,16 @@ def test_frames_are_decoded_one_at_a_time():
         next(scans)
 
 
+def test_slices_are_frames_of_a_file_with_several():
+    stored = np.repeat(np.arange(6, dtype=np.uint16)[:, None, None], 16, axis=1).repeat(16, axis=2)
+    data = dicom_file(stored.reshape(-1, 16), Rows=16, NumberOfFrames=6)
+    frames = numbered(data, slices="2:4")
+    assert [(n, int(scan.pixels[0, 0])) for n, scan in frames] == [(2, 2), (3, 3)]
+    assert [n for n, _ in numbered(data, slices="0.5:1.0")] == [3, 4, 5]
+    assert reason(data, slices="7:9") == "--slices 7:9 takes no frame of 6"
+    assert [n for n, _ in numbered(dicom_file(stored[0]), slices="7:9")] == [0]
+
+
 def test_fewer_frames_than_declared_are_refused():
     dataset = pydicom.dcmread(FILES / "SC_rgb_rle_2frame.dcm")
     dataset.NumberOfFrames = 3

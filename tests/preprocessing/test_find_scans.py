@@ -96,6 +96,14 @@ def test_a_refused_file_can_be_excluded(tmp_path):
     assert found.rejects == [] and files_of(found) == ["a/1.png"]
 
 
+def test_a_class_that_is_left_out_is_gone_and_one_that_was_empty_is_not(tmp_path):
+    make(tmp_path, "a/1.png", "b/2.png", "b/3.png", "c/4.png")
+    (tmp_path / "void").mkdir()
+    for options in (SourceOptions(exclude=("b/*",)), SourceOptions(include=("a/*", "c/*"))):
+        found = find_scans(tmp_path, options)
+        assert found.classes == ["a", "c", "void"] and found.left_out == 2
+
+
 def test_a_folder_without_class_folders_is_one_class(tmp_path, monkeypatch):
     source = make(tmp_path / "Röntgen 2", "1.dcm", "IM2", "README", "SOURCE.md", ".hidden/1.dcm")
     found = found_in(source)

@@ -5,7 +5,13 @@ import pytest
 
 from scangan.preprocessing import PrepOptions
 from scangan.preprocessing.geometry import place_of
-from scangan.preprocessing.intensity import Survey, choose_window, own_window, to_uint16
+from scangan.preprocessing.intensity import (
+    Survey,
+    choose_window,
+    own_window,
+    thinned,
+    to_uint16,
+)
 from scangan.preprocessing.reading.scan import Scan
 from scangan.preprocessing.transforms import prepare_scan
 
@@ -33,7 +39,7 @@ def test_a_survey_knows_the_percentiles_of_any_range_of_values(scale, offset):
 
 def test_every_scan_weighs_the_same_whatever_its_size():
     survey = Survey()
-    survey.add([Scan(np.full((10, 10), 100, np.uint16))])
+    survey.add([Scan(np.full((5, 5), 100, np.uint16))])  # fewer pixels than the window leaves out
     survey.add([Scan(np.full((500, 500), 900, np.uint16))])
     assert survey.window() == pytest.approx((100, 900), rel=1e-3)
 
@@ -46,6 +52,25 @@ def test_a_survey_does_not_depend_on_the_order():
     for scan in reversed(scans):
         two.add([scan])
     assert one.window() == two.window()
+
+
+@pytest.mark.parametrize("shape", [(4096, 3328), (2048, 2048), (1000, 512), (300, 251)])
+def test_a_window_is_measured_in_every_column_and_row(shape):
+    """A bright strip, 2% of all pixels, wherever it lies."""
+    for at in range(8):
+        for axis in (0, 1):
+            pixels = np.zeros(shape, np.uint16)
+            strip = np.moveaxis(pixels, axis, 0)
+            wide = len(strip) // 50
+            strip[at * wide // 8 + 3 : at * wide // 8 + 3 + wide] = 900
+            assert own_window(Scan(pixels)) == (0, 900)
+            survey = Survey()
+            survey.add([thinned(Scan(pixels))])
+            assert survey.window() == pytest.approx((0, 900), abs=1)
+
+
+def test_an_empty_survey_has_no_scans():
+    assert Survey().scans == 0 and Survey().outliers == []
 
 
 def test_a_hot_pixel_does_not_set_the_window():

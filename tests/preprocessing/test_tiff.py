@@ -394,6 +394,21 @@ def test_pages_without_end_are_refused():
         read(bytes(data))
 
 
+def test_slices_are_pages_of_a_file_with_several():
+    pages = [np.roll(GREY, n, axis=0) for n in range(6)]
+    data = tiff(*map(page, pages))
+
+    def taken(slices, data=data):
+        found = list(read_scans(data, Wanted(included=True, slices=slices)))
+        assert all(np.array_equal(scan.pixels, pages[n]) for n, scan in found)
+        return [n for n, _ in found]
+
+    assert taken("1:3") == [1, 2] and taken("0.5:1.0") == [3, 4, 5]
+    with pytest.raises(Rejected, match="--slices 9:12 takes no page of 6"):
+        taken("9:12")
+    assert taken("9:12", tiff(page(pages[0]))) == [0]  # a single scan is no volume
+
+
 def test_pages_that_share_their_data_are_refused():
     data = bytearray(tiff(page(GREY), page(GREY), page(GREY)))
     first, used = struct.unpack_from("<I", data, 4)[0], len(data)

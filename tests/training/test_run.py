@@ -513,6 +513,31 @@ def test_patience_ends_a_run_which_then_is_left_alone(prepared, tmp_path):
     assert run.read_metrics()[-1].kimg > lines[-1].kimg
 
 
+def test_patience_is_counted_in_ticks_whenever_a_run_was_stopped(prepared, tmp_path, monkeypatch):
+    """It is spent between two ticks: a run that is stopped there goes on to the next one."""
+    options = TrainOptions(**TINY | {"kimg": 0.128, "tick": 0.032, "patience": 0.048})  # 8 steps
+    scores, note = {32: 0.5, 64: 0.9, 96: 0.4, 128: 0.9}, EarlyStopping.note
+    monkeypatch.setattr(
+        EarlyStopping, "note", lambda self, _, kimg: note(self, scores[round(kimg * 1000)], kimg)
+    )
+    take, said = TrainingStep.__call__, []
+
+    def asked_to_stop(self, number):
+        if number == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take(self, number)
+
+    monkeypatch.setattr(TrainingStep, "__call__", asked_to_stop)
+    with pytest.raises(Stopped, match=r"stopped at 0\.1 of"):
+        train(prepared.path, tmp_path / "run", options)
+    monkeypatch.setattr(TrainingStep, "__call__", take)
+    run = train(prepared.path, tmp_path / "run", options, report=said.append)
+    assert [round(line.kimg * 1000) for line in run.read_metrics()] == [32, 64, 96, 128]
+    # Again, with less patience than the last ticks took: all of it is there, so it was not stopped.
+    train(prepared.path, run.path, dataclasses.replace(options, patience=0.01), report=said.append)
+    assert not any("stopped early" in line for line in said)
+
+
 def test_far_worse_scores_one_after_the_other_end_a_run():
     progress = EarlyStopping()
     assert progress.note(0.3, 20.0) and progress.why_stop(20.0, 0) is None

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import BRAIN, CLASSES, copy_scans
+from msgspec.structs import replace
 from safetensors.torch import load_file
 from training_runs import SMALL, start_run
 
-from scangan.core.errors import EvaluationError
+from scangan.core.errors import EvaluationError, ExportError
 from scangan.evaluation.leaks import without_trained_on
 from scangan.evaluation.run_parts import parts_of_run
 from scangan.evaluation.scan_set import ScanSet
+from scangan.export import export_run
 from scangan.export.exporter import run_card
+from scangan.export.verify import verify
 from scangan.preprocessing import PrepOptions, prepare
 from scangan.training import Run, TrainingError, TrainOptions, bundled_weights, train
 from scangan.training.checkpoints import load_checkpoint
@@ -25,6 +28,7 @@ from scangan.training.starting_weights import (
     check_fit,
     name_of,
     read_starting_weights,
+    read_weights_file,
     start_from,
     write_weights_file,
 )
@@ -142,7 +146,8 @@ def test_a_run_goes_on_from_its_own_networks(before, prepared, tmp_path, monkeyp
     assert told["started_from"]["name"] == "anatomy"
     assert str(before.path.parent) not in json.dumps(told["started_from"])
     card = json.loads(json.dumps(run_card(run).recipe))["started_from"]
-    assert card == {key: value for key, value in told["started_from"].items() if key != "name"}
+    private = "name", "listed"
+    assert card == {k: v for k, v in told["started_from"].items() if k not in private}
 
     # It no longer needs them, and does not start from others.
     longer = dataclasses.replace(options, kimg=0.16)
@@ -173,8 +178,9 @@ def test_bundled_weights_are_what_was_saved_in_half_precision(weights, tmp_path,
     monkeypatch.setattr(bundled_weights, "FOLDER", tmp_path)
     write_weights_file(weights, tmp_path / "anatomy.safetensors", torch.float16)
     found = read_starting_weights("anatomy")
-    for field in ("told", "options", "classes"):
+    for field in ("options", "classes"):
         assert getattr(found, field) == getattr(weights, field)
+    assert weights.told.listed and found.told == replace(weights.told, listed=False)
     for network in ("generator", "discriminator"):
         ours, theirs = getattr(found, network), getattr(weights, network)
         assert ours.keys() == theirs.keys()
@@ -271,8 +277,44 @@ def test_what_any_run_of_the_line_was_trained_on_is_known(before, prepared, tmp_
         f", without {len(test) - len(others)} that the generator was trained on"
     )
     assert without_trained_on(last, others) == (others, ())
-    last.start_items.unlink()  # as in a run that started from weights without a list of scans
-    assert "nobody checked" in without_trained_on(last, others)[1][0]
+
+
+def test_weights_without_a_list_of_scans_are_not_forgotten(before, prepared, tmp_path):
+    """What starts from bundled weights, or from a run that did, may have seen any scan."""
+    options = TrainOptions(**SMALL | {"kimg": 0.008, "tick": 0.008})
+    file = tmp_path / "weights.safetensors"
+    write_weights_file(read_starting_weights(str(before.path)), file, torch.float16)
+    assert not read_weights_file(file, "").told.listed
+    child = train(prepared.path, tmp_path / "child", options, start=str(before.path))
+    assert child.config.started_from.listed
+    unknown = replace(child.config.started_from, listed=False)
+    child._write_config(replace(child.config, started_from=unknown))
+    last = train(prepared.path, tmp_path / "last", options, start=str(child.path))
+    test = dataclasses.replace(ScanSet.of_dataset(prepared.path), hashes=(), subjects=())
+    for run in (child, last):
+        assert "nobody checked" in without_trained_on(run, test)[1][0]
+
+
+def test_each_class_knows_what_the_run_started_from(before, prepared, tmp_path):
+    options = TrainOptions(**SMALL | {"kimg": 0.008, "tick": 0.008})
+    dcgan = dataclasses.replace(options, arch="dcgan")
+    first = train(prepared.path, tmp_path / "first", dcgan)
+    both = dataclasses.replace(dcgan, per_class=True)
+    run = train(prepared.path, tmp_path / "run", both, start=str(first.path))
+    (one, *_) = (Run(run.path / "classes" / str(k)) for k in range(4))
+    assert one.trained_before() == run.trained_before() != []
+
+
+def test_a_model_file_of_a_run_that_started_from_another_is_verified(before, prepared, tmp_path):
+    options = TrainOptions(**SMALL | {"kimg": 0.008, "tick": 0.008})
+    child = train(prepared.path, tmp_path / "child", options, start=str(before.path))
+    last = train(prepared.path, tmp_path / "last", options, start=str(child.path))
+    for run in (child, last):
+        file = tmp_path / f"{run.path.name}.onnx"
+        export_run(run.path, file)
+        assert "is the generator of" in verify(file, run.path)
+    with pytest.raises(ExportError, match="its card differs in recipe"):
+        verify(tmp_path / "child.onnx", last.path)
 
 
 def test_a_scan_that_the_run_before_saw_was_not_held_back(before, prepared, tmp_path):
@@ -322,8 +364,8 @@ def test_a_run_does_not_start_from_what_it_would_delete(before, prepared, tmp_pa
         ({"width": 8}, "width 4 at 32 pixels, this run has 8; add --width 4"),
         ({"head": "projection"}, "this run has projection; add --set head="),
         ({"minibatch_std": False}, "minibatch_std True, this run has False; add --set minibatch_std=true"),
-        ({"arch": "dcgan", "per_class": True}, "this run has dcgan; leave out --per-class"),
-        ({"arch": "dcgan"}, "arch acgan, this run has dcgan; add --arch acgan"),
+        ({"arch": "dcgan", "per_class": True}, "add --no-per-class --arch acgan, which needs two or more classes"),
+        ({"arch": "dcgan"}, "arch acgan, this run has dcgan; add --arch acgan, which needs two"),
     ],
 )  # fmt: skip
 def test_networks_with_other_layers_are_refused(weights, given, words):
