@@ -57,7 +57,7 @@ TOPPED_UP = "real", "real + classical", "real topped up"  # compared in the rare
 USES = "generator", "seed", "classifier", *DIETS, *(f"rarest class: {diet}" for diet in TOPPED_UP)
 GENERATORS = "## Generators"  # headings of a page
 CLASSIFIERS = "## Classifiers that learn from the scans"
-OVERVIEW = "## All figures"  # in README.md here: the last section
+OVERVIEW = "## Main figures"  # in README.md here: the last section
 IN_OVERVIEW = (
     "generator",
     "seed",
@@ -67,7 +67,8 @@ IN_OVERVIEW = (
     "class agreement",
     "membership AUC",
 )
-ACCURACY = "accuracy after synthetic scans alone (after real ones)"
+LEARN_ONCE = " Those of the large networks, which learn once, leave out how trainings differ."
+ACCURACY = "accuracy, trained on synthetic scans alone (on real ones)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -342,8 +343,9 @@ def page(
         f"Claimed: {project.claim}",
         project.reading.strip(),
         GENERATORS,
-        f"In brackets: what {others} reach, and beside the membership AUC, what an attack reaches that knows no "
-        "synthetic scan. Precision, recall, class agreement and told from real in percent.",
+        f"In brackets: what {others} reach. In brackets beside the membership AUC, which is that of the best "
+        "attack: the AUC of an attack that sees no synthetic scan. Intervals are in the reports (`*-report.md`). "
+        "Precision, recall, class agreement and told from real in percent.",
         _table(COLUMNS, rows, left=2),
     ]
     every = [f"{name}-{seed}" for name in project.generators for seed in range(project.seeds)]
@@ -352,8 +354,10 @@ def page(
     if uses:
         sections += [
             CLASSIFIERS,
-            f"Balanced accuracy on {others} of the test set, in percent, by what they learn from; then their "
-            "recall of the class with the fewest training scans. In brackets: 95% intervals.",
+            f"Balanced accuracy on {others} of the test set, in percent, by what they learn from; then how many "
+            "scans of the rarest training class they name right (class recall). In brackets: 95% intervals."
+            + LEARN_ONCE
+            * bool(project.large_classifiers),
             _table(USES, uses, left=3),
         ]
     sections += ["## Scans, seed 0"]

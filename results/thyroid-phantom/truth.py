@@ -2,10 +2,10 @@
 
     python results/thyroid-phantom/truth.py MODEL PREPARED [--count 500]
 
-PREPARED holds phantoms that the generator never saw. The same is measured on both: net counts of the
-gland (background taken away), its mean over the background, and its height. The distance of their
-distributions is Wasserstein's, in standard deviations of the phantoms; beside it stands what two
-halves of the phantoms have.
+PREPARED holds phantoms that the generator never saw. The same is measured on both: net grey levels of
+the gland, which are in proportion to its counts (background taken away), its mean over the background,
+and its height. The distance of their distributions is Wasserstein's, in standard deviations of the
+phantoms; beside it stands what two halves of the phantoms have.
 """
 
 import argparse
@@ -21,8 +21,12 @@ from scangan.runtime.generator import ScanGenerator
 
 # Rows and columns of 64 that hold the gland, and nothing else that is hot
 NECK = (20, 62), (12, 52)
-FIGURES = ("net counts", "mean over background", "height, mm")
+FIGURES = ("net grey levels", "mean over background", "height, mm")
 SEED = 1
+LEGEND = (
+    "Measured on scans of 8 bits: median (10 to 90%). Distance: Wasserstein's, in standard deviations of "
+    "the phantoms. Of halves: that of two halves of the phantoms."
+)
 
 
 def measure(scan: npt.NDArray[np.number]) -> tuple[float, float, float]:
@@ -50,6 +54,8 @@ def table(model: Path, prepared: Path, count: int) -> str:
     dataset = load_dataset(prepared)
     rng = np.random.default_rng(SEED)
     lines = [
+        LEGEND,
+        "",
         "| class | figure | phantoms | synthetic | distance | of halves |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
