@@ -13,6 +13,7 @@ from programs import main_of
 
 from scangan.artifacts.card import ALL
 from scangan.artifacts.latents import draw_latents
+from scangan.artifacts.modelfile import read_model_file
 from scangan.artifacts.records import to_told
 from scangan.artifacts.run import Run
 from scangan.cli.scan_sets import say_if_trained_on
@@ -21,6 +22,7 @@ from scangan.core.files import only_writer
 from scangan.export import ExportError, export_run
 from scangan.preprocessing import PrepOptions, prepare
 from scangan.runtime import ScanGenerator
+from scangan.runtime.info import card_rows
 from scangan.training import TrainingError, TrainOptions, train
 from scangan.training.checkpoints import Best, load_best, load_generator, save_best
 from scangan.training.scoring import to_grey
@@ -120,6 +122,21 @@ def test_the_card_says_how_it_was_made(exported):
     assert card.dataset_counts == counts
 
 
+def test_synthetic_scans_that_it_was_trained_on_are_not_called_real(runs, tmp_path):
+    for kind, names in (("acgan", CLASSES[:2]), ("dcgan", (ALL,))):
+        copied = shutil.copytree(runs[kind].path, tmp_path / kind)
+        config = json.loads((copied / "config.json").read_text())
+        config["dataset"]["synthetic"] = {CLASSES[0]: 3, CLASSES[1]: 0}
+        (copied / "config.json").write_text(json.dumps(config))
+        file = tmp_path / f"{kind}.onnx"
+        card = export_run(copied, file)
+        assert card.recipe["synthetic_scans"] == dict(zip(names, (3, 0)))
+        rows = dict(card_rows(read_model_file(file)))
+        if kind == "acgan":
+            assert f"({SCANS} scans, 3 of them synthetic, " in rows["class 0"]
+            assert f"({SCANS} real scans, " in rows["class 1"]
+
+
 def test_the_batch_changes_no_byte(exported):
     run, file, _ = exported
     made = []
@@ -208,6 +225,13 @@ def test_a_run_without_a_checkpoint(run, tmp_path):
     young.mkdir()
     shutil.copy(run.path / "config.json", young)
     with pytest.raises(TrainingError, match="no checkpoint yet"):
+        export_run(young, tmp_path / "m.onnx")
+    config = json.loads((young / "config.json").read_text())
+    config["options"]["per_class"] = True
+    (young / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        TrainingError, match=r"not trained all of its classes yet.*young.classes.0$"
+    ):
         export_run(young, tmp_path / "m.onnx")
 
 
