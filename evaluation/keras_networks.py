@@ -16,6 +16,7 @@ from scangan.evaluation.classifiers import balanced_batches
 os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
 
 import keras
+import torch
 
 NETWORKS = {"vgg16": "VGG16", "resnet152v2": "ResNet152V2", "mobilenetv2": "MobileNetV2"}
 MODULES = {"vgg16": "vgg16", "resnet152v2": "resnet_v2", "mobilenetv2": "mobilenet_v2"}
@@ -25,6 +26,12 @@ RATES = {"vgg16": 1e-4, "resnet152v2": 3e-4, "mobilenetv2": 3e-4}
 # and whatever it learns, the network would name every test scan alike.
 MOMENTUM = 0.9
 LEAST = 32  # pixels that the networks need
+# Where the processor multiplies bfloat16 itself, training takes half the time; the last layer, and all
+# weights, stay in float32.
+MIXED = any(
+    getattr(torch.cpu, name, lambda: False)()
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+)
 
 
 class KerasNetwork:
@@ -45,7 +52,7 @@ class KerasNetwork:
             raise EvaluationError(f"{weights} is missing; give a weights file of {name}")
         self.name, self.weights, self.steps = name, weights, steps
         content = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else None
-        how = BATCH, steps, RATES[name], MOMENTUM
+        how = BATCH, steps, RATES[name], MOMENTUM, "bf16" if MIXED else "fp32"
         self.described = (
             f"{name} {content} {how} keras {keras.__version__} torch {version('torch')}"
         )
@@ -89,6 +96,14 @@ class KerasNetwork:
         return np.asarray(applications.preprocess_input(grey), np.float32)
 
     def _model(self, side: int, classes: int) -> Any:
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("mixed_bfloat16" if MIXED else "float32")
+        try:
+            return self._made(side, classes)
+        finally:
+            keras.config.set_dtype_policy(before)
+
+    def _made(self, side: int, classes: int) -> Any:
         base = getattr(keras.applications, NETWORKS[self.name])(
             include_top=False, weights=None, input_shape=(side, side, 3), pooling="avg"
         )
@@ -103,7 +118,7 @@ class KerasNetwork:
         for layer in base.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = MOMENTUM
-        head = keras.layers.Dense(classes, activation="softmax")(base.output)
+        head = keras.layers.Dense(classes, activation="softmax", dtype="float32")(base.output)
         model = keras.Model(base.input, head)
         rate = keras.optimizers.Adam(RATES[self.name])
         model.compile(rate, "sparse_categorical_crossentropy", jit_compile=False)

@@ -323,6 +323,21 @@ def test_a_network_of_keras_is_trained(bright_and_dark):
         make_classifier("vgg16", cache=None, weights=Path("no.h5"))
 
 
+@pytest.mark.parametrize("mixed", [True, False])
+def test_a_network_learns_in_bfloat16_and_names_in_float32(mixed, monkeypatch):
+    from scangan.evaluation import keras_networks as networks
+
+    monkeypatch.setattr(networks, "MIXED", mixed)
+    network = networks.make("mobilenetv2", threads=1, weights=None, steps=1)
+    before = networks.keras.config.dtype_policy().name
+    model = network._model(32, 3)
+    assert networks.keras.config.dtype_policy().name == before
+    assert model.layers[-2].compute_dtype == ("bfloat16" if mixed else "float32")
+    assert model.layers[-1].compute_dtype == "float32"
+    assert {str(weight.dtype) for weight in model.weights} == {"float32"}
+    assert ("bf16" if mixed else "fp32") in network.described
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:keras", "ignore::UserWarning:keras")
 def test_pretrained_weights_are_used_and_those_of_another_network_refused(

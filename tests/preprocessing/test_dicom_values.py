@@ -101,6 +101,17 @@ def test_bytes_of_fewer_bits_have_their_white_at_their_highest_value():
     assert scan.window == (0, 15)
 
 
+def test_monochrome1_stays_marked_through_a_lut_and_a_sigmoid():
+    table = lut(2048, 512, 12, list(range(2048)))
+    for shown in (
+        {"VOILUTSequence": [table]},
+        {"WindowCenter": "1000", "WindowWidth": "800", "VOILUTFunction": "SIGMOID"},
+    ):
+        for interpretation in ("MONOCHROME1", "MONOCHROME2"):
+            (scan,) = read(made(RAMP, PhotometricInterpretation=interpretation, **shown))
+            assert scan.inverted == (interpretation == "MONOCHROME1")
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_float_pixels_are_read_and_made_finite(dtype):
     values = np.array([[1.5, np.nan], [-2.25, np.inf]], dtype)

@@ -117,6 +117,11 @@ def test_the_one_transparent_colour_is_black():
         read(png(SCAN >> 4, 4, extra=chunk(b"tRNS", struct.pack(">H", 3)))),
         np.where(SCAN >> 4 == 3, 0, (SCAN >> 4) * 17),
     )
+    deep = SCAN.astype(np.uint16) * 251 + 3
+    np.testing.assert_array_equal(
+        read(png(deep, 16, extra=chunk(b"tRNS", struct.pack(">H", int(deep.max()))))),
+        np.where(deep == deep.max(), 0, deep),
+    )
     red, green, blue = COLOUR[50, 40].tolist()
     pixels = read(png(COLOUR, 8, 2, chunk(b"tRNS", struct.pack(">HHH", red, green, blue))))
     same = (COLOUR[50, 40] == COLOUR).all(-1)

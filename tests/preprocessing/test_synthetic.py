@@ -20,7 +20,13 @@ from scangan.cli import strip
 from scangan.core.errors import ExportError, TrainingError
 from scangan.core.sheet import NOTICE
 from scangan.export.exporter import _real_scans
-from scangan.preprocessing import PrepOptions, load_dataset, prepare, prepare_split
+from scangan.preprocessing import (
+    PrepOptions,
+    SourceOptions,
+    load_dataset,
+    prepare,
+    prepare_split,
+)
 from scangan.preprocessing.summary_text import summary_lines
 from scangan.runtime import ScanGenerator
 from scangan.runtime.output import write_scans
@@ -60,6 +66,20 @@ def test_png_and_dicom_say_it_themselves(mixed, tmp_path):
     assert "6 of 46 scans say that they are synthetic" in "\n".join(
         summary_lines(done.info, tmp_path)
     )
+
+
+def test_real_scans_of_a_group_with_a_synthetic_one_stay_in_train(generated, tmp_path):
+    rng = np.random.default_rng(0)
+    for k in range(12):
+        path = tmp_path / f"in/cat/p{k % 6}_{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), rng.integers(0, 256, (32, 32), np.uint8))
+    shutil.copy(next((generated / "png/cat").iterdir()), tmp_path / "in/cat/p3_made.png")
+    sources = SourceOptions(subjects=r"(p\d)_")
+    size = PrepOptions(size=32)
+    parts = prepare_split(tmp_path / "in", tmp_path / "out", (0.5, 0.5), size, sources=sources)
+    assert not parts["test"].synthetic.any() and parts["train"].synthetic.sum() == 1
+    assert not any("/p3_" in item.file for item in parts["test"].items)
 
 
 @pytest.mark.parametrize("kind", ["png", "dicom"])

@@ -135,6 +135,15 @@ def test_16_bits_that_hold_8_come_out_as_8_do(equalize, size):
     assert far(of_16, of_8) <= (1 if size < 300 else 2)  # enlarged before rounding, or after
 
 
+@pytest.mark.parametrize("size", [32, 300])
+def test_clahe_of_a_window_is_clahe_of_what_it_shows(size):
+    scan = SCANS[3][:128, :100].astype(np.uint16) * 16
+    narrow = prepare(scan, (800, 2400), size=size, equalize="clahe")
+    shown = np.rint((scan.clip(800, 2400) - 800) / 1600 * 65535).astype(np.uint16)
+    assert far(narrow, prepare(shown, (0, 65535), size=size, equalize="clahe")) <= 2
+    assert 0.02 < (narrow > 128).mean() < 0.6  # not white
+
+
 @pytest.mark.parametrize("size", [32, 150])
 def test_equalising_at_the_depth_of_the_scan_keeps_what_8_bits_would_lose(size):
     """All of the content lies within two levels of 8 bits."""
