@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from msgspec import field
+
 from scangan.artifacts.dataset_records import Item, Settings, Shade
 from scangan.artifacts.records import Record
 from scangan.artifacts.scores import Scores
@@ -17,7 +19,7 @@ class TrainedDataset(Record, frozen=True, kw_only=True):
 
     classes: tuple[str, ...]
     counts: dict[str, int]
-    synthetic: dict[str, int] = {}
+    synthetic: dict[str, int] = field(default_factory=dict)
     fingerprint: str
     path: str = ""
     preprocessing: Settings

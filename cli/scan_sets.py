@@ -175,8 +175,9 @@ def of_run(
     from scangan.training.discriminator_scores import discriminator_scores
 
     trained, held, notes = parts_of_run(train, Run(path))
+    options = Run(path).options
     scores = DiscriminatorScores(
-        *discriminator_scores(Run(path), trained.classes), Run(path).options.size
+        *discriminator_scores(Run(path), trained.classes), options.size, options.by_class
     )
     return trained, held, scores, notes
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from scangan.evaluation.membership import FALSE_POSITIVES, attack, blind_scores
+from scangan.evaluation.membership import FALSE_POSITIVES, attack, blind_scorer
 from scangan.evaluation.nearest import nearest, scale_of, scaled
 from scangan.evaluation.privacy_result import Attack
 from scangan.evaluation.privacy_sets import FEWEST
+from scangan.evaluation.privacy_verdict import BLIND
 from scangan.evaluation.scan_set import ScanSet
 from scangan.evaluation.similar import Gallery
 from scangan.evaluation.training_search import (
@@ -39,11 +40,14 @@ class DiscriminatorScores:
         Identifies its weights.
     size : int
         Height and width of the scans that it takes, in pixels.
+    by_class : bool
+        Whether the scores depend on the classes.
     """
 
     scores: Callable[[Images, Labels], npt.NDArray[np.floating]]
     sha256: str
     size: int
+    by_class: bool = True
 
 
 def attacks(
@@ -110,7 +114,7 @@ def attacks(
         "features": [-distance[:, 0] for distance, _ in near],
         "pixels": [matches.similarity for matches in found],
     }
-    if discriminator is not None and not known and len(train.classes) > 1:
+    if discriminator and discriminator.by_class and not known and len(train.classes) > 1:
         notes.append(
             f"membership: the discriminator asks for the class, which {held.name} does not tell: it did not attack"
         )
@@ -120,17 +124,19 @@ def attacks(
             for each in zip(images, labels, strict=True)
         ]
     groups = train.groups[a], held.groups[b]
-    blind = blind_scores(features, groups)
-    if blind is None:
-        notes.append(
-            "membership: one side has only one subject or group, so no blind attack was tried"
-        )
-    else:
-        scores["blind"] = blind
     success = {
         name: attack((member, other), groups, labels, resamples, seed)
         for name, (member, other) in scores.items()
     }
+    scorer = blind_scorer(features, groups)
+    if scorer is None:
+        notes.append(
+            "membership: one side has only one subject or group, so no blind attack was tried"
+        )
+    else:
+        (blind,) = scorer(np.arange(len(a) + len(b))[None] < len(a))
+        sides = blind[: len(a)], blind[len(a) :]
+        success[BLIND] = attack(sides, groups, labels, resamples, seed, scorer)
     return success, notes
 
 

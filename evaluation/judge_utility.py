@@ -27,7 +27,8 @@ from scangan.evaluation.utility_verdict import verdict
 Indices = npt.NDArray[np.intp]
 ADDED = "real + synthetic", "real topped up"  # diets to compare with classical augmentation
 CLASSICAL = "real + classical"
-WITHOUT_CHANCE = "probe"  # the one classifier whose trainings do not differ by chance
+TOPPED_UP = "real topped up"  # a diet that chance has a part in, whatever the classifier
+WITHOUT_CHANCE = "probe"  # a classifier that chance has no part in
 LEAST_STEPS = 20  # of a network, whose rate rises over the first tenth
 # The modules that decide what a classifier learns: kept scores are those of the same code.
 LEARNING = "classifiers", "probe", "cnn", "keras_networks", "diets", "features"
@@ -196,8 +197,9 @@ class _Bench:
         for name in ADDED:
             beyond = estimate(balanced[name] - balanced[CLASSICAL])
             results[name] = replace(results[name], beyond_classical=beyond)
-        if classifier.name != WITHOUT_CHANCE and self.options.seeds < 2:
-            return list(results.values())  # one training does not tell how others would end
+        if self.options.seeds < 2:  # one training does not tell how others would end
+            certain = classifier.name == WITHOUT_CHANCE
+            gains = {name: gain for name, gain in gains.items() if certain and name != TOPPED_UP}
         p = [p_value(gain) for gain in gains.values()]
         for name, alone, corrected in zip(gains, p, holm(p), strict=True):
             results[name] = replace(results[name], p=alone, p_holm=corrected)

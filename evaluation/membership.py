@@ -5,18 +5,24 @@ area under the ROC curve is its success over all scans. The true positive rate a
 its success on the scans that it is surest of, which is what counts for privacy (Carlini et al. 2022).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve
 
-from scangan.evaluation.folds import fold_count, folds_of
+from scangan.evaluation.folds import folds_of
 from scangan.evaluation.nearest import scale_of, scaled
 from scangan.evaluation.privacy_result import Attack
 
 FALSE_POSITIVES = 0.01
 BY_CHANCE = 1000  # random divisions of the groups
+BLIND_FOLDS = 10
 Features = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
+Sides = npt.NDArray[np.bool_]  # [divisions, N]: who is a member
+Scorer = Callable[[Sides], Scores]  # to scores of all scans [divisions, N]
 
 
 def attack(
@@ -25,6 +31,7 @@ def attack(
     labels: tuple[Labels, Labels],
     resamples: int,
     seed: int = 0,
+    again: Scorer | None = None,
 ) -> Attack:
     """Measure an attack: 95% intervals by bootstrap over groups, p-values by permutation of them.
 
@@ -43,6 +50,8 @@ def attack(
         Number of bootstrap samples.
     seed : int
         Random seed of them.
+    again : callable, optional
+        Scores all scans again for other members, if the scores came from knowing who they are.
     """
     _, level = np.unique(np.concatenate(scores), return_inverse=True)
     levels = level[: len(scores[0])], level[len(scores[0]) :]
@@ -54,7 +63,10 @@ def attack(
         drawn = [_drawn(each, rng) for each in numbers]
         found.append(_success(levels, _weights(labels, drawn), count))
     low, high = np.nanquantile(np.array(found[1:]), (0.025, 0.975), axis=0)
-    p_auc, p_tpr = _by_chance(levels, groups, labels, count, rng)
+    sides = _divisions(groups, labels, rng)
+    chance = _reached(again(sides) if again else np.broadcast_to(level, sides.shape), sides, labels)
+    at_least = (chance >= np.array(found[0]) - 1e-12).sum(axis=0)
+    p_auc, p_tpr = map(float, (1 + at_least) / (1 + BY_CHANCE))
     return Attack(
         auc=found[0][0],
         auc_low=float(low[0]),
@@ -69,49 +81,52 @@ def attack(
     )
 
 
-def _by_chance(
-    levels: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
-    groups: tuple[Labels, Labels],
-    labels: tuple[Labels, Labels],
-    count: int,
-    rng: np.random.Generator,
-) -> tuple[float, float]:
-    """Return how often an attack succeeds as well by chance, in AUC and in the true positive rate.
+def _divisions(
+    groups: tuple[Labels, Labels], labels: tuple[Labels, Labels], rng: np.random.Generator
+) -> Sides:
+    """Divide the groups at random into as many members and others; each class keeps its numbers.
 
-    If nothing tells members from others, then any division of the groups into as many members and
-    others would do; classes keep their numbers of groups. So this holds with few scans, too, where one
-    non-member decides the threshold of 1% false positives, and a bootstrap only draws it again.
+    If nothing tells members from others, an attack succeeds as often on any such division. This holds
+    with few scans, too, where one non-member decides the threshold of 1% false positives, and a
+    bootstrap only draws it again.
     """
-    level, label = np.concatenate(levels), np.concatenate(labels)
-    # Groups of the two sides are different ones, whatever their numbers.
-    group = np.concatenate([2 * groups[0], 2 * groups[1] + 1])
-    _, first, number = np.unique(group, return_index=True, return_inverse=True)
-    member, stratum = first < len(levels[0]), label[first]
+    label, number = np.concatenate(labels), _numbered(groups)
+    _, first = np.unique(number, return_index=True)
+    member, stratum = first < len(labels[0]), label[first]
     member = member[np.argsort(stratum, kind="stable")]
-
-    def success(side: npt.NDArray[np.bool_]) -> tuple[float, float]:
-        sides = label[side], label[~side]
-        weights = _weights(sides, [np.ones(len(each)) for each in sides])
-        return _success((level[side], level[~side]), weights, count)
-
-    reached = np.array(success(np.arange(len(level)) < len(levels[0])))
-    chance = np.empty((BY_CHANCE, 2))
-    for each in chance:
+    sides = np.empty((BY_CHANCE, len(label)), bool)
+    for side in sides:
         drawn = np.empty_like(member)
         drawn[np.lexsort((rng.random(len(member)), stratum))] = member
-        each[:] = success(drawn[number])
-    at_least = (chance >= reached - 1e-12).sum(axis=0)
-    p_auc, p_tpr = (1 + at_least) / (1 + BY_CHANCE)
-    return float(p_auc), float(p_tpr)
+        side[:] = drawn[number]
+    return sides
 
 
-def blind_scores(
+def _numbered(groups: tuple[Labels, Labels]) -> npt.NDArray[np.intp]:
+    """Number the groups of both sides from 0; those of one side are none of the other's."""
+    number = np.concatenate([2 * groups[0], 2 * groups[1] + 1])
+    return np.unique(number, return_inverse=True)[1]
+
+
+def _reached(
+    scores: npt.NDArray[np.number], sides: Sides, labels: tuple[Labels, Labels]
+) -> npt.NDArray[np.float64]:
+    """Return AUC and true positive rate of each division: float64 [divisions, 2]."""
+    label, found = np.concatenate(labels), np.empty((len(sides), 2))
+    for each, row, side in zip(found, scores, sides, strict=True):
+        level = np.unique(row, return_inverse=True)[1]
+        of_sides = label[side], label[~side]
+        weights = _weights(of_sides, [np.ones(len(part)) for part in of_sides])
+        each[:] = _success((level[side], level[~side]), weights, int(level.max()) + 1)
+    return found
+
+
+def blind_scorer(
     features: tuple[Features, Features], groups: tuple[Labels, Labels]
-) -> tuple[Scores, Scores] | None:
-    """Score scans without any synthetic scan, by a ridge classifier of members against non-members.
+) -> Scorer | None:
+    """Make an attack without any synthetic scan: a ridge classifier of members against the others.
 
-    Cross-validated in up to five folds that keep groups whole; None if a side has only one group. It
-    cannot know who was a member: if it does better than guessing, then the two sides differ by
+    It cannot know who was a member: if it does better than guessing, then the two sides differ by
     themselves, such as in their source.
 
     Parameters
@@ -120,25 +135,43 @@ def blind_scores(
         Features of members and of non-members, float32 [N, D] and [M, D].
     groups : (ndarray, ndarray)
         Their groups.
-    """
-    from sklearn.linear_model import Ridge  # two seconds of import, not for a result that was kept
 
-    rng = np.random.default_rng(0)
-    rows = np.concatenate(features)
-    rows = scaled(rows, scale_of(rows))  # by both sides, which are then alike if nothing differs
-    members = np.arange(len(rows)) < len(features[0])
-    target = np.where(members, 1 / members.sum(), -1 / (~members).sum()) * len(rows)
-    folds = fold_count(*groups)
-    if folds < 2:
+    Returns
+    -------
+    callable or None
+        Scores all scans for each of some divisions into members and others, cross-validated in up to
+        ten folds that keep groups whole. None if a side has only one group.
+    """
+    if min(len(np.unique(each)) for each in groups) < 2:
         return None
-    fold = np.concatenate([folds_of(each, folds, rng) for each in groups])
-    # A typical direction keeps half of its weight.
-    alpha = float(np.square(rows, dtype=np.float64).sum() / min(rows.shape))
-    scores = np.empty(len(rows))
-    for k in range(folds):
-        ridge = Ridge(alpha=alpha, solver="cholesky").fit(rows[fold != k], target[fold != k])
-        scores[fold == k] = ridge.predict(rows[fold == k])
-    return scores[members], scores[~members]
+    rows = np.concatenate(features)
+    rows = scaled(rows, scale_of(rows)).astype(np.float64)
+    number = _numbered(groups)
+    # The folds do not depend on the sides, as they are the same for every division.
+    count = min(BLIND_FOLDS, int(number.max()) + 1)
+    fold = folds_of(number, count, np.random.default_rng(0))
+    alpha = np.square(rows).sum() / min(rows.shape)  # a typical direction keeps half of its weight
+    tests = [np.flatnonzero(fold == k) for k in range(count)]
+
+    def scores(sides: Sides) -> Scores:
+        members = sides.sum(axis=1, keepdims=True)
+        target = np.where(sides, 1 / members, -1 / (len(rows) - members)).T * len(rows)
+        found, products, right = np.empty(target.shape), rows.T @ rows, rows.T @ target
+        for test in tests:
+            own, n = rows[test], len(rows) - len(test)
+            mean, level = (
+                -own.sum(axis=0) / n,
+                -target[test].sum(axis=0) / n,
+            )  # all rows have mean 0
+            level += target.sum(axis=0) / n
+            centred = products - own.T @ own - n * np.outer(mean, mean)
+            centred.flat[:: len(centred) + 1] += alpha
+            wanted = right - own.T @ target[test] - n * np.outer(mean, level)
+            weights = cho_solve(cho_factor(centred, overwrite_a=True), wanted)
+            found[test] = (own - mean) @ weights + level
+        return np.asarray(found.T)
+
+    return scores
 
 
 def _drawn(number: Labels, rng: np.random.Generator) -> npt.NDArray[np.float64]:

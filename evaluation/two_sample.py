@@ -51,9 +51,8 @@ def two_sample_accuracy(
     # Half the weight on each sample: their spread around the middle of both, however many scans each has.
     even = np.where(sample < 0, 0.5 / len(a), 0.5 / len(b))
     alpha = even @ np.diagonal(kernel) - even @ kernel @ even  # a typical direction keeps half
-    if alpha <= np.finfo(np.float64).eps * np.diagonal(kernel).max(
-        initial=0
-    ):  # all scans are the same
+    least = np.finfo(np.float64).eps * np.diagonal(kernel).max(initial=0)
+    if alpha <= least:  # all scans are the same
         return 0.5
     # A weighted ridge regression is a plain one with rows and targets times the roots of the weights.
     root = np.sqrt(np.where(sample < 0, len(b), len(a)) / len(rows))

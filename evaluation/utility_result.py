@@ -35,8 +35,8 @@ class DietResult(Record, frozen=True, kw_only=True):
     difference : Estimate or None
         Balanced accuracy minus that of the real scans alone; None for these.
     p : float or None
-        Of a paired test that there is no difference; None after one training of a classifier whose
-        trainings differ by chance.
+        Of a paired test that there is no difference; None after one training, if another could end
+        elsewhere.
     p_holm : float or None
         The same, corrected for the number of diets (Holm 1979).
     beyond_classical : Estimate or None

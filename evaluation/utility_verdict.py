@@ -22,6 +22,7 @@ def verdict(diets: Sequence[DietResult], curve: Sequence[CurvePoint]) -> Iterato
 
 def _helped(name: str, of_this: dict[str, DietResult]) -> str:
     added = [of_this[diet] for diet in ("real + synthetic", "real topped up")]
+    added = [diet for diet in added if diet.p_holm is not None] or added
     best = max(added, key=lambda d: d.difference.value if d.difference else 0.0)
     if best.difference is None:
         return f"{name}: not compared"

@@ -178,9 +178,8 @@ def _sample(scan: Scan) -> npt.NDArray[np.float32]:
 def _some(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return at most `SAMPLED` pixels, evenly spread over rows and columns."""
     step, width = -(-pixels.size // SAMPLED), pixels.shape[-1]
-    while (
-        math.gcd(step, width) > 1
-    ):  # a common factor would leave out columns, the same in each row
+    # A common factor would leave out columns, the same in each row.
+    while math.gcd(step, width) > 1:
         step += 1
     return pixels.reshape(-1)[::step]
 

@@ -44,8 +44,8 @@ class PrepOptions:
     axis : {"axial", "coronal", "sagittal"}
         Plane of the slices to take from a volume (NIfTI).
     slices : str, optional
-        Slices to take from a volume: ``10:90`` (numbers, end excluded) or ``0.2:0.8`` (fractions).
-        By default, all.
+        Slices, frames or pages to take from a file of several: ``10:90`` (numbers, end excluded) or
+        ``0.2:0.8`` (fractions). By default, all.
     volume : int, optional
         Volume to take from a 4-D NIfTI file, from 0.
     duplicates : {"keep", "drop"}

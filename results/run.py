@@ -384,8 +384,9 @@ def _kept(
     made = {tuple(row[:named_by]) for row in rows}
     earlier = [[row.get(column, "-") for column in columns] for row in _read_table(before, heading)]
     order = list(project.generators)
-    kept = [row for row in earlier if tuple(row[:named_by]) not in made and row[0] in order]
-    return sorted([*kept, *rows], key=lambda row: (order.index(row[0]), row[1]))
+    known = {(name, str(seed)) for name in order for seed in range(project.seeds)}
+    kept = [row for row in earlier if tuple(row[:named_by]) not in made and (*row[:2],) in known]
+    return sorted([*kept, *rows], key=lambda row: (order.index(row[0]), int(row[1])))
 
 
 def _table(columns: Sequence[str], rows: list[list[str]], left: int) -> str:

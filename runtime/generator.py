@@ -210,7 +210,7 @@ class ScanGenerator:
         *,
         truncation: float = 1.0,
         paired: bool = False,
-        exclude: str | Path | Sequence[str | Path] = (),
+        exclude: str | Path | Sequence[str | Path] | None = None,
     ) -> Iterator[tuple[int, str | None, Images]]:
         """Generate scans one by one, computing a few batches ahead.
 
@@ -222,7 +222,7 @@ class ScanGenerator:
             Class name or number; by default all classes in turn: index 0 of each, index 1 of each...
         seed, start, truncation, paired
             See `sample`.
-        exclude : path or sequence of paths
+        exclude : path or sequence of paths, optional
             The ``suspects.jsonl`` of ``eval-scans privacy``, one or more: leave out their scans.
 
         Yields
@@ -244,7 +244,7 @@ class ScanGenerator:
         )
         draw = Draw(seed, truncation, paired)
         start, count = _checked(start, count)
-        files = [exclude] if isinstance(exclude, str | Path) else exclude
+        files = [exclude] if isinstance(exclude, str | Path) else exclude or ()
         lists = [suspect_indices(file, self.file, draw) for file in files]
         suspects = {
             n: frozenset[int]().union(*(each.get(n, ()) for each in lists)) for n in numbers

@@ -118,14 +118,18 @@ def _choose(
     A patient may have scans of several classes and is shown in one. Who is shown in which is a matching
     of patients to places in the study, found by augmenting paths (Kuhn 1955).
     """
-    there: list[dict[int, int]] = []  # for each class, a scan of each group, in random order
+    there: list[dict[int, int]] = []  # for each class, a scan of each group, both at random
     for label in classes:
         of_class = ~real.synthetic
         if label is not None:
             number = real.classes.index(label) if label in real.classes else -1
             of_class &= real.labels == number
         rows = rng.permutation(np.flatnonzero(of_class))
-        there.append({int(real.groups[row]): int(row) for row in rows})
+        of_group = {int(real.groups[row]): int(row) for row in rows}
+        # In an order of their own: that of the rows would put patients with many scans first.
+        there.append(
+            {group: of_group[group] for group in rng.permutation(sorted(of_group)).tolist()}
+        )
     places = [k for k, wanted in enumerate(quotas) for _ in range(wanted)]
     shown: dict[int, int] = {}  # place in the study by group
 

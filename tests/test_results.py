@@ -178,7 +178,7 @@ def test_the_table_over_all_projects_is_that_of_their_pages():
         generators = run.Project.read(name).generators
         shown = {row[1] for row in rows if row[0].startswith(f"[{name}]")}
         lacks = "Not run yet" in (RESULTS / name / "README.md").read_text(encoding="utf-8")
-        assert shown < {*generators} if lacks else shown == {*generators}
+        assert shown <= {*generators} if lacks else shown == {*generators}
 
 
 def test_a_project_without_classifiers_is_in_the_table(tmp_path, monkeypatch):

@@ -128,9 +128,10 @@ def load_best(run: Run) -> Best:
     file = run.path / "best.safetensors"
     if not file.exists():
         if run.options.per_class:  # raises if this is not a run, which is the likelier mistake
+            done = sorted(run.path.glob("classes/*/best.safetensors"))
+            one = f", or give a class that it has a generator of: {done[0].parent}" if done else ""
             raise TrainingError(
-                f"{run.path} has not trained all of its classes yet; run train-gan again to continue, or "
-                f"give one of those that are done, such as {run.path / 'classes' / '0'}"
+                f"{run.path} has not trained all of its classes yet; run train-gan again to continue{one}"
             )
         raise TrainingError(f"{run.path} has no checkpoint yet; let train-gan reach its first tick")
     try:

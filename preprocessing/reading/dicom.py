@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.util
+import itertools
 import math
 import re
 import warnings
@@ -122,9 +123,8 @@ def _scans(elements: Elements, frames: int, wanted: Wanted) -> Frames:
     derivation = elements.word("DerivationDescription")
     synthetic = elements.word("SyntheticData") == "YES" or derivation == NOTICE.upper()
     chosen = several_chosen(wanted.slices, frames, "frame")
-    for frame, (stored, properties) in enumerate(decoded_frames(elements, decoder, frames)):
-        if frame >= chosen.stop:
-            break
+    wanted_ones = itertools.islice(decoded_frames(elements, decoder, frames), chosen.stop)
+    for frame, (stored, properties) in enumerate(wanted_ones):
         if frame not in chosen:
             continue
         scan = dicom_values.scan_of(elements, frame, stored, properties, show=wanted.voi)

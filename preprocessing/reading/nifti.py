@@ -17,7 +17,7 @@ from scangan.preprocessing.reading.masks import TO_INCLUDE, why_mask
 from scangan.preprocessing.reading.nifti_affine import best_affine
 from scangan.preprocessing.reading.raster import Frames
 from scangan.preprocessing.reading.scan import Scan
-from scangan.preprocessing.reading.wanted import Wanted, chosen_slices
+from scangan.preprocessing.reading.wanted import Wanted, several_chosen
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -92,9 +92,7 @@ def _slices(data: bytes, wanted: Wanted, name: str) -> Frames:
     row_spacing, column_spacing = (spacings[k] for k in (2, 1, 0) if k != axis)
     known = all(1 / FARTHEST < side < FARTHEST for side in (row_spacing, column_spacing))
     count = voxels.shape[axis]
-    chosen = chosen_slices(wanted.slices, count)
-    if not chosen:
-        raise Rejected(f"--slices {wanted.slices} takes no slice of {count}")
+    chosen = several_chosen(wanted.slices, count, "slice")
     kind, fill = _kind(voxels)
     for number in chosen:
         plane = np.moveaxis(voxels, axis, 0)[number]

@@ -58,7 +58,7 @@ class Reader(Protocol):
 
 
 def several_chosen(slices: str | None, count: int, what: str) -> range:
-    """Return which frames or pages of a file ``--slices`` takes; a file of one is no volume.
+    """Return which slices, frames or pages of a file ``--slices`` takes; a file of one is no volume.
 
     Raises
     ------

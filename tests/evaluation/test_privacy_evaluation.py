@@ -350,12 +350,16 @@ def test_membership_needs_no_classes(ours, theirs, options):
         asked.append(labels)
         return np.zeros(len(images))
 
-    result = privacy(train, OTHERS, held, options, DiscriminatorScores(scores, "none", 64))
+    scorer = DiscriminatorScores(scores, "none", 64)
+    result = privacy(train, OTHERS, held, options, scorer)
     assert result.membership["pixels"].members == len(SOME)
     assert result.membership["pixels"].non_members == len(HELD)
     if ours is None and theirs is not None:  # nobody knows what to ask for
         assert not asked and "discriminator" not in result.membership
         assert any("asks for the class" in note for note in result.notes)
+        without = dataclasses.replace(scorer, by_class=False, sha256="another")
+        result = privacy(train, OTHERS, held, options, without)
+        assert len(asked) == 2 and result.membership["discriminator"].auc == 0.5
     else:
         assert np.array_equal(asked[0], train.labels) and len(asked[1]) == len(HELD)
 

@@ -28,7 +28,7 @@ from scangan.artifacts.records import write_record
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.reader_study import judge_study
 from scangan.preprocessing import PrepOptions, SourceOptions, prepare
-from scangan.runtime import ScanGenerator, demo
+from scangan.runtime import ScanGenerator, demo, study
 from scangan.runtime.study import doubts
 
 needs_script = pytest.mark.skipif(
@@ -280,6 +280,26 @@ def test_no_two_real_scans_of_a_study_are_of_one_patient(model, demo_of, tmp_pat
     few, out = demo_of(model, "--study", real.path, "--count", 40)
     assert "has 4 real scans of" in few.output and "of different patients or files" in few.output
     assert not out.exists() and not (tmp_path / "s.key.json").exists()
+
+
+def test_each_patient_is_as_likely_to_be_shown(tmp_path):
+    """Two of them have 20 scans each, the other 18 have one."""
+    rng = np.random.default_rng(0)
+    for k in range(58):
+        path = (
+            tmp_path / f"in/{CLASSES[0]}/patient{min(k, 20) if k < 20 else 18 + k % 2:02}_{k}.png"
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), rng.integers(0, 256, (32, 32), np.uint8))
+    sources = SourceOptions(subjects=r"(patient\d\d)")
+    real = prepare(tmp_path / "in", tmp_path / "real", PrepOptions(size=32), sources=sources)
+    many = set(np.flatnonzero(np.bincount(real.groups) > 1).tolist())
+    assert len(many) == 2 and len(set(real.groups.tolist())) == 20
+    shown = 0
+    for seed in range(200):
+        ((*chosen,),) = study._choose(real, [CLASSES[0]], [5], 10, np.random.default_rng(seed))
+        shown += sum(int(real.groups[row]) in many for row in chosen)
+    assert 60 < shown < 145  # of 1,000: 100, give or take 20
 
 
 @needs_script

@@ -96,7 +96,9 @@ def test_one_training_proves_nothing_where_trainings_differ(parts, tmp_path, mon
     result = utility(*parts, UtilityOptions((name,), seeds=1, cache=tmp_path))
     proves = name == "probe"
     for diet in result.diets[1:]:
-        assert (diet.p is not None) == (diet.p_holm is not None) == proves
+        # Chance decides which synthetic scans top up a class.
+        given = proves and diet.diet != "real topped up"
+        assert (diet.p is not None) == (diet.p_holm is not None) == given
     assert ("one training proves nothing" in result.verdict[0]) != proves
     assert any(line.startswith(name) for line in utility_lines(result))
     twice = utility(*parts, UtilityOptions((name,), seeds=2, cache=tmp_path))

@@ -229,9 +229,11 @@ def test_a_run_without_a_checkpoint(run, tmp_path):
     config = json.loads((young / "config.json").read_text())
     config["options"]["per_class"] = True
     (young / "config.json").write_text(json.dumps(config))
-    with pytest.raises(
-        TrainingError, match=r"not trained all of its classes yet.*young.classes.0$"
-    ):
+    with pytest.raises(TrainingError, match=r"not trained all of its classes yet.* to continue$"):
+        export_run(young, tmp_path / "m.onnx")
+    (young / "classes/1").mkdir(parents=True)
+    (young / "classes/1/best.safetensors").touch()
+    with pytest.raises(TrainingError, match=r"or give a class .*young.classes.1$"):
         export_run(young, tmp_path / "m.onnx")
 
 

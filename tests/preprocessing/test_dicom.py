@@ -341,6 +341,17 @@ def test_slices_are_frames_of_a_file_with_several():
     assert [n for n, _ in numbered(dicom_file(stored[0]), slices="7:9")] == [0]
 
 
+def test_frames_after_the_last_slice_are_not_decoded():
+    dataset = pydicom.dcmread(FILES / "examples_ybr_color.dcm")
+    good = get_frame(dataset.PixelData, 0, number_of_frames=30)
+    dataset.PixelData = encapsulate([good, good, good[:500] + bytes(200) + good[700:], good])
+    dataset.NumberOfFrames = 4
+    data = saved(dataset)
+    assert [n for n, _ in numbered(data, slices="0:2")] == [0, 1]
+    with pytest.raises(Rejected):
+        numbered(data, slices="0:3")
+
+
 def test_fewer_frames_than_declared_are_refused():
     dataset = pydicom.dcmread(FILES / "SC_rgb_rle_2frame.dcm")
     dataset.NumberOfFrames = 3
