@@ -243,6 +243,6 @@ def _of_limit(limit: Threshold, real: ScanSet) -> list[str]:
     if limit.groups < SURE_FROM:
         notes.append(
             f"calibrated on only {limit.groups} subjects or groups, so up to {limit.flagged_at_most:.1%} "
-            f"of real scans may be called suspects; with {SURE_FROM}, it would be under 1%"
+            f"of those may have scans that are called suspects; with {SURE_FROM}, it would be under 1%"
         )
     return notes

@@ -27,7 +27,7 @@ def quality_lines(result: QualityResult) -> Iterator[str]:
 
 
 def _heading(space: Space) -> str:
-    part = "; it also picked the checkpoint, so it is not independent"
+    part = "; train-gan picks the checkpoint with it, so it is not independent of models of scangan"
     return f"{space.extractor}: {space.source}{part if space.picked_checkpoint else ''}"
 
 

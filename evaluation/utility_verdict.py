@@ -17,12 +17,14 @@ def verdict(diets: Sequence[DietResult], curve: Sequence[CurvePoint]) -> Iterato
         yield _alone(name, of_this)
         points = [point for point in curve if point.classifier == name]
         if points:
-            yield _enough(name, points)
+            yield _enough(name, points, of_this["real + synthetic"].p_holm is not None)
 
 
 def _helped(name: str, of_this: dict[str, DietResult]) -> str:
     added = [of_this[diet] for diet in ("real + synthetic", "real topped up")]
-    added = [diet for diet in added if diet.p_holm is not None] or added
+    # What is proven comes first, whichever diet has the larger value.
+    tested = [diet for diet in added if diet.p_holm is not None]
+    added = [diet for diet in tested if (diet.p_holm or 0) < SIGNIFICANT] or tested or added
     best = max(added, key=lambda d: d.difference.value if d.difference else 0.0)
     if best.difference is None:
         return f"{name}: not compared"
@@ -56,18 +58,18 @@ def _alone(name: str, of_this: dict[str, DietResult]) -> str:
     )
 
 
-def _enough(name: str, points: Sequence[CurvePoint]) -> str:
+def _enough(name: str, points: Sequence[CurvePoint], several: bool) -> str:
     full = points[-1]
+    gains = [point for point in points if point.gain.low > 0]
+    helped = "one training does not show whether synthetic scans help (--seeds 3)"
+    if several and gains:
+        helped = f"adding synthetic scans helped with {' and '.join(str(p.n_real) for p in gains)} real scans"
+    elif several:
+        helped = "adding synthetic scans did not measurably help with any number of real ones"
     if len(points) == 1:
-        gain = "helped" if full.gain.low > 0 else "did not measurably help"
-        return f"{name}: adding synthetic scans {gain} with {full.n_real} real scans"
+        none = f"adding synthetic scans did not measurably help with {full.n_real} real scans"
+        return f"{name}: {helped if gains or not several else none}"
     enough = next(p for p in points if p.real.value >= full.real.value - CLOSE)
-    gains = [p for p in points if p.gain.low > 0]
-    helped = (
-        f"adding synthetic scans helped with up to {gains[-1].n_real} real scans"
-        if gains
-        else "adding synthetic scans did not measurably help with any number of real ones"
-    )
     if enough is full:
         return (
             f"{name}: accuracy was still rising at {full.n_real} real scans, the most that were tried; "

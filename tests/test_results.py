@@ -167,6 +167,16 @@ def test_a_part_that_is_not_there_is_named(only, seed, said, tmp_path):
         run.Repeat("medical-dcgan", tmp_path, None, quick=False, only=only, seed=seed)
 
 
+def test_published_reports_have_no_plots_and_none_of_their_captions():
+    made = (
+        "A table.\n\n![KID: 3](plots/kid.svg)\n\nKID of each class; lower is better.\n\n## More\n"
+    )
+    assert run.PICTURE.sub("", made) == "A table.\n\n## More\n"
+    for file in RESULTS.glob("*/*-report.md"):
+        text = file.read_text(encoding="utf-8")
+        assert "plots/" not in text and "Hollow: real scans" not in text
+
+
 def test_the_table_over_all_projects_is_that_of_their_pages():
     text = (RESULTS / "README.md").read_text(encoding="utf-8")
     assert run.with_overview(text) == text

@@ -20,6 +20,7 @@ from scangan.evaluation.report.parts import Plot
 from scangan.evaluation.utility_result import CurvePoint, DietResult, Estimate
 
 SYNTHETIC, REAL = VERMILION, BLUE
+WITHOUT_SYNTHETIC = "real", "real + classical"  # diets
 WIDTH = 3.5  # inches: text keeps its size on a screen of 360 pixels
 MOST = 400  # points of each kind on a map
 APART = 0.16  # between synthetic and real on one line
@@ -149,10 +150,11 @@ def feature_map(
 @rc_context(LOOK)
 def diets(classifier: str, results: Sequence[DietResult]) -> Plot:
     """Draw the balanced accuracy after each diet."""
-    ax = _axes(0.75 + 0.32 * len(results), f"Balanced accuracy on real scans, {classifier}")
+    ax = _axes(0.75 + 0.32 * len(results), f"Balanced accuracy, {classifier}")
     for row, each in enumerate(results):
         found = each.metrics["balanced_accuracy"]
-        _span(ax, row, found.value, found.low, found.high, REAL if row == 0 else SYNTHETIC)
+        colour = REAL if each.diet in WITHOUT_SYNTHETIC else SYNTHETIC
+        _span(ax, row, found.value, found.low, found.high, colour)
     ax.axvline(results[0].metrics["balanced_accuracy"].value, color=REAL, linestyle=DASHES, lw=1)
     _rows(ax, [each.diet for each in results])
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
@@ -168,7 +170,7 @@ def diets(classifier: str, results: Sequence[DietResult]) -> Plot:
 @rc_context(LOOK)
 def learning_curve(classifier: str, points: Sequence[CurvePoint]) -> Plot:
     """Draw balanced accuracy against the number of real training scans."""
-    ax = _axes(2.4, f"How many real scans are enough? ({classifier})")
+    ax = _axes(2.4, f"Number of real scans, {classifier}")
     counts = np.array([point.n_real for point in points])
     for kind, colour, marker, label, shift in (
         ("real", REAL, "o", "real alone", 0.985),

@@ -62,8 +62,13 @@ def _told(attacks: dict[str, Attack]) -> str:
             "Membership inference proves nothing: the hold-out can be told from the training scans without "
             "any synthetic one"
         )
-    best = max(each.auc for each in tried.values())
-    return f"An attacker tells training scans from others better than by guessing (AUC {best:.2f})"
+    best = min(
+        (each for each in tried.values() if leaks(each)), key=lambda a: min(a.p_auc, a.p_tpr)
+    )
+    by_all = f"AUC {best.auc:.2f}"
+    surest = f"{best.tpr:.1%} found at 1% false positives"
+    how = by_all if best.p_auc <= best.p_tpr else surest
+    return f"An attacker tells training scans from others better than by guessing ({how})"
 
 
 def _threshold(result: PrivacyResult) -> Table:
@@ -71,8 +76,8 @@ def _threshold(result: PrivacyResult) -> Table:
     rows = (
         ("a scan is suspect above a similarity of", f"{limit.similarity:.3f}"),
         ("calibrated on", f"{limit.scans} scans of {limit.groups} groups ({limit.calibrated_on})"),
-        ("of these, it would call suspect", f"{limit.flagged:.2%}"),
-        ("with 95% confidence, at most", f"{limit.flagged_at_most:.2%}"),
+        ("of these scans, it would call suspect", f"{limit.flagged:.2%}"),
+        ("of subjects or groups, at most (95% confidence)", f"{limit.flagged_at_most:.2%}"),
         ("left out, as copies of training scans", str(limit.copies)),
     )
     return Table("The search for copies", ("", ""), rows)

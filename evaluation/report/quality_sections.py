@@ -19,7 +19,7 @@ def quality_sections(result: QualityResult, maps: Mapping[str, Plot]) -> Iterato
         The map of scans in each feature space, by extractor.
     """
     for space in result.spaces.values():
-        part = "It also picked the checkpoint, so it flatters the model."
+        part = "train-gan picks the checkpoint with it, so it flatters models of scangan."
         text = (f"Network: {space.source}.",) + ((part,) if space.picked_checkpoint else ())
         parts = [*_figures(space.figures), *_plots(space), maps[space.extractor]]
         if any(map(sum, (row.values() for row in space.named_as.values()))):
@@ -47,7 +47,7 @@ def verdict(result: QualityResult) -> str:
     if classes:
         worst = max(classes, key=lambda name: classes[name].value)
         said.append(f"The class furthest from its real scans is {worst}")
-    picked = ", which picked the checkpoint" if space.picked_checkpoint else ""
+    picked = " (with which train-gan picks checkpoints)" if space.picked_checkpoint else ""
     return f"In the features of {space.extractor}{picked}, {'. '.join(said)}."
 
 

@@ -255,11 +255,13 @@ def _sets(found: Judgement) -> Section:
     return Section("Scans", text, (Table("What was compared", columns, rows),))
 
 
-def _trained_on(card: ModelCard) -> str:
-    counts = card.dataset_counts
+def _dataset(card: ModelCard) -> str:
+    counts, told = card.dataset_counts, card.recipe.get("synthetic_scans")
+    made = sum(told.values()) if isinstance(told, dict) else 0
+    synthetic = f" ({made} of them synthetic)" if made else ""
     if not card.classes:  # cards of earlier versions name the folder of the scans here
-        return counted(sum(counts.values()), "scan") if counts else ""
-    return ", ".join(f"{n} {name}" for name, n in counts.items())
+        return counted(sum(counts.values()), "scan") + synthetic if counts else ""
+    return ", ".join(f"{n} {name}" for name, n in counts.items()) + synthetic
 
 
 def _card(card: ModelCard, sha256: str) -> Section:
@@ -267,7 +269,7 @@ def _card(card: ModelCard, sha256: str) -> Section:
     rows = (
         ("architecture", f"{card.architecture}, {card.size} x {card.size} pixels"),
         ("classes", ", ".join(card.classes)),
-        ("trained on", _trained_on(card)),
+        ("dataset, with what was held back", _dataset(card)),
         ("recipe", str(recipe or "")),
         ("precision", card.precision),
         ("training began", card.date),

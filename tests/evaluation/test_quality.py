@@ -158,7 +158,7 @@ def test_a_result_is_written_read_and_shown(halves, tmp_path):
     assert parse_record(QualityResult, (tmp_path / "result.json").read_bytes()) == result
     lines = "\n".join(quality_lines(result))
     assert all(metric.name in lines for metric in METRICS.values())
-    assert "picked the checkpoint" in lines and "real: 120 real scans" in lines
+    assert "picks the checkpoint" in lines and "real: 120 real scans" in lines
     named = result.spaces["efficientnet-lite0"].named_as
     counts = halves[1].counts
     assert set(named) == set(CLASSES)

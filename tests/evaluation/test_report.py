@@ -19,6 +19,7 @@ from msgspec import structs
 from scangan.artifacts.records import parse_record
 from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.errors import EvaluationError
+from scangan.evaluation.diets import DIETS
 from scangan.evaluation.file_names import HTML, MARKDOWN, PICTURE, RESULT
 from scangan.evaluation.judge_privacy import PrivacyOptions
 from scangan.evaluation.judge_quality import QualityOptions
@@ -33,7 +34,7 @@ from scangan.evaluation.report.pictures import real_beside_synthetic
 from scangan.evaluation.report.quality_sections import reading, verdict
 from scangan.evaluation.report.render import TEMPLATES
 from scangan.evaluation.report.write import Provenance, ReportResult, write_report
-from scangan.evaluation.utility_result import CurvePoint, Estimate
+from scangan.evaluation.utility_result import CurvePoint, DietResult, Estimate
 from scangan.runtime.generator import ScanGenerator
 
 TRAIN, HOLDOUT, OTHERS = (
@@ -337,10 +338,10 @@ def test_a_verdict_is_whole_sentences_whatever_could_be_measured(judged):
     """Large groups leave KID alone, which needs no halves."""
     space = judged.quality.spaces["efficientnet-lite0"]
     for keys, said in (
-        (["kid"], r"checkpoint, KID x1000 is [^,.]*\.$"),
+        (["kid"], r"checkpoints\), KID x1000 is [^,.]*\.$"),
         (
             ["kid", "recall"],
-            r"checkpoint, KID x1000 is [^,.]*\. \d+%[^.]* like them \(real \d+%\)\.$",
+            r"checkpoints\), KID x1000 is [^,.]*\. \d+%[^.]* like them \(real \d+%\)\.$",
         ),
     ):
         figures = {key: Figures(space.figures[key].overall) for key in keys}
@@ -375,6 +376,31 @@ def test_plots_of_many_classes_with_long_names_differ_by_more_than_colour(recwar
         assert f">a long name …{names[3][-11:]}<" in plot.svg
     assert not recwarn.list  # matplotlib warns where the names leave no room
     assert len(set(itertools.islice(plots._looks(), 12))) == 12
+
+
+@pytest.mark.parametrize("name", ["probe", "cnn", "mobilenetv2", "resnet152v2"])
+def test_a_plot_has_room_for_its_title(name, monkeypatch):
+    drawn = []
+    plot = plots._plot
+    monkeypatch.setattr(plots, "_plot", lambda ax, *told: drawn.append(ax) or plot(ax, *told))
+    exact = Estimate(value=0.5, low=0.4, high=0.6)
+    results = [
+        DietResult(
+            classifier=name, diet=diet, n_train=1, metrics={"balanced_accuracy": exact}, recall={},
+            confusion={},
+        )
+        for diet in DIETS
+    ]  # fmt: skip
+    point = CurvePoint(
+        classifier=name, fraction=1, n_real=9, real=exact, with_synthetic=exact, gain=exact
+    )
+    of_diets = plots.diets(name, results)
+    plots.learning_curve(name, [point])
+    for ax in drawn:
+        title = ax._left_title.get_window_extent()
+        assert title.x1 <= ax.figure.bbox.x1 + 1 and name in ax.get_title("left")
+    # Two of five diets hold no synthetic scan: they have the colour of real ones.
+    assert of_diets.svg.count(f"fill: {plots.SYNTHETIC.lower()}") == 3
 
 
 def test_an_interval_that_misses_its_figure_is_drawn():

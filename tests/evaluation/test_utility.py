@@ -15,7 +15,7 @@ from scangan.evaluation.diets import COPIES, classical_copies, make_diet
 from scangan.evaluation.judge_utility import UtilityOptions, share_of, utility
 from scangan.evaluation.probe import train_probe
 from scangan.evaluation.scan_set import ScanSet
-from scangan.evaluation.utility_result import DietResult, Estimate
+from scangan.evaluation.utility_result import CurvePoint, DietResult, Estimate
 from scangan.evaluation.utility_sets import split_for_test
 from scangan.evaluation.utility_text import utility_lines
 from scangan.evaluation.utility_verdict import verdict
@@ -131,6 +131,35 @@ def test_synthetic_scans_beat_classical_ones_only_if_their_difference_says_so(be
     ]  # fmt: skip
     first = next(verdict(diets, []))
     assert f"; it helps, {said} classical augmentation (" in first
+
+
+def test_a_proven_gain_comes_before_a_larger_one_that_is_not():
+    diets = [
+        _diet("real"), _diet("synthetic", -0.1), _diet("real + synthetic", 0.031, 0.0, p=0.16),
+        _diet("real topped up", 0.029, 0.0, p=0.006), _diet("real + classical", 0.03),
+    ]  # fmt: skip
+    first = next(verdict(diets, []))
+    assert "real topped up changes" in first and "; it helps, " in first
+
+
+@pytest.mark.parametrize(
+    ("p", "said"), [(0.5, "helped with 200 real scans"), (None, "one training does not")]
+)
+def test_a_learning_curve_names_where_synthetic_scans_helped(p, said):
+    diets = [_diet(name, None if name == "real" else 0.0, 0.0, p) for name in module.DIETS]
+    points = [
+        CurvePoint(
+            classifier="cnn", fraction=n / 400, n_real=n, real=_exact(0.7), with_synthetic=_exact(0.7 + gain),
+            gain=_exact(gain),
+        )
+        for n, gain in ((100, -0.02), (200, 0.03), (400, 0.0))
+    ]  # fmt: skip
+    *_, last = verdict(diets, points)
+    assert said in last and "up to" not in last
+
+
+def _exact(value):
+    return Estimate(value=value, low=value, high=value)
 
 
 def test_the_learning_curve_uses_more_and_more_of_the_same_scans(real):
