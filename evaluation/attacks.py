@@ -8,9 +8,8 @@ import numpy.typing as npt
 
 from scangan.evaluation.membership import FALSE_POSITIVES, attack, blind_scorer
 from scangan.evaluation.nearest import nearest, scale_of, scaled
-from scangan.evaluation.privacy_result import Attack
+from scangan.evaluation.privacy_result import BLIND, Attack
 from scangan.evaluation.privacy_sets import FEWEST
-from scangan.evaluation.privacy_verdict import BLIND
 from scangan.evaluation.scan_set import ScanSet
 from scangan.evaluation.similar import Gallery
 from scangan.evaluation.training_search import (
@@ -153,10 +152,8 @@ def _alike(
         classes = np.zeros(len(train), np.int64), np.zeros(len(held), np.int64)
         return rows, classes, [note] if train.classes or held.classes else []
     number = {name: k for k, name in enumerate(train.classes)}
-    ours, theirs = (
-        train.labels,
-        np.array([number.get(name, -1) for name in held.classes])[held.labels],
-    )
+    ours = train.labels
+    theirs = np.array([number.get(name, -1) for name in held.classes])[held.labels]
     rows = np.flatnonzero(np.isin(ours, theirs)), np.flatnonzero(np.isin(theirs, ours))
     left = len(ours) - len(rows[0]), len(theirs) - len(rows[1])
     note = (

@@ -29,10 +29,13 @@ class Classifier(Protocol):
         One of `CLASSIFIERS`.
     described : str
         Everything that its results depend on, besides scans and seed.
+    by_chance : bool
+        Whether two trainings on the same scans differ with their seed.
     """
 
     name: str
     described: str
+    by_chance: bool
 
     def sees(self, images: npt.NDArray[np.uint8]) -> Rows:
         """Turn scans, uint8 [N, H, W], into what it learns from."""
@@ -59,6 +62,7 @@ class Probe:
     """
 
     name = "probe"
+    by_chance = False
 
     def __init__(self, extractor: str, cache: Cache, threads: int | None = None) -> None:
         self._extract, self._cache = FeatureExtractor(extractor, threads), cache

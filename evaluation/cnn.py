@@ -30,6 +30,7 @@ class SmallCNN:
     """
 
     name = "cnn"
+    by_chance = True
 
     def __init__(self, threads: int | None = None, steps: int = STEPS) -> None:
         self.threads, self.steps = threads, steps

@@ -12,8 +12,10 @@ Images = npt.NDArray[np.uint8]  # [N, H, W]
 Labels = npt.NDArray[np.int64]  # [N]
 Indices = npt.NDArray[np.intp]
 
-DIETS = ("real", "synthetic", "real + synthetic", "real topped up", "real + classical")
-BASELINE = "real"
+DIETS = BASELINE, SYNTHETIC, BOTH, TOPPED_UP, CLASSICAL = (
+    "real", "synthetic", "real + synthetic", "real topped up", "real + classical",
+)  # fmt: skip
+ADDED = BOTH, TOPPED_UP  # real scans and synthetic ones
 COPIES = 3  # changed copies of each real scan
 TURN, ZOOM, MOVE, LIGHT = 10.0, 0.1, 0.06, 0.15  # degrees; shares of the size, side and grey level
 
@@ -46,13 +48,13 @@ def make_diet(
         Decides which synthetic scans top up a class.
     """
     none, every = np.empty(0, np.intp), np.arange(len(synthetic))
-    if name == "real":
+    if name == BASELINE:
         return Diet(chosen, none, none)
-    if name == "synthetic":
+    if name == SYNTHETIC:
         return Diet(none, every, none)
-    if name == "real + synthetic":
+    if name == BOTH:
         return Diet(chosen, every, none)
-    if name == "real + classical":
+    if name == CLASSICAL:
         copies = [chosen + copy * len(real) for copy in range(COPIES)]
         return Diet(chosen, none, np.concatenate(copies))
     counts = np.bincount(real.labels[chosen], minlength=len(real.classes))

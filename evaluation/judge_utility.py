@@ -13,7 +13,17 @@ from msgspec.structs import replace
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.cache import Cache, code
 from scangan.evaluation.classifiers import Classifier, Rows, check_names, make_classifier
-from scangan.evaluation.diets import BASELINE, DIETS, Diet, classical_copies, make_diet
+from scangan.evaluation.diets import (
+    ADDED,
+    BASELINE,
+    BOTH,
+    CLASSICAL,
+    DIETS,
+    TOPPED_UP,
+    Diet,
+    classical_copies,
+    make_diet,
+)
 from scangan.evaluation.features import DEFAULT
 from scangan.evaluation.leaks import without_leaks
 from scangan.evaluation.ranges import check_range
@@ -25,10 +35,6 @@ from scangan.evaluation.utility_sets import check_enough, check_groups, comparab
 from scangan.evaluation.utility_verdict import verdict
 
 Indices = npt.NDArray[np.intp]
-ADDED = "real + synthetic", "real topped up"  # diets to compare with classical augmentation
-CLASSICAL = "real + classical"
-TOPPED_UP = "real topped up"  # a diet that chance has a part in, whatever the classifier
-WITHOUT_CHANCE = "probe"  # a classifier that chance has no part in
 LEAST_STEPS = 20  # of a network, whose rate rises over the first tenth
 # The modules that decide what a classifier learns: kept scores are those of the same code.
 LEARNING = "classifiers", "probe", "cnn", "keras_networks", "diets", "features"
@@ -78,7 +84,7 @@ class UtilityOptions:
         check_range("--steps", self.steps, LEAST_STEPS)
         if any(not 0 < share <= 1 for share in self.fractions):
             raise EvaluationError("--real-fractions takes shares above 0, at most 1")
-        if (self.weights or self.steps) and set(self.classifiers) <= {WITHOUT_CHANCE}:
+        if (self.weights or self.steps) and set(self.classifiers) <= {"probe"}:
             raise EvaluationError(
                 "the probe takes neither --weights nor --steps; choose a network with --classifier, too"
             )
@@ -198,8 +204,9 @@ class _Bench:
             beyond = estimate(balanced[name] - balanced[CLASSICAL])
             results[name] = replace(results[name], beyond_classical=beyond)
         if self.options.seeds < 2:  # one training does not tell how others would end
-            certain = classifier.name == WITHOUT_CHANCE
-            gains = {name: gain for name, gain in gains.items() if certain and name != TOPPED_UP}
+            # Chance also decides which synthetic scans top up a class.
+            without = DIETS if classifier.by_chance else (TOPPED_UP,)
+            gains = {name: gain for name, gain in gains.items() if name not in without}
         p = [p_value(gain) for gain in gains.values()]
         for name, alone, corrected in zip(gains, p, holm(p), strict=True):
             results[name] = replace(results[name], p=alone, p_holm=corrected)
@@ -214,7 +221,7 @@ class _Bench:
                 self.scans.measure(self._scores(classifier, diet, chosen, advance)[0])[
                     "balanced_accuracy"
                 ]
-                for diet in (BASELINE, "real + synthetic")
+                for diet in (BASELINE, BOTH)
             )
             points.append(
                 CurvePoint(

@@ -26,8 +26,8 @@ RATES = {"vgg16": 1e-4, "resnet152v2": 3e-4, "mobilenetv2": 3e-4}
 # and whatever it learns, the network would name every test scan alike.
 MOMENTUM = 0.9
 LEAST = 32  # pixels that the networks need
-# Where the processor multiplies bfloat16 itself, training takes half the time; the last layer, and all
-# weights, stay in float32.
+# Where the processor multiplies bfloat16 itself (as in training's fast_precision), this takes half the
+# time; the last layer, and all weights, stay in float32.
 MIXED = any(
     getattr(torch.cpu, name, lambda: False)()
     for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
@@ -46,6 +46,8 @@ class KerasNetwork:
     steps : int
         Training steps of 32 scans, every class as often.
     """
+
+    by_chance = True
 
     def __init__(self, name: str, weights: Path | None = None, steps: int = STEPS) -> None:
         if weights is not None and not weights.is_file():

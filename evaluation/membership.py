@@ -5,7 +5,8 @@ area under the ROC curve is its success over all scans. The true positive rate a
 its success on the scans that it is surest of, which is what counts for privacy (Carlini et al. 2022).
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -53,10 +54,10 @@ def attack(
     again : callable, optional
         Scores all scans again for other members, if the scores came from knowing who they are.
     """
-    _, level = np.unique(np.concatenate(scores), return_inverse=True)
+    level = _ranks(np.concatenate(scores))
     levels = level[: len(scores[0])], level[len(scores[0]) :]
     count = int(level.max()) + 1
-    numbers = [np.unique(each, return_inverse=True)[1] for each in groups]
+    numbers = [_ranks(each) for each in groups]
     rng = np.random.default_rng(seed)
     found = [_success(levels, _weights(labels, [np.ones(len(each)) for each in labels]), count)]
     for _ in range(resamples):
@@ -64,7 +65,8 @@ def attack(
         found.append(_success(levels, _weights(labels, drawn), count))
     low, high = np.nanquantile(np.array(found[1:]), (0.025, 0.975), axis=0)
     sides = _divisions(groups, labels, rng)
-    chance = _reached(again(sides) if again else np.broadcast_to(level, sides.shape), sides, labels)
+    ranks = map(_ranks, again(sides)) if again else itertools.repeat(level, len(sides))
+    chance = _reached(ranks, sides, labels)
     at_least = (chance >= np.array(found[0]) - 1e-12).sum(axis=0)
     p_auc, p_tpr = map(float, (1 + at_least) / (1 + BY_CHANCE))
     return Attack(
@@ -104,17 +106,20 @@ def _divisions(
 
 def _numbered(groups: tuple[Labels, Labels]) -> npt.NDArray[np.intp]:
     """Number the groups of both sides from 0; those of one side are none of the other's."""
-    number = np.concatenate([2 * groups[0], 2 * groups[1] + 1])
-    return np.unique(number, return_inverse=True)[1]
+    return _ranks(np.concatenate([2 * groups[0], 2 * groups[1] + 1]))
+
+
+def _ranks(values: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
+    """Rank values among all distinct ones, from 0; equal values have the same rank."""
+    return np.asarray(np.unique(values, return_inverse=True)[1])
 
 
 def _reached(
-    scores: npt.NDArray[np.number], sides: Sides, labels: tuple[Labels, Labels]
+    ranks: Iterable[npt.NDArray[np.intp]], sides: Sides, labels: tuple[Labels, Labels]
 ) -> npt.NDArray[np.float64]:
     """Return AUC and true positive rate of each division: float64 [divisions, 2]."""
     label, found = np.concatenate(labels), np.empty((len(sides), 2))
-    for each, row, side in zip(found, scores, sides, strict=True):
-        level = np.unique(row, return_inverse=True)[1]
+    for each, level, side in zip(found, ranks, sides, strict=True):
         of_sides = label[side], label[~side]
         weights = _weights(of_sides, [np.ones(len(part)) for part in of_sides])
         each[:] = _success((level[side], level[~side]), weights, int(level.max()) + 1)
@@ -158,12 +163,9 @@ def blind_scorer(
         target = np.where(sides, 1 / members, -1 / (len(rows) - members)).T * len(rows)
         found, products, right = np.empty(target.shape), rows.T @ rows, rows.T @ target
         for test in tests:
-            own, n = rows[test], len(rows) - len(test)
-            mean, level = (
-                -own.sum(axis=0) / n,
-                -target[test].sum(axis=0) / n,
-            )  # all rows have mean 0
-            level += target.sum(axis=0) / n
+            own, n = rows[test], len(rows) - len(test)  # all others are learnt from
+            mean = -own.sum(axis=0) / n  # as the mean of all rows is 0
+            level = (target.sum(axis=0) - target[test].sum(axis=0)) / n
             centred = products - own.T @ own - n * np.outer(mean, mean)
             centred.flat[:: len(centred) + 1] += alpha
             wanted = right - own.T @ target[test] - n * np.outer(mean, level)

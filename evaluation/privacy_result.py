@@ -5,6 +5,7 @@ from scangan.artifacts.suspects import Pair as Pair  # a part of a result
 from scangan.evaluation.scan_set import SetInfo
 
 FORMAT = 1
+BLIND = "blind"  # the attack that knows no synthetic scan
 
 
 class Threshold(Record, frozen=True, kw_only=True):

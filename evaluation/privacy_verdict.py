@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 from scangan.core.counted import counted
-from scangan.evaluation.privacy_result import Attack, Level, Threshold
+from scangan.evaluation.privacy_result import BLIND, Attack, Level, Threshold
 
 GOOD = 0.95  # share of planted copies that should be found
 # An attack counts as better than guessing below this p-value, so that six looks (three attacks by two
 # measures) find a leak where there is none in one evaluation of twenty.
 SURE = 0.05 / 6
-BLIND = "blind"  # the attack that knows no synthetic scan
 NAMES = {
     "features": "the distance to the nearest synthetic scan in feature space",
     "pixels": "the similarity to the nearest synthetic scan",

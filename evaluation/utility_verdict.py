@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from scangan.evaluation.diets import BASELINE
+from scangan.evaluation.diets import ADDED, BASELINE, BOTH, CLASSICAL, SYNTHETIC
 from scangan.evaluation.utility_result import CurvePoint, DietResult, Estimate
 
 SIGNIFICANT = 0.05
@@ -17,11 +17,11 @@ def verdict(diets: Sequence[DietResult], curve: Sequence[CurvePoint]) -> Iterato
         yield _alone(name, of_this)
         points = [point for point in curve if point.classifier == name]
         if points:
-            yield _enough(name, points, of_this["real + synthetic"].p_holm is not None)
+            yield _enough(name, points, proven=of_this[BOTH].p_holm is not None)
 
 
 def _helped(name: str, of_this: dict[str, DietResult]) -> str:
-    added = [of_this[diet] for diet in ("real + synthetic", "real topped up")]
+    added = [of_this[diet] for diet in ADDED]
     # What is proven comes first, whichever diet has the larger value.
     tested = [diet for diet in added if diet.p_holm is not None]
     added = [diet for diet in tested if (diet.p_holm or 0) < SIGNIFICANT] or tested or added
@@ -37,7 +37,7 @@ def _helped(name: str, of_this: dict[str, DietResult]) -> str:
         return f"{change}; no gain is proven"
     if best.difference.value < 0:
         return f"{change}; synthetic scans make it worse"
-    classical = of_this["real + classical"].difference
+    classical = of_this[CLASSICAL].difference
     return (
         f"{change}; it helps, {_beside(best.beyond_classical)} classical augmentation "
         f"({_points(classical)})"
@@ -53,22 +53,27 @@ def _beside(beyond: Estimate | None) -> str:
 
 def _alone(name: str, of_this: dict[str, DietResult]) -> str:
     return (
-        f"{name}: trained on synthetic scans alone, it reaches {_balanced(of_this['synthetic']):.1%} on "
+        f"{name}: trained on synthetic scans alone, it reaches {_balanced(of_this[SYNTHETIC]):.1%} on "
         f"real ones; trained on real ones, {_balanced(of_this[BASELINE]):.1%}"
     )
 
 
-def _enough(name: str, points: Sequence[CurvePoint], several: bool) -> str:
+def _gains(points: Sequence[CurvePoint]) -> str:
+    """Say with how many real scans synthetic ones helped."""
+    gains = " and ".join(str(point.n_real) for point in points if point.gain.low > 0)
+    if gains:
+        return f"adding synthetic scans helped with {gains} real scans"
+    where = f"{points[0].n_real} real scans" if len(points) == 1 else "any number of real ones"
+    return f"adding synthetic scans did not measurably help with {where}"
+
+
+def _enough(name: str, points: Sequence[CurvePoint], *, proven: bool) -> str:
     full = points[-1]
-    gains = [point for point in points if point.gain.low > 0]
     helped = "one training does not show whether synthetic scans help (--seeds 3)"
-    if several and gains:
-        helped = f"adding synthetic scans helped with {' and '.join(str(p.n_real) for p in gains)} real scans"
-    elif several:
-        helped = "adding synthetic scans did not measurably help with any number of real ones"
+    if proven:
+        helped = _gains(points)
     if len(points) == 1:
-        none = f"adding synthetic scans did not measurably help with {full.n_real} real scans"
-        return f"{name}: {helped if gains or not several else none}"
+        return f"{name}: {helped}"
     enough = next(p for p in points if p.real.value >= full.real.value - CLOSE)
     if enough is full:
         return (

@@ -18,28 +18,26 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from project import HERE, PHANTOMS, Project, names
+from project_page import PICTURE_OF_PHANTOMS, figures, page, uses, with_overview
 
 from scangan.artifacts.records import parse_record
 from scangan.artifacts.run import Run
 from scangan.core.files import write_bytes
 from scangan.core.png import encode_png
 from scangan.core.sheet import NOTICE, contact_sheet
-from scangan.evaluation.diets import DIETS
 from scangan.evaluation.judgement import Judgement
-from scangan.evaluation.privacy_verdict import BLIND
-from scangan.evaluation.utility_result import Estimate, UtilityResult
+from scangan.evaluation.utility_result import UtilityResult
 from scangan.preprocessing import load_dataset
 from scangan.preprocessing.phantom import SIMULATED
 from scangan.runtime import ScanGenerator
 from scangan.runtime.generator import Images
 from scangan.training.checkpoints import load_best
 
-HERE = Path(__file__).parent
 SAMPLES = HERE.parent / "tests/data"
 COUNT = 500  # synthetic scans of each class
 DRAWN = 8  # of each class in a picture
@@ -47,78 +45,6 @@ EXPLAINED = "## How to read the figures"  # from here on, every report says the 
 PICTURE = re.compile(r"^!\[.*\n\n.*\n\n?", re.MULTILINE)  # with its caption
 SMALL = ["--size", "32"]
 QUICK = [*SMALL, "--kimg", "0.64", "--tick", "0.32", "--width", "8"]
-PICTURE_OF_PHANTOMS = "phantoms.png"
-PHANTOMS = "phantoms"  # in place of folders: scans that are simulated
-COLUMNS = (
-    "generator", "seed", "kimg", "KID x1000", "FID", "FID ratio", "precision", "recall", "least variety",
-    "class agreement", "told from real", "membership AUC", "suspects",
-)  # fmt: skip
-TOPPED_UP = "real", "real + classical", "real topped up"  # compared in the rarest class
-USES = "generator", "seed", "classifier", *DIETS, *(f"rarest class: {diet}" for diet in TOPPED_UP)
-GENERATORS = "## Generators"  # headings of a page
-CLASSIFIERS = "## Classifiers that learn from the scans"
-OVERVIEW = "## Main figures"  # in README.md here: the last section
-IN_OVERVIEW = (
-    "generator",
-    "seed",
-    "kimg",
-    "KID x1000",
-    "FID ratio",
-    "class agreement",
-    "membership AUC",
-)
-LEARN_ONCE = " Those of the large networks, which learn once, leave out how trainings differ."
-ACCURACY = "accuracy, trained on synthetic scans alone (on real ones)"
-
-
-@dataclasses.dataclass(frozen=True)
-class Project:
-    """What `project.toml` says.
-
-    Parameters
-    ----------
-    title, claim, reading : str
-        Headline; what the project claimed; what our figures say, written by hand.
-    train, test : str
-        Folders of scans below DATA, or ``phantoms``.
-    sample : str
-        Folder of a few scans in tests/data, for ``--quick``.
-    prepare : tuple of str
-        Options of prep-scans.
-    classifiers : tuple of str
-        Classifiers that learn from the scans of each generator, three times.
-    large_classifiers : tuple of str
-        Those that take an hour: they learn once, from the scans of each generator's seed 0.
-    generators : dict
-        Options of train-gan by the generator's name.
-    seeds : int
-        How many times each is trained.
-    """
-
-    title: str
-    claim: str
-    train: str
-    test: str
-    sample: str
-    prepare: tuple[str, ...]
-    classifiers: tuple[str, ...]
-    generators: dict[str, list[str]]
-    seeds: int
-    large_classifiers: tuple[str, ...] = ()
-    reading: str = ""
-
-    @classmethod
-    def read(cls, name: str) -> "Project":
-        """Read a project's file."""
-        told: dict[str, Any] = tomllib.loads((HERE / name / "project.toml").read_text("utf-8"))
-        lists = "prepare", "classifiers", "large_classifiers"
-        told |= {key: tuple(told[key]) for key in lists if key in told}
-        return cls(**told)
-
-
-def names() -> list[str]:
-    """Return the names of the projects."""
-    return sorted(file.parent.name for file in HERE.glob("*/project.toml"))
 
 
 def show(*words: str) -> None:
@@ -277,158 +203,6 @@ def _is_due(made: Path, source: Path) -> bool:
     if made.exists() and made.stat().st_mtime < source.stat().st_mtime:
         made.unlink()
     return not made.exists()
-
-
-def figures(found: Judgement) -> Iterator[str]:
-    """Yield the figures of a row: in brackets, what real scans score; intervals are in the reports."""
-    space = found.quality.spaces["efficientnet-lite0"].figures
-    for key, scale, digits in (("kid", 1000, 0), ("fid", 1, 0), ("fid_ratio", 1, 2)):
-        yield _with_real(space[key].overall, scale, digits)
-    for key in ("precision", "recall"):
-        yield _with_real(space[key].overall, 100, 0)
-    variety = space["variety"]
-    of_each = list(variety.classes.values()) or [variety.overall]  # a DCGAN has no classes
-    yield f"{min(each.value for each in of_each):.2f}"
-    for key in ("agreement", "two_sample"):
-        yield _with_real(space[key].overall, 100, 0) if key in space else "-"
-    reached = (
-        {name: each.auc for name, each in found.privacy.membership.items()} if found.privacy else {}
-    )
-    blind = reached.pop(BLIND, None)
-    told = f" ({blind:.2f})" if blind is not None else ""
-    yield f"{max(reached.values()):.2f}{told}" if reached else "-"
-    yield str(len(found.privacy.suspects)) if found.privacy else "-"
-
-
-def uses(found: UtilityResult) -> Iterator[list[str]]:
-    """Yield a row for each classifier: balanced accuracy after each diet, and recall of the rarest class."""
-    counts = found.train.counts
-    rarest = min(counts, key=lambda name: counts[name])
-    reached = {(each.classifier, each.diet): each for each in found.diets}
-    for classifier in dict.fromkeys(classifier for classifier, _ in reached):
-        of = {diet: reached[classifier, diet] for diet in DIETS}
-        accuracies = [of[diet].metrics["balanced_accuracy"] for diet in DIETS]
-        recalls = [of[diet].recall[rarest] for diet in TOPPED_UP]
-        yield [classifier, *map(_with_interval, [*accuracies, *recalls])]
-
-
-def _with_interval(share: Estimate) -> str:
-    return f"{100 * share.value:.0f} ({100 * share.low:.0f} to {100 * share.high:.0f})"
-
-
-def _with_real(figure: Any, scale: float, digits: int) -> str:
-    if figure is None:
-        return "-"
-    real = "" if figure.real is None else f" ({figure.real * scale:.{digits}f})"
-    return f"{figure.value * scale:.{digits}f}{real}"
-
-
-def page(
-    project: Project,
-    rows: list[list[str]],
-    uses: list[list[str]],
-    truths: dict[str, str],
-    before: str = "",
-) -> str:
-    """Write the project's page: generators, classifiers, and by model what is known of the truth.
-
-    What was not done this time is kept as the page said it `before`.
-    """
-    rows = _kept(before, GENERATORS, COLUMNS, rows, 2, project)
-    uses = _kept(before, CLASSIFIERS, USES, uses, 3, project)
-    models = [f"{name}-{seed}" for name, seed, *_ in rows]
-    others = "phantoms" if project.test == PHANTOMS else "real scans"
-    sections = [
-        f"# {project.title}",
-        f"Claimed: {project.claim}",
-        project.reading.strip(),
-        GENERATORS,
-        f"In brackets: what {others} reach. In brackets beside the membership AUC, which is that of the best "
-        "attack: the AUC of an attack that sees no synthetic scan. Intervals are in the reports (`*-report.md`). "
-        "Precision, recall, class agreement and told from real in percent.",
-        _table(COLUMNS, rows, left=2),
-    ]
-    every = [f"{name}-{seed}" for name in project.generators for seed in range(project.seeds)]
-    if missing := [model for model in every if model not in models]:
-        sections.append(f"Not run yet: {', '.join(missing)}.")
-    if uses:
-        sections += [
-            CLASSIFIERS,
-            f"Balanced accuracy on {others} of the test set, in percent, by what they learn from; then how many "
-            "scans of the rarest training class they name right (class recall). In brackets: 95% intervals."
-            + LEARN_ONCE
-            * bool(project.large_classifiers),
-            _table(USES, uses, left=3),
-        ]
-    sections += ["## Scans, seed 0"]
-    if project.test == PHANTOMS:
-        sections.append(f"![Phantoms]({PICTURE_OF_PHANTOMS})")
-    drawn_of = [name for name in project.generators if f"{name}-0" in models]
-    sections += [f"![Synthetic scans of {name}]({name}-0.png)" for name in drawn_of]
-    for model in models:
-        heading = f"## {model}, and the truth"
-        if told := truths.get(model) or _section(before, heading):
-            sections += [heading, told.strip()]
-    return "\n\n".join(filter(None, sections)) + "\n"
-
-
-def _kept(
-    before: str,
-    heading: str,
-    columns: Sequence[str],
-    rows: list[list[str]],
-    named_by: int,
-    project: Project,
-) -> list[list[str]]:
-    """Add the rows of an earlier page to those made now, which replace theirs; sort by generator and seed."""
-    made = {tuple(row[:named_by]) for row in rows}
-    earlier = [[row.get(column, "-") for column in columns] for row in _read_table(before, heading)]
-    order = list(project.generators)
-    known = {(name, str(seed)) for name in order for seed in range(project.seeds)}
-    kept = [row for row in earlier if tuple(row[:named_by]) not in made and (*row[:2],) in known]
-    return sorted([*kept, *rows], key=lambda row: (order.index(row[0]), int(row[1])))
-
-
-def _table(columns: Sequence[str], rows: list[list[str]], left: int) -> str:
-    aligned = ["---"] * left + ["---:"] * (len(columns) - left)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, aligned, *rows))
-
-
-def overview() -> str:
-    """Write one table over the pages of all projects that have one, from the tables of those pages."""
-    rows = []
-    for file in sorted(HERE.glob("*/README.md")):
-        told = file.read_text("utf-8")
-        accuracies = defaultdict[tuple[str, str], list[str]](list)
-        for use in _read_table(told, CLASSIFIERS):
-            synthetic, real = (use[diet].partition(" ")[0] for diet in ("synthetic", "real"))
-            reached = f"{use['classifier']} {synthetic} ({real})"
-            accuracies[use["generator"], use["seed"]].append(reached)
-        for row in _read_table(told, GENERATORS):
-            learnt = ", ".join(accuracies[row["generator"], row["seed"]]) or "-"
-            project = f"[{file.parent.name}]({file.parent.name}/README.md)"
-            rows.append([project, *(row[column] for column in IN_OVERVIEW), learnt])
-    return _table(["project", *IN_OVERVIEW, ACCURACY], rows, left=3)
-
-
-def _read_table(page: str, heading: str) -> list[dict[str, str]]:
-    """Read the rows of the first table below a heading, if there is one, by column."""
-    lines = [
-        line.strip("| ").split(" | ")
-        for line in _section(page, heading).splitlines()
-        if line.startswith("|")
-    ]
-    return [dict(zip(lines[0], cells, strict=True)) for cells in lines[2:]]
-
-
-def _section(page: str, heading: str) -> str:
-    """Return what a page says below a heading."""
-    return page.partition(f"{heading}\n")[2].partition("\n## ")[0]
-
-
-def with_overview(text: str) -> str:
-    """Return the text of README.md here with its last section made anew."""
-    return f"{text.partition(OVERVIEW)[0]}{OVERVIEW}\n\n{overview()}\n"
 
 
 def main() -> None:

@@ -48,13 +48,11 @@ def _one_line(text: str) -> str:
     return "".join(ascii(c)[1:-1] if has_controls(c) else c for c in text)
 
 
-def _trained_on(scans: int, synthetic: object) -> str:
-    """Say how many scans of a class trained the model, and how many of them were synthetic."""
-    return (
-        f"{counted(scans, 'scan')}, {synthetic} of them synthetic"
-        if synthetic
-        else counted(scans, "real scan")
-    )
+def _of_dataset(scans: int, synthetic: object) -> str:
+    """Say how many scans of a class the dataset had, and how many of them were synthetic."""
+    if synthetic:
+        return f"{counted(scans, 'scan')}, {synthetic} of them synthetic"
+    return counted(scans, "real scan")
 
 
 def _rows(file: ModelFile) -> list[tuple[str, str]]:
@@ -72,7 +70,7 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         given = card.dataset_counts.get(name)
         agreement = scores.get("agreement", {}).get(name)
         variety = scores.get("variety", {}).get(name)
-        facts = [_trained_on(given, synthetic.get(name, 0))] if given is not None else []
+        facts = [_of_dataset(given, synthetic.get(name, 0))] if given is not None else []
         facts += [f"class agreement {agreement:.0%}"] if agreement is not None else []
         facts += [f"variety {variety:.2f} of real"] if variety is not None else []
         rows.append((f"class {number}", f"{name} ({', '.join(facts)})"))

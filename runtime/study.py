@@ -66,7 +66,7 @@ def write_study(
     quotas = _quotas(count // 2, len(classes))
     of_classes = _choose(real, classes, quotas, count, rng)
     for label, wanted, chosen in zip(classes, quotas, of_classes, strict=True):
-        items = ((real.items[int(n)], real.images[int(n)]) for n in chosen)
+        items = ((real.items[n], real.images[n]) for n in chosen)
         shown += [(_scan(True, label, f"{i.file}#{i.frame}"), image) for i, image in items]
         made = generator.sample(wanted, label, seed=seed) if wanted else ()
         shown += [(_scan(False, label, str(n)), image) for n, image in enumerate(made)]

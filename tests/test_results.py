@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import project_page as pages
 import pytest
 from click.testing import CliRunner
 from few_scores import score_few
@@ -80,9 +81,9 @@ def test_a_project_runs_from_scans_to_its_page(name, quick_commands, tmp_path, m
     _, *sections = page.split("\n## ")
     told_of = {section.partition("\n")[0]: _rows(section) for section in sections}
     columns, *rows = told_of.pop("Generators")
-    assert columns == list(run.COLUMNS) and [row[0] for row in rows] == list(project.generators)
+    assert columns == list(pages.COLUMNS) and [row[0] for row in rows] == list(project.generators)
     for row in rows:
-        told = dict(zip(run.COLUMNS, row, strict=True))
+        told = dict(zip(pages.COLUMNS, row, strict=True))
         assert told["kimg"] in ("0", "1")  # 0.32 or 0.64, rounded
         reached, blind = re.fullmatch(r"([\d.]+) \(([\d.]+)\)", told["membership AUC"]).groups()
         assert 0.4 <= float(reached) <= 1 and 0 <= float(blind) <= 1
@@ -93,9 +94,9 @@ def test_a_project_runs_from_scans_to_its_page(name, quick_commands, tmp_path, m
     assert pictures == simulated + [f"{each}-0.png" for each in project.generators]
     for picture in pictures:
         assert cv2.imread(str(tmp_path / f"{name}-quick" / picture), 0).shape[1] > 8 * 96
-    columns, *rows = told_of.pop("Classifiers that learn from the scans", [list(run.USES)])
+    columns, *rows = told_of.pop("Classifiers that learn from the scans", [list(pages.USES)])
     each = 0 if name == "medical-dcgan" else 1 + bool(project.large_classifiers)
-    assert columns == list(run.USES) and len(rows) == each * len(project.generators)
+    assert columns == list(pages.USES) and len(rows) == each * len(project.generators)
     for row in rows:
         assert row[2] == "probe" and len(row) == len(columns)
         assert all(re.fullmatch(r"\d+ \(\d+ to \d+\)", cell) for cell in row[3:])
@@ -122,37 +123,37 @@ def test_a_command_that_fails_ends_all(capfd):
 
 def test_a_page_has_the_claim_the_table_and_the_reading():
     project = _project(reading=" We doubt it. ")
-    row = ["g", "0", *run.COLUMNS[2:]]
-    lines = run.page(project, [row], [], {}).splitlines()
+    row = ["g", "0", *pages.COLUMNS[2:]]
+    lines = pages.page(project, [row], [], {}).splitlines()
     assert lines[:5] == ["# T", "", "Claimed: all is well", "", "We doubt it."]
-    assert _rows("\n".join(lines)) == [list(run.COLUMNS), row]
+    assert _rows("\n".join(lines)) == [list(pages.COLUMNS), row]
 
 
 def test_a_page_keeps_what_was_not_done_this_time():
     project = _project(generators={"g": [], "h": []}, seeds=2)
-    made = [[name, seed, *run.COLUMNS[2:]] for name in "gh" for seed in "01"]
-    learnt = [[*row[:2], each, *run.USES[3:]] for row in made for each in ("cnn", "large")]
+    made = [[name, seed, *pages.COLUMNS[2:]] for name in "gh" for seed in "01"]
+    learnt = [[*row[:2], each, *pages.USES[3:]] for row in made for each in ("cnn", "large")]
     truths = {f"{name}-{seed}": f"| of {name}{seed} |" for name, seed, *_ in made}
-    whole = run.page(project, made, learnt, truths)
+    whole = pages.page(project, made, learnt, truths)
     assert "Not run yet" not in whole
 
     last, part = [made.pop()], [learnt.pop(), learnt.pop()]
-    lacks = run.page(project, made, learnt, {k: truths[k] for k in list(truths)[:3]})
+    lacks = pages.page(project, made, learnt, {k: truths[k] for k in list(truths)[:3]})
     assert "\n\nNot run yet: h-1.\n\n" in lacks and "h-1, and the truth" not in lacks
     assert "(h-0.png)" in lacks
-    assert run.page(project, last, part[::-1], {"h-1": truths["h-1"]}, lacks) == whole
+    assert pages.page(project, last, part[::-1], {"h-1": truths["h-1"]}, lacks) == whole
 
-    better = [[*made[0][:2], *("99" for _ in run.COLUMNS[2:])]]
-    again = run.page(project, better, [], {}, whole)
+    better = [[*made[0][:2], *("99" for _ in pages.COLUMNS[2:])]]
+    again = pages.page(project, better, [], {}, whole)
     assert again == whole.replace(" | ".join(made[0]), " | ".join(better[0]))
     dropped = dataclasses.replace(project, generators={"h": []})
-    assert "| g |" not in run.page(dropped, [], [], {}, whole)
+    assert "| g |" not in pages.page(dropped, [], [], {}, whole)
 
 
 def test_the_pages_are_those_of_their_projects():
     for file in RESULTS.glob("*/README.md"):
         text, project = file.read_text(encoding="utf-8"), run.Project.read(file.parent.name)
-        assert run.page(project, [], [], {}, text) == text
+        assert pages.page(project, [], [], {}, text) == text
 
 
 @pytest.mark.parametrize(
@@ -179,9 +180,9 @@ def test_published_reports_have_no_plots_and_none_of_their_captions():
 
 def test_the_table_over_all_projects_is_that_of_their_pages():
     text = (RESULTS / "README.md").read_text(encoding="utf-8")
-    assert run.with_overview(text) == text
-    columns, *rows = _rows(text.partition(run.OVERVIEW)[2])
-    assert columns == ["project", *run.IN_OVERVIEW, run.ACCURACY]
+    assert pages.with_overview(text) == text
+    columns, *rows = _rows(text.partition(pages.OVERVIEW)[2])
+    assert columns == ["project", *pages.IN_OVERVIEW, pages.ACCURACY]
     done = {file.parent.name for file in RESULTS.glob("*/README.md")}
     assert done == {re.match(r"\[([\w-]+)\]", row[0])[1] for row in rows}
     for name in done:
@@ -192,13 +193,13 @@ def test_the_table_over_all_projects_is_that_of_their_pages():
 
 
 def test_a_project_without_classifiers_is_in_the_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(pages, "HERE", tmp_path)
     (tmp_path / "p").mkdir()
     project = _project()
-    row = ["g", "0", *run.COLUMNS[2:]]
-    (tmp_path / "p/README.md").write_text(run.page(project, [row], [], {}), encoding="utf-8")
-    _, told = _rows(run.overview())
-    assert told == ["[p](p/README.md)", "g", "0", *run.IN_OVERVIEW[2:], "-"]
+    row = ["g", "0", *pages.COLUMNS[2:]]
+    (tmp_path / "p/README.md").write_text(pages.page(project, [row], [], {}), encoding="utf-8")
+    _, told = _rows(pages.overview())
+    assert told == ["[p](p/README.md)", "g", "0", *pages.IN_OVERVIEW[2:], "-"]
 
 
 @pytest.mark.parametrize("name", KINDS)

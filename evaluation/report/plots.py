@@ -14,13 +14,13 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import PercentFormatter
 
 from scangan.core.plot_style import BLUE, DASHES, GRID, INK, PALETTE, QUIET, STYLE, VERMILION
+from scangan.evaluation.diets import BASELINE, CLASSICAL
 from scangan.evaluation.privacy_result import Level
 from scangan.evaluation.quality_result import Figure
 from scangan.evaluation.report.parts import Plot
 from scangan.evaluation.utility_result import CurvePoint, DietResult, Estimate
 
 SYNTHETIC, REAL = VERMILION, BLUE
-WITHOUT_SYNTHETIC = "real", "real + classical"  # diets
 WIDTH = 3.5  # inches: text keeps its size on a screen of 360 pixels
 MOST = 400  # points of each kind on a map
 APART = 0.16  # between synthetic and real on one line
@@ -153,7 +153,7 @@ def diets(classifier: str, results: Sequence[DietResult]) -> Plot:
     ax = _axes(0.75 + 0.32 * len(results), f"Balanced accuracy, {classifier}")
     for row, each in enumerate(results):
         found = each.metrics["balanced_accuracy"]
-        colour = REAL if each.diet in WITHOUT_SYNTHETIC else SYNTHETIC
+        colour = REAL if each.diet in (BASELINE, CLASSICAL) else SYNTHETIC
         _span(ax, row, found.value, found.low, found.high, colour)
     ax.axvline(results[0].metrics["balanced_accuracy"].value, color=REAL, linestyle=DASHES, lw=1)
     _rows(ax, [each.diet for each in results])

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
+from scangan.evaluation.diets import BASELINE, BOTH, SYNTHETIC
 from scangan.evaluation.report import plots
 from scangan.evaluation.report.parts import Matrix, Part, Section, Table
 from scangan.evaluation.utility_result import DietResult, Estimate, UtilityResult
 from scangan.evaluation.utility_text import span
 
-SHOWN = ("real", "synthetic", "real + synthetic")  # diets whose confusion matrix is worth its place
+SHOWN = (BASELINE, SYNTHETIC, BOTH)  # diets whose confusion matrix is worth its place
 
 
 def utility_sections(result: UtilityResult) -> Iterator[Section]:

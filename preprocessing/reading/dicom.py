@@ -123,8 +123,8 @@ def _scans(elements: Elements, frames: int, wanted: Wanted) -> Frames:
     derivation = elements.word("DerivationDescription")
     synthetic = elements.word("SyntheticData") == "YES" or derivation == NOTICE.upper()
     chosen = several_chosen(wanted.slices, frames, "frame")
-    wanted_ones = itertools.islice(decoded_frames(elements, decoder, frames), chosen.stop)
-    for frame, (stored, properties) in enumerate(wanted_ones):
+    to_the_last = itertools.islice(decoded_frames(elements, decoder, frames), chosen.stop)
+    for frame, (stored, properties) in enumerate(to_the_last):
         if frame not in chosen:
             continue
         scan = dicom_values.scan_of(elements, frame, stored, properties, show=wanted.voi)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("once")
 class Pixels:
     """The probe on pixels, which costs nothing."""
 
-    name, described = "pixels", "pixels"
+    name, described, by_chance = "pixels", "pixels", True
 
     def sees(self, images):
         return images[:, ::4, ::4].reshape(len(images), -1).astype(np.float32) / 255
@@ -93,6 +93,7 @@ def test_noise_is_worth_nothing(parts, tmp_path):
 @pytest.mark.parametrize("name", ["probe", "cnn"])
 def test_one_training_proves_nothing_where_trainings_differ(parts, tmp_path, monkeypatch, name):
     monkeypatch.setattr(Pixels, "name", name)
+    monkeypatch.setattr(Pixels, "by_chance", name == "cnn")
     result = utility(*parts, UtilityOptions((name,), seeds=1, cache=tmp_path))
     proves = name == "probe"
     for diet in result.diets[1:]:
