@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from scangan.evaluation.membership import FALSE_POSITIVES, attack, blind_scorer
+from scangan.evaluation.membership import FALSE_POSITIVES, attack, blind_attack
 from scangan.evaluation.nearest import nearest, scale_of, scaled
 from scangan.evaluation.privacy_result import BLIND, Attack
 from scangan.evaluation.privacy_sets import FEWEST
@@ -127,15 +127,10 @@ def attacks(
         name: attack((member, other), groups, labels, resamples, seed)
         for name, (member, other) in scores.items()
     }
-    scorer = blind_scorer(features, groups)
-    if scorer is None:
-        notes.append(
-            "membership: one side has only one subject or group, so no blind attack was tried"
-        )
-    else:
-        (blind,) = scorer(np.arange(len(a) + len(b))[None] < len(a))
-        sides = blind[: len(a)], blind[len(a) :]
-        success[BLIND] = attack(sides, groups, labels, resamples, seed, scorer)
+    blind = blind_attack(features, groups, labels, resamples, seed)
+    if blind:
+        return success | {BLIND: blind}, notes
+    notes.append("membership: one side has only one subject or group, so no blind attack was tried")
     return success, notes
 
 

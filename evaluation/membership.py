@@ -126,10 +126,14 @@ def _reached(
     return found
 
 
-def blind_scorer(
-    features: tuple[Features, Features], groups: tuple[Labels, Labels]
-) -> Scorer | None:
-    """Make an attack without any synthetic scan: a ridge classifier of members against the others.
+def blind_attack(
+    features: tuple[Features, Features],
+    groups: tuple[Labels, Labels],
+    labels: tuple[Labels, Labels],
+    resamples: int,
+    seed: int = 0,
+) -> Attack | None:
+    """Attack without any synthetic scan: with a ridge classifier of members against the others.
 
     It cannot know who was a member: if it does better than guessing, then the two sides differ by
     themselves, such as in their source.
@@ -138,17 +142,26 @@ def blind_scorer(
     ----------
     features : (ndarray, ndarray)
         Features of members and of non-members, float32 [N, D] and [M, D].
-    groups : (ndarray, ndarray)
-        Their groups.
+    groups, labels, resamples, seed
+        See `attack`.
 
     Returns
     -------
-    callable or None
-        Scores all scans for each of some divisions into members and others, cross-validated in up to
-        ten folds that keep groups whole. None if a side has only one group.
+    Attack or None
+        None if a side has only one group.
     """
     if min(len(np.unique(each)) for each in groups) < 2:
         return None
+    members, scorer = len(features[0]), blind_scorer(features, groups)
+    (scores,) = scorer(np.arange(sum(map(len, features)))[None] < members)
+    return attack((scores[:members], scores[members:]), groups, labels, resamples, seed, scorer)
+
+
+def blind_scorer(features: tuple[Features, Features], groups: tuple[Labels, Labels]) -> Scorer:
+    """Return what scores all scans for any division of them into members and others.
+
+    It is a ridge classifier, cross-validated in up to ten folds that keep groups whole.
+    """
     rows = np.concatenate(features)
     rows = scaled(rows, scale_of(rows)).astype(np.float64)
     number = _numbered(groups)

@@ -10,7 +10,7 @@ from scangan.evaluation import membership
 from scangan.evaluation import nearest as nearest_module
 from scangan.evaluation.calibration import copies_among, nearness, threshold
 from scangan.evaluation.folds import folds_of
-from scangan.evaluation.membership import attack, blind_scorer
+from scangan.evaluation.membership import attack, blind_attack, blind_scorer
 from scangan.evaluation.nearest import nearest, scale_of, scaled
 from scangan.evaluation.pairwise import standardised
 from scangan.evaluation.privacy_verdict import leaks
@@ -54,13 +54,8 @@ def test_a_perfect_attack_and_a_blind_one():
     assert (same.auc, same.tpr) == (0.5, 0)
 
 
-def blind(features, groups, labels=None):
-    """The blind attack: its scores of both sides, and how well it does."""
-    scorer = blind_scorer(features, groups)
-    n, m = map(len, features)
-    (scores,) = scorer(np.arange(n + m)[None] < n)
-    sides = scores[:n], scores[n:]
-    return sides, attack(sides, groups, labels or one_class(n, m), 100, again=scorer)
+def blind(features, groups):
+    return blind_attack(features, groups, one_class(*map(len, features)), 100)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 8])
@@ -68,11 +63,11 @@ def test_the_blind_attack_needs_two_groups_of_each_side(groups):
     rng = np.random.default_rng(0)
     features = rng.normal(0, 1, (60, 8)), rng.normal(3, 1, (24, 8))
     of_groups = alone(60), np.arange(24) % groups
+    found = blind(features, of_groups)
     if groups == 1:
-        assert blind_scorer(features, of_groups) is None
+        assert found is None
     else:
-        (members, others), _ = blind(features, of_groups)
-        assert members.min() > others.max()  # they differ: every scan is told
+        assert (found.auc, found.tpr) == pytest.approx((1, 1))  # they differ: every scan is told
 
 
 def test_blind_scores_are_those_of_scikit_learn():
@@ -104,7 +99,7 @@ def test_a_blind_attack_on_sides_that_are_alike_is_rarely_taken_for_one_that_suc
             + rng.normal(0, 0.5, (len(g), 30))
             for g in groups
         )
-        found += leaks(blind(features, groups)[1])
+        found += leaks(blind(features, groups))
     assert found <= 2
 
 
@@ -169,10 +164,10 @@ def test_a_class_that_is_easier_to_recognise_is_no_leak_by_chance():
 
 def test_the_blind_classifier_sees_a_difference_of_the_sides_and_nothing_else():
     rng = np.random.default_rng(0)
-    groups, labels = (alone(300), alone(200)), one_class(300, 200)
+    groups = alone(300), alone(200)
     for shift, low, high in ((0.0, 0.4, 0.58), (1.0, 0.75, 1.0)):
         rows = rng.normal(0, 1, (300, 40)), rng.normal(0, 1, (200, 40)) + shift * (alone(40) < 3)
-        _, found = blind(tuple(r.astype(np.float32) for r in rows), groups, labels)
+        found = blind(tuple(r.astype(np.float32) for r in rows), groups)
         assert low < found.auc < high and leaks(found) == (shift > 0)
     # A group is in one fold: its scans do not help to recognise one another.
     rows = (
@@ -181,8 +176,8 @@ def test_the_blind_classifier_sees_a_difference_of_the_sides_and_nothing_else():
     )
     groups = np.repeat(alone(25), 10), np.repeat(alone(25), 10)
     rows = tuple(r.astype(np.float32) for r in rows)
-    _, torn = blind(rows, (alone(250), alone(250)))
-    _, whole = blind(rows, groups)
+    torn = blind(rows, (alone(250), alone(250)))
+    whole = blind(rows, groups)
     assert torn.auc > 0.95 and whole.auc < 0.85  # 0.5, give or take 0.11
 
 
