@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from scangan.core.errors import FAILED, ScanganError, first_line
 from scangan.core.quiet import hushed_printing
@@ -132,11 +133,22 @@ def _knock(address: str) -> None:
         pass
 
 
-def lost(error: Exception) -> ClusterError:
-    """Return the error for a cluster that failed at work."""
-    return ClusterError(
-        f"the Ray cluster failed ({first_line(error)}); run the same command again to continue"
-    )
+def result_of(ray: ModuleType, reference: Any) -> Any:
+    """Return what a task or an actor's method returned on a worker; raise what it raised there.
+
+    Raises
+    ------
+    ClusterError
+        The cluster failed.
+    """
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    except ray.exceptions.RayError as error:
+        raise ClusterError(
+            f"the Ray cluster failed ({first_line(error)}); run the same command again to continue"
+        ) from error
 
 
 def version() -> str:

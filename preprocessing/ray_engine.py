@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TypeVar
 
 from scangan.core.address import Place
-from scangan.core.cluster import Cluster, ClusterError, check_version, connected, lost, version
+from scangan.core.cluster import Cluster, ClusterError, check_version, connected, result_of, version
 from scangan.core.errors import PreprocessingError
 from scangan.core.threads import QUEUED, InOrder, in_order
 from scangan.preprocessing.all_files import READS_AT_ONCE
@@ -50,19 +50,10 @@ class _Spread:
             waiting.append((item, self.task.remote(*self.told, call, item)))
             if len(waiting) >= QUEUED * self.at_once:
                 first, result = waiting.popleft()
-                yield first, self._get(result)
+                yield first, result_of(self.ray, result)
         while waiting:
             first, result = waiting.popleft()
-            yield first, self._get(result)
-
-    def _get(self, result: object) -> R:  # type: ignore[type-var]
-        errors = self.ray.exceptions
-        try:
-            return self.ray.get(result)  # type: ignore[no-any-return]
-        except errors.RayTaskError as error:
-            raise error.cause from None
-        except errors.RayError as error:
-            raise lost(error) from error
+            yield first, result_of(self.ray, result)
 
 
 def _call(

@@ -1,25 +1,21 @@
 """Make scans on a Ray cluster: Ray only hands out positions, and names and bytes stay ours.
 
-Each actor holds one onnxruntime session. If an actor or a machine is lost, Ray hands its positions
-out again, and the files that are written twice are the same.
+Each actor holds one onnxruntime session. If an actor or a machine is lost, Ray starts the actor again
+and repeats its task, and the files that are written twice are the same. This is not Ray Data: when a
+loop over its rows ends early, its threads go on, and Ray then ends the process without a word.
 """
 
-import hashlib
+import itertools
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from scangan.artifacts.scan_folder import Plan
 from scangan.core.address import Place
-from scangan.core.cluster import Cluster, ClusterError, check_version, connected, lost, version
+from scangan.core.cluster import Cluster, ClusterError, check_version, connected, result_of, version
 from scangan.core.devices import CPU
-from scangan.core.errors import GenerationError, ScanganError
-from scangan.core.terminal import explain
 from scangan.runtime.generator import ScanGenerator
 from scangan.runtime.writing import (
     Advance,
@@ -31,7 +27,6 @@ from scangan.runtime.writing import (
 )
 
 SCANS_A_TASK = 1000  # with a file for each scan
-Rows = dict[str, npt.NDArray[Any]]
 
 
 def on_cluster(generator: ScanGenerator, cluster: Cluster) -> Work:
@@ -62,37 +57,26 @@ def _spread(
     tasks: list[range],
 ) -> Iterator[int]:
     """Hand out tasks; yield the number of scans of each that is done."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
     on_gpu = generator.device.provider != CPU
     actors, gpus = actors_of(cluster, ray.cluster_resources(), on_gpu=on_gpu)
+    start = ray.remote(
+        num_cpus=cluster.threads, num_gpus=gpus, max_restarts=-1, max_task_retries=-1
+    )(_Writer)
     model = ray.put((generator.file.path.name, generator.file.data))
-    rows = [{"first": task.start, "last": task.stop} for task in tasks]
-    done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        _Writer,
-        fn_constructor_args=(
-            model,
-            hashlib.sha256(generator.file.data).hexdigest(),
-            version(),
-            plan,
-            out,
-            generator.batch,
-            cluster.threads,
-            generator.device.name,
-        ),
-        batch_size=1,
-        num_cpus=cluster.threads,
-        num_gpus=gpus,
-        compute=ray.data.ActorPoolStrategy(size=min(actors, len(tasks))),
-    )
-    try:
-        for row in done.iter_rows():
-            if row["why"]:
-                raise GenerationError(row["why"])
-            yield int(row["count"])
-    except ray.exceptions.RayError as error:
-        raise lost(error) from error
+    told = version(), model, generator.batch, cluster.threads, generator.device.name
+    waiting = iter(tasks)
+    running = {}
+    for task in itertools.islice(waiting, actors):
+        actor = start.remote(*told, plan, out)
+        running[actor.write.remote(task)] = actor, task
+    while running:
+        done = ray.wait(list(running))[0][0]
+        actor, task = running.pop(done)
+        result_of(ray, done)
+        yield len(task)
+        # An actor without work is let go, and Ray stops it: one that was lost may need its place.
+        for following in itertools.islice(waiting, 1):
+            running[actor.write.remote(following)] = actor, following
 
 
 def actors_of(
@@ -117,55 +101,39 @@ def actors_of(
 
 
 class _Writer:
-    """An actor: writes the scans at the positions that it is given.
-
-    What fails is told in a row, since Ray starts an actor that raises again and loses its words.
-    """
+    """An actor: writes the scans at the positions that it is given."""
 
     def __init__(
         self,
-        model: Any,
-        sha256: str,
         driver: str,
-        plan: Plan,
-        out: Place,
+        model: tuple[str, bytes],
         batch: int,
         threads: int,
         device: str,
+        plan: Plan,
+        out: Place,
     ) -> None:
-        self.plan, self.out, self.why = plan, out, ""
-        try:
-            check_version(driver)
-        except ScanganError as error:
-            self.why = explain(error)
-            return
-        import ray
+        self.driver, self.model, self.plan, self.out = driver, model, plan, out
+        self.batch, self.threads, self.device = batch, threads, device
 
-        name, data = ray.get(model)
-        if hashlib.sha256(data).hexdigest() != sha256:
-            self.why = "a worker got another model file; run the same command again"
-            return
-        try:
-            with tempfile.TemporaryDirectory(prefix="scangan-") as folder:
-                file = Path(folder) / name
-                file.write_bytes(data)
-                # Whether it was changed after its export is for the driver to judge, which took it.
-                self.generator = ScanGenerator(
-                    file, batch=batch, threads=threads, device=device, allow_modified=True
-                )
-        except (ScanganError, OSError) as error:
-            self.why = explain(error)
+    @cached_property
+    def generator(self) -> ScanGenerator:
+        """Made by the first task, since Ray passes on what a task raises, but not what a constructor does."""
+        check_version(self.driver)
+        name, data = self.model
+        with tempfile.TemporaryDirectory(prefix="scangan-") as folder:
+            file = Path(folder) / name
+            file.write_bytes(data)
+            # Whether it was changed after its export is for the driver to judge, which took it.
+            return ScanGenerator(
+                file,
+                batch=self.batch,
+                threads=self.threads,
+                device=self.device,
+                allow_modified=True,
+            )
 
-    def __call__(self, rows: Rows) -> Rows:
-        """Write the scans from `first` to `last` - 1; say how many, and why not."""
-        counts = rows["last"] - rows["first"]
-        try:
-            for first, last in zip(rows["first"].tolist(), rows["last"].tolist(), strict=True):
-                if not self.why:
-                    # Listing a store for each task would take longer the more it holds.
-                    write_positions(
-                        self.generator, self.plan, self.out, range(first, last), look=False
-                    )
-        except (ScanganError, OSError) as error:
-            return {"count": counts, "why": np.full(len(counts), explain(error))}
-        return {"count": counts, "why": np.full(len(counts), self.why)}
+    def write(self, positions: range) -> None:
+        """Write the scans at these positions."""
+        # Listing a store for each task would take longer the more it holds.
+        write_positions(self.generator, self.plan, self.out, positions, look=False)

@@ -17,7 +17,7 @@ from scangan.artifacts.scan_folder import Plan
 from scangan.core import store
 from scangan.core.address import to_address
 from scangan.core.cluster import Cluster, ClusterError
-from scangan.core.errors import GenerationError
+from scangan.core.errors import StoreError
 from scangan.runtime import ScanGenerator, ray_engine
 from scangan.runtime.output import write_scans
 from scangan.runtime.ray_engine import actors_of, on_cluster
@@ -77,7 +77,7 @@ def test_an_actor_and_the_driver_are_killed(cluster, bucket, generator, tiny_acg
     out, count = bucket / "scans", -(-int(os.environ["SCANGAN_SCALE"]) // 3)  # of each class
     with _started(tiny_acgan, cluster, out, count) as driver:
         _wait_for(driver, lambda: sum(1 for _ in store.below(out)) > 30)
-        processes_of("ray::MapWorker")[0].kill()
+        processes_of("ray::_Writer")[0].kill()
         _wait_for(driver, lambda: sum(1 for _ in store.below(out)) > 60)
         driver.send_signal(signal.SIGKILL)
     assert "manifest.jsonl" not in content_of(out)
@@ -96,7 +96,7 @@ def test_an_actor_and_the_driver_are_killed(cluster, bucket, generator, tiny_acg
 def test_another_version_is_refused_by_name(cluster, generator, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_engine, "version", lambda: "0.0.9")
     with pytest.raises(
-        GenerationError, match=r"a worker has scangan \S+, and this machine 0\.0\.9; install"
+        ClusterError, match=r"a worker has scangan \S+, and this machine 0\.0\.9; install"
     ):
         work = on_cluster(generator, Cluster(cluster, actors=1))
         write_scans(generator, request(10, "tar"), tmp_path / "out", work=work)
@@ -107,9 +107,7 @@ def test_what_fails_on_a_worker_is_told(cluster, bucket, generator):
     work = on_cluster(generator, Cluster(cluster, actors=1))
     with pytest.MonkeyPatch.context() as patch:  # of the driver alone
         patch.setattr(ray_engine, "missing_ranges", lambda *_: [range(0, 10)])
-        with pytest.raises(
-            GenerationError, match=r"s3://nowhere: this bucket does not exist; create"
-        ):
+        with pytest.raises(StoreError, match=r"s3://nowhere: this bucket does not exist; create"):
             plan = Plan.of(generator.sha256, generator.classes, request(10, "tar"))
             work(plan, to_address("s3://nowhere/x"), range(10), lambda _: None, lambda: None)
 
