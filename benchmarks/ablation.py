@@ -10,7 +10,8 @@ several may share a WORK, each on cores of its own: a run that another one write
 
 A list is a TOML file of ``[[runs]]``: a ``name``, the number of ``seeds``, and what ``set`` changes in a
 ``recipe`` (stable if it names none) or in the run that it comes ``after``. A run whose steps take
-longer than others' can ``set`` a smaller ``kimg``: compare at equal time, which the table shows.
+longer than others' can ``set`` a smaller ``kimg``: compare at equal time, which the table shows. With
+``start``, which stands first, all runs start from a run or from bundled networks.
 """
 
 import argparse
@@ -40,18 +41,20 @@ SCORES = (
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One run: its name in the list, its seed and options, and where it lies."""
+    """One run: its name in the list, its seed and options, where it lies, and what it starts from."""
 
     name: str
     recipe: str
     options: TrainOptions
     path: Path
+    start: str | None
 
 
 def entries(file: Path, work: Path) -> Iterator[Entry]:
     """Read a list of runs: an entry for each run and seed."""
+    listed = tomllib.loads(file.read_text(encoding="utf-8"))
     known: dict[str, tuple[str, dict[str, object]]] = {}
-    for run in tomllib.loads(file.read_text(encoding="utf-8"))["runs"]:
+    for run in listed["runs"]:
         recipe, before = (
             known[run["after"]] if "after" in run else (run.get("recipe", "stable"), {})
         )
@@ -60,7 +63,8 @@ def entries(file: Path, work: Path) -> Iterator[Entry]:
         for seed in range(run.get("seeds", 1)):
             values = {"kimg": KIMG, "tick": TICK, "patience": 0.0} | known[run["name"]][1]
             options = options_from(recipe, values | {"seed": seed})
-            yield Entry(run["name"], recipe, options, work / f"{'-'.join(words)}-{seed}")
+            path = work / f"{'-'.join(words)}-{seed}"
+            yield Entry(run["name"], recipe, options, path, listed.get("start"))
 
 
 def trained(entry: Entry) -> bool:
@@ -131,8 +135,14 @@ def main() -> None:
         print(f"{entry.name}, seed {entry.options.seed}: {entry.path}", flush=True)
         try:
             if not given.judge:
-                say = {"recipe": entry.recipe, "report": lambda line: print(line, flush=True)}
-                train(given.scans, entry.path, entry.options, **say)
+                train(
+                    given.scans,
+                    entry.path,
+                    entry.options,
+                    recipe=entry.recipe,
+                    report=lambda line: print(line, flush=True),
+                    start=entry.start,
+                )
             elif trained(entry):
                 judge(Run(entry.path), given.scans, given.keep)
         except Stopped:

@@ -10,6 +10,7 @@ from ablation_judge import FIGURES
 from scangan.artifacts.run import Run
 from scangan.core.files import write_json
 from scangan.training.checkpoints import load_best
+from scangan.training.starting_weights import check_fit, read_starting_weights
 
 LISTS = sorted((Path(ablation.__file__).parent / "ablations").glob("*.toml"))
 LIST = """
@@ -33,10 +34,12 @@ def test_the_lists_hold_runs_that_can_be_trained(file):
     options = [entry.options.to_dict() | {"seed": 0} for entry in runs if entry.options.seed == 0]
     assert all(options.count(one) == 1 for one in options)
     assert all(entry.options.patience == 0 for entry in runs)
+    for entry in (each for each in runs if each.start):
+        check_fit(read_starting_weights(entry.start), entry.options)
 
 
 def test_the_ladder_climbs_from_the_classic_recipe_to_the_default():
-    runs = {e.name: e for e in ablation.entries(LISTS[1], Path())}
+    runs = {e.name: e for e in ablation.entries(LISTS[0].with_name("ladder.toml"), Path())}
     values = runs["+ both heads"].options.to_dict() | {"batch": 16, "lr_g": 4e-4, "lr_d": 4e-4}
     assert values | {"seed": 2} == runs["stable"].options.to_dict() | {"seed": 2}
     assert runs["classic-acgan"].recipe == "classic-acgan"
@@ -78,3 +81,9 @@ def test_runs_are_trained_once_and_tabulated(prepared, tmp_path, monkeypatch, ca
         f"| short, and small | 2 |{' 60 (50 to 70) |' * len(FIGURES)}"
     )
     assert "mirrored" not in judged
+
+    (tmp_path / "list.toml").write_text(f'start = "{first.path}"\n{LIST}')
+    argv[-1] = str(tmp_path / "others")
+    called("--only", "+ mirrored")
+    config = Run(tmp_path / "others" / other.path.name).config
+    assert config.started_from.name == first.path.name
