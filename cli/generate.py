@@ -158,6 +158,8 @@ def main(
         raise click.UsageError("--balance works out the count itself; leave out --count")
     output = Output(quiet, as_json)
     part = Part() if shard is None else Part.parse(shard)
+    if engine is not None:
+        threads = threads or 1
     generator = ScanGenerator(
         model,
         batch=batch,
@@ -204,13 +206,14 @@ def main(
         )
     all_of_them = generator.classes and not (classes or balance)
     everything = f"; no --class given, so all {len(generator.classes)}" if all_of_them else ""
-    output.say(f"{generator.description}{everything}")
+    each = "" if engine is None else " an actor"
+    output.say(f"{generator.description}{each}{everything}")
     work = None
     if engine is not None:
         from scangan.core.cluster import Cluster
         from scangan.runtime.ray_engine import on_cluster
 
-        work = on_cluster(generator, Cluster(address, actors, threads or 1))
+        work = on_cluster(generator, Cluster(address, actors, generator.threads))
     first, last = request.positions(part)
     began = time.perf_counter()
     with progress("generating", last - first, "scans", quiet=output.silent) as advance:
