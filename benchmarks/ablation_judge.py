@@ -45,8 +45,10 @@ def _file(run: Run, keep: float) -> Path:
 def read_judged(run: Run, keep: float = 1.0) -> list[float] | None:
     """Read the figures of a run's best generator, in the order of `FIGURES`; None if they are not there."""
     file = _file(run, keep)
-    told = json.loads(file.read_text()) if file.exists() else {}
-    if told.get("kimg") != load_best(run).kimg:
+    if not file.exists():
+        return None
+    told = json.loads(file.read_text())
+    if told["kimg"] != load_best(run).kimg:
         return None
     return [told["figures"][name] for name in FIGURES]
 

@@ -85,5 +85,7 @@ def test_runs_are_trained_once_and_tabulated(prepared, tmp_path, monkeypatch, ca
     (tmp_path / "list.toml").write_text(f'start = "{first.path}"\n{LIST}')
     argv[-1] = str(tmp_path / "others")
     called("--only", "+ mirrored")
+    trained, judged = called("--table").split("\n\n")  # two runs are not there yet
+    assert len(trained.splitlines()) == 3 and len(judged.splitlines()) == 2
     config = Run(tmp_path / "others" / other.path.name).config
     assert config.started_from.name == first.path.name
