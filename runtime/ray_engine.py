@@ -74,9 +74,10 @@ def _spread(
         actor, task = running.pop(done)
         result_of(ray, done)
         yield len(task)
-        # An actor without work is let go, and Ray stops it: one that was lost may need its place.
-        for following in itertools.islice(waiting, 1):
+        following = next(waiting, None)
+        if following is not None:
             running[actor.write.remote(following)] = actor, following
+        del actor  # without work, Ray stops it: one that was lost may need its place
 
 
 def actors_of(

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -110,6 +112,38 @@ def test_what_fails_on_a_worker_is_told(cluster, bucket, generator):
         with pytest.raises(StoreError, match=r"s3://nowhere: this bucket does not exist; create"):
             plan = Plan.of(generator.sha256, generator.classes, request(10, "tar"))
             work(plan, to_address("s3://nowhere/x"), range(10), lambda _: None, lambda: None)
+
+
+class _Actor:
+    write = SimpleNamespace(remote=staticmethod(lambda task: task))
+
+
+class _Ray:
+    """Stands in for Ray: the task that was handed out last is done first."""
+
+    def __init__(self):
+        self.alive, self.seen = weakref.WeakSet(), []
+
+    def remote(self, **_):
+        return lambda _: SimpleNamespace(remote=self._start)
+
+    def _start(self, *_):
+        self.alive.add(actor := _Actor())
+        return actor
+
+    def wait(self, tasks):
+        self.seen.append((len(tasks), len(self.alive)))
+        return tasks[-1:], tasks[:-1]
+
+    put = get = staticmethod(lambda given: given)
+    cluster_resources = staticmethod(dict)
+
+
+def test_an_actor_without_work_gives_up_its_place(generator):
+    ray, tasks = _Ray(), [range(k, k + 1) for k in range(5)]
+    made = ray_engine._spread(ray, Cluster(actors=3), generator, None, None, tasks)
+    assert sum(made) == 5
+    assert ray.seen == [(3, 3), (3, 3), (3, 3), (2, 2), (1, 1)]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere.invalid:6379", "auto", "x"])
