@@ -17,6 +17,7 @@ from scangan.core.files import write_json
 from scangan.evaluation.judge_privacy import PrivacyOptions, privacy
 from scangan.evaluation.judge_quality import QualityOptions, quality
 from scangan.evaluation.judge_utility import UtilityOptions, utility
+from scangan.evaluation.privacy_result import BLIND
 from scangan.evaluation.run_parts import parts_of_run
 from scangan.evaluation.scan_set import ScanSet
 from scangan.training.checkpoints import load_best, load_generator
@@ -90,7 +91,7 @@ def judge(run: Run, scans: Path, keep: float = 1.0) -> None:
         values += [figures["fid"], *(100 * share for share in shares)]
     tstr, both = diets["synthetic"], diets["real + synthetic"]
     values += [100 * tstr.metrics["balanced_accuracy"].value, 100 * both.difference.value]
-    values.append(100 * max(attack.auc for attack in found.membership.values()))
+    values.append(100 * max(a.auc for name, a in found.membership.items() if name != BLIND))
     figures = dict(zip(FIGURES, values, strict=True))
     write_json(_file(run, keep), {"kimg": best.kimg, "figures": figures})
 

@@ -42,7 +42,7 @@ from scangan.core.terminal import progress
     "--max-copies",
     type=click.IntRange(0),
     metavar="N",
-    help="exit with 1 if more than N synthetic scans are suspect",
+    help="exit with 1 if more than N synthetic scans are suspect; some can be by chance, see the result",
 )
 @click.option("--seed", default=0, show_default=True, help="random seed")
 @options.evaluating
@@ -113,6 +113,6 @@ def main(
         )
         if max_copies is not None and copies > max_copies:
             raise EvaluationError(
-                f"{counted(copies, 'suspect')}, but --max-copies allows {max_copies}; look at "
-                f"{out / PICTURE}"
+                f"{counted(copies, 'suspect')} (up to {result.suspects_by_chance} by chance), but "
+                f"--max-copies allows {max_copies}; look at {out / PICTURE}"
             )

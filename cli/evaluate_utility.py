@@ -8,6 +8,7 @@ import click
 
 from scangan.cli import options
 from scangan.cli.command import Output, ScanCommand
+from scangan.core.errors import EvaluationError
 from scangan.core.terminal import progress
 
 SECTIONS = {
@@ -81,7 +82,7 @@ def main(
     from scangan.artifacts.records import to_told, write_record
     from scangan.artifacts.run import Run
     from scangan.cli.evaluation_folder import evaluation_folder
-    from scangan.cli.scan_sets import open_pair, open_scans
+    from scangan.cli.scan_sets import learnt_from, open_pair, open_scans, say_if_trained_on
     from scangan.evaluation.file_names import RESULT
     from scangan.evaluation.judge_utility import UtilityOptions, utility
     from scangan.evaluation.leaks import without_trained_on
@@ -92,6 +93,13 @@ def main(
     chosen = UtilityOptions(
         classifiers, seeds, fractions, extractor, weights, steps, drop_leaks, threads, cache
     )
+    if test is not None:
+        say_if_trained_on(test, synthetic, output.say)
+    elif run is None and learnt_from(synthetic, real):
+        raise EvaluationError(
+            f"{synthetic} was trained on scans of {real}, so a quarter of them is no test; give others with "
+            f"--test, or the run with --run"
+        )
     train, made = open_pair(real, synthetic, count=count)
     if test is None:
         train, tested = split_for_test(train)

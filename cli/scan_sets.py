@@ -157,14 +157,19 @@ def model_of(path: str) -> ModelFile | None:
 
 def say_if_trained_on(real: str, model: str, say: Callable[[str], None]) -> None:
     """Warn that a model is judged by the dataset that it learnt from."""
-    file = model_of(model)
-    if file is None or not is_prepared(Path(real)):
-        return
-    if load_dataset(real).fingerprint == file.card.dataset_fingerprint:
+    if learnt_from(model, real):
         say(
             f"warning: {model} was trained on scans of {real}, so its figures are too good; judge it by "
             f"scans that were held back (prep-scans --split)"
         )
+
+
+def learnt_from(model: str, real: str) -> bool:
+    """Whether a model says that it was trained on a prepared dataset."""
+    file = model_of(model)
+    if file is None or not is_prepared(Path(real)):
+        return False
+    return load_dataset(real).fingerprint == file.card.dataset_fingerprint
 
 
 def of_run(

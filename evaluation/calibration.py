@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr, betaincinv
+from scipy.stats import betabinom
 
 from scangan.evaluation.privacy_result import Nearness, Threshold
+from scangan.evaluation.similar import ALIKE
 
 SHARE = 0.01  # of real scans that may be called suspect
 CONFIDENCE = 0.95
@@ -36,12 +38,15 @@ def copies_among(
     Returns
     -------
     copies : ndarray
-        bool [N]: at least as similar as 19 of 20 planted copies of some level of change. None is if
-        that were over a tenth of the scans: then scans of this kind are alike.
+        bool [N]: at least as similar as 19 of 20 planted copies of some level of change, and so similar
+        that they show the same. None is if that were over a tenth of the scans: then scans of this kind
+        are alike.
     limit : float
         That similarity.
     """
-    limit = float(min(np.quantile(each, COPIES) for each in planted))
+    # Some copies are less similar than scans of different people: those must not count as copies, as
+    # they are what a limit is calibrated on.
+    limit = max(ALIKE, float(min(np.quantile(each, COPIES) for each in planted)))
     copies = similarities >= limit
     return copies & (copies.mean() <= MOST_COPIES), limit
 
@@ -77,6 +82,26 @@ def threshold(
         copies_from=copies_from,
         flagged=float((similarities > limit).mean()),
         flagged_at_most=_at_most(above, count),
+        above=above,
+    )
+
+
+def suspects_by_chance(limit: Threshold, scans: int) -> int:
+    """Return how many suspects a generator that copies nothing has at most, in 19 of 20 cases.
+
+    Of scans like the real ones, the share above the limit has a beta distribution, whatever the
+    similarities (the limit is one of theirs, counted from the top). Scans that are less like real ones
+    have fewer.
+
+    Parameters
+    ----------
+    limit : Threshold
+        The limit.
+    scans : int
+        Number of synthetic scans.
+    """
+    return int(
+        betabinom.ppf(CONFIDENCE, scans, limit.above + 1, max(limit.groups - limit.above, 1))
     )
 
 
@@ -85,36 +110,29 @@ def _at_most(above: int, count: int) -> float:
     return float(betaincinv(above + 1, count - above, CONFIDENCE)) if above < count else 1.0
 
 
-def nearness(
-    synthetic: tuple[Values, Labels], holdout: tuple[Values, Labels], resamples: int, seed: int
-) -> Nearness:
+def nearness(synthetic: Values, holdout: tuple[Values, Labels]) -> Nearness:
     """Compare distances to training scans of synthetic scans with those of a hold-out.
 
     Parameters
     ----------
-    synthetic, holdout : (ndarray, ndarray)
-        Distances and groups of the scans. The interval is by bootstrap over groups of both.
-    resamples, seed : int
-        Number of bootstrap samples, and their random seed.
+    synthetic : ndarray
+        Distances of the synthetic scans.
+    holdout : (ndarray, ndarray)
+        Distances and groups of the hold-out.
     """
-    rng = np.random.default_rng(seed)
-    members = [_members(groups) for _, groups in (synthetic, holdout)]
-    shares = []
-    for _ in range(resamples):
-        s, h = (
-            values[_drawn(rows, rng)]
-            for (values, _), rows in zip((synthetic, holdout), members, strict=True)
-        )
-        shares.append((s < _first_percentile(h)).mean())
-    low, high = np.quantile(shares, (0.025, 0.975))
     limit = _first_percentile(holdout[0])
+    expected = max(PERCENTILE, 1 / (len(holdout[0]) + 1))
+    # The share of other scans below one of so many has a beta distribution, whatever the distances are.
+    sure = len(np.unique(holdout[1])) + 1
+    by_chance = betabinom(len(synthetic), expected * sure, (1 - expected) * sure)
+    low, high = by_chance.ppf((0.025, 0.975)) / len(synthetic)
     return Nearness(
         limit=limit,
-        expected=max(PERCENTILE, 1 / (len(holdout[0]) + 1)),
-        share=float((synthetic[0] < limit).mean()),
+        expected=expected,
         low=float(low),
         high=float(high),
-        median=float(np.median(synthetic[0])),
+        share=float((synthetic < limit).mean()),
+        median=float(np.median(synthetic)),
         holdout_median=float(np.median(holdout[0])),
     )
 
@@ -126,15 +144,3 @@ def _first_percentile(distances: Values) -> float:
     of 50 scans lie 3% of others (Hyndman and Fan 1996, definition 6).
     """
     return float(np.quantile(distances, PERCENTILE, method="weibull"))
-
-
-def _members(groups: Labels) -> list[npt.NDArray[np.intp]]:
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order])) + 1
-    return np.split(order, starts)
-
-
-def _drawn(members: list[npt.NDArray[np.intp]], rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    if len(members) == sum(map(len, members)):  # each scan alone: the same, but faster
-        return rng.integers(len(members), size=len(members))
-    return np.concatenate([members[n] for n in rng.integers(len(members), size=len(members))])

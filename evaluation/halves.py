@@ -62,21 +62,41 @@ def group_halves(labels: Labels, groups: Labels, rng: np.random.Generator) -> np
     ndarray
         bool [N]: whether each scan is in the first half.
     """
-    names, number = np.unique(groups, return_inverse=True)
-    tally = np.zeros((len(names), int(labels.max()) + 1), np.int64)
-    np.add.at(tally, (number, labels), 1)
-    # A group of several classes counts for the rarest of them, which few other groups could replace.
-    main = np.where(tally > 0, tally.sum(axis=0), len(labels) + 1).argmin(axis=1)
-    first = np.zeros(len(names), bool)
+    number, tally, main = main_classes(labels, groups)
+    first = np.zeros(len(tally), bool)
     balance = rng.choice([-1, 1], tally.shape[1])  # decides who gets the odd scan
     balance = balance * 0.5
     # Large groups first: small ones then even out what they leave.
-    order = rng.permutation(len(names))
+    order = rng.permutation(len(tally))
     order = order[np.argsort(-tally[order].sum(axis=1), kind="stable")]
     for group in order:
         first[group] = balance[main[group]] < 0
         balance += tally[group] if first[group] else -tally[group]
     return np.asarray(first[number])
+
+
+def main_classes(labels: Labels, groups: Labels) -> tuple[Labels, Labels, Labels]:
+    """Tell which class each group stands for.
+
+    Parameters
+    ----------
+    labels, groups : ndarray
+        int64 [N]: the class and the group of each scan.
+
+    Returns
+    -------
+    number : ndarray
+        int64 [N]: the group of each scan, numbered from 0.
+    tally : ndarray
+        int64 [G, K]: scans of each group and class.
+    main : ndarray
+        int64 [G]: the class of each group; of several, the rarest, which few other groups could replace.
+    """
+    names, number = np.unique(groups, return_inverse=True)
+    tally = np.zeros((len(names), int(labels.max()) + 1), np.int64)
+    np.add.at(tally, (number, labels), 1)
+    main = np.where(tally > 0, tally.sum(axis=0), len(labels) + 1).argmin(axis=1)
+    return number, tally, main
 
 
 def halved(

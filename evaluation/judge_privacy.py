@@ -28,7 +28,13 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from scangan.core.counted import counted
 from scangan.evaluation.attacks import MOST_ATTACKED, DiscriminatorScores, attacks
 from scangan.evaluation.cache import Cache
-from scangan.evaluation.calibration import SURE_FROM, copies_among, nearness, threshold
+from scangan.evaluation.calibration import (
+    SURE_FROM,
+    copies_among,
+    nearness,
+    suspects_by_chance,
+    threshold,
+)
 from scangan.evaluation.features import DEFAULT, FeatureExtractor
 from scangan.evaluation.planted import LEVELS
 from scangan.evaluation.privacy_result import FORMAT, Attack, Nearness, PrivacyResult, Threshold
@@ -180,7 +186,7 @@ def _result(
         limit = threshold(real.matches.similarity, holdout.groups, copies, "holdout")
         rows = np.flatnonzero(~copies_among(real.matches.similarity, copies)[0])
         held, real = holdout.take(rows), real.take(rows)
-        near = _nearness((synthetic, ours), (held, real), options)
+        near = _nearness(ours, held, real)
         success, more = attacks(
             search,
             (held, real.features),
@@ -194,6 +200,7 @@ def _result(
     order = np.argsort(-ours.matches.similarity, kind="stable")
     suspect = ours.matches.similarity > limit.similarity
     suspects = tuple(search.pair(synthetic, n, ours) for n in order if suspect[n])
+    chance = suspects_by_chance(limit, len(synthetic))
     levels = tuple(each.level(limit, search.train.groups) for each in planted)
     return PrivacyResult(
         format_version=FORMAT,
@@ -205,29 +212,24 @@ def _result(
         extractor_sha256=search.extract.sha256,
         threshold=limit,
         suspects=suspects,
+        suspects_by_chance=chance,
         nearest=tuple(search.pair(synthetic, n, ours) for n in order[:SHOWN]),
         nearness=near,
         membership=success,
         sensitivity=levels,
         seed=options.seed,
-        verdict=verdict(len(synthetic), len(suspects), limit, levels, success),
+        verdict=verdict(len(synthetic), (len(suspects), chance), limit, levels, success),
         notes=tuple(notes),
     )
 
 
-def _nearness(
-    synthetic: tuple[ScanSet, Found], holdout: tuple[ScanSet, Found], options: PrivacyOptions
-) -> dict[str, Nearness]:
+def _nearness(ours: Found, holdout: ScanSet, real: Found) -> dict[str, Nearness]:
     """Compare distances to training scans, in features and in pixels."""
-    (ours, found), (held, real) = synthetic, holdout
     distances = {
-        "features": (found.distance, real.distance),
-        "pixels": (1 - found.matches.similarity, 1 - real.matches.similarity),
+        "features": (ours.distance, real.distance),
+        "pixels": (1 - ours.matches.similarity, 1 - real.matches.similarity),
     }
-    return {
-        name: nearness((a, ours.groups), (b, held.groups), options.resamples, options.seed)
-        for name, (a, b) in distances.items()
-    }
+    return {name: nearness(a, (b, holdout.groups)) for name, (a, b) in distances.items()}
 
 
 def _of_limit(limit: Threshold, real: ScanSet) -> list[str]:

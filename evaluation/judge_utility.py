@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
+from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.cache import Cache, code
 from scangan.evaluation.classifiers import Classifier, Rows, check_names, make_classifier
@@ -18,6 +19,7 @@ from scangan.evaluation.diets import (
     BASELINE,
     BOTH,
     CLASSICAL,
+    COPIES,
     DIETS,
     TOPPED_UP,
     Diet,
@@ -25,9 +27,9 @@ from scangan.evaluation.diets import (
     make_diet,
 )
 from scangan.evaluation.features import DEFAULT
-from scangan.evaluation.leaks import without_leaks
+from scangan.evaluation.leaks import look_alike, without_leaks
 from scangan.evaluation.ranges import check_range
-from scangan.evaluation.resampling import Resampler, Values, estimate, holm, p_value
+from scangan.evaluation.resampling import Resampler, Scores, Values, holm
 from scangan.evaluation.scan_set import ScanSet
 from scangan.evaluation.track import Advance, Track, untracked
 from scangan.evaluation.utility_result import FORMAT, CurvePoint, DietResult, UtilityResult
@@ -152,7 +154,7 @@ def _utility(
     train, synthetic, test, found = comparable(train, synthetic, test)
     test, left_out = without_leaks(train, test, drop=options.drop_leaks, threads=options.threads)
     check_enough(test, f" that are not also in {train.name}")
-    left_out += check_groups(test)
+    left_out += [*check_groups(test), *_seen_by_generator(synthetic, test, options)]
     bench = _Bench(train, synthetic, test, options)
     trainings = options.seeds * (len(DIETS) + 2 * len(options.fractions))
     diets: list[DietResult] = []
@@ -175,6 +177,15 @@ def _utility(
     )
 
 
+def _seen_by_generator(synthetic: ScanSet, test: ScanSet, options: UtilityOptions) -> list[str]:
+    """Note test scans that synthetic ones repeat, as those of a generator that learnt from them do."""
+    repeated = int(look_alike(synthetic, test, options.threads).sum())
+    if not repeated:
+        return []
+    told = counted(repeated, "test scan looks", "test scans look")
+    return [f"{told} the same as a synthetic scan: was the generator trained on the test scans?"]
+
+
 class _Bench:
     """All scans as each classifier sees them, and the diets made of them."""
 
@@ -184,73 +195,84 @@ class _Bench:
         self.train, self.synthetic, self.test = train, synthetic, test
         self.options, self.cache = options, Cache(options.cache)
         self.scans = Resampler(test.labels, test.groups, len(train.classes), options.seeds)
-        self.classical = classical_copies(train.images)
-        self._seen: dict[str, tuple[Rows, Rows, Rows, Rows]] = {}
+        self._seen: dict[str, tuple[Rows, Rows, Rows]] = {}
 
     def diets(self, classifier: Classifier, advance: Advance) -> list[DietResult]:
         """Train a classifier on each diet."""
         every = np.arange(len(self.train))
         results: dict[str, DietResult] = {}
         balanced: dict[str, Values] = {}
+        scores: dict[str, Scores] = {}
         for name in DIETS:
-            scores, count = self._scores(classifier, name, every, advance)
-            found = self.scans.measure(scores)
+            scores[name], count = self._scores(classifier, name, every, advance)
+            found = self.scans.measure(scores[name])
             balanced[name] = found["balanced_accuracy"]
-            results[name] = self._result(classifier, name, scores, found, count)
-        gains = {name: balanced[name] - balanced[BASELINE] for name in DIETS if name != BASELINE}
-        for name, gain in gains.items():
-            results[name] = replace(results[name], difference=estimate(gain))
-        for name in ADDED:
-            beyond = estimate(balanced[name] - balanced[CLASSICAL])
-            results[name] = replace(results[name], beyond_classical=beyond)
+            results[name] = self._result(classifier, name, scores[name], found, count)
+        others = [name for name in DIETS if name != BASELINE]
+        for name in others:
+            gain = self.scans.difference(balanced[name], balanced[BASELINE])
+            results[name] = replace(results[name], difference=gain)
+        tested = others
         if self.options.seeds < 2:  # one training does not tell how others would end
-            # Chance also decides which synthetic scans top up a class.
-            without = DIETS if classifier.by_chance else (TOPPED_UP,)
-            gains = {name: gain for name, gain in gains.items() if name not in without}
-        p = [p_value(gain) for gain in gains.values()]
-        for name, alone, corrected in zip(gains, p, holm(p), strict=True):
+            # Chance also decides which synthetic scans top up a class, and how real ones are changed.
+            by_chance = DIETS if classifier.by_chance else (TOPPED_UP, CLASSICAL)
+            tested = [name for name in others if name not in by_chance]
+        else:
+            for name in ADDED:
+                beyond = self.scans.difference(balanced[name], balanced[CLASSICAL])
+                results[name] = replace(results[name], beyond_classical=beyond)
+        p = [
+            self.scans.p_value(scores[name], scores[BASELINE], balanced[name] - balanced[BASELINE])
+            for name in tested
+        ]
+        for name, alone, corrected in zip(tested, p, holm(p), strict=True):
             results[name] = replace(results[name], p=alone, p_holm=corrected)
         return list(results.values())
 
     def curve(self, classifier: Classifier, advance: Advance) -> list[CurvePoint]:
         """Train with shares of the real scans, with and without all the synthetic ones."""
-        points = []
+        points, p = [], []
         for fraction in sorted(self.options.fractions):
             chosen = share_of(self.train, fraction)
-            alone, both = (
-                self.scans.measure(self._scores(classifier, diet, chosen, advance)[0])[
-                    "balanced_accuracy"
-                ]
-                for diet in (BASELINE, BOTH)
-            )
+            scores = [
+                self._scores(classifier, diet, chosen, advance)[0] for diet in (BASELINE, BOTH)
+            ]
+            alone, both = (self.scans.measure(each)["balanced_accuracy"] for each in scores)
+            p.append(self.scans.p_value(scores[1], scores[0], both - alone))
             points.append(
                 CurvePoint(
                     classifier=classifier.name,
                     fraction=fraction,
                     n_real=len(chosen),
-                    real=estimate(alone, 0),
-                    with_synthetic=estimate(both, 0),
-                    gain=estimate(both - alone),
+                    real=self.scans.estimate("balanced_accuracy", alone),
+                    with_synthetic=self.scans.estimate("balanced_accuracy", both),
+                    gain=self.scans.difference(both, alone),
                 )
             )
-        return points
+        if self.options.seeds < 2 and classifier.by_chance:
+            return points
+        return [
+            replace(point, p_holm=corrected)
+            for point, corrected in zip(points, holm(p), strict=True)
+        ]
 
     def _result(
         self,
         classifier: Classifier,
         diet: str,
-        scores: npt.NDArray[np.float64],
+        scores: Scores,
         found: dict[str, Values],
         count: int,
     ) -> DietResult:
         names = self.train.classes
         table = self.scans.confusion(scores)
+        figures = {name: self.scans.estimate(name, values) for name, values in found.items()}
         return DietResult(
             classifier=classifier.name,
             diet=diet,
             n_train=count,
-            metrics={k: estimate(v, 0) for k, v in found.items() if not k.startswith("recall ")},
-            recall={name: estimate(found[f"recall {k}"], 0) for k, name in enumerate(names)},
+            metrics={k: each for k, each in figures.items() if not k.startswith("recall ")},
+            recall={name: figures[f"recall {k}"] for k, name in enumerate(names)},
             confusion={
                 name: {other: float(table[k, j]) for j, other in enumerate(names)}
                 for k, name in enumerate(names)
@@ -259,7 +281,7 @@ class _Bench:
 
     def _scores(
         self, classifier: Classifier, name: str, chosen: Indices, advance: Advance
-    ) -> tuple[npt.NDArray[np.float64], int]:
+    ) -> tuple[Scores, int]:
         """Train with every seed: scores of the test scans [seeds, N, K], and how many were learnt."""
         found = []
         for seed in range(self.options.seeds):
@@ -273,31 +295,28 @@ class _Bench:
         synthetic = self.synthetic.sha256 if len(diet.synthetic) else ""
         sets = self.train.sha256, synthetic, self.test.sha256
         how = code(*LEARNING), classifier.described, seed
-        key = ("classifier", *how, *sets, diet_key(diet))
+        changed = ("changed with the seed",) if len(diet.classical) else ()
+        key = ("classifier", *how, *sets, diet_key(diet), *changed)
         return np.asarray(
             self.cache.get(key, lambda: {"scores": self._train(classifier, diet, seed)})["scores"]
         )
 
     def _train(self, classifier: Classifier, diet: Diet, seed: int) -> npt.NDArray[np.float64]:
-        real, synthetic, classical, test = self._as_seen(classifier)
-        rows = np.concatenate(
-            [real[diet.real], synthetic[diet.synthetic], classical[diet.classical]]
-        )
-        again = np.tile(self.train.labels, len(classical) // len(real))
-        labels = np.concatenate(
-            [
-                self.train.labels[diet.real],
-                self.synthetic.labels[diet.synthetic],
-                again[diet.classical],
-            ]
-        )
-        return classifier.scores(rows, labels, test, len(self.train.classes), seed)
+        real, synthetic, test = self._as_seen(classifier)
+        parts = [real[diet.real], synthetic[diet.synthetic]]
+        labels = [self.train.labels[diet.real], self.synthetic.labels[diet.synthetic]]
+        if len(diet.classical):
+            changed = classifier.sees(classical_copies(self.train.images, seed))
+            parts.append(changed[diet.classical])
+            labels.append(np.tile(self.train.labels, COPIES)[diet.classical])
+        rows, of_rows = np.concatenate(parts), np.concatenate(labels)
+        return classifier.scores(rows, of_rows, test, len(self.train.classes), seed)
 
-    def _as_seen(self, classifier: Classifier) -> tuple[Rows, Rows, Rows, Rows]:
+    def _as_seen(self, classifier: Classifier) -> tuple[Rows, Rows, Rows]:
         if classifier.name not in self._seen:
-            parts = (self.train.images, self.synthetic.images, self.classical, self.test.images)
-            real, synthetic, classical, test = map(classifier.sees, parts)
-            self._seen = {classifier.name: (real, synthetic, classical, test)}
+            parts = (self.train.images, self.synthetic.images, self.test.images)
+            real, synthetic, test = map(classifier.sees, parts)
+            self._seen = {classifier.name: (real, synthetic, test)}
         return self._seen[classifier.name]
 
 

@@ -28,6 +28,8 @@ def kernel_distances(
     real: Sequence[Features],
     synthetic: Sequence[Features],
     real_kernels: npt.NDArray[np.float64] | None = None,
+    *,
+    synthetic_groups: Sequence[Labels] | None = None,
 ) -> tuple[float, npt.NDArray[np.float64]]:
     """Compute KID over all classes and within each.
 
@@ -36,7 +38,9 @@ def kernel_distances(
     real, synthetic : list of ndarray
         Features of each class, [N_k, D], at least two rows per class; float64 ones are not copied.
     real_kernels : ndarray, optional
-        ``mean_kernels(real)``, if already known.
+        ``mean_kernels(real)``, if already known, or with the groups of the real scans.
+    synthetic_groups : list of ndarray, optional
+        int64 [N_k]: see `mean_kernels`.
 
     Returns
     -------
@@ -46,63 +50,62 @@ def kernel_distances(
         float64 [K]: unbiased squared MMD within each class. Both can be negative.
     """
     rr = mean_kernels(real) if real_kernels is None else real_kernels
-    ss = mean_kernels(synthetic)
+    ss = mean_kernels(synthetic, synthetic_groups)
     rs = np.array([[polynomial_kernel(a, b).mean() for b in synthetic] for a in real])
     difference = rr + ss - rs - rs.T
     return float(difference.mean()), np.diagonal(difference).copy()
 
 
-def mean_kernels(groups: Sequence[Features]) -> npt.NDArray[np.float64]:
-    """Compute the mean kernel between every two groups; no sample is paired with itself."""
-    means = np.empty((len(groups), len(groups)))
-    for i, a in enumerate(groups):
-        for j, b in enumerate(groups[: i + 1]):
-            kernel = polynomial_kernel(a, b)
-            if i == j:
-                n = len(a)
-                means[i, i] = (kernel.sum() - np.trace(kernel)) / (n * (n - 1))
-            else:
-                means[i, j] = means[j, i] = kernel.mean()
-    return means
+def mean_kernels(
+    classes: Sequence[Features], groups: Sequence[Labels] | None = None
+) -> npt.NDArray[np.float64]:
+    """Compute the mean kernel between every two classes.
 
-
-def kid_interval(
-    real: Sequence[Features],
-    synthetic: Sequence[Features],
-    real_groups: Sequence[npt.NDArray[np.int64]],
-    kid: float,
-    synthetic_groups: Sequence[npt.NDArray[np.int64]] | None = None,
-) -> tuple[float, float]:
-    """Estimate the 95% interval of a KID over all classes.
-
-    KID is a U-statistic. Its error has a linear part, which vanishes when both sides have the same
-    distribution, and a quadratic part, which is then all there is (Hoeffding's decomposition). A
-    plain bootstrap counts the quadratic part three times, so its intervals are almost twice too wide
-    for a good generator. This estimates both parts (as Sutherland and Deka 2019 for the maximum mean
-    discrepancy) and draws the quadratic one with random weights, as it is skewed.
+    Scans of one group, as of one patient, are not paired, as no scan is paired with itself: they are
+    alike, so KID would be too high. Only a class of a single group has no other pairs.
 
     Parameters
     ----------
-    real, synthetic : list of ndarray
-        Features of each class, [N_k, D].
-    real_groups : list of ndarray
-        int64 [N_k]: groups of the real scans, which are independent of each other.
-    kid : float
-        ``kernel_distances(real, synthetic)[0]``.
-    synthetic_groups : list of ndarray, optional
-        The same for the other side; by default each scan is independent.
+    classes : list of ndarray
+        Features of each class, [N_k, D], at least two rows.
+    groups : list of ndarray, optional
+        int64 [N_k]: the groups of the scans of each class; by default, each scan stands alone.
 
     Returns
     -------
-    low, high : float
-        The interval.
+    ndarray
+        float64 [K, K].
     """
-    groups = list(real_groups)
-    groups += synthetic_groups or [np.arange(sum(map(len, synthetic)))]
-    ends = np.cumsum([len(f) for f in (*real, *synthetic)])
-    rows = np.split(np.arange(ends[-1]), ends[:-1])
-    table = KernelTable(np.concatenate([*real, *synthetic]), np.concatenate(groups))
-    return table.interval(rows[: len(real)], rows[len(real) :], kid)
+    if groups is None:
+        ends = np.cumsum([len(f) for f in classes])
+        groups = np.split(np.arange(ends[-1]), ends[:-1])
+    means = np.empty((len(classes), len(classes)))
+    for i, a in enumerate(classes):
+        for j, b in enumerate(classes[: i + 1]):
+            kernel = polynomial_kernel(a, b)
+            mean = mean_of_strangers(kernel, groups[i], groups[j])
+            if np.isnan(mean):
+                alone = np.arange(len(a)), np.arange(len(b)) + (0 if i == j else len(a))
+                mean = mean_of_strangers(kernel, *alone)
+            means[i, j] = means[j, i] = mean
+    return means
+
+
+def mean_of_strangers(kernel: npt.NDArray[np.float64], groups_a: Labels, groups_b: Labels) -> float:
+    """Average the kernel over the pairs of scans of different groups; nan if there is no such pair.
+
+    Parameters
+    ----------
+    kernel : ndarray
+        float64 [N, M].
+    groups_a, groups_b : ndarray
+        int64 [N] and [M]: the groups of its rows and of its columns.
+    """
+    shared = np.intersect1d(groups_a, groups_b)
+    rows, columns = _sums_over(groups_a, shared), _sums_over(groups_b, shared)
+    together = columns.multiply(rows @ kernel).sum()
+    pairs = kernel.size - rows.sum(axis=1) @ columns.sum(axis=1)
+    return float((kernel.sum() - together) / pairs) if pairs else float("nan")
 
 
 class KernelTable:
@@ -120,7 +123,10 @@ class KernelTable:
         self._kernel, self._groups = polynomial_kernel(features, features), groups
 
     def kid(self, real: Sequence[Indices], synthetic: Sequence[Indices]) -> float:
-        """Compute KID over all classes, as `kernel_distances` does, from the indices of each class."""
+        """Compute KID over all classes, as `kernel_distances` does, from the indices of each class.
+
+        nan if all scans of a class are of one group.
+        """
         rr, ss, rs = (
             np.mean([[self._mean(i, j) for j in b] for i in a])
             for a, b in ((real, real), (synthetic, synthetic), (real, synthetic))
@@ -128,15 +134,31 @@ class KernelTable:
         return float(rr + ss - 2 * rs)
 
     def _mean(self, a: Indices, b: Indices) -> float:
-        kernel = block(self._kernel, a, b)
-        if a is b:  # no scan is paired with itself
-            return float((kernel.sum() - np.trace(kernel)) / (len(a) * (len(a) - 1)))
-        return float(kernel.mean())
+        return mean_of_strangers(block(self._kernel, a, b), self._groups[a], self._groups[b])
 
     def interval(
         self, real: Sequence[Indices], synthetic: Sequence[Indices], kid: float
     ) -> tuple[float, float]:
-        """Estimate the 95% interval of `kid`, as `kid_interval` does; nan if a side is one group."""
+        """Estimate the 95% interval of a KID over all classes; nan if a side is one group.
+
+        KID is a U-statistic. Its error has a linear part, which vanishes when both sides have the same
+        distribution, and a quadratic part, which is then all there is (Hoeffding's decomposition). A
+        plain bootstrap counts the quadratic part three times, so its intervals are almost twice too
+        wide for a good generator. This estimates both parts (as Sutherland and Deka 2019 for the
+        maximum mean discrepancy) and draws the quadratic one with random weights, as it is skewed.
+
+        Parameters
+        ----------
+        real, synthetic : list of ndarray
+            Indices of the scans of each class.
+        kid : float
+            ``self.kid(real, synthetic)``.
+
+        Returns
+        -------
+        low, high : float
+            The interval.
+        """
         x, y = np.concatenate(real), np.concatenate(synthetic)
         class_x, class_y = (
             np.repeat(np.arange(len(side)), [len(i) for i in side]) for side in (real, synthetic)
@@ -189,10 +211,12 @@ class KernelTable:
         return float(kid - high), float(kid - low)
 
 
-def _sums_over(groups: npt.NDArray[np.int64]) -> csr_array:
-    """Return a matrix that sums rows over groups: [groups, rows]."""
-    _, number = np.unique(groups, return_inverse=True)
-    return csr_array((np.ones(len(number)), (number, np.arange(len(number)))))
+def _sums_over(groups: Labels, names: Labels | None = None) -> csr_array:
+    """Return a matrix that sums rows over groups (all, or those of some names): [groups, rows]."""
+    names = np.unique(groups) if names is None else names
+    rows = np.flatnonzero(np.isin(groups, names))
+    number = np.searchsorted(names, groups[rows])
+    return csr_array((np.ones(len(rows)), (number, rows)), shape=(len(names), len(groups)))
 
 
 def _centre(rows: npt.NDArray[np.float64], classes: Labels) -> None:

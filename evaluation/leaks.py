@@ -10,25 +10,32 @@ from scangan.artifacts.run import Run
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.scan_set import ScanSet
-from scangan.evaluation.similar import Gallery
-
-# Similarity of two scans that show the same. 19 of 20 copies that were shifted by 3 of 64 pixels and
-# scaled by 3% reach 0.987, on brain and on chest scans; chest scans of other people reach 0.93.
-ALIKE = 0.98
+from scangan.evaluation.similar import ALIKE, Gallery
 
 
 def leaking(train: ScanSet, test: ScanSet, threads: int | None = None) -> npt.NDArray[np.bool_]:
     """Tell which test scans share their file, subject or picture with a training scan: bool [N].
 
-    Pictures are compared whatever their shift, scale, mirroring and brightness (`similar`).
+    Pictures are compared whatever their shift, scale, mirroring and brightness (`similar`). Scans of
+    one group leak together.
     """
-    found = Gallery(train.images, threads=threads).search(test.images)
-    return shared(train, test) | (found.similarity >= ALIKE)
+    return whole_groups(test, shared(train, test) | look_alike(train, test, threads))
+
+
+def look_alike(scans: ScanSet, test: ScanSet, threads: int | None = None) -> npt.NDArray[np.bool_]:
+    """Tell which test scans have a scan that shows the same: bool [N]."""
+    found = Gallery(scans.images, threads=threads).search(test.images)
+    return np.asarray(found.similarity >= ALIKE)
 
 
 def shared(train: ScanSet, test: ScanSet) -> npt.NDArray[np.bool_]:
     """Tell which test scans share their file or subject with a training scan: bool [N]."""
     return _among(test, set(train.hashes), set(train.subjects))
+
+
+def whole_groups(test: ScanSet, some: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Mark all scans of the groups, as of the subjects, of which some are marked: bool [N]."""
+    return np.isin(test.groups, test.groups[some])
 
 
 def _among(test: ScanSet, files: Set[str], subjects: Set[str | None]) -> npt.NDArray[np.bool_]:
@@ -125,6 +132,7 @@ def without_trained_on(
     before = run.config.started_from  # raises if this is not a run, which is the likelier mistake
     seen = run.trained_on()
     found = _among(test, {item.sha256 for item in seen}, {item.subject for item in seen})
+    found = whole_groups(test, found)
     notes: tuple[str, ...] = ()
     if found.any():
         number, first = int(found.sum()), test.sources[int(np.argmax(found))]

@@ -12,6 +12,8 @@ from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
 from scangan.evaluation import manifold
 from scangan.evaluation.features import FeatureExtractor
+from scangan.evaluation.folds import fold_count, folds_of
+from scangan.evaluation.halves import group_halves
 from scangan.evaluation.kid import kernel_distances, mean_kernels
 from scangan.evaluation.manifold import Manifold, precision_recall
 from scangan.evaluation.probe import named_right, train_probe
@@ -21,7 +23,6 @@ Labels = npt.NDArray[np.int64]  # [N]
 
 FEWEST = 8  # real scans per class; fewer say nothing about a distribution
 MOST = 700  # real scans to use per class; fixed, as precision and recall depend on it
-HELD_BACK = 0.2  # share of real scans for testing the probe if none are held back
 # Synthetic scans per class for a score in training. Scores of real scans use as many. A model without
 # classes makes more, so its recall is not quite comparable with that of real scans.
 PER_TICK = 100
@@ -46,6 +47,8 @@ class RealReference:
         By default, the bundled network on all threads.
     held_back : ndarray, optional
         bool [N]: the scans that training does not see. By default, it sees all.
+    groups : ndarray, optional
+        int64 [N]: scans of one group, as of one subject, belong together. By default, each stands alone.
 
     Attributes
     ----------
@@ -54,7 +57,7 @@ class RealReference:
     real_kid : float
         KID of the training scans against those held back, with equal class weights: about what a
         perfect generator would score. For a class without held-back scans, one half against the
-        other.
+        other; groups stay whole, except where nearly all scans are of one.
     mean_real_class_kid : float
         Mean of the same within each class.
     real_precision, real_recall : float
@@ -79,20 +82,25 @@ class RealReference:
         extractor: FeatureExtractor | None = None,
         *,
         held_back: npt.NDArray[np.bool_] | None = None,
+        groups: Labels | None = None,
     ) -> None:
         self.classes = tuple(classes)
         self._extract = extractor or FeatureExtractor()
         if held_back is None:
             held_back = np.zeros(len(labels), bool)
+        if groups is None:
+            groups = np.arange(len(labels))
         rng = np.random.default_rng(0)
         shuffled = [rng.permutation(np.flatnonzero(labels == k)) for k in range(len(self.classes))]
         self._check_counts([len(of_class) for of_class in shuffled])
-        sides = [self._two_sides(images, of_class, held_back) for of_class in shuffled]
+        sides = [self._two_sides(images, of_class, held_back, groups) for of_class in shuffled]
         self.not_held_back = tuple(
             name for name, side in zip(self.classes, sides, strict=True) if side.seen is None
         )
-        self._real = [Manifold(side.reference) for side in sides]
-        self._real_kernels = mean_kernels([m.features for m in self._real])
+        self._real = [Manifold(side.reference.features) for side in sides]
+        self._real_kernels = mean_kernels(
+            [m.features for m in self._real], [side.reference.groups for side in sides]
+        )
         self._measure_anchors(sides)
         self._probe, self.probe_accuracy = self._train_probe(sides)
 
@@ -105,21 +113,36 @@ class RealReference:
                 )
 
     def _two_sides(
-        self, images: npt.NDArray[np.uint8], of_class: Labels, held_back: npt.NDArray[np.bool_]
+        self,
+        images: npt.NDArray[np.uint8],
+        of_class: Labels,
+        held_back: npt.NDArray[np.bool_],
+        groups: Labels,
     ) -> "_Sides":
+        def some(scans: Labels) -> _Scans:
+            return _Scans(self._extract(images[scans[:MOST]]), groups[scans[:MOST]])
+
         held, seen = of_class[held_back[of_class]], of_class[~held_back[of_class]]
         if min(len(held), len(seen)) < FEWEST:
-            return _Sides(self._extract(images[of_class[:MOST]]), None)
-        return _Sides(self._extract(images[held[:MOST]]), self._extract(images[seen[:MOST]]))
+            return _Sides(some(of_class), None)
+        return _Sides(some(held), some(seen))
 
     def _measure_anchors(self, sides: list["_Sides"]) -> None:
         pairs = [side.for_anchors() for side in sides]
+        one, other = zip(*pairs, strict=True)
         self.real_kid, class_kid = kernel_distances(
-            [real for real, _ in pairs], [as_if for _, as_if in pairs]
+            [real.features for real in one],
+            [as_if.features for as_if in other],
+            mean_kernels([real.features for real in one], [real.groups for real in one]),
+            synthetic_groups=[as_if.groups for as_if in other],
         )
         self.mean_real_class_kid = _mean(class_kid.tolist())
         precision, recall = zip(
-            *(precision_recall(Manifold(a), Manifold(b[:PER_TICK])) for a, b in pairs), strict=True
+            *(
+                precision_recall(Manifold(a.features), Manifold(b.features[:PER_TICK]))
+                for a, b in pairs
+            ),
+            strict=True,
         )
         self.real_precision, self.real_recall = _mean(precision), _mean(recall)
 
@@ -127,10 +150,10 @@ class RealReference:
         if len(self.classes) < 2:
             return None, None
         pairs = [side.for_probe() for side in sides]
-        probe = train_probe([learnt for _, learnt in pairs])
-        accuracy = _mean(named_right(probe, [asked for asked, _ in pairs]))
+        probe = train_probe([learnt.features for _, learnt in pairs])
+        accuracy = _mean(named_right(probe, [asked.features for asked, _ in pairs]))
         if self.not_held_back:  # its accuracy is known; now it may also learn from the test scans
-            probe = train_probe([s.reference if s.seen is None else s.seen for s in sides])
+            probe = train_probe([(s.seen or s.reference).features for s in sides])
         return probe, accuracy
 
     def score(self, images: npt.NDArray[np.uint8], labels: Labels) -> Scores:
@@ -144,16 +167,16 @@ class RealReference:
             int64 [N], the classes they were generated for; at least four scans of every class.
         """
         features = self._extract(images)
-        groups = [features[labels == k] for k in range(len(self.classes))]
-        if min(map(len, groups)) < manifold.FEWEST:
+        of_classes = [features[labels == k] for k in range(len(self.classes))]
+        if min(map(len, of_classes)) < manifold.FEWEST:
             raise EvaluationError(
                 f"scoring needs at least {manifold.FEWEST} synthetic scans of every class"
             )
-        synthetic = [Manifold(f) for f in groups]
+        synthetic = [Manifold(f) for f in of_classes]
         kid, class_kid = kernel_distances(
             [m.features for m in self._real], [m.features for m in synthetic], self._real_kernels
         )
-        agreement = [] if self._probe is None else named_right(self._probe, groups)
+        agreement = [] if self._probe is None else named_right(self._probe, of_classes)
         pairs = list(zip(self._real, synthetic, strict=True))
         precision, recall = zip(*(precision_recall(r, s) for r, s in pairs), strict=True)
         found = self._by_class(class_kid.tolist())
@@ -177,25 +200,44 @@ class RealReference:
         return dict(zip(self.classes, values, strict=True))
 
 
+class _Scans(NamedTuple):
+    """Features and groups of real scans of one class, in random order."""
+
+    features: Features
+    groups: Labels
+
+    def parted(self, first: npt.NDArray[np.bool_]) -> tuple["_Scans", "_Scans"]:
+        """Return those that `first` marks, and the others."""
+        one, other = (_Scans(self.features[i], self.groups[i]) for i in (first, ~first))
+        return one, other
+
+
 class _Sides(NamedTuple):
-    """Features of the real scans of one class, in random order."""
+    """The real scans of one class."""
 
-    reference: Features  # what synthetic scans are scored against
-    seen: Features | None  # those training sees; None if the class has no held-back scans
+    reference: _Scans  # what synthetic scans are scored against
+    seen: _Scans | None  # those training sees; None if the class has no held-back scans
 
-    def for_anchors(self) -> tuple[Features, Features]:
+    def for_anchors(self) -> tuple[_Scans, _Scans]:
         """Return real scans, and others that take the place of synthetic ones."""
         if self.seen is not None:
             return self.reference, self.seen
-        half = len(self.reference) // 2
-        return self.reference[:half], self.reference[half:]
+        groups = self.reference.groups
+        half = group_halves(np.zeros_like(groups), groups, np.random.default_rng(0))
+        if min(half.sum(), (~half).sum()) < manifold.FEWEST:  # nearly all scans are of one group
+            half = np.arange(len(groups)) < len(groups) // 2
+        return self.reference.parted(half)
 
-    def for_probe(self) -> tuple[Features, Features]:
+    def for_probe(self) -> tuple[_Scans, _Scans]:
         """Return scans to test a probe on, and others to train it on."""
         if self.seen is not None:
             return self.reference, self.seen
-        cut = max(1, round(len(self.reference) * HELD_BACK))
-        return self.reference[:cut], self.reference[cut:]
+        groups = self.reference.groups
+        count = fold_count(groups)
+        if count == 1:  # all scans are of one group
+            groups = np.arange(len(groups))
+            count = fold_count(groups)
+        return self.reference.parted(folds_of(groups, count, np.random.default_rng(0)) == 0)
 
 
 def _mean(values: Collection[float]) -> float:

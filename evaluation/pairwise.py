@@ -81,8 +81,9 @@ class TwoSamples:
     def frechet_infinite(self, whole: float | None = None) -> float:
         """Extrapolate the Fréchet distance to infinitely many scans (Chong and Forsyth 2020).
 
-        Its bias falls as 1 / n, so a line through the distances of smaller samples over 1 / n meets
-        the axis at no bias. The scans must be in random order.
+        With many more scans than features, its bias falls as 1 / n, so a line through the distances of
+        smaller samples over 1 / n meets the axis at no bias. With fewer, a part of the bias stays. The
+        scans must be in random order.
 
         Parameters
         ----------
@@ -123,8 +124,8 @@ class TwoSamples:
         (radii_b,) = _radii(own_b, PRECISION_NEAREST)
         inside = between < wide[:, None]
         return {
-            "precision": float((between < radii[:, None]).any(axis=0).mean()),
-            "recall": float((between < radii_b).any(axis=1).mean()),
+            "precision": float((between <= radii[:, None]).any(axis=0).mean()),
+            "recall": float((between <= radii_b).any(axis=1).mean()),
             "density": float(inside.sum(axis=0).mean() / DENSITY_NEAREST),
             "coverage": float(inside.any(axis=1).mean()),
         }

@@ -4,7 +4,7 @@ from scangan.artifacts.records import Record
 from scangan.artifacts.suspects import Pair as Pair  # a part of a result
 from scangan.evaluation.scan_set import SetInfo
 
-FORMAT = 1
+FORMAT = 2  # 1 had no `suspects_by_chance`, and in `Nearness` an interval of the share
 BLIND = "blind"  # the attack that knows no synthetic scan
 
 
@@ -29,6 +29,8 @@ class Threshold(Record, frozen=True, kw_only=True):
         Share of them that it would call suspect.
     flagged_at_most : float
         With 95% confidence, no more than this share of such groups of real scans is called suspect.
+    above : int
+        Groups of these scans that lie above the limit.
     """
 
     similarity: float
@@ -39,6 +41,7 @@ class Threshold(Record, frozen=True, kw_only=True):
     copies_from: float
     flagged: float
     flagged_at_most: float
+    above: int = 0
 
 
 class Nearness(Record, frozen=True, kw_only=True):
@@ -51,19 +54,19 @@ class Nearness(Record, frozen=True, kw_only=True):
         than 99.
     expected : float
         Share of other real scans that would be nearer: 0.01, or more with fewer than 99 of the hold-out.
+    low, high : float
+        Of generators that copy nothing, 95% have a share from `low` to `high`.
     share : float
         Share of the synthetic scans that are nearer.
-    low, high : float
-        Its 95% interval.
     median, holdout_median : float
         Median distances of synthetic and of hold-out scans to their nearest training scan.
     """
 
     limit: float
     expected: float
-    share: float
     low: float
     high: float
+    share: float
     median: float
     holdout_median: float
 
@@ -134,6 +137,8 @@ class PrivacyResult(Record, frozen=True, kw_only=True):
         From which similarity a scan is suspect.
     suspects : tuple of Pair
         The suspects, most similar first.
+    suspects_by_chance : int
+        So many at most has a generator that copies nothing, in 19 of 20 cases.
     nearest : tuple of Pair
         The most similar pairs, suspect or not, most similar first.
     nearness : dict
@@ -162,6 +167,7 @@ class PrivacyResult(Record, frozen=True, kw_only=True):
     extractor_sha256: str
     threshold: Threshold
     suspects: tuple[Pair, ...]
+    suspects_by_chance: int
     nearest: tuple[Pair, ...]
     nearness: dict[str, Nearness]
     membership: dict[str, Attack]

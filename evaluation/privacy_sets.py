@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
-from scangan.evaluation.leaks import shared
+from scangan.evaluation.leaks import shared, whole_groups
 from scangan.evaluation.scan_set import SMALL, ScanSet, differing_settings
 
 FEWEST = 20  # scans of a set
@@ -59,7 +59,7 @@ def _apart(holdout: ScanSet, train: ScanSet) -> tuple[ScanSet, list[str]]:
     """
     trained = set(map(_digest, train.images))
     same = np.array([_digest(image) in trained for image in holdout.images])
-    apart = ~(same | shared(train, holdout))
+    apart = ~whole_groups(holdout, same | shared(train, holdout))
     if apart.all():
         return holdout, []
     if apart.sum() < FEWEST:

@@ -19,7 +19,7 @@ def privacy_lines(result: PrivacyResult) -> Iterator[str]:
     for name, near in result.nearness.items():
         yield (
             f"nearer than the hold-out's first percentile, in {name}: {near.share:.1%} "
-            f"({near.low:.1%} to {near.high:.1%}; {near.expected:.1%} expected)"
+            f"(by chance {near.low:.1%} to {near.high:.1%})"
         )
     for name, attack in result.membership.items():
         yield f"membership {ATTACKS[name]}: {_attack(attack)}"

@@ -22,28 +22,47 @@ LIMITS = (
 
 def verdict(
     scans: int,
-    suspects: int,
+    suspects: tuple[int, int],
     limit: Threshold,
     levels: Sequence[Level],
     attacks: dict[str, Attack],
 ) -> tuple[str, ...]:
-    """Put suspects, sensitivity and membership inference into a few sentences."""
+    """Put suspects, sensitivity and membership inference into a few sentences.
+
+    Parameters
+    ----------
+    scans : int
+        Number of synthetic scans.
+    suspects : (int, int)
+        How many are suspect, and how many would be by chance at most.
+    limit, levels, attacks
+        See `PrivacyResult`.
+    """
     return _copies(scans, suspects, limit), _search(levels), _membership(attacks), LIMITS
 
 
-def _copies(scans: int, suspects: int, limit: Threshold) -> str:
+def _copies(scans: int, suspects: tuple[int, int], limit: Threshold) -> str:
     real = (
         "a hold-out scan"
         if limit.calibrated_on == "holdout"
         else "a training scan of another subject or group"
     )
-    if not suspects:
+    found, chance = suspects
+    if not found:
         return f"None of {counted(scans, 'synthetic scan')} is more similar to a training scan than {real} is."
-    verb = "is" if suspects == 1 else "are"
+    verb = "is" if found == 1 else "are"
     return (
-        f"{suspects} of {counted(scans, 'synthetic scan')} {verb} more similar to a training scan than "
-        f"{real} usually is: look at the pairs, and leave these scans out."
+        f"{found} of {counted(scans, 'synthetic scan')} {verb} more similar to a training scan than "
+        f"{real} usually is{_by_chance(found, chance)}: look at the pairs, and leave these scans out."
     )
+
+
+def _by_chance(found: int, chance: int) -> str:
+    if not chance:
+        return ""
+    if found > chance:
+        return f", and by chance it would be {chance} at most"
+    return f", which may be chance (without any copying, it can be up to {chance})"
 
 
 def _search(levels: Sequence[Level]) -> str:

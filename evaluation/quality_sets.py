@@ -53,7 +53,9 @@ def comparable(
     for each in (real, synthetic):
         if len(each) > MOST:
             notes.append(f"{each.name}: {MOST} of {len(each)} scans were drawn at random")
-    return _drawn(real, rng), _drawn(synthetic, rng), notes
+    # Drawing can leave one subject of a class of two.
+    real, synthetic, left_out = _large_enough(_drawn(real, rng), _drawn(synthetic, rng))
+    return real, synthetic, notes + left_out
 
 
 def _large_enough(real: ScanSet, synthetic: ScanSet) -> tuple[ScanSet, ScanSet, list[str]]:

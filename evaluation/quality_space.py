@@ -129,7 +129,10 @@ def _kid(
     synthetic: ScanSet,
     split: Halves,
 ) -> Figures:
-    """Compute KID from all scans, as it has no bias, and that of one half against the other."""
+    """Compute KID from all scans, as it has no bias, and that of one half against the other.
+
+    Over all classes, each has the same weight.
+    """
     table = KernelTable(features, groups)
     classes = range(max(len(real.classes), 1))
     all_real = [real.of_class(k) for k in classes]
@@ -140,15 +143,15 @@ def _kid(
         value = table.kid(r, s)
         low, high = table.interval(r, s, value)
         halves = split.real[chosen], split.other_real[chosen]
-        beside, span = None, (nan, nan)
-        if min(len(part) for half in halves for part in half) > 1:  # large groups can leave none
+        beside, span = nan, (nan, nan)
+        if all(len(part) for half in halves for part in half):  # large groups can leave none
             beside = table.kid(*halves)
             span = table.interval(*halves, beside)
         return Figure(
             value=value,
             low=low,
             high=high,
-            real=beside,
+            real=None if isnan(beside) else beside,
             real_low=None if isnan(span[0]) else span[0],
             real_high=None if isnan(span[1]) else span[1],
             n_real=sum(map(len, r)),

@@ -125,7 +125,9 @@ class ScanSet:
         if any(len(each) != count for each in beside):
             raise EvaluationError(f"{self.name}: the fields differ in length")
         if self.labels.min() < 0 or self.labels.max() >= max(1, len(self.classes)):
-            raise EvaluationError(f"{self.name}: labels must be 0 to {len(self.classes) - 1}")
+            raise EvaluationError(
+                f"{self.name}: labels must be 0 to {max(len(self.classes) - 1, 0)}"
+            )
 
     @classmethod
     def of_dataset(cls, path: str | Path) -> "ScanSet":
@@ -156,7 +158,12 @@ class ScanSet:
 
     @classmethod
     def of_classes(cls, scans: dict[str, Images], name: str = "scans") -> "ScanSet":
-        """Make a set from the scans of each class, uint8 [N, H, W]."""
+        """Make a set from the scans of each class, uint8 [N, H, W], all of one size."""
+        sizes = {tuple(images.shape[1:]) for images in scans.values()}
+        if len(sizes) > 1:
+            raise EvaluationError(
+                f"{name}: the classes have scans of several sizes: {sorted(sizes)}"
+            )
         labels = np.repeat(np.arange(len(scans)), [len(images) for images in scans.values()])
         return cls(np.concatenate(list(scans.values())), labels, tuple(scans), name)
 

@@ -40,7 +40,8 @@ class DietResult(Record, frozen=True, kw_only=True):
     p_holm : float or None
         The same, corrected for the number of diets (Holm 1979).
     beyond_classical : Estimate or None
-        For real scans with synthetic ones added: balanced accuracy minus that of "real + classical".
+        For real scans with synthetic ones added: balanced accuracy minus that of "real + classical";
+        None after one training.
     """
 
     classifier: str
@@ -56,7 +57,20 @@ class DietResult(Record, frozen=True, kw_only=True):
 
 
 class CurvePoint(Record, frozen=True, kw_only=True):
-    """A point of the learning curve: balanced accuracy with a share of the real scans."""
+    """A point of the learning curve: balanced accuracy with a share of the real scans.
+
+    Parameters
+    ----------
+    classifier : str
+        Which.
+    fraction, n_real : float, int
+        The share of the real scans, and how many that are.
+    real, with_synthetic, gain : Estimate
+        Balanced accuracy without synthetic scans, with them, and the difference.
+    p_holm : float or None
+        Of a paired test that there is no gain, corrected for the number of points (Holm 1979); None
+        after one training.
+    """
 
     classifier: str
     fraction: float
@@ -64,6 +78,7 @@ class CurvePoint(Record, frozen=True, kw_only=True):
     real: Estimate
     with_synthetic: Estimate
     gain: Estimate
+    p_holm: float | None = None
 
 
 class UtilityResult(Record, frozen=True, kw_only=True):

@@ -69,12 +69,17 @@ def check_enough(scans: ScanSet, which: str = "") -> None:
 
 
 def check_groups(test: ScanSet) -> list[str]:
-    """Refuse test scans of one subject, which would have no interval; note if there are few subjects."""
+    """Refuse test scans of one subject, which would have no interval; note where there are few subjects."""
     groups = len(np.unique(test.groups))
     if groups < LEAST_GROUPS:
         raise EvaluationError(
             f"all scans of {test.name} are of one subject, or copies of one scan; test on scans of others, too"
         )
+    notes = [
+        f"all scans of {name} in {test.name} are of one subject, which says nothing about others"
+        for k, name in enumerate(test.classes)
+        if len(np.unique(test.groups[test.of_class(k)])) == 1
+    ]
     if groups < FEW_GROUPS:
-        return [f"only {groups} subjects in {test.name}: the intervals mean little"]
-    return []
+        notes.append(f"only {groups} subjects in {test.name}: the intervals mean little")
+    return notes

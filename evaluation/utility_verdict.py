@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from scangan.evaluation.diets import ADDED, BASELINE, BOTH, CLASSICAL, SYNTHETIC
+from scangan.evaluation.diets import ADDED, BASELINE, CLASSICAL, SYNTHETIC
 from scangan.evaluation.utility_result import CurvePoint, DietResult, Estimate
 
 SIGNIFICANT = 0.05
@@ -17,7 +17,7 @@ def verdict(diets: Sequence[DietResult], curve: Sequence[CurvePoint]) -> Iterato
         yield _alone(name, of_this)
         points = [point for point in curve if point.classifier == name]
         if points:
-            yield _enough(name, points, proven=of_this[BOTH].p_holm is not None)
+            yield _enough(name, points)
 
 
 def _helped(name: str, of_this: dict[str, DietResult]) -> str:
@@ -37,16 +37,17 @@ def _helped(name: str, of_this: dict[str, DietResult]) -> str:
         return f"{change}; no gain is proven"
     if best.difference.value < 0:
         return f"{change}; synthetic scans make it worse"
-    classical = of_this[CLASSICAL].difference
+    classical = _points(of_this[CLASSICAL].difference)
+    if best.beyond_classical is None:
+        return f"{change}; it helps (classical augmentation: {classical})"
     return (
-        f"{change}; it helps, {_beside(best.beyond_classical)} classical augmentation "
-        f"({_points(classical)})"
+        f"{change}; it helps, {_beside(best.beyond_classical)} classical augmentation ({classical})"
     )
 
 
-def _beside(beyond: Estimate | None) -> str:
+def _beside(beyond: Estimate) -> str:
     """Compare with classical augmentation, as far as the interval of the difference allows."""
-    if beyond is None or beyond.low <= 0 <= beyond.high:
+    if beyond.low <= 0 <= beyond.high:
         return "about as much as"
     return "and more than" if beyond.low > 0 else "but less than"
 
@@ -60,17 +61,21 @@ def _alone(name: str, of_this: dict[str, DietResult]) -> str:
 
 def _gains(points: Sequence[CurvePoint]) -> str:
     """Say with how many real scans synthetic ones helped."""
-    gains = " and ".join(str(point.n_real) for point in points if point.gain.low > 0)
+    gains = " and ".join(
+        str(point.n_real)
+        for point in points
+        if point.gain.value > 0 and (point.p_holm or 0) < SIGNIFICANT
+    )
     if gains:
         return f"adding synthetic scans helped with {gains} real scans"
     where = f"{points[0].n_real} real scans" if len(points) == 1 else "any number of real ones"
     return f"adding synthetic scans did not measurably help with {where}"
 
 
-def _enough(name: str, points: Sequence[CurvePoint], *, proven: bool) -> str:
+def _enough(name: str, points: Sequence[CurvePoint]) -> str:
     full = points[-1]
     helped = "one training does not show whether synthetic scans help (--seeds 3)"
-    if proven:
+    if full.p_holm is not None:
         helped = _gains(points)
     if len(points) == 1:
         return f"{name}: {helped}"

@@ -90,7 +90,10 @@ class Comparison:
             chosen = ~real.synthetic  # a run's own scans may include synthetic ones
             labels = real.labels[chosen] if classes else np.zeros(int(chosen.sum()), np.int64)
             self._reference = RealReference(
-                real.images[chosen], labels, real.classes if classes else ("all",)
+                real.images[chosen],
+                labels,
+                real.classes if classes else ("all",),
+                groups=real.groups[chosen],
             )
             self._before = self._reference.score(self._want, self._labels)
 

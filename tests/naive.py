@@ -43,15 +43,17 @@ def equalize(image):
     )
 
 
-def kernel_distance(x, y):
-    """Unbiased KID of two sets of features, pair by pair."""
+def kernel_distance(x, y, groups=None):
+    """Unbiased KID of two sets of features, pair by pair; `groups` are those of x."""
 
     def k(a, b):
         return (float(a @ b) / len(a) + 1) ** 3
 
     x, y = x.astype(np.float64), y.astype(np.float64)
     n, m = len(x), len(y)
-    xx = sum(k(x[i], x[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    groups = range(n) if groups is None else groups
+    apart = [(i, j) for i in range(n) for j in range(n) if groups[i] != groups[j]]
+    xx = sum(k(x[i], x[j]) for i, j in apart) / len(apart)
     yy = sum(k(y[i], y[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
     xy = sum(k(a, b) for a in x for b in y) / (n * m)
     return xx + yy - 2 * xy

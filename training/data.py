@@ -41,6 +41,8 @@ class TrainingScans:
         bool [N]: used for scoring, not for training.
     synthetic : ndarray, optional
         bool [N]: made by a generative model, so never scored against. None by default.
+    groups : ndarray, optional
+        int64 [N]: scans of one group, as of one subject, belong together. By default, each stands alone.
     """
 
     images: npt.NDArray[np.uint8]
@@ -48,25 +50,29 @@ class TrainingScans:
     classes: tuple[str, ...]
     held_back: npt.NDArray[np.bool_]
     synthetic: npt.NDArray[np.bool_] | None = None
+    groups: npt.NDArray[np.int64] | None = None
 
     def of_class(self, number: int) -> "TrainingScans":
         """Return the scans of one class."""
-        chosen = self.labels == number
-        return TrainingScans(
-            self.images[chosen],
-            np.zeros(int(chosen.sum()), np.int64),
-            (self.classes[number],),
-            self.held_back[chosen],
-            None if self.synthetic is None else self.synthetic[chosen],
+        chosen = self._take(self.labels == number)
+        return dataclasses.replace(
+            chosen, labels=np.zeros_like(chosen.labels), classes=(self.classes[number],)
         )
 
     def real(self) -> "TrainingScans":
         """Return the scans that are not synthetic."""
         if self.synthetic is None or not self.synthetic.any():
             return self
-        real = ~self.synthetic
+        return dataclasses.replace(self._take(~self.synthetic), synthetic=None)
+
+    def _take(self, chosen: npt.NDArray[np.bool_]) -> "TrainingScans":
         return TrainingScans(
-            self.images[real], self.labels[real], self.classes, self.held_back[real]
+            self.images[chosen],
+            self.labels[chosen],
+            self.classes,
+            self.held_back[chosen],
+            None if self.synthetic is None else self.synthetic[chosen],
+            None if self.groups is None else self.groups[chosen],
         )
 
     def whatever_class(self) -> "TrainingScans":

@@ -46,7 +46,7 @@ class Measurer:
         self.scans = scans
         self.real = real = scans.real()
         self.reference = RealReference(
-            real.images, real.labels, real.classes, held_back=real.held_back
+            real.images, real.labels, real.classes, held_back=real.held_back, groups=real.groups
         )
         self.stopping = EarlyStopping()
         self.lines: list[Tick] = []

@@ -249,7 +249,12 @@ def training_scans(dataset: PreparedDataset, options: TrainOptions, run: Run) ->
     """Return the scans of the run, holding back those that its ``items.jsonl`` lists as held back."""
     held_back = run.held_back(len(dataset.items))
     scans = TrainingScans(
-        dataset.images, dataset.labels, dataset.classes, held_back, dataset.synthetic
+        dataset.images,
+        dataset.labels,
+        dataset.classes,
+        held_back,
+        dataset.synthetic,
+        dataset.groups,
     )
     return scans if options.by_class else scans.whatever_class()
 

@@ -41,9 +41,11 @@ def verdict(result: PrivacyResult) -> str:
     """Say what was found, and that it is no proof."""
     found = sum(each.found for each in result.sensitivity)
     planted = sum(each.planted for each in result.sensitivity)
+    chance = result.suspects_by_chance
     said = [
         f"{len(result.suspects)} of {counted(result.synthetic.scans, 'synthetic scan')} "
-        f"{'is' if len(result.suspects) == 1 else 'are'} suspiciously similar to a training scan",
+        f"{'is' if len(result.suspects) == 1 else 'are'} suspiciously similar to a training scan"
+        + (f" (by chance, up to {chance})" if result.suspects and chance else ""),
         f"{found} of {planted} planted copies were found",
         _told(result.membership),
         "This does not prove that the scans are anonymous",
@@ -77,6 +79,7 @@ def _threshold(result: PrivacyResult) -> Table:
         ("of these scans, it would call suspect", f"{limit.flagged:.2%}"),
         ("of subjects or groups, at most (95% confidence)", f"{limit.flagged_at_most:.2%}"),
         ("left out, as copies of training scans", str(limit.copies)),
+        ("suspects by chance, at most (95% confidence)", str(result.suspects_by_chance)),
     )
     return Table("The search for copies", ("", ""), rows)
 
@@ -97,7 +100,7 @@ def _membership(attacks: dict[str, Attack]) -> Table:
 
 def _nearness(result: PrivacyResult) -> Table:
     rows = tuple(
-        (name, f"{near.share:.1%} ({near.low:.1%} to {near.high:.1%})", f"{near.expected:.1%}",
+        (name, f"{near.share:.1%}", f"{near.expected:.1%} ({near.low:.1%} to {near.high:.1%})",
          f"{near.median:.3g}", f"{near.holdout_median:.3g}")
         for name, near in result.nearness.items()
     )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 
 from scangan.evaluation.draws import Draws
 from scangan.evaluation.halves import halved
-from scangan.evaluation.kid import kernel_distances, kid_interval
+from scangan.evaluation.kid import KernelTable
 from scangan.evaluation.pairwise import Pairwise
 from scangan.evaluation.two_sample import two_sample_accuracy
 
@@ -29,31 +29,30 @@ def _share(spans, truth):
 @pytest.mark.slow
 def test_kid_of_two_real_samples_is_0_within_its_interval():
     rng, spans = np.random.default_rng(0), []
-    groups = [np.arange(SCANS) + k * SCANS for k in range(CLASSES)]
+    count = len(LABELS)
+    a = [np.flatnonzero(k == LABELS) for k in range(CLASSES)]
+    b = [rows + count for rows in a]
     for _ in range(TIMES):
-        a, b = ([rows[k == LABELS] for k in range(CLASSES)] for rows in (_scans(rng), _scans(rng)))
-        spans.append(kid_interval(a, b, groups, kernel_distances(a, b)[0]))
+        table = KernelTable(np.concatenate([_scans(rng), _scans(rng)]), np.arange(2 * count))
+        spans.append(table.interval(a, b, table.kid(a, b)))
     assert 0.90 <= _share(spans, 0) <= 0.98
 
 
 @pytest.mark.slow
 def test_scans_of_one_subject_widen_the_interval_of_kid():
-    """Twelve subjects with five scans each: as if each stood alone, a third of the intervals miss."""
+    """Twelve subjects with five scans each: as if each stood alone, a quarter of the intervals miss."""
     rng, spans, naive = np.random.default_rng(1), [], []
-    groups = np.repeat(np.arange(12), 5)
+    groups = np.repeat(np.arange(24), 5)
+    sides = [np.arange(60)], [np.arange(60, 120)]
     for _ in range(TIMES):
-        a, b = (
-            np.maximum(np.repeat(rng.normal(size=(12, 20)), 5, axis=0)
-            + 0.2 * rng.normal(size=(60, 20)), 0)
-            for _ in range(2)
-        )  # fmt: skip
-        kid, _ = kernel_distances([a], [b])
-        # Scans of one subject are alike, so KID itself is too high; what holds is its spread.
-        spans.append((kid, *kid_interval([a], [b], [groups], kid, [groups])))
-        naive.append((kid, *kid_interval([a], [b], [np.arange(60)], kid)))
-    truth = np.mean([kid for kid, *_ in spans])
-    assert _share([span for _, *span in spans], truth) >= 0.9
-    assert _share([span for _, *span in naive], truth) < 0.75
+        rows = np.repeat(rng.normal(size=(24, 20)), 5, axis=0)
+        rows = np.maximum(rows + 0.2 * rng.normal(size=rows.shape), 0)
+        known, alone = KernelTable(rows, groups), KernelTable(rows, np.arange(120))
+        kid = known.kid(*sides)
+        spans.append(known.interval(*sides, kid))
+        naive.append(alone.interval(*sides, kid))
+    assert _share(spans, 0) >= 0.9
+    assert _share(naive, 0) < 0.8
 
 
 def _drawn(rows, sides, measure, repeats=8):

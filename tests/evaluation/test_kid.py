@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from cpu_torchvision import import_torchvision
 
-from scangan.evaluation.kid import kernel_distances, mean_kernels
+from scangan.evaluation.kid import KernelTable, kernel_distances, mean_kernels
 
 
 def _features(seed, n, shift=0.0):
@@ -22,6 +22,52 @@ def test_kid_of_each_class_is_the_naive_one():
 def test_kid_of_one_class_is_the_naive_one():
     kid, _ = kernel_distances([_features(0, 9)], [_features(2, 6, 1)])
     assert kid == pytest.approx(naive.kernel_distance(_features(0, 9), _features(2, 6, 1)))
+
+
+@pytest.mark.parametrize("sizes", [(1,) * 9, (3, 3, 3), (7, 1, 1), (2, 4, 1, 2)])
+def test_scans_of_one_subject_are_not_paired(sizes):
+    rng = np.random.default_rng(0)
+    groups = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    real, synthetic = _features(0, 9), _features(2, 6, 1)
+    want = naive.kernel_distance(real, synthetic, groups)
+    table = KernelTable(np.concatenate([real, synthetic]), np.append(groups, 20 + np.arange(6)))
+    assert table.kid([np.arange(9)], [np.arange(9, 15)]) == pytest.approx(want)
+    kid, _ = kernel_distances([real], [synthetic], mean_kernels([real], [groups]))
+    assert kid == pytest.approx(want)
+    _, (kid,) = kernel_distances([synthetic], [real], synthetic_groups=[groups])
+    assert kid == pytest.approx(want)
+
+
+def test_a_subject_in_two_classes_is_not_paired_with_itself():
+    first, second = _features(0, 8), _features(1, 8)
+    groups = [np.arange(8), np.arange(8)]
+    apart = ~np.eye(8, dtype=bool)
+    kernel = (first.astype(float) @ second.T / 7 + 1) ** 3
+    assert mean_kernels([first, second], groups)[0, 1] == pytest.approx(kernel[apart].mean())
+
+
+def test_a_class_of_one_subject_has_no_kid_in_reports_and_that_of_its_scans_in_training():
+    real, synthetic, groups = _features(0, 9), _features(2, 6, 1), np.zeros(9, np.int64)
+    table = KernelTable(np.concatenate([real, synthetic]), np.append(groups, 1 + np.arange(6)))
+    assert np.isnan(table.kid([np.arange(9)], [np.arange(9, 15)]))
+    kid, _ = kernel_distances([real], [synthetic], mean_kernels([real], [groups]))
+    assert kid == pytest.approx(naive.kernel_distance(real, synthetic))
+
+
+def test_a_perfect_generator_has_a_kid_of_0_however_few_the_subjects():
+    """Thirty subjects with five scans each: if those were paired, it would be 0.1."""
+    found, covered = [], 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        real = np.sqrt(0.7) * np.repeat(rng.normal(size=(30, 32)), 5, axis=0)
+        real += np.sqrt(0.3) * rng.normal(size=real.shape)
+        groups = np.append(np.repeat(np.arange(30), 5), 30 + np.arange(150))
+        table = KernelTable(np.concatenate([real, rng.normal(size=real.shape)]), groups)
+        sides = [np.arange(150)], [np.arange(150, 300)]
+        found.append(table.kid(*sides))
+        low, high = table.interval(*sides, found[-1])
+        covered += low <= 0 <= high
+    assert abs(np.mean(found)) < 0.01 and covered >= 52
 
 
 def test_kid_weighs_classes_alike_whatever_their_counts():

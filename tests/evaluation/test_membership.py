@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 
 from scangan.evaluation import membership
 from scangan.evaluation import nearest as nearest_module
-from scangan.evaluation.calibration import copies_among, nearness, threshold
+from scangan.evaluation.calibration import copies_among, nearness, suspects_by_chance, threshold
 from scangan.evaluation.folds import folds_of
 from scangan.evaluation.membership import attack, blind_attack, blind_scorer
 from scangan.evaluation.nearest import nearest, scale_of, scaled
@@ -226,34 +226,52 @@ def test_real_scans_that_are_copies_do_not_set_the_limit():
 
 
 def test_copies_are_as_similar_as_those_of_the_hardest_change():
-    easy, hard = np.linspace(0.98, 1, 101), np.linspace(0.9, 0.95, 101)
-    copies, limit = copies_among(np.array([0.5] * 30 + [0.91]), [easy, hard])
-    assert limit == pytest.approx(0.9025) and copies.sum() == 1
+    easy, hard = np.linspace(0.995, 1, 101), np.linspace(0.985, 0.99, 101)
+    copies, limit = copies_among(np.array([0.5] * 30 + [0.986]), [easy, hard])
+    assert limit == pytest.approx(0.98525) and copies.sum() == 1
 
 
-def test_one_percent_of_real_scans_are_nearer_than_the_first_percentile():
+def test_a_change_that_hides_a_copy_makes_no_copies_of_other_scans():
+    """Else the scans that say how alike different people are would not count, and the limit fall."""
     rng = np.random.default_rng(0)
-    groups, covered = (alone(1000), alone(800)), 0
-    for _ in range(30):
-        real, alike = rng.normal(9, 1, 800), rng.normal(9, 1, 1000)
-        same = nearness((alike, groups[0]), (real, groups[1]), 200, 0)
-        covered += same.low <= 0.01 <= same.high and same.high < 0.05
-    assert covered >= 25
-    near = rng.normal(7, 1, 1000)
-    assert nearness((near, groups[0]), (real, groups[1]), 200, 0).low > 0.2
+    hidden = [PLANTED[0], np.full(40, 0.85)]
+    for _ in range(20):
+        real = rng.uniform(0, 0.9, 600)  # 1 in 18 is more similar than the copies that are hidden
+        found = threshold(real, alone(600), hidden, "holdout")
+        assert found.copies == 0 and 1 - found.similarity / 0.9 < 0.01
 
 
-@pytest.mark.parametrize("others", [20, 50, 150])
+@pytest.mark.parametrize("count", [40, 600, 1500])
+def test_a_generator_that_copies_nothing_has_no_more_suspects_than_by_chance(count):
+    rng, kept, times = np.random.default_rng(0), 0, 300
+    for _ in range(times):
+        limit = threshold(rng.uniform(0, 0.9, count), alone(count), PLANTED, "holdout")
+        suspects = (rng.uniform(0, 0.9, 2000) > limit.similarity).sum()
+        kept += suspects <= suspects_by_chance(limit, 2000)
+    assert 0.92 <= kept / times <= 0.99
+
+
+@pytest.mark.parametrize("others", [20, 50, 150, 800])
 def test_as_many_real_scans_are_nearer_as_expected(others):
     rng = np.random.default_rng(0)
     found = [
-        nearness(
-            (rng.normal(9, 1, 500), alone(500)), (rng.normal(9, 1, others), alone(others)), 2, 0
-        )
-        for _ in range(300)
+        nearness(rng.normal(9, 1, 500), (rng.normal(9, 1, others), alone(others)))
+        for _ in range(400)
     ]
     assert found[0].expected == max(0.01, 1 / (others + 1))
-    assert np.mean([each.share for each in found]) == pytest.approx(found[0].expected, rel=0.25)
+    shares = np.array([each.share for each in found])
+    assert np.mean(shares) == pytest.approx(found[0].expected, rel=0.25)
+    within = (found[0].low <= shares) & (shares <= found[0].high)
+    assert 0.93 <= within.mean() <= 0.99
+    assert nearness(rng.normal(7, 1, 500), (rng.normal(9, 1, 800), alone(800))).share > 0.2
+
+
+def test_hold_out_scans_of_few_subjects_say_less():
+    distances = np.random.default_rng(0).normal(9, 1, 400)
+    alone_, together = (
+        nearness(distances, (distances, groups)) for groups in (alone(400), alone(400) // 40)
+    )
+    assert together.high > 2 * alone_.high
 
 
 @pytest.mark.parametrize("block", [7, 1024])

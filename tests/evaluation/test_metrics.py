@@ -222,3 +222,27 @@ def test_extractor_does_not_mind_the_batch(prepared):
     alone = np.concatenate([extract(prepared.images[i : i + 1]) for i in range(40)])
     assert together.shape == (40, 1280)
     np.testing.assert_allclose(together, alone, atol=1e-4)
+
+
+def test_without_scans_held_back_no_subject_is_on_both_sides_of_an_anchor():
+    """Eight subjects a class with twelve scans each and no sign of a class: nothing can be told of others."""
+    rng = np.random.default_rng(2)
+    subjects = np.repeat(np.arange(16), 12)
+    images = np.repeat(rng.integers(0, 256, (16, 32, 32)), 12, axis=0) // 2
+    images = (images + rng.integers(0, 8, images.shape)).astype(np.uint8)
+    labels = np.arange(16)[subjects] % 2
+    alone, known = (
+        metrics.RealReference(images, labels, ("a", "b"), _pixels, groups=groups)
+        for groups in (None, subjects)
+    )
+    assert alone.probe_accuracy == 1 and alone.real_recall > 0.9
+    assert known.probe_accuracy < 0.5 and known.real_recall < 0.1
+
+
+@pytest.mark.parametrize("sizes", [(20,), (18, 2), (17, 1, 1, 1)])
+def test_scans_of_nearly_one_subject_have_anchors_all_the_same(sizes):
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    groups = np.concatenate([np.repeat(np.arange(len(sizes)), sizes), 10 + np.arange(20)])
+    found = metrics.RealReference(images, np.repeat([0, 1], 20), ("a", "b"), _pixels, groups=groups)
+    anchors = found.real_kid, found.real_precision, found.real_recall, found.probe_accuracy
+    assert np.isfinite(anchors).all()

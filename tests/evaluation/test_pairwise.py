@@ -97,6 +97,14 @@ def test_neighbours_are_those_of_prdc(features, pairs, capsys, k, names):
     assert {n: found[n] for n in names} == pytest.approx({n: theirs[n] for n in names})
 
 
+def test_equal_scans_resemble_each_other():
+    """A ball of radius 0 holds its centre (Kynkäänniemi et al. 2019, equation 1)."""
+    kinds = np.repeat(np.random.default_rng(0).normal(size=(8, 5)), 5, axis=0)
+    pairs = Pairwise(np.concatenate([kinds, kinds]))
+    found = pairs.of(np.arange(40), np.arange(40, 80)).neighbours()
+    assert found["precision"] == found["recall"] == 1
+
+
 def test_variety_is_the_ratio_of_the_mean_distances_of_pairs(features, pairs):
     spread_a, spread_b = (
         np.mean([np.linalg.norm(x - y) for i, x in enumerate(rows) for y in rows[:i]])

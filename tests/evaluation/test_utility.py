@@ -97,13 +97,15 @@ def test_one_training_proves_nothing_where_trainings_differ(parts, tmp_path, mon
     result = utility(*parts, UtilityOptions((name,), seeds=1, cache=tmp_path))
     proves = name == "probe"
     for diet in result.diets[1:]:
-        # Chance decides which synthetic scans top up a class.
-        given = proves and diet.diet != "real topped up"
+        # Chance decides which synthetic scans top up a class, and how real ones are changed.
+        given = proves and diet.diet not in ("real topped up", "real + classical")
         assert (diet.p is not None) == (diet.p_holm is not None) == given
     assert ("one training proves nothing" in result.verdict[0]) != proves
     assert any(line.startswith(name) for line in utility_lines(result))
     twice = utility(*parts, UtilityOptions((name,), seeds=2, cache=tmp_path))
     assert all(diet.p is not None for diet in twice.diets[1:])
+    beyond = [diet.beyond_classical is not None for diet in result.diets + twice.diets]
+    assert sum(beyond[:5]) == 0 and sum(beyond[5:]) == 2
 
 
 def _diet(name, gain=None, beyond=None, p=0.001):
@@ -151,7 +153,7 @@ def test_a_learning_curve_names_where_synthetic_scans_helped(p, said):
     points = [
         CurvePoint(
             classifier="cnn", fraction=n / 400, n_real=n, real=_exact(0.7), with_synthetic=_exact(0.7 + gain),
-            gain=_exact(gain),
+            gain=_exact(gain), p_holm=None if p is None else (0.01 if gain > 0 else 1.0),
         )
         for n, gain in ((100, -0.02), (200, 0.03), (400, 0.0))
     ]  # fmt: skip
@@ -226,7 +228,8 @@ def test_options_that_nothing_would_use_or_take_are_refused():
 def test_a_learning_curve_says_only_what_was_measured(parts, tmp_path):
     (point,) = run(*parts, tmp_path, fractions=(1.0,)).curve
     told = run(*parts, tmp_path, fractions=(1.0,)).verdict[-1]
-    helped = "helped" if point.gain.low > 0 else "did not measurably help"
+    proven = point.gain.value > 0 and point.p_holm < 0.05
+    helped = "helped" if proven else "did not measurably help"
     assert told == f"pixels: adding synthetic scans {helped} with {len(parts[0])} real scans"
     result = run(*parts, tmp_path, fractions=(0.25, 0.5))
     most = result.curve[-1].n_real
@@ -274,6 +277,50 @@ def test_a_leak_is_refused(parts, tmp_path, leak):
     result = run(train, synthetic, test, tmp_path, drop_leaks=True)
     assert sum(result.test.counts.values()) == len(test) - 1
     assert any("left out 1 scan" in note for note in result.notes)
+    # The other scans of its subject go with it.
+    groups = np.where(np.isin(np.arange(len(test)), (at, 7, 8)), -1, test.groups)
+    whole = dataclasses.replace(test, groups=groups)
+    result = run(train, synthetic, whole, tmp_path, drop_leaks=True)
+    assert sum(result.test.counts.values()) == len(test) - 3
+
+
+def test_synthetic_scans_that_repeat_test_scans_are_noted(parts, tmp_path):
+    train, synthetic, test = parts
+    assert not any("look" in note for note in run(*parts, tmp_path).notes)
+    images = np.array(synthetic.images)
+    images[:5] = np.roll(test.images[:5], 2, axis=2)
+    result = run(train, dataclasses.replace(synthetic, images=images), test, tmp_path)
+    told = [note for note in result.notes if "look the same as a synthetic scan" in note]
+    assert len(told) == 1 and "was the generator trained on the test scans?" in told[0]
+
+
+def test_classical_copies_are_made_anew_for_each_training(parts, tmp_path, monkeypatch):
+    seeds, make = [], module.classical_copies
+    monkeypatch.setattr(
+        module, "classical_copies", lambda images, seed: seeds.append(seed) or make(images, seed)
+    )
+    run(*parts, tmp_path)
+    assert seeds == [0, 1]
+
+
+def test_the_points_of_a_learning_curve_are_corrected_for_their_number(parts, tmp_path):
+    train, synthetic, test = parts
+    wrong = dataclasses.replace(synthetic, labels=(synthetic.labels + 1) % len(CLASSES))
+    (alone,) = run(train, wrong, test, tmp_path, fractions=(0.25,)).curve
+    points = run(train, wrong, test, tmp_path, fractions=(0.25, 0.5, 1.0)).curve
+    assert points[0].p_holm >= alone.p_holm > 0
+    said = run(train, wrong, test, tmp_path, fractions=(0.25, 0.5, 1.0)).verdict[-1]
+    assert "did not measurably help" in said
+
+
+@pytest.mark.filterwarnings("error")
+def test_two_test_subjects_prove_nothing(parts, tmp_path):
+    train, synthetic, test = parts
+    two = dataclasses.replace(test, groups=np.arange(len(test)) % 2)
+    noise = np.random.default_rng(0).integers(0, 256, synthetic.images.shape, dtype=np.uint8)
+    result = run(train, dataclasses.replace(synthetic, images=noise), two, tmp_path)
+    assert all(diet.p >= 0.5 for diet in result.diets[1:])
+    assert "no gain is proven" in result.verdict[0]
 
 
 def test_what_was_trained_before_is_not_trained_again(parts, tmp_path, monkeypatch):

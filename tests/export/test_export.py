@@ -16,6 +16,7 @@ from scangan.artifacts.latents import draw_latents
 from scangan.artifacts.modelfile import read_model_file
 from scangan.artifacts.records import to_told
 from scangan.artifacts.run import Run
+from scangan.cli.evaluate_utility import main as utility
 from scangan.cli.scan_sets import say_if_trained_on
 from scangan.core.errors import ScanganError
 from scangan.core.files import only_writer
@@ -187,6 +188,11 @@ def test_a_model_that_is_judged_by_its_training_scans_gives_a_warning(few, run, 
         say_if_trained_on(str(real), str(model), said.append)
     say_if_trained_on(str(few.path), str(tmp_path / "scans"), said.append)  # not a model
     assert len(said) == 1 and f"was trained on scans of {few.path}" in said[0]
+    # A quarter of them is no test either.
+    args = [str(few.path), str(tmp_path / "m.onnx"), "--out", str(tmp_path / "out")]
+    refused = click.testing.CliRunner().invoke(utility, args)
+    assert refused.exit_code == 1 and refused.stderr.count("\n") == 1
+    assert f"was trained on scans of {few.path}, so a quarter" in refused.stderr
 
 
 def test_a_failed_export_leaves_what_was_there(run, tmp_path, monkeypatch):
