@@ -61,8 +61,8 @@ def mean_kernels(
 ) -> npt.NDArray[np.float64]:
     """Compute the mean kernel between every two classes.
 
-    Scans of one group, as of one patient, are not paired, as no scan is paired with itself: they are
-    alike, so KID would be too high. Only a class of a single group has no other pairs.
+    Scans of one group, as of one patient, are alike, so KID would be too high if they counted as
+    independent (`unbiased_mean`). In a class of a single group, they do: nothing else is known.
 
     Parameters
     ----------
@@ -83,16 +83,21 @@ def mean_kernels(
     for i, a in enumerate(classes):
         for j, b in enumerate(classes[: i + 1]):
             kernel = polynomial_kernel(a, b)
-            mean = mean_of_strangers(kernel, groups[i], groups[j])
+            mean = unbiased_mean(kernel, groups[i], groups[j])
             if np.isnan(mean):
                 alone = np.arange(len(a)), np.arange(len(b)) + (0 if i == j else len(a))
-                mean = mean_of_strangers(kernel, *alone)
+                mean = unbiased_mean(kernel, *alone)
             means[i, j] = means[j, i] = mean
     return means
 
 
-def mean_of_strangers(kernel: npt.NDArray[np.float64], groups_a: Labels, groups_b: Labels) -> float:
-    """Average the kernel over the pairs of scans of different groups; nan if there is no such pair.
+def unbiased_mean(kernel: npt.NDArray[np.float64], groups_a: Labels, groups_b: Labels) -> float:
+    """Average a kernel over pairs of scans, without the bias that scans of one group bring.
+
+    The mean kernel is the inner product of the mean features of both sides. If both have scans of the
+    same groups, its expectation is too high by the covariance of these means, which is estimated from the
+    residuals of the groups (Cochran 1977, chapter 9A: clusters of unequal sizes) and
+    taken off. Where each scan stands alone, what is left is the mean over pairs of distinct scans.
 
     Parameters
     ----------
@@ -100,12 +105,22 @@ def mean_of_strangers(kernel: npt.NDArray[np.float64], groups_a: Labels, groups_
         float64 [N, M].
     groups_a, groups_b : ndarray
         int64 [N] and [M]: the groups of its rows and of its columns.
+
+    Returns
+    -------
+    float
+        The mean; nan if all scans are of one group.
     """
-    shared = np.intersect1d(groups_a, groups_b)
+    mean = float(kernel.mean())
+    shared, count = np.intersect1d(groups_a, groups_b), len(np.union1d(groups_a, groups_b))
+    if not len(shared):
+        return mean
+    if count == 1:
+        return float("nan")
+    residuals = kernel - kernel.mean(axis=0) - kernel.mean(axis=1, keepdims=True) + mean
     rows, columns = _sums_over(groups_a, shared), _sums_over(groups_b, shared)
-    together = columns.multiply(rows @ kernel).sum()
-    pairs = kernel.size - rows.sum(axis=1) @ columns.sum(axis=1)
-    return float((kernel.sum() - together) / pairs) if pairs else float("nan")
+    together = columns.multiply(rows @ residuals).sum()
+    return float(mean - count / (count - 1) * together / kernel.size)
 
 
 class KernelTable:
@@ -134,7 +149,7 @@ class KernelTable:
         return float(rr + ss - 2 * rs)
 
     def _mean(self, a: Indices, b: Indices) -> float:
-        return mean_of_strangers(block(self._kernel, a, b), self._groups[a], self._groups[b])
+        return unbiased_mean(block(self._kernel, a, b), self._groups[a], self._groups[b])
 
     def interval(
         self, real: Sequence[Indices], synthetic: Sequence[Indices], kid: float
