@@ -70,4 +70,4 @@ def main(
         for line in quality_lines(result):
             output.say(line)
         output.say("")
-        output.end(to_told(result), f"all figures, also of each class: {out / RESULT}")
+        output.end(to_told(result), f"all figures, including those of each class: {out / RESULT}")

@@ -114,4 +114,4 @@ def main(
         for line in utility_lines(result):
             output.say(line)
         output.say("")
-        output.end(to_told(result), f"all figures, also of each class: {out / RESULT}")
+        output.end(to_told(result), f"all figures, including those of each class: {out / RESULT}")

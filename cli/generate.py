@@ -53,7 +53,7 @@ SECTIONS = {
     metavar="FILE",
     multiple=True,
     help="leave out the scans listed in suspects.jsonl of eval-scans privacy; no others replace them; "
-    "may be given several times",
+    "repeatable",
 )
 @options.drawing
 @click.option(
@@ -87,7 +87,7 @@ SECTIONS = {
 @click.option(
     "--actors",
     type=click.IntRange(1),
-    help="with --engine: how many processes, each with --threads threads (there by default 1)  "
+    help="with --engine: how many processes, each with --threads threads (default with --engine: 1)  "
     "[default: as many as fit]",
 )
 @click.option(

@@ -23,7 +23,7 @@ from scangan.core.terminal import progress
     type=click.IntRange(0, 2**32 - 1),
     default=0,
     show_default=True,
-    help="random seed; another one makes other scans",
+    help="random seed",
 )
 @options.quiet
 @options.as_json

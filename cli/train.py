@@ -138,7 +138,7 @@ SECTIONS = {
     metavar="RUN|NAME",
     shell_complete=complete.starts,
     help="start from the networks of another run, or from bundled ones (such as brain-mri-64), instead of random "
-    "weights; their classes may be others",
+    "weights; their classes may differ",
 )
 @click.option("--force", is_flag=True, help="delete the run in --out and start again")
 @options.quiet

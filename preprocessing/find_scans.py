@@ -165,7 +165,7 @@ def _labelled(source: Place, labels: Path, options: SourceOptions) -> Found:
     rows = read_rows(labels, options.column_names)
     if options.subjects and any(row.subject for row in rows):
         raise _usage(
-            f"--subjects and the column 'subject' of {labels} both say the subject; leave one out "
+            f"--subjects and the column 'subject' of {labels} both set the subject; leave one out "
             f"(--columns file,class)"
         )
     listed = below(source, "")

@@ -113,7 +113,7 @@ def missing(
         both = [name for name in classes if counts.get(name, most) < most]
         choose = f", or choose a class that both have: --class {to_type(both[0])}" if both else ""
         if not both and (shared := [name for name in classes if counts.get(name)]):
-            more = f"--class {to_type(shared[0])} --target {most + 1}"
+            more = f"--class {to_type(shared[0])} --target {max(most, counts[shared[0]]) + 1}"
             choose = f", or choose a class that both have, and more of it: {more}"
         rename = "rename the folders" + (" and prepare them again" if prepared else "")
         raise GenerationError(

@@ -37,7 +37,7 @@ def write_study(
     generator : ScanGenerator
         The model.
     real : PreparedDataset
-        Real scans of the model's size, best ones that it was not trained on.
+        Real scans of the model's size, preferably ones that it was not trained on.
     name : str
         The model's name.
     count : int
