@@ -62,8 +62,9 @@ def test_what_is_advised_works(scans):
         missing(scans, ("cat", "dog", "cow"), [], None)
     assert "--class cat" not in str(error.value)  # there are enough of them
     assert missing(scans, ("cat", "dog", "cow"), [1], None) == {1: 3}
-    with pytest.raises(GenerationError, match=r"--class cat --target 6$"):
-        missing(scans, ("cat", "cow"), [], None)
+    for target in (None, 3):
+        with pytest.raises(GenerationError, match=r"--class cat --target 6$"):
+            missing(scans, ("cat", "cow"), [], target)
     assert missing(scans, ("cat", "cow"), [0], 6) == {0: 1}
     with pytest.raises(GenerationError, match=r"rename the folders$"):
         missing(scans, ("cow", "pig"), [], None)
