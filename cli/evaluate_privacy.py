@@ -113,6 +113,6 @@ def main(
         )
         if max_copies is not None and copies > max_copies:
             raise EvaluationError(
-                f"{counted(copies, 'suspect')} (up to {result.suspects_by_chance} by chance), but "
-                f"--max-copies allows {max_copies}; look at {out / PICTURE}"
+                f"{counted(copies, 'suspect')}, but --max-copies allows {max_copies} (by chance, there are "
+                f"up to {result.suspects_by_chance}); look at {out / PICTURE}"
             )
