@@ -87,7 +87,7 @@ SECTIONS = {
 @click.option(
     "--actors",
     type=click.IntRange(1),
-    help="with --engine: how many processes, each with --threads threads (default with --engine: 1)  "
+    help="with --engine: how many processes, each with --threads threads (1 unless given)  "
     "[default: as many as fit]",
 )
 @click.option(

@@ -44,6 +44,7 @@ class Resampler:
         self.labels, self.classes = labels, classes
         self._number, tally, main = main_classes(labels, groups)
         self._groups_of = (tally > 0).sum(axis=0)  # of each class
+        self._groups = len(tally)
         of_groups = np.ones((DRAWS, len(tally)))
         for k in range(classes):
             of_class = np.flatnonzero(main == k)
@@ -87,7 +88,7 @@ class Resampler:
         """
         if not _agree(values):
             return _of_draws(values, 0)
-        value, count = float(values[0]), len(np.unique(self._number))
+        value, count = float(values[0]), self._groups
         if name.startswith("recall "):
             count = int(self._groups_of[int(name.removeprefix("recall "))])
         elif name != "accuracy":  # a mean over classes: the groups that have the same variance
@@ -105,8 +106,7 @@ class Resampler:
         values = one - other
         if not _agree(values):
             return _of_draws(values, -1)
-        value, count = float(values[0]), len(np.unique(self._number))
-        reach = float(1.96 * np.sqrt(2) / (count + 2))
+        value, reach = float(values[0]), float(1.96 * np.sqrt(2) / (self._groups + 2))
         return Estimate(value=value, low=max(value - reach, -1.0), high=min(value + reach, 1.0))
 
     def p_value(self, one: Scores, other: Scores, difference: Values) -> float:

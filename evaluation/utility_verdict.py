@@ -64,7 +64,7 @@ def _gains(points: Sequence[CurvePoint]) -> str:
     gains = " and ".join(
         str(point.n_real)
         for point in points
-        if point.gain.value > 0 and (point.p_holm or 0) < SIGNIFICANT
+        if point.gain.value > 0 and point.p_holm is not None and point.p_holm < SIGNIFICANT
     )
     if gains:
         return f"adding synthetic scans helped with {gains} real scans"
