@@ -8,7 +8,7 @@ import unicodedata
 from typing import Any
 
 from scangan.core.class_names import as_seen, normal, with_normal_names
-from scangan.core.errors import GenerationError, fault_of
+from scangan.core.errors import USAGE, GenerationError, fault_of
 from scangan.core.printable import quoted
 from scangan.core.versions import why_newer
 
@@ -16,6 +16,7 @@ FORMAT_VERSION = 1
 KEY = "scangan"  # the card's key in the metadata_props of an ONNX file
 ARCHITECTURES = ("dcgan", "acgan")
 ALL = "all"  # for the count of a model without classes
+MOST_LISTED = 12  # classes in an error
 _TYPES = {"architecture": str, "latent": int, "classes": tuple, "size": int, "graph_sha256": str}
 
 
@@ -151,7 +152,7 @@ class ModelCard:
             if wanted in self.classes:
                 return self.classes.index(wanted)
         if not self.classes:
-            raise GenerationError(f"{file} has no classes; leave out --class")
+            raise GenerationError(f"{file} has no classes; leave out --class", exit_code=USAGE)
         try:
             number = int(wanted) if isinstance(wanted, str) else operator.index(wanted)
         except (ValueError, TypeError):
@@ -164,14 +165,15 @@ class ModelCard:
             meant = [i for i, name in enumerate(seen) if name.startswith(start)]
         if len(meant) == 1:
             return meant[0]
-        known = ", ".join(
-            f"{i} {name}" for i, name in enumerate(self.classes) if not meant or i in meant
-        )
+        listed = [f"{i} {name}" for i, name in enumerate(self.classes) if not meant or i in meant]
+        if len(listed) > MOST_LISTED:
+            listed[MOST_LISTED - 1 : -1] = ["..."]
+        known = ", ".join(listed)
         if meant:
-            raise GenerationError(
-                f"class {str(wanted)!r} could be any of: {known}; give its number"
-            )
-        raise GenerationError(f"{file} has no class {str(wanted)!r}; it has: {known}")
+            message = f"class {str(wanted)!r} could be any of: {known}; give its number"
+        else:
+            message = f"{file} has no class {str(wanted)!r}; it has: {known}"
+        raise GenerationError(message, exit_code=USAGE)
 
     def to_json(self) -> str:
         """Return the card as one JSON value, with its own SHA-256 as `card_sha256`."""
@@ -193,7 +195,9 @@ class ModelCard:
                 raise GenerationError(newer)
             seal = fields.pop("card_sha256", None)  # the first releases wrote none
             if seal is not None and seal != _sha256(fields):
-                raise GenerationError("the card was changed after it was written")
+                raise GenerationError(
+                    "the card was changed after it was written; copy or export the model again"
+                )
             known = {field.name for field in dataclasses.fields(cls)}
             fields = {name: value for name, value in fields.items() if name in known}
             if not isinstance(fields["classes"], list):

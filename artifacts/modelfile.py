@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scangan.artifacts.card import KEY, ModelCard
 from scangan.core.errors import ExportError, GenerationError
+from scangan.core.files import check_writable
 from scangan.core.printable import quoted, to_type
 
 # Field numbers in onnx.proto: ModelProto, GraphProto, NodeProto, TensorProto, AttributeProto, entries.
@@ -136,6 +137,7 @@ def check_target(out: Path) -> None:
         raise ExportError(
             f"{out.parent} does not exist; make it first: mkdir -p {to_type(out.parent)}"
         )
+    check_writable(out.absolute().parent)
 
 
 class _Malformed(Exception):

@@ -111,7 +111,9 @@ def _parsed(kind: type[R], path: Path) -> R:
     data = read_bytes(path)
     newer = ""
     with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):  # said below
-        newer = why_newer(path, json.loads(data)["format_version"], FORMAT)
+        told = json.loads(data)
+        if told["study"]:  # other files have a format_version too
+            newer = why_newer(path, told["format_version"], FORMAT)
     if newer:
         raise EvaluationError(newer)
     return parse_record(kind, data)

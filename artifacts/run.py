@@ -153,8 +153,14 @@ class Run:
         if anew or not self.started:
             self._mark.touch()
             self._clear()
+        dataset = self.path / "dataset"
+        was_there = dataset.exists()
         try:
             yield
+        except TrainingError:
+            if self.started and not was_there:  # of scans that the run is refused with
+                shutil.rmtree(dataset, ignore_errors=True)
+            raise
         finally:
             if not self.started:
                 self._clear()
@@ -322,6 +328,15 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run, whole or begun; any folder may have a ``config.json``."""
+    try:
+        _ = Run(path).config
+    except (TrainingError, OSError):
+        return False
+    return True
+
+
 def open_run(path: str | Path) -> Run:
     """Open a run by its folder or its best checkpoint.
 
@@ -362,7 +377,11 @@ def check_places(source: Place, out: Path, start: str | None) -> None:
                 f"{source} is inside {out}; choose an --out that holds nothing else"
             )
     refuse_inside_scans(out)
-    if start and Path(start).resolve().is_relative_to(out.resolve()):
+    if not start:
+        return
+    from_run, to_run = Path(start).resolve(), out.resolve()
+    # What does not exist may be the name of bundled weights.
+    if from_run == to_run or (from_run.exists() and from_run.is_relative_to(to_run)):
         raise TrainingError(
             f"--start-from {start} belongs to the run in --out {out}, which would replace it; choose another "
             f"--out"

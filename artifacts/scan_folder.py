@@ -12,7 +12,7 @@ from scangan.artifacts.latents import Draw
 from scangan.artifacts.records import Record, to_record, to_told, write_record
 from scangan.artifacts.request import SHARDED, Part, Request, Span
 from scangan.core.address import Place
-from scangan.core.class_names import normal
+from scangan.core.class_names import normal, why_no_name
 from scangan.core.errors import GenerationError, fault_of
 from scangan.core.files import read_text
 from scangan.core.printable import quoted
@@ -313,6 +313,19 @@ class RecordText:
 
 class _Other(GenerationError):
     """The file has another version and is not damaged."""
+
+
+def renamed_classes(folder: Place) -> dict[str, str]:
+    """Return the class of each folder that gen-scans could not name after its class; often none."""
+    try:
+        plan = Plan.read(folder)
+    except (GenerationError, OSError):
+        return {}
+    return {
+        normal(own): normal(name)
+        for own, name in zip(plan.folders, plan.names, strict=True)
+        if name is not None and own != name and not why_no_name(name)
+    }
 
 
 def folder_names(classes: tuple[str, ...]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from scangan.core.counted import counted
 from scangan.core.errors import USAGE, PreprocessingError
 
 ALL = -1  # in place of a class: all of them
@@ -145,7 +146,7 @@ def split_indices(
         if all(map(len, filled)):
             return parts
     raise PreprocessingError(
-        f"{len(sizes)} groups of scans that belong together (by subject, or as copies) are too "
+        f"{counted(len(sizes), 'group')} of scans that belong together (by subject, or as copies): too "
         f"few for --split {','.join(f'{f:g}' for f in fractions)}; a part would be empty"
     )
 

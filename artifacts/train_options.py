@@ -187,9 +187,9 @@ def _plain(value: object) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean ...?``, or an empty text if no known name is close."""
+    """Return `` (did you mean ...?)``, or an empty text if no known name is close."""
     close = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def describe_options() -> list[str]:
@@ -200,7 +200,7 @@ def describe_options() -> list[str]:
         default = TICK if field.name == "tick" else field.default
         if isinstance(default, tuple):
             default = ",".join(default)
-        takes = f"{low:g} to {high:g}" if low is not None else ""
+        takes = f"{_limit(low)} to {_limit(high)}" if low is not None else ""
         takes = ", ".join(map(str, choices)) if choices else takes
         known = f"{field.name} = {str(default).lower() if isinstance(default, bool) else default}"
         lines.append(f"{known:<46}  {field.metadata['help']}" + (f" ({takes})" if takes else ""))
@@ -240,9 +240,16 @@ def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
             return {"true": True, "false": False}[str(value).lower()]
         if isinstance(value, bool) or (kind is int and float(value) % 1):
             raise ValueError
-        return kind(float(value)) if kind is int else kind(value)
+        if kind is int:  # a float would round a long number
+            return int(value) if str(value).strip("+-").isdecimal() else int(float(value))
+        return kind(value)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-        kinds = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a list"}
+        kinds = {
+            int: "a whole number",
+            float: "a number",
+            bool: "true or false",
+            tuple: "a list of names",
+        }
         raise _refusal(f"{field.name} {quoted(value)} is not {kinds.get(kind, 'text')}") from None
 
 
@@ -265,8 +272,12 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
                 raise _refusal(f"{_shown(field)} {_plain(part)} is not supported; it takes {takes}")
     elif low is not None and not low <= value <= high:
         raise _refusal(
-            f"{_shown(field)} {_plain(value)} is out of range; it takes {low:g} to {high:g}"
+            f"{_shown(field)} {_plain(value)} is out of range; it takes {_limit(low)} to {_limit(high)}"
         )
+
+
+def _limit(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _shown(field: dataclasses.Field[Any]) -> str:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import click
@@ -80,6 +81,10 @@ class ScanCommand(OneLineErrors):
                 signal.signal(signal.SIGINT, _interrupt)
         if self.is_program and not debug:
             hush_libraries()
+        try:
+            Path.cwd()
+        except FileNotFoundError:
+            _end(ctx, "the current folder was deleted; change to another one first", FAILED)
         try:
             return super().invoke(ctx)
         except click.UsageError as error:

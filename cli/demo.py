@@ -93,14 +93,12 @@ def main(
         with ScanGenerator(model, precision=precision, allow_modified=allow_modified) as generator:
             for doubt in doubts(generator, real):
                 output.say(f"warning: {doubt}")
-            out.parent.mkdir(parents=True, exist_ok=True)
             write_study(generator, real, name, count, out, key)
         output.say(f"keep {key} to yourself: it knows the answers")
         told = {"out": str(out), "key": str(key), "scans": count}
         output.end(told, f"a study of {count} scans; it shows real patients: {out}")
         return
     file = open_model(model, Device("cpu", CPU), precision, allow_modified=allow_modified)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_demo(file, name, out)
     size = out.stat().st_size
     told = {"out": str(out), "bytes": size}

@@ -8,7 +8,8 @@ from pathlib import Path
 from scangan.artifacts.dataset import is_prepared, is_split
 from scangan.artifacts.scan_folder import refuse_inside_scans
 from scangan.core.errors import EvaluationError
-from scangan.evaluation.file_names import FIELDS, RESULT, WRITTEN
+from scangan.core.files import check_writable
+from scangan.evaluation.file_names import FIELDS, PLOTS, RESULT, WRITTEN
 
 
 @contextlib.contextmanager
@@ -55,13 +56,18 @@ def evaluation_folder(
             )
         if found:
             say(f"{out} holds an earlier result, which will be replaced")
+    before = set() if new else {path.name for path in out.iterdir()}
     out.mkdir(parents=True, exist_ok=True)
+    check_writable(out)
     try:
         yield
     except BaseException:
-        if new:
-            with contextlib.suppress(OSError):  # something is in it
-                out.rmdir()
+        with contextlib.suppress(OSError):
+            if not (out / RESULT).exists():  # suspects of half an evaluation would look complete
+                for name in WRITTEN - before - {PLOTS}:
+                    (out / name).unlink(missing_ok=True)
+            if new:
+                out.rmdir()  # fails if something is in it
         raise
 
 

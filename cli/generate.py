@@ -1,6 +1,7 @@
 """``scangan generate``, or ``gen-scans``: generate labelled synthetic scans from a model file."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -237,11 +238,26 @@ def main(
     if first == last and request.total:
         size = f" files of {counted(request.unit, 'scan')}" if request.unit > 1 else " files"
         output.say(f"part {part.i}/{part.n} has no scans: there are fewer {kind}{size} than parts")
+    if kind != "npz":
+        for name, folder in _renamed(generator, request):
+            output.say(
+                f"the folder of {name} is {folder}: some systems have no folder of that name"
+            )
     output.end(told, f"{_summary(in_part, part, made)}: {out}{look}")
 
 
 def _name(generator: "ScanGenerator", number: int | None) -> str:
     return "" if number is None else generator.classes[number]
+
+
+def _renamed(generator: "ScanGenerator", request: "Request") -> Iterator[tuple[str, str]]:
+    """Yield the classes whose folders have other names, and the folders."""
+    from scangan.artifacts.scan_folder import folder_names
+
+    folders = folder_names(generator.classes)
+    for number in (span.number for span in request.spans if span.number is not None):
+        if folders[number] != generator.classes[number]:
+            yield generator.classes[number], folders[number]
 
 
 def _counts(generator: "ScanGenerator", request: "Request", part: "Part") -> dict[str, int]:

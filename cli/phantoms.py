@@ -42,6 +42,8 @@ def main(out: Path, count: int, seed: int, quiet: bool, as_json: bool) -> None:
     output, counts = Output(quiet, as_json), phantom_counts(count)
     total = sum(counts.values())
     with progress("simulating", total, "scans", quiet=output.silent) as advance:
-        write_phantoms(out, counts, seed, advance)
+        made = write_phantoms(out, counts, seed, advance)
     of_each = ", ".join(f"{number} {name}" for name, number in counts.items())
-    output.end({"out": str(out), "counts": counts}, f"{total} simulated scans ({of_each}): {out}")
+    before = "" if made else ", already there"
+    told = {"out": str(out), "counts": counts, "made": total if made else 0}
+    output.end(told, f"{total} simulated scans ({of_each}){before}: {out}")

@@ -8,6 +8,7 @@ import click
 
 from scangan.cli import options
 from scangan.cli.command import Output, ScanCommand, called
+from scangan.core.counted import counted
 from scangan.core.errors import FAILED
 from scangan.core.terminal import say
 
@@ -199,5 +200,8 @@ def main(
         output.say(line)
     if strict and summary.rejected:
         ctx = click.get_current_context()
-        say(f"{called(ctx)}: {summary.rejected} refused, and --strict was given", err=True)
+        say(
+            f"{called(ctx)}: {counted(summary.rejected, 'file')} refused, and --strict was given",
+            err=True,
+        )
         ctx.exit(FAILED)

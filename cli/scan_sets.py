@@ -11,7 +11,7 @@ import numpy as np
 from scangan.artifacts.dataset import is_prepared, is_split, load_dataset
 from scangan.artifacts.manifest import origins
 from scangan.artifacts.modelfile import ModelFile
-from scangan.artifacts.run import Run
+from scangan.artifacts.run import Run, is_run
 from scangan.artifacts.scan_folder import ScanRecord
 from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.address import to_place
@@ -97,9 +97,10 @@ def open_scans(
         return generated(path, count, seed)
     if is_ready(path):
         return ScanSet.of_dataset(path)
-    if Run(path).started:
+    if is_run(Path(path)):
         raise EvaluationError(
-            f"{path} is a run; give a model file instead: export-onnx {to_type(Path(path))} -o model.onnx"
+            f"{path} is a run; for real scans, give its dataset; for synthetic ones, a model file: "
+            f"export-onnx {to_type(Path(path))} -o model.onnx"
         )
     from scangan.preprocessing.options import PrepOptions
     from scangan.preprocessing.pipeline import prepare

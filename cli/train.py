@@ -164,8 +164,12 @@ def main(
     from scangan.training.recipe import bundled_name, options_from
     from scangan.training.train_gan import train
 
-    overrides = dict(map(parse_assignment, assignments))
-    overrides |= {key: value for key, value in flags.items() if value is not None}
+    overrides = {key: value for key, value in flags.items() if value is not None}
+    for key, value in map(parse_assignment, assignments):
+        if overrides.setdefault(key, value) != value:
+            raise click.UsageError(
+                f"{key} is given twice, as {overrides[key]} and as {value}; leave one out"
+            )
     chosen, output = options_from(recipe, overrides), Output(quiet)
     try:
         run = train(

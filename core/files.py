@@ -144,6 +144,17 @@ def only_writer(lock_file: Path, wait: float = 0, *, own_folder: bool = True) ->
                 folder.rmdir()  # fails unless the folder is empty
 
 
+def check_writable(folder: Path) -> None:
+    """Raise `OSError` if no file can be made in a folder: to be called before long work, not after."""
+    probe = folder / f".{os.getpid()}.part"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        error.filename = str(folder)
+        raise
+
+
 def write_bytes(path: str | Place, data: bytes, *, once: bool = False) -> None:
     """Write `data` to a temporary file and rename it to `path`, without waiting for the disk.
 

@@ -1,6 +1,6 @@
 """Refuse options that are out of their range."""
 
-from scangan.core.errors import EvaluationError
+from scangan.core.errors import USAGE, EvaluationError
 
 LARGEST_SEED = 2**32 - 1
 
@@ -16,4 +16,4 @@ def check_range(name: str, value: int | None, low: int, high: int | None = None)
     if value is None or (value >= low and (high is None or value <= high)):
         return
     takes = f"{low} or more" if high is None else f"{low} to {high}"
-    raise EvaluationError(f"{name} {value} is out of range; it takes {takes}")
+    raise EvaluationError(f"{name} {value} is out of range; it takes {takes}", exit_code=USAGE)

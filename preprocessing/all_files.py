@@ -12,6 +12,7 @@ from rich.progress import Progress, TaskID
 
 from scangan.artifacts.dataset_records import Window
 from scangan.core.address import Address, Place, within
+from scangan.core.counted import counted
 from scangan.core.errors import PreprocessingError, Rejected, Unreadable
 from scangan.core.files import size_of
 from scangan.core.reading import read_file
@@ -95,7 +96,7 @@ class Preparer:
             journal.append(_line(scan, result), result.images if result.frames else None)
             done += 1
             if done % CHUNK == 0 or done == len(scans):
-                refused = f"{journal.refused} refused" if journal.refused else ""
+                refused = f"{counted(journal.refused, 'file')} refused" if journal.refused else ""
                 bar.update(task, completed=done, note=refused)
 
     def _measure(self, scans: list[SourceFile], journal: Journal, bar: Progress) -> Window:

@@ -3,12 +3,14 @@
 import csv
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from scangan.artifacts.dataset_records import Settings
+from scangan.artifacts.run import is_run
+from scangan.artifacts.scan_folder import renamed_classes
 from scangan.core.address import Address, Place
 from scangan.core.class_folders import Refused, below_class, find_class_files, read_top
 from scangan.core.class_names import check_alike, normal, why_no_name
@@ -19,6 +21,10 @@ from scangan.core.folders import below, is_document
 from scangan.preprocessing.labels import COLUMNS, MultiLabel, assign, class_of, read_rows
 
 DEEPEST_CLASS = 9
+NO_SCANS = (
+    "give the scans that it was trained on, or synthetic ones: export-onnx RUN -o model.onnx, "
+    "then gen-scans --model model.onnx"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,6 +151,8 @@ def find_scans(source: Place, options: SourceOptions) -> Found:
     PreprocessingError
         There are no scans, a class name is not allowed, or the CSV cannot be used.
     """
+    if isinstance(source, Path) and is_run(source):
+        raise PreprocessingError(f"{source} is a run of train-gan; {NO_SCANS}")
     try:
         if options.labels:
             found = _labelled(source, options.labels, options)
@@ -152,12 +160,31 @@ def find_scans(source: Place, options: SourceOptions) -> Found:
             listed = find_class_files(source, options.class_level)
             scans = [SourceFile(file, name) for file, name in listed.files]
             found = Found(listed.classes, scans, listed.rejects, listed.wrapper)
+            if renamed := renamed_classes(source / listed.wrapper):
+                found = _with_classes(found, renamed)
     except FolderError as error:
         raise PreprocessingError(str(error)) from error
     found = _chosen(found, options, source)
     scans = _with_subjects(found.scans, options.subjects) if options.subjects else found.scans
     rejects = sorted(found.rejects, key=lambda refused: refused.file)
     return found._replace(classes=sorted(found.classes), scans=sorted(scans), rejects=rejects)
+
+
+def _with_classes(found: Found, named: Mapping[str, str]) -> Found:
+    """Give the classes of some folders their names."""
+    return found._replace(
+        classes=[named.get(name, name) for name in found.classes],
+        scans=[
+            scan._replace(class_name=named.get(scan.class_name, scan.class_name))
+            for scan in found.scans
+        ],
+        rejects=[
+            each._replace(
+                class_name=each.class_name and named.get(each.class_name, each.class_name)
+            )
+            for each in found.rejects
+        ],
+    )
 
 
 def _labelled(source: Place, labels: Path, options: SourceOptions) -> Found:

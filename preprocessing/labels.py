@@ -46,6 +46,10 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             heading = file.readline()
+            if not heading.strip():
+                raise PreprocessingError(
+                    f"{path} has no heading; its first line names the columns, such as file,class"
+                )
             delimiter, header = max(
                 ((mark, _cells(heading, mark)) for mark in DELIMITERS),
                 key=lambda read: (
@@ -65,6 +69,8 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[Row]:
         raise PreprocessingError(f"{path} is not UTF-8 text; save it as 'CSV UTF-8'") from error
     except csv.Error as error:
         raise PreprocessingError(f"{path} cannot be read as CSV: {error}") from error
+    if not rows:
+        raise PreprocessingError(f"{path} has a heading and no lines; it takes one for each file")
     subject = at[2] if len(at) == 3 else None
     return [
         Row(

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scangan.core.errors import USAGE, PreprocessingError
+from scangan.core.errors import PreprocessingError
 from scangan.core.files import only_writer, read_bytes, write_bytes, write_json, write_jsonl
 from scangan.core.folders import is_litter
 
@@ -173,7 +173,7 @@ def phantom_counts(total: int) -> dict[str, int]:
 
 def write_phantoms(
     out: Path, counts: Mapping[str, int], seed: int, advance: Callable[[int], None] = lambda n: None
-) -> None:
+) -> bool:
     """Write a folder of phantoms: ``CLASS/000000.png``, 16 bits, and ``truth.jsonl``.
 
     ``phantoms.json`` says what is to be there, so a killed call is finished by the same call alone.
@@ -189,16 +189,22 @@ def write_phantoms(
     advance : callable
         Called with the number of phantoms that were written since the last call.
 
+    Returns
+    -------
+    bool
+        Whether they were made; False if they were all there.
+
     Raises
     ------
     PreprocessingError
-        The folder holds something else, or other or finished phantoms.
+        The folder holds something else, or phantoms of another seed or count.
     """
     if out.exists() and not out.is_dir():
-        raise PreprocessingError(f"{out} is a file; choose another OUT", exit_code=USAGE)
+        raise PreprocessingError(f"{out} is a file; choose another OUT")
     request = {"seed": seed, "counts": dict(counts)}
     with only_writer(out / ".lock"):
-        _check_free(out, request)
+        if _is_done(out, request):
+            return False
         write_json(out / REQUEST, request)
         truths = []
         for name, count in counts.items():
@@ -209,25 +215,23 @@ def write_phantoms(
                 truths.append(_line(truth))
                 advance(1)
         write_jsonl(out / TRUTH, truths)  # last: it says that all are there
+    return True
 
 
-def _check_free(out: Path, request: dict[str, object]) -> None:
+def _is_done(out: Path, request: dict[str, object]) -> bool:
+    """Whether the folder holds these phantoms already; refuse one that holds something else."""
     held = sorted(path.name for path in out.iterdir() if not is_litter(path.name))
     if held and REQUEST not in held:
+        raise PreprocessingError(f"{out} holds something else ({held[0]}); choose another OUT")
+    if held and _begun(out) != request:
         raise PreprocessingError(
-            f"{out} holds something else ({held[0]}); choose another OUT", exit_code=USAGE
+            f"{out} holds phantoms of another seed or count; choose another OUT, or delete it"
         )
-    if TRUTH in held or (held and _begun(out) != request):
-        what = (
-            "phantoms already" if TRUTH in held else "unfinished phantoms of another seed or count"
-        )
-        raise PreprocessingError(
-            f"{out} holds {what}; choose another OUT, or delete it", exit_code=USAGE
-        )
+    return TRUTH in held
 
 
 def _begun(out: Path) -> object:
-    """Read what an unfinished call was to make; None if its file is damaged."""
+    """Read what an earlier call was to make; None if its file is damaged."""
     try:
         return json.loads(read_bytes(out / REQUEST))
     except ValueError:

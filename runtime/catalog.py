@@ -6,7 +6,7 @@ from pathlib import Path
 from scangan.artifacts.modelfile import ModelFile, read_model_file
 from scangan.core.address import is_address
 from scangan.core.devices import CPU, Device
-from scangan.core.errors import GenerationError
+from scangan.core.errors import USAGE, GenerationError
 from scangan.core.printable import to_type
 
 BUNDLED = Path(__file__).parent / "models"
@@ -43,6 +43,8 @@ def open_model(
     GenerationError
         The model or the file of that precision does not exist, or the file cannot be used.
     """
+    if not str(model):
+        raise GenerationError("the name of the model is empty; give a model file", exit_code=USAGE)
     path = Path(model)
     bundled = str(model) in bundled_models()  # write ./NAME for a file with the same name
     if bundled:

@@ -42,7 +42,9 @@ def write_demo(file: ModelFile, name: str, out: Path) -> None:
     OSError
         `out` cannot be written.
     """
-    write_bytes(out, demo_page(file, name).encode())
+    page = demo_page(file, name).encode()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(out, page)
 
 
 def demo_page(file: ModelFile, name: str) -> str:

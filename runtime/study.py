@@ -80,6 +80,7 @@ def write_study(
         scans=tuple(scan for scan, _ in order),
     )
     page = _page(told, [image for _, image in order])
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_record(key, told)
     try:
         write_bytes(out, page.encode())

@@ -222,7 +222,16 @@ LITERAL = {
                   r"did you mean (\w+)", f"train-gan prepared --out r --size 16 --set {{0}}=4 {TRAIN}"),
     "an assignment": (nothing, f"train-gan prepared --out r --size 16 --set width {TRAIN}",
                       r"example (--set width=64)",
-                      f"train-gan prepared --out r --size 16 {TRAIN} {{0}}"),
+                      f"train-gan prepared --out r --size 16 {TRAIN.replace('--width 4', '{0}')}"),
+    "an option without effect": (
+        nothing,
+        f"train-gan prepared --out r --size 16 --recipe classic-acgan --set lecam=0.1 {TRAIN}",
+        r"or add (--set loss=hinge)",
+        f"train-gan prepared --out r --size 16 --recipe classic-acgan --set lecam=0.1 {TRAIN} {{0}}"),
+    "an option given twice": (
+        nothing, f"train-gan prepared --out r --size 16 --set size=32 {TRAIN}",
+        r"size is given twice, as (16) and as 32; leave one out",
+        f"train-gan prepared --out r --size {{0}} {TRAIN}"),
     "an older run": (older_run, f"train-gan prepared --out run --size 16 {TRAIN}", r"(--force)",
                      f"train-gan prepared --out run --size 16 {TRAIN} {{0}}"),
     "another configuration": (nothing, f"train-gan prepared --out run --size 16 --seed 1 {TRAIN}",

@@ -100,7 +100,12 @@ def load_checkpoint(run: Run, device: torch.device) -> Checkpoint | None:
         TypeError,
     ) as error:
         reason = first_line(error).split(". ")[0]  # torch adds a paragraph of guesses
-        raise TrainingError(f"{file} cannot be read ({reason}); start over with --force") from error
+        usable = (run.path / "best.safetensors").exists()
+        raise TrainingError(
+            f"{file} cannot be read ({reason}); "
+            + ("you can still export the run; to train it further, " if usable else "")
+            + "start over with --force"
+        ) from error
     raise TrainingError(newer)
 
 
@@ -133,6 +138,8 @@ def load_best(run: Run) -> Best:
             raise TrainingError(
                 f"{run.path} has not trained all of its classes yet; run train-gan again to continue{one}"
             )
+        if run.read_metrics():  # written at each tick, after the first best generator
+            raise TrainingError(f"{file} is missing; restore it, or start over with --force")
         raise TrainingError(f"{run.path} has no checkpoint yet; let train-gan reach its first tick")
     try:
         state, metadata = read_tensors(file)

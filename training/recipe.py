@@ -1,5 +1,6 @@
 """Recipes: named sets of training options, in bundled TOML files or the user's own."""
 
+import dataclasses
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,9 @@ from scangan.core.printable import quoted
 
 FOLDER = Path(__file__).parent / "recipes"
 DEFAULT = "stable"
+BY_CLASS = (
+    "conditioning", "head", "aux_weight", "aux_on_fake", "balanced", "ramp_start", "ramp_end",
+)  # fmt: skip
 
 
 def recipe_names() -> list[str]:
@@ -49,7 +53,8 @@ def read_recipe(name: str) -> dict[str, object]:
     except FileNotFoundError as error:
         raise TrainingError(f"{file} does not exist", exit_code=USAGE) from error
     except (OSError, ValueError) as error:
-        raise TrainingError(f"{file} cannot be read as a recipe: {error}") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise TrainingError(f"{file} cannot be read as a recipe: {reason}") from error
 
 
 def options_from(recipe: str, overrides: Mapping[str, object]) -> TrainOptions:
@@ -58,8 +63,9 @@ def options_from(recipe: str, overrides: Mapping[str, object]) -> TrainOptions:
     Raises
     ------
     TrainingError
-        The recipe cannot be read, a key or value is invalid, or they do not go together: a recipe that
-        says ``lateral = true`` is for scans whose left and right differ, so it refuses to mirror them.
+        The recipe cannot be read, a key or value is invalid, or they do not go together: an override
+        has no effect beside the other options; or a recipe that says ``lateral = true``, for scans
+        whose left and right differ, is to mirror them.
     """
     values = read_recipe(recipe)
     values.pop("description", None)
@@ -69,6 +75,7 @@ def options_from(recipe: str, overrides: Mapping[str, object]) -> TrainOptions:
         options = TrainOptions.from_dict({**values, **overrides})
     except TrainingError as error:
         raise TrainingError(f"{where}{error}", exit_code=USAGE) from error
+    _refuse_without_effect(options, values)
     if not isinstance(lateral, bool):
         raise TrainingError(
             f"{where}lateral {quoted(lateral)} is not true or false", exit_code=USAGE
@@ -82,6 +89,32 @@ def options_from(recipe: str, overrides: Mapping[str, object]) -> TrainOptions:
             exit_code=USAGE,
         )
     return options
+
+
+def _refuse_without_effect(options: TrainOptions, recipe: Mapping[str, object]) -> None:
+    """Refuse an option that differs from the recipe's, but that the others leave without effect."""
+    before: dict[str, object] = {each.name: each.default for each in dataclasses.fields(options)}
+    before |= recipe
+    for names, has_effect, advice in (
+        (("lecam",), options.loss == "hinge", "loss=hinge"),
+        (("label_smoothing", "label_flip"), options.loss == "bce", "loss=bce"),
+        (("noise_kimg",), options.instance_noise, "instance_noise=0.1"),
+        (("penalty_every",), options.r1 or options.r2, "r1=1"),
+        (("augment_p", "augment_target"), options.augment, "augment=translation"),
+        (("augment_kimg",), options.augment_target, "augment_target=0.6"),
+        (("ema_warmup",), options.ema_kimg, "ema_kimg=10"),
+        (("lr_hold",), options.lr_schedule != "constant", "lr_schedule=linear"),
+        (BY_CLASS, options.arch == "acgan", "arch=acgan"),
+        (("aux_weight", "aux_on_fake"), "auxiliary" in options.head, "head=auxiliary"),
+    ):
+        for name in names:
+            value = getattr(options, name)
+            if not has_effect and value != before[name]:
+                shown = str(value).lower() if isinstance(value, bool) else value
+                raise TrainingError(
+                    f"{name} {shown} has no effect here; leave it out, or add --set {advice}",
+                    exit_code=USAGE,
+                )
 
 
 def describe_recipes() -> list[str]:

@@ -206,7 +206,7 @@ def check_fit(weights: StartingWeights, options: TrainOptions) -> None:
             advice.append(_to_get(key, old, options))
     if not _same_maps(before, options.size, options.width):
         differing.append(
-            f"width {before.width} at {before.size} pixels, this run has {options.width}"
+            f"width {before.width} at {before.size} pixels, this run has {options.width} at {options.size}"
         )
         width, rest = divmod(before.width * before.size, options.size)
         if rest or not NARROWEST <= width <= WIDEST or not _same_maps(before, options.size, width):

@@ -149,7 +149,9 @@ def _check_shares(options: TrainOptions, rank: Rank) -> None:
 def training_device(name: str) -> torch.device:
     """Turn ``auto``, ``cpu`` or ``cuda`` into a usable device: for GPUs, the one of this process."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("--device cuda: this torch finds no GPU; use --device cpu, or auto")
+        raise TrainingError(
+            "--device cuda: this torch finds no GPU; use --device cpu, or auto", exit_code=USAGE
+        )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":

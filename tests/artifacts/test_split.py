@@ -110,7 +110,7 @@ def test_one_huge_group_goes_to_the_largest_part():
 def test_too_few_groups_are_an_error_that_counts_them(count):
     groups = np.arange(40) % count
     with pytest.raises(
-        PreprocessingError, match=rf"^{count} groups .* --split 0.8,0.1,0.1; a part"
+        PreprocessingError, match=rf"^{count} groups? of scans .* --split 0.8,0.1,0.1; a part"
     ):
         split_indices(groups, np.zeros(40, np.int64), FRACTIONS)
 

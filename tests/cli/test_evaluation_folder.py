@@ -6,13 +6,14 @@ import json
 import numpy as np
 import pytest
 from conftest import copy_scans
-from training_runs import start_run
+from training_runs import SMALL, start_run
 
+from scangan.artifacts.modelfile import check_target
 from scangan.artifacts.request import Request, Span
 from scangan.artifacts.run import Run, check_places
 from scangan.cli import evaluation_folder as folders
 from scangan.cli.scan_sets import open_scans
-from scangan.core.errors import EvaluationError, GenerationError, TrainingError
+from scangan.core.errors import EvaluationError, GenerationError, PreprocessingError, TrainingError
 from scangan.evaluation.file_names import FIELDS
 from scangan.evaluation.leaks import without_trained_on
 from scangan.evaluation.privacy_result import PrivacyResult
@@ -23,6 +24,7 @@ from scangan.evaluation.utility_result import UtilityResult
 from scangan.preprocessing import prepare
 from scangan.runtime import ScanGenerator
 from scangan.runtime.output import write_scans
+from scangan.training import TrainOptions, train
 
 
 @contextlib.contextmanager
@@ -87,6 +89,28 @@ def test_what_fails_leaves_no_empty_folder(tmp_path):
         (tmp_path / "begun" / "result.json").touch()
         raise KeyboardInterrupt
     assert (tmp_path / "begun" / "result.json").exists()
+    out = tmp_path / "full"  # of half an evaluation, nothing stays that looks whole
+    out.mkdir()
+    (out / "report.md").write_text("of an earlier one")
+    with pytest.raises(OSError, match="full"), evaluation_folder(out, "privacy"):
+        (out / "suspects.jsonl").touch()
+        raise OSError(28, "the disk is full")
+    assert [path.name for path in out.iterdir()] == ["report.md"]
+
+
+def test_what_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+    def refuse(path):
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr("pathlib.Path.touch", refuse)
+    with (
+        pytest.raises(OSError, match="Read-only") as refused,
+        evaluation_folder(tmp_path, "quality"),
+    ):
+        raise AssertionError
+    assert refused.value.filename == str(tmp_path)
+    with pytest.raises(OSError, match="Read-only"):
+        check_target(tmp_path / "m.onnx")
 
 
 def test_an_evaluation_that_was_cut_short_may_be_made_again(tmp_path):
@@ -127,10 +151,16 @@ def test_each_result_has_the_field_that_tells_it_from_others():
 
 def test_a_run_is_not_taken_for_scans_nor_a_model_for_a_run(prepared, tiny_acgan, tmp_path):
     run, _ = start_run(tmp_path / "run", prepared)
-    with pytest.raises(
-        EvaluationError, match=r"run is a run; give a model file instead: export-onnx"
-    ):
+    with pytest.raises(EvaluationError, match=r"run is a run; .* a model file: export-onnx"):
         open_scans(str(run.path))
+    with pytest.raises(PreprocessingError, match=r"run is a run of train-gan; give the scans"):
+        prepare(run.path, tmp_path / "out")
+    with pytest.raises(PreprocessingError, match=r"run is a run of train-gan; give the scans"):
+        train(run.path, tmp_path / "out", TrainOptions(**SMALL))
+    assert not (tmp_path / "out").exists()
+    scans_with_a_config = copy_scans(tmp_path / "scans", 1)
+    (scans_with_a_config / "config.json").write_text('{"format_version": 1}')
+    assert len(open_scans(str(scans_with_a_config))) == 2
     scans = ScanSet(np.zeros((1, 32, 32), np.uint8), np.zeros(1, np.int64), ("a",))
     with pytest.raises(TrainingError, match="is not a run; give the --out of train-gan"):
         without_trained_on(Run(tiny_acgan), scans)

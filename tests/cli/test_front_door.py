@@ -44,6 +44,17 @@ def test_help_shows_each_verb_with_a_line():
     assert run().output == done.output  # without a verb too
 
 
+def test_nothing_runs_in_a_folder_that_was_deleted(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = run("generate", "--count", 1)
+    assert done.exit_code == 1
+    assert done.output.endswith(
+        "generate: the current folder was deleted; change to another one first\n"
+    )
+
+
 QUESTIONS = [f"evaluate {verb}" for verb in evaluate.list_commands(click.Context(evaluate))]
 
 

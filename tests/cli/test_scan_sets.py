@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import copy_scans
+from conftest import copy_scans, export_random
 
 from scangan.artifacts.dataset import load_dataset
-from scangan.cli.scan_sets import open_pair
+from scangan.cli.scan_sets import open_pair, open_scans
 from scangan.preprocessing import PrepOptions, prepare
 
 PREPARED = (
@@ -54,3 +54,17 @@ def test_two_folders_are_compared_at_the_size_of_the_synthetic_scans(size, tmp_p
     assert [each.size for each in open_pair(str(real), str(tmp_path / "made"), count=1)] == [
         size
     ] * 2
+
+
+@pytest.mark.parametrize("classes", [("con", "dog", "x:y"), ("aux",)])
+def test_folders_named_otherwise_keep_their_classes(classes, command, tmp_path):
+    export_random(tmp_path / "m.onnx", classes)
+    out = tmp_path / "made"
+    if len(classes) > 1:  # a folder around several classes is none
+        out /= "synthetic"
+    done = command("generate", "--model", tmp_path / "m.onnx", "--count", 2, "--out", out)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.startswith("the folder of")]
+    assert [line.split()[3] for line in told] == [name for name in classes if name != "dog"]
+    made = open_scans(str(tmp_path / "made"))
+    assert made.classes == classes and None not in made.origins

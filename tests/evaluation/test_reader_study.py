@@ -178,9 +178,10 @@ def test_files_that_are_not_these_results_are_refused(tmp_path):
     nested.write_text("[" * 100_000)
     with pytest.raises(EvaluationError, match="is not a reader's results"):
         read_result(nested, key)
-    (tmp_path / "x.json").write_text("[]")
-    with pytest.raises(EvaluationError, match="not the key of a study"):
-        read_key(tmp_path / "x.json")
+    for other in ("[]", '{"format_version": 99}'):  # such as a newer dataset.json
+        (tmp_path / "x.json").write_text(other)
+        with pytest.raises(EvaluationError, match="not the key of a study"):
+            read_key(tmp_path / "x.json")
 
 
 @pytest.fixture(scope="module")

@@ -232,6 +232,11 @@ def test_a_run_without_a_checkpoint(run, tmp_path):
     shutil.copy(run.path / "config.json", young)
     with pytest.raises(TrainingError, match="no checkpoint yet"):
         export_run(young, tmp_path / "m.onnx")
+    shutil.copy(run.path / "metrics.jsonl", young)  # it had one
+    with pytest.raises(
+        TrainingError, match=r"best.safetensors is missing; restore it, or start over"
+    ):
+        export_run(young, tmp_path / "m.onnx")
     config = json.loads((young / "config.json").read_text())
     config["options"]["per_class"] = True
     (young / "config.json").write_text(json.dumps(config))

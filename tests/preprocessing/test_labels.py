@@ -202,8 +202,8 @@ def test_a_missing_column_that_was_asked_for_is_an_error(scans):
     [
         ("file,class\nx.png,ä\n", "utf-16", "save it as 'CSV UTF-8'"),
         ("file,class\nx.png,ä\n", "latin-1", "save it as 'CSV UTF-8'"),
-        ("", "utf-8", "no column 'file'"),
-        ("file,class\n", "utf-8", "has 0 lines"),
+        ("", "utf-8", "has no heading; its first line"),
+        ("file,class\n", "utf-8", "has a heading and no lines"),
         ("file,class\nq.png,a\n", "utf-8", "has 1 line, and none .* 'q.png': no such file"),
         (f"file,class\n{'x' * 200_000},a\n", "utf-8", "cannot be read as CSV: field larger"),
     ],

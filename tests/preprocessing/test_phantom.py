@@ -161,9 +161,7 @@ def test_a_killed_call_is_finished_by_the_same_call(tmp_path):
     assert not (tmp_path / "a/truth.jsonl").exists()
     (tmp_path / "a/.truth.jsonl.part").write_text("half")
     for counts, seed in ((FEW, 1), ({"normal": 2}, 0)):
-        with pytest.raises(
-            PreprocessingError, match="unfinished phantoms of another seed or count"
-        ):
+        with pytest.raises(PreprocessingError, match="phantoms of another seed or count"):
             write_phantoms(tmp_path / "a", counts, seed)
     for name in "ab":
         write_phantoms(tmp_path / name, FEW, 0)
@@ -179,7 +177,7 @@ def test_nothing_else_is_written_over(tmp_path):
         write_phantoms(tmp_path, FEW, 0)
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut/phantoms.json").write_text('{"see')
-    with pytest.raises(PreprocessingError, match="unfinished phantoms of another seed or count"):
+    with pytest.raises(PreprocessingError, match="phantoms of another seed or count"):
         write_phantoms(tmp_path / "cut", FEW, 0)
     (tmp_path / "scans/normal").mkdir(parents=True)
     (tmp_path / "scans/normal/000000.png").write_bytes(b"a patient's")
@@ -188,8 +186,9 @@ def test_nothing_else_is_written_over(tmp_path):
     assert (tmp_path / "scans/normal/000000.png").read_bytes() == b"a patient's"
     with pytest.raises(PreprocessingError, match="is a file"):
         write_phantoms(tmp_path / "notes.txt", FEW, 0)
-    write_phantoms(tmp_path / "out", {"normal": 1}, 0)
-    with pytest.raises(PreprocessingError, match="holds phantoms already"):
+    assert write_phantoms(tmp_path / "out", {"normal": 1}, 0)
+    assert not write_phantoms(tmp_path / "out", {"normal": 1}, 0)  # they are all there
+    with pytest.raises(PreprocessingError, match="holds phantoms of another seed or count"):
         write_phantoms(tmp_path / "out", {"normal": 1}, 1)
 
 
@@ -200,8 +199,10 @@ def test_the_command_says_what_it_made(tmp_path):
     assert done.output.splitlines()[-1] == (
         f"8 simulated scans (4 diffuse_hyperthyroid, 2 normal, 1 thyroiditis, 1 toxic_nodule): {out}"
     )
-    again = run(main_of("make-phantoms"), [str(out)])
-    assert again.exit_code == 2 and "choose another OUT" in again.output
+    again = run(main_of("make-phantoms"), [str(out), "--count", "8"])
+    assert again.exit_code == 0 and "1 toxic_nodule), already there: " in again.output
+    other = run(main_of("make-phantoms"), [str(out)])
+    assert other.exit_code == 1 and "choose another OUT" in other.output
     assert run(main_of("make-phantoms"), [str(tmp_path / "b"), "--count", "3"]).exit_code == 2
     told = run(main_of("make-phantoms"), [str(tmp_path / "c"), "--count", "4", "--json"])
     assert json.loads(told.stdout)["counts"] == dict.fromkeys(KINDS, 1)

@@ -145,6 +145,19 @@ def test_a_class_that_could_be_several_is_an_error():
             card.class_number(wanted)
 
 
+def test_of_many_classes_a_few_are_listed():
+    names = tuple(f"kind {n}" for n in range(1000))
+    card = ModelCard(architecture="acgan", latent=2, classes=names, size=32, graph_sha256="")
+    for wanted, says in (
+        ("cat", "has no class 'cat'; it has: 0 "),
+        ("kind", "could be any of: 0 "),
+    ):
+        with pytest.raises(GenerationError, match=says) as refused:
+            card.class_number(wanted)
+        assert "10 kind 10, ..., 999 kind 999" in str(refused.value)
+        assert refused.value.exit_code == 2
+
+
 def test_for_machines(command, tiny_acgan, tmp_path):
     argv = ["generate", "--model", tiny_acgan, "--count", 2, "--out", tmp_path / "out", "--json"]
     said = json.loads(command(*argv).stdout)

@@ -378,9 +378,9 @@ def test_an_output_that_exists_or_is_no_page_is_refused(tmp_path):
 
 def test_without_the_script_one_line_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "BUILT", tmp_path)
-    said = _refused(MODEL, "-o", tmp_path / "a.html")
+    said = _refused(MODEL, "-o", tmp_path / "new" / "a.html")
     assert (
         said.count("\n") == 0
         and "install scangan from a wheel, or install npm, run `make web`" in said
     )
-    assert not (tmp_path / "a.html").exists()
+    assert not (tmp_path / "new").exists()

@@ -141,7 +141,7 @@ def test_what_does_not_fit_is_refused_by_one_line(values, says):
         ({"augment": [3]}, "augment [3] is not a list"),
         ({"augment": None}, "augment None is not a list"),
         ({"loss": True}, "loss True is not text"),
-        ({"widht": 3}, "there is no option 'widht'; did you mean width?"),
+        ({"widht": 3}, "there is no option 'widht' (did you mean width?)"),
         ({"zzz": 3}, "there is no option 'zzz'"),
     ],
 )
@@ -182,7 +182,7 @@ def test_every_option_is_described_by_a_line():
 
 
 def test_the_nearest_name_is_named_or_none():
-    assert nearest("widht", FIELDS) == "; did you mean width?"
+    assert nearest("widht", FIELDS) == " (did you mean width?)"
     assert nearest("qqqqqq", FIELDS) == ""
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 import tomllib
 
 import numpy as np
@@ -62,7 +63,7 @@ def test_recipes_are_described_by_a_line_each():
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("stabel", "there is no recipe 'stabel'; did you mean stable?"),
+        ("stabel", "there is no recipe 'stabel' (did you mean stable?); see"),
         ("classic-dcgn", "did you mean classic-dcgan?"),
         ("zzz", "there is no recipe 'zzz'; see train-gan --list-recipes"),
         ("../recipes/stable", "there is no recipe"),
@@ -84,11 +85,16 @@ def test_ones_own_file_may_hold_a_few_values_only(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("widht = 3", "there is no option 'widht'; did you mean width?"),
+        ("widht = 3", "there is no option 'widht' (did you mean width?)"),
         ("[generator]\nwidth = 3", "there is no option 'generator'"),
         ('width = "many"', "width 'many' is not a whole number"),
         ("width = 3", "--width 3 is out of range"),
         ("lr_g = nan", "lr_g nan is out of range"),
+        ("augment = [1, 2]", "augment [1, 2] is not a list of names"),
+        (
+            "seed = 9007199254740993",
+            "--seed 9007199254740993 is out of range; it takes 0 to 4294967295",
+        ),
     ],
 )
 def test_ones_own_file_is_named_where_it_does_not_fit(tmp_path, text, says):
@@ -109,7 +115,7 @@ def test_what_is_no_recipe_is_refused_by_one_line(tmp_path, content):
 
 def test_a_folder_is_no_recipe(tmp_path):
     (tmp_path / "mine.toml").mkdir()
-    with pytest.raises(TrainingError, match="cannot be read as a recipe"):
+    with pytest.raises(TrainingError, match=r"cannot be read as a recipe: Is a directory$"):
         read_recipe(str(tmp_path / "mine.toml"))
 
 
@@ -142,7 +148,7 @@ def test_assignments_are_read_in_the_options_own_type(text, key, value):
         ("width", "is not key=value; for example --set width=64"),
         ("", "is not key=value"),
         ("=3", "there is no option ''"),
-        ("widht=3", "there is no option 'widht'; did you mean width?"),
+        ("widht=3", "there is no option 'widht' (did you mean width?); see"),
         ("minibatch-sdt=true", "did you mean minibatch_std?"),
         ("description=mine", "there is no option 'description'"),
         ("width=wide", "width 'wide' is not a whole number"),
@@ -154,6 +160,26 @@ def test_assignments_are_read_in_the_options_own_type(text, key, value):
 )
 def test_an_assignment_that_cannot_be_read_is_refused_by_one_line(text, says):
     assert says in _refused(lambda: parse_assignment(text))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "says"),
+    [
+        ("classic-acgan", {"lecam": 0.1}, "lecam 0.1 has no effect here; .* add --set loss=hinge"),
+        ("stable", {"label_flip": 0.1}, "label_flip 0.1 .* loss=bce"),
+        ("stable", {"lr_hold": 0.5}, "lr_hold 0.5 .* lr_schedule=linear"),
+        ("stable", {"augment": (), "augment_p": 0.5}, "augment_p 0.5 .* augment=translation"),
+        ("classic-dcgan", {"balanced": True}, "balanced true .* arch=acgan"),
+        ("stable", {"head": "projection", "aux_weight": 1.0}, "aux_weight 1.0 .* head=auxiliary"),
+    ],
+)
+def test_an_option_without_effect_is_refused(recipe, changes, says):
+    assert re.search(says, _refused(lambda: options_from(recipe, changes)))
+
+
+def test_what_a_recipe_says_may_lose_its_effect():
+    assert options_from("classic-acgan", {"loss": "hinge"}).label_smoothing == 0.1
+    assert options_from("classic-dcgan", {"lecam": 0.0}).lecam == 0
 
 
 def test_values_given_beside_a_recipe_win_over_it():

@@ -238,8 +238,10 @@ def test_a_folder_of_something_else_is_refused(prepared, tmp_path):
 
 def test_other_scans_are_refused(whole, some_scans):
     other = prepare(some_scans, some_scans.parent / "other", PrepOptions(size=32))
-    with pytest.raises(TrainingError, match="the scans"):
-        train(other.path, whole[0], TrainOptions(**TINY))
+    for source in (other.path, some_scans):  # a dataset, and scans that are prepared first
+        with pytest.raises(TrainingError, match="the scans"):
+            train(source, whole[0], TrainOptions(**TINY))
+    assert not (whole[0] / "dataset").exists()
 
 
 def test_a_checkpoint_that_carries_code_is_not_run(whole, tmp_path):
@@ -250,7 +252,7 @@ def test_a_checkpoint_that_carries_code_is_not_run(whole, tmp_path):
             return (open, (str(tmp_path / "pwned"), "w"))
 
     torch.save({"step": Evil()}, out / "last.pt")
-    with pytest.raises(TrainingError, match="cannot be read"):
+    with pytest.raises(TrainingError, match=r"cannot be read .*; you can still export the run; to"):
         load_checkpoint(Run(out), torch.device("cpu"))
     assert not (tmp_path / "pwned").exists()
 
@@ -343,7 +345,7 @@ def test_no_source(tmp_path, make, says, warm):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
 def test_cuda_without_a_gpu_says_so(tmp_path, warm):
     done = warm.run(tmp_path, _argv(BRAIN, tmp_path / "run", device="cuda"))
-    assert done.code == 1 and "no GPU; use --device cpu" in done.stderr
+    assert done.code == 2 and "no GPU; use --device cpu" in done.stderr
 
 
 def test_force_starts_anew_and_deletes_only_what_a_run_writes(whole, prepared, tmp_path):
@@ -636,7 +638,7 @@ def test_scans_smaller_than_the_size_are_told_of_once(some_scans, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["--recipe", "stabel"], "there is no recipe 'stabel'; did you mean stable?"),
+        (["--recipe", "stabel"], "there is no recipe 'stabel' (did you mean stable?)"),
         (["--set", "lerning_rate=1"], "there is no option 'lerning_rate'"),
         (["--set", "withd=1"], "did you mean width?"),
         (["--set", "width"], "is not key=value"),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from safetensors.torch import load_file
 from training_runs import SMALL, start_run
 
+from scangan.artifacts.run import check_places
 from scangan.core.errors import EvaluationError, ExportError
 from scangan.evaluation.leaks import without_trained_on
 from scangan.evaluation.run_parts import parts_of_run
@@ -107,7 +109,7 @@ def test_known_classes_keep_their_rows_and_new_ones_start_as_the_mean(before, we
 def test_a_larger_run_takes_all_layers_but_those_next_to_the_image(before, weights):
     step = new_step(before.classes, size=64, width=4)
     with pytest.raises(
-        TrainingError, match=r"width 4 at 32 pixels, this run has 4; choose another"
+        TrainingError, match=r"width 4 at 32 pixels, this run has 4 at 64; choose another"
     ):
         check_fit(weights, step.options)
     fresh = new_step(before.classes, size=64, width=4)
@@ -350,6 +352,7 @@ def before_kimg(run):
 def test_a_run_does_not_start_from_what_it_would_delete(before, prepared, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(before.path, out)
+    (out / "classes" / "0").mkdir(parents=True)
     files = sorted(out.rglob("*"))
     for start in (out, out / "classes" / "0"):
         with pytest.raises(TrainingError, match=r"belongs to the run in --out .*; choose another"):
@@ -357,11 +360,19 @@ def test_a_run_does_not_start_from_what_it_would_delete(before, prepared, tmp_pa
     assert sorted(path for path in out.rglob("*") if path.name != ".lock") == files
 
 
+def test_a_bundled_name_is_not_taken_for_a_folder_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scans").mkdir()
+    check_places(Path("scans"), Path("run"), "run/classes")  # there is no such folder
+    with pytest.raises(TrainingError, match="belongs to the run"):
+        check_places(Path("scans"), Path("run"), "run")
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         ({"latent": 7}, "latent 6, this run has 7; add --latent 6"),
-        ({"width": 8}, "width 4 at 32 pixels, this run has 8; add --width 4"),
+        ({"width": 8}, "width 4 at 32 pixels, this run has 8 at 32; add --width 4"),
         ({"head": "projection"}, "this run has projection; add --set head="),
         ({"minibatch_std": False}, "minibatch_std True, this run has False; add --set minibatch_std=true"),
         ({"arch": "dcgan", "per_class": True}, "add --no-per-class --arch acgan, which needs two or more classes"),
@@ -388,7 +399,7 @@ def test_what_holds_no_networks_to_start_from_is_refused(
     monkeypatch.setattr(bundled_weights, "FOLDER", tmp_path)
     (tmp_path / "brain-mri.safetensors").touch()
     with pytest.raises(
-        TrainingError, match="train-gan, or bundled weights: brain-mri; did you mean brain-mri"
+        TrainingError, match=r"train-gan, or bundled weights: brain-mri .did you mean brain-mri"
     ):
         read_starting_weights("brian-mri")
     young = start_run(tmp_path / "young", prepared)[0]
