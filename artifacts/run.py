@@ -54,7 +54,7 @@ class Run:
         TrainingError
             `path` is not a run, is damaged, or has a newer format.
         """
-        told, file = self._read_config(), self.path / "config.json"
+        told, file = self.read_config(), self.path / "config.json"
         if newer := why_newer(self.path, told["format_version"], FORMAT_VERSION):
             raise TrainingError(newer)
         try:
@@ -65,7 +65,8 @@ class Run:
                 f"{file} is damaged ({fault_of(error)}); restore it, or start over with train-gan --force"
             ) from error
 
-    def _read_config(self) -> dict[str, Any]:
+    def read_config(self) -> dict[str, Any]:
+        """Read ``config.json`` of any version; raises as `config` does."""
         file = self.path / "config.json"
         if not file.is_file():
             if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
@@ -129,7 +130,7 @@ class Run:
             raise TrainingError(f"{self.path} is a file; choose another --out")
         if self.started:
             try:
-                self._read_config()
+                self.read_config()
             except TrainingError as error:
                 raise TrainingError(f"{error}, or choose another --out") from error
         elif self.path.exists() and not self._mark.exists():
@@ -329,9 +330,9 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run, whole or begun; any folder may have a ``config.json``."""
+    """Whether a folder is a run, of any version; other folders may have a ``config.json``, too."""
     try:
-        _ = Run(path).config
+        Run(path).read_config()
     except (TrainingError, OSError):
         return False
     return True

@@ -173,7 +173,7 @@ def find_scans(source: Place, options: SourceOptions) -> Found:
 def _with_classes(found: Found, named: Mapping[str, str]) -> Found:
     """Give the classes of some folders their names."""
     return found._replace(
-        classes=[named.get(name, name) for name in found.classes],
+        classes=sorted({named.get(name, name) for name in found.classes}),
         scans=[
             scan._replace(class_name=named.get(scan.class_name, scan.class_name))
             for scan in found.scans

@@ -226,8 +226,8 @@ LITERAL = {
     "an option without effect": (
         nothing,
         f"train-gan prepared --out r --size 16 --recipe classic-acgan --set lecam=0.1 {TRAIN}",
-        r"or add (--set loss=hinge)",
-        f"train-gan prepared --out r --size 16 --recipe classic-acgan --set lecam=0.1 {TRAIN} {{0}}"),
+        r"it needs (loss=hinge); set that",
+        f"train-gan prepared --out r --size 16 --recipe classic-acgan --set lecam=0.1 {TRAIN} --set {{0}}"),
     "an option given twice": (
         nothing, f"train-gan prepared --out r --size 16 --set size=32 {TRAIN}",
         r"size is given twice, as (16) and as 32; leave one out",

@@ -95,24 +95,24 @@ def _refuse_without_effect(options: TrainOptions, recipe: Mapping[str, object]) 
     """Refuse an option that differs from the recipe's, but that the others leave without effect."""
     before: dict[str, object] = {each.name: each.default for each in dataclasses.fields(options)}
     before |= recipe
-    for names, has_effect, advice in (
+    for names, has_effect, needed in (
         (("lecam",), options.loss == "hinge", "loss=hinge"),
         (("label_smoothing", "label_flip"), options.loss == "bce", "loss=bce"),
-        (("noise_kimg",), options.instance_noise, "instance_noise=0.1"),
-        (("penalty_every",), options.r1 or options.r2, "r1=1"),
-        (("augment_p", "augment_target"), options.augment, "augment=translation"),
-        (("augment_kimg",), options.augment_target, "augment_target=0.6"),
-        (("ema_warmup",), options.ema_kimg, "ema_kimg=10"),
-        (("lr_hold",), options.lr_schedule != "constant", "lr_schedule=linear"),
+        (("noise_kimg",), options.instance_noise, "instance_noise above 0"),
+        (("penalty_every",), options.r1 or options.r2, "r1 or r2 above 0"),
+        (("augment_p", "augment_target"), options.augment, "operations in augment"),
+        (("augment_kimg",), options.augment_target, "augment_target above 0"),
+        (("ema_warmup",), options.ema_kimg, "ema_kimg above 0"),
+        (("lr_hold",), options.lr_schedule != "constant", "lr_schedule=linear or cosine"),
         (BY_CLASS, options.arch == "acgan", "arch=acgan"),
-        (("aux_weight", "aux_on_fake"), "auxiliary" in options.head, "head=auxiliary"),
+        (("aux_weight", "aux_on_fake"), "auxiliary" in options.head, "a head with auxiliary"),
     ):
         for name in names:
             value = getattr(options, name)
             if not has_effect and value != before[name]:
                 shown = str(value).lower() if isinstance(value, bool) else value
                 raise TrainingError(
-                    f"{name} {shown} has no effect here; leave it out, or add --set {advice}",
+                    f"{name} {shown} has no effect here: it needs {needed}; set that, or leave {name} out",
                     exit_code=USAGE,
                 )
 

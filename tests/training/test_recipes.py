@@ -165,12 +165,24 @@ def test_an_assignment_that_cannot_be_read_is_refused_by_one_line(text, says):
 @pytest.mark.parametrize(
     ("recipe", "changes", "says"),
     [
-        ("classic-acgan", {"lecam": 0.1}, "lecam 0.1 has no effect here; .* add --set loss=hinge"),
+        (
+            "classic-acgan",
+            {"lecam": 0.1},
+            "lecam 0.1 has no effect here: it needs loss=hinge; set that, or leave lecam out",
+        ),
         ("stable", {"label_flip": 0.1}, "label_flip 0.1 .* loss=bce"),
-        ("stable", {"lr_hold": 0.5}, "lr_hold 0.5 .* lr_schedule=linear"),
-        ("stable", {"augment": (), "augment_p": 0.5}, "augment_p 0.5 .* augment=translation"),
+        ("stable", {"lr_hold": 0.5}, "lr_hold 0.5 .* needs lr_schedule=linear or cosine"),
+        (
+            "stable",
+            {"augment": (), "augment_p": 0.5},
+            "augment_p 0.5 .* needs operations in augment",
+        ),
         ("classic-dcgan", {"balanced": True}, "balanced true .* arch=acgan"),
-        ("stable", {"head": "projection", "aux_weight": 1.0}, "aux_weight 1.0 .* head=auxiliary"),
+        (
+            "stable",
+            {"head": "projection", "aux_weight": 1.0},
+            "aux_weight 1.0 .* needs a head with auxiliary",
+        ),
     ],
 )
 def test_an_option_without_effect_is_refused(recipe, changes, says):
