@@ -30,12 +30,12 @@ SECTIONS = {
 @click.option(
     "--test",
     metavar="REAL",
-    help="real scans to test on  [default: a quarter of REAL; each subject stays on one side]",
+    help="real scans to test on  [default: those of REAL that --run held back, else a quarter of REAL]",
 )
 @click.option(
     "--run",
     type=options.any_path,
-    help="run of the generator: also check that it was not trained on the test scans",
+    help="run of the generator: no classifier is tested on scans that the generator was trained on",
 )
 @options.classifiers
 @click.option(
@@ -77,15 +77,23 @@ def main(
     classes topped up, and real ones with classical augmentation. Synthetic scans must beat the last.
 
     Use a generator that was trained on REAL and on none of the test scans. A test scan that is a
-    near-duplicate of a training scan, or shows the same subject, is refused.
+    near-duplicate of a training scan, or shows the same subject, is refused. Without --test, such
+    scans are left out, and each subject stays on one side.
     """
     from scangan.artifacts.records import to_told, write_record
     from scangan.artifacts.run import Run
     from scangan.cli.evaluation_folder import evaluation_folder
-    from scangan.cli.scan_sets import learnt_from, open_pair, open_scans, say_if_trained_on
+    from scangan.cli.scan_sets import (
+        learnt_from,
+        open_pair,
+        open_scans,
+        open_synthetic,
+        say_if_trained_on,
+    )
     from scangan.evaluation.file_names import RESULT
     from scangan.evaluation.judge_utility import UtilityOptions, utility
     from scangan.evaluation.leaks import without_trained_on
+    from scangan.evaluation.run_parts import trained_and_held_back
     from scangan.evaluation.utility_sets import split_for_test
     from scangan.evaluation.utility_text import utility_lines
 
@@ -100,13 +108,18 @@ def main(
             f"{synthetic} was trained on scans of {real}, so a quarter of them is no test; give others with "
             f"--test, or the run with --run"
         )
-    train, made = open_pair(real, synthetic, count=count)
     if test is None:
-        train, tested = split_for_test(train)
         chosen = dataclasses.replace(chosen, drop_leaks=True)  # nobody chose that split
+    if test is None and run is not None:
+        train, tested, known = trained_and_held_back(real, Run(run))
+        made = open_synthetic(synthetic, like=train, count=count)
     else:
-        tested = open_scans(test, like=train)
-    tested, known = without_trained_on(Run(run) if run else None, tested, drop=drop_leaks)
+        train, made = open_pair(real, synthetic, count=count)
+        if test is None:
+            train, tested = split_for_test(train)
+        else:
+            tested = open_scans(test, like=train)
+        tested, known = without_trained_on(Run(run) if run else None, tested, drop=drop_leaks)
     with evaluation_folder(out, "utility", real, synthetic, test, say=output.say):
         track = partial(progress, quiet=output.silent)
         result = utility(train, made, tested, chosen, track, notes=known)

@@ -70,3 +70,25 @@ def parts_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None, l
         if len(rows)
     )
     return next(parts), next(parts, None), notes
+
+
+def trained_and_held_back(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet, tuple[str, ...]]:
+    """Divide a prepared dataset as `parts_of_run` does, to test on what the run held back.
+
+    Raises
+    ------
+    EvaluationError
+        The run was trained on none of these scans, or held back none.
+    TrainingError
+        `run` is not a run, or is damaged.
+    """
+    train, held, notes = parts_of_run(path, run)
+    if held is None:
+        raise EvaluationError(
+            f"{run.path} held back none of the scans of {path}; give others to test on: --test"
+        )
+    picked = (
+        "the test scans are those that the run held back: they trained nothing, but picked the checkpoint, "
+        "so figures on them may be slightly too good"
+    )
+    return train, held, (*notes, picked)

@@ -31,6 +31,9 @@ class Project:
         Options of train-gan by the generator's name.
     seeds : int
         How many times each is trained.
+    held_back : bool
+        Whether classifiers are tested on the scans that each run held back, too: where the test set
+        differs from the training set. The large ones are then tested on nothing else.
     """
 
     title: str
@@ -43,6 +46,7 @@ class Project:
     generators: dict[str, list[str]]
     seeds: int
     large_classifiers: tuple[str, ...] = ()
+    held_back: bool = False
     reading: str = ""
 
     @classmethod

@@ -18,7 +18,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ DRAWN = 8  # of each class in a picture
 EXPLAINED = "## How to read the figures"  # from here on, every report says the same
 PICTURE = re.compile(r"^!\[.*\n\n.*\n\n?", re.MULTILINE)  # with its caption
 SMALL = ["--size", "32"]
-QUICK = [*SMALL, "--kimg", "0.64", "--tick", "0.32", "--width", "8"]
+QUICK = [*SMALL, "--kimg", "0.64", "--tick", "0.32", "--width", "8", "--set", "held_back=0.5"]
 
 
 def show(*words: str) -> None:
@@ -81,6 +81,7 @@ class Repeat:
         self.work = work / (f"{name}-quick" if quick else name)
         self.work.mkdir(parents=True, exist_ok=True)
         self.uses: list[list[str]] = []  # rows about classifiers
+        self.held: list[list[str]] = []  # the same, tested on scans that a run held back
         self.truths: dict[str, str] = {}  # what `truth.py` printed, by model
 
     def __call__(self) -> list[list[str]]:
@@ -99,8 +100,10 @@ class Repeat:
             for seed in self.seeds
         ]
         if self.project.large_classifiers and 0 in self.seeds:
+            tested, told = (None, self.held) if self.project.held_back else (test, self.uses)
             for name in self.generators:
-                self._learn_once(name, train, test)
+                chosen = ("probe",) if self.quick else self.project.large_classifiers
+                told += self._learn(name, 0, "large", chosen, train, tested, "--seeds", 1)
         return rows
 
     def _prepared(self, part: str) -> Path:
@@ -152,22 +155,35 @@ class Repeat:
         found = parse_record(Judgement, json.dumps(told["judgement"]))
         if found.utility:
             self.uses += [[name, str(seed), *row] for row in uses(found.utility)]
+        if self.project.held_back:
+            few = ["--seeds", 1] if self.quick else []
+            chosen = self.project.classifiers[: 1 if self.quick else None]
+            self.held += self._learn(name, seed, "held", chosen, train, None, *few)
         return [name, str(seed), f"{load_best(Run(run)).kimg:.0f}", *figures(found)]
 
-    def _learn_once(self, name: str, train: Path, test: Path) -> None:
-        """Train the large classifiers on the scans of a generator's seed 0."""
-        model, run = self.work / f"{name}-0.onnx", self.work / f"{name}-0"
-        out = self.work / f"{name}-0-large"
+    def _learn(
+        self,
+        name: str,
+        seed: int,
+        kind: str,
+        classifiers: Sequence[str],
+        train: Path,
+        test: Path | None,
+        *more: object,
+    ) -> list[list[str]]:
+        """Train classifiers on a generator's scans; without `test`, test on what its run held back."""
+        model, run = self.work / f"{name}-{seed}.onnx", self.work / f"{name}-{seed}"
+        out = self.work / f"{name}-{seed}-{kind}"
         if _is_due(out / "result.json", model):
             shutil.rmtree(out, ignore_errors=True)
-            chosen = ["probe"] if self.quick else self.project.large_classifiers
-            every = [word for each in chosen for word in ("--classifier", each)]
+            every = [word for each in classifiers for word in ("--classifier", each)]
+            tested = ["--test", test, "--drop-leaks"] if test else []
             scangan(
-                "evaluate", "utility", train, model, "--test", test, "--run", run, "--drop-leaks",
-                "--count", 20 if self.quick else COUNT, *every, "--seeds", 1, "--out", out,
+                "evaluate", "utility", train, model, "--run", run, *tested,
+                "--count", 20 if self.quick else COUNT, *every, *more, "--out", out,
             )  # fmt: skip
         found = parse_record(UtilityResult, (out / "result.json").read_bytes())
-        self.uses += [[name, "0", *row] for row in uses(found)]
+        return [[name, str(seed), *row] for row in uses(found)]
 
     def _compare_with_truth(self, model: Path, test: Path) -> None:
         """Keep what a project's `truth.py` prints, where the truth is known."""
@@ -223,7 +239,7 @@ def main() -> None:
         rows = repeat()
         published = HERE / name / "README.md"
         before = "" if given.quick or not published.exists() else published.read_text("utf-8")
-        text = page(repeat.project, rows, repeat.uses, repeat.truths, before)
+        text = page(repeat.project, rows, repeat.uses, repeat.truths, before, repeat.held)
         write_bytes(repeat.work / "README.md", text.encode())
         if given.write:
             write_bytes(published, text.encode())

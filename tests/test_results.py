@@ -95,11 +95,15 @@ def test_a_project_runs_from_scans_to_its_page(name, quick_commands, tmp_path, m
     for picture in pictures:
         assert cv2.imread(str(tmp_path / f"{name}-quick" / picture), 0).shape[1] > 8 * 96
     columns, *rows = told_of.pop("Classifiers that learn from the scans", [list(pages.USES)])
-    each = 0 if name == "medical-dcgan" else 1 + bool(project.large_classifiers)
+    large = bool(project.large_classifiers) and not project.held_back
+    each = 0 if name == "medical-dcgan" else 1 + large
     assert columns == list(pages.USES) and len(rows) == each * len(project.generators)
     for row in rows:
         assert row[2] == "probe" and len(row) == len(columns)
         assert all(re.fullmatch(r"\d+ \(\d+ to \d+\)", cell) for cell in row[3:])
+    if project.held_back:
+        columns, *held = told_of.pop("Classifiers, tested on scans held back from training")
+        assert columns == list(pages.USES) and [row[2] for row in held] == ["probe", "probe"]
     known = [f"{each}-0, and the truth" for each in project.generators]
     assert list(told_of) == (known if name == "thyroid-phantom" else [])
     assert all(len(table) == 13 for table in told_of.values())  # 4 classes, 3 figures
@@ -134,14 +138,18 @@ def test_a_page_keeps_what_was_not_done_this_time():
     made = [[name, seed, *pages.COLUMNS[2:]] for name in "gh" for seed in "01"]
     learnt = [[*row[:2], each, *pages.USES[3:]] for row in made for each in ("cnn", "large")]
     truths = {f"{name}-{seed}": f"| of {name}{seed} |" for name, seed, *_ in made}
-    whole = pages.page(project, made, learnt, truths)
+    held = [[*row[:2], "on held-back", *row[3:]] for row in learnt[::2]]
+    whole = pages.page(project, made, learnt, truths, held=held)
     assert "Not run yet" not in whole
 
     last, part = [made.pop()], [learnt.pop(), learnt.pop()]
-    lacks = pages.page(project, made, learnt, {k: truths[k] for k in list(truths)[:3]})
+    last_held = [held.pop()]
+    told = {k: truths[k] for k in list(truths)[:3]}
+    lacks = pages.page(project, made, learnt, told, held=held)
     assert "\n\nNot run yet: h-1.\n\n" in lacks and "h-1, and the truth" not in lacks
     assert "(h-0.png)" in lacks
-    assert pages.page(project, last, part[::-1], {"h-1": truths["h-1"]}, lacks) == whole
+    told = {"h-1": truths["h-1"]}
+    assert pages.page(project, last, part[::-1], told, lacks, last_held) == whole
 
     better = [[*made[0][:2], *("99" for _ in pages.COLUMNS[2:])]]
     again = pages.page(project, better, [], {}, whole)

@@ -45,3 +45,24 @@ def test_scans_that_were_trained_on_are_refused_or_left_out(folder, tmp_path, ru
     found = json.loads((tmp_path / "out/result.json").read_text())
     assert sum(found["test"]["counts"].values()) == 50
     assert any(note.startswith("left out 10 ") for note in found["notes"])
+
+
+def test_without_a_test_set_a_run_is_tested_on_what_it_held_back(folder, tmp_path):
+    dataset = prepare(folder / "scans", folder / "train", PrepOptions(size=64))
+    run, _ = start_run(tmp_path / "run", dataset, size=64, held_back=0.4)
+    given = [dataset.path, "brain-mri-64", "--run", run.path, "--count", 20, "--seeds", 1]
+    given += ["--cache", folder / "cache"]
+    done = CliRunner().invoke(main, [*map(str, given), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "out/result.json").read_text())
+    held = run.held_back(len(dataset.items))
+    shown = {name: int(held[dataset.labels == k].sum()) for k, name in enumerate(dataset.classes)}
+    assert found["test"]["counts"] == shown
+    assert sum(found["train"]["counts"].values()) == int((~held).sum())
+    assert any("they trained nothing, but picked the checkpoint" in note for note in found["notes"])
+
+    run, _ = start_run(tmp_path / "none", dataset, size=64, held_back=0.0)
+    given[3] = run.path
+    refused = CliRunner().invoke(main, [*map(str, given), "--out", str(tmp_path / "other")])
+    assert refused.exit_code == 1 and "held back none of the scans" in refused.stderr
+    assert not (tmp_path / "other").exists()
