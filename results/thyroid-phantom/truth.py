@@ -24,10 +24,10 @@ NECK = (20, 62), (12, 52)
 FIGURES = ("net grey levels", "mean over background", "height, mm")
 SEED = 1
 LEGEND = (
-    "Measured on scans of 8 bits: median (10 to 90%). *Net grey levels*: the sum over the gland, background taken "
-    "away. *Mean over background*: the mean of the gland divided by the background. *Distance*: Wasserstein distance "
-    "between synthetic scans and phantoms, in standard deviations of the phantoms. *Of halves*: the same between two "
-    "halves of the phantoms, which is what chance gives."
+    "Measured on scans of 8 bits: median (10 to 90%). *Net grey levels*: the sum over the gland, background "
+    "taken away. *Mean over background*: the mean of the gland divided by the background. *Distance*: "
+    "Wasserstein distance between synthetic scans and phantoms, in standard deviations of the phantoms. *Of "
+    "halves*: the same between two halves of the phantoms, which is what chance gives."
 )
 
 
