@@ -286,9 +286,9 @@ def _facts(
 def _summary(counts: dict[str, int], part: "Part", made: int) -> str:
     total = sum(counts.values())
     names = [name for name, count in counts.items() if name and (count or part.n == 1)]
-    if len({counts[name] for name in names}) > 1:
-        names = [f"{counts[name]} {name}" for name in names]
     of = f" of {', '.join(names)}" if names else ""
+    if len({counts[name] for name in names}) > 1:
+        of = f" ({', '.join(f'{counts[name]} {name}' for name in names)})"
     which = f" (part {part.i}/{part.n})" if part.n > 1 else ""
     before = f", {total - made} already there" if total > made else ""
     return f"{counted(total, 'synthetic scan')}{of}{which}{before}"

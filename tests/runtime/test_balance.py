@@ -171,7 +171,7 @@ def test_a_split_dataset_names_its_part(tmp_path):
 def test_balance_tops_up(command, tiny_acgan, scans, tmp_path):
     done = command("generate", "--model", tiny_acgan, "--balance", scans, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "8 synthetic scans of 3 dog, 5 2:" in done.stdout
+    assert "8 synthetic scans (3 dog, 5 2):" in done.stdout
     assert not (tmp_path / "out/cat").exists()
     assert len(list((tmp_path / "out/dog").iterdir())) == 3
     for argv, says in (["--count", 3], "leave out --count"), (["--target", 0], "--target 0"):

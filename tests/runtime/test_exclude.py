@@ -219,7 +219,7 @@ def test_the_command_says_how_many(generate, suspects, tmp_path):
     done = generate("--class", "cat", "--class", "2", "--start", 5, "--count", 13)
     assert done.returncode == 0, done.stderr
     assert f"5 suspects left out (3 more are not in this request): {suspects}" in done.stdout
-    assert "21 synthetic scans of 9 cat, 12 2: tiny-cat+2-seed4-n13-from5-without5" in done.stdout
+    assert "21 synthetic scans (9 cat, 12 2): tiny-cat+2-seed4-n13-from5-without5" in done.stdout
     done = generate("--class", "cat", "--count", 20, "--json", "--out", "told")
     told = json.loads(done.stdout)
     assert (told["scans"], told["classes"], told["left_out"]) == (14, {"cat": 14}, 6)

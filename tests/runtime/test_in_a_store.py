@@ -261,4 +261,4 @@ def test_classes_of_a_store_are_topped_up(tiny_acgan, bucket, some_scans, tmp_pa
     copy_to(some_scans, bucket / "topped")
     words = ["--model", tiny_acgan, "--out", tmp_path / "more", "--balance"]
     told = typed(*words, bucket / "topped")
-    assert "13 synthetic scans of 4 dog, 9 2: " in told.output
+    assert "13 synthetic scans (4 dog, 9 2): " in told.output
