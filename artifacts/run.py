@@ -76,7 +76,7 @@ class Run:
             )
         try:
             told: dict[str, Any] = json.loads(read_text(file), object_pairs_hook=with_normal_names)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise TrainingError(
                 f"{file} is damaged ({fault_of(error)}); restore it, or delete {self.path} and train again"
             ) from error
@@ -384,6 +384,6 @@ def check_places(source: Place, out: Path, start: str | None) -> None:
     # What does not exist may be the name of bundled weights.
     if from_run == to_run or (from_run.exists() and from_run.is_relative_to(to_run)):
         raise TrainingError(
-            f"--start-from {start} belongs to the run in --out {out}, which would replace it; choose another "
+            f"--start-from {start} is, or is inside, --out {out}, which a new run would replace; choose another "
             f"--out"
         )

@@ -30,7 +30,8 @@ SECTIONS = {
 @click.option(
     "--test",
     metavar="REAL",
-    help="real scans to test on  [default: those of REAL that --run held back, else a quarter of REAL]",
+    help="real scans to test on  [default: with --run, what it held back of the dataset REAL; else a "
+    "quarter of REAL]",
 )
 @click.option(
     "--run",
@@ -80,6 +81,7 @@ def main(
     near-duplicate of a training scan, or shows the same subject, is refused. Without --test, such
     scans are left out, and each subject stays on one side.
     """
+    from scangan.artifacts.dataset import is_prepared
     from scangan.artifacts.records import to_told, write_record
     from scangan.artifacts.run import Run
     from scangan.cli.evaluation_folder import evaluation_folder
@@ -110,7 +112,7 @@ def main(
         )
     if test is None:
         chosen = dataclasses.replace(chosen, drop_leaks=True)  # nobody chose that split
-    if test is None and run is not None:
+    if test is None and run is not None and is_prepared(Path(real)):
         train, tested, known = trained_and_held_back(real, Run(run))
         made = open_synthetic(synthetic, like=train, count=count)
     else:

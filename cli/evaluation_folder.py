@@ -7,9 +7,10 @@ from pathlib import Path
 
 from scangan.artifacts.dataset import is_prepared, is_split
 from scangan.artifacts.scan_folder import refuse_inside_scans
+from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.errors import EvaluationError
 from scangan.core.files import check_writable
-from scangan.evaluation.file_names import FIELDS, PLOTS, RESULT, WRITTEN
+from scangan.evaluation.file_names import FIELDS, RESULT, WRITTEN
 
 
 @contextlib.contextmanager
@@ -58,14 +59,13 @@ def evaluation_folder(
             say(f"{out} holds an earlier result, which will be replaced")
     before = set() if new else {path.name for path in out.iterdir()}
     out.mkdir(parents=True, exist_ok=True)
-    check_writable(out)
     try:
+        check_writable(out)
         yield
     except BaseException:
         with contextlib.suppress(OSError):
-            if not (out / RESULT).exists():  # suspects of half an evaluation would look complete
-                for name in WRITTEN - before - {PLOTS}:
-                    (out / name).unlink(missing_ok=True)
+            if not ({RESULT, SUSPECTS} & before or (out / RESULT).exists()):
+                (out / SUSPECTS).unlink(missing_ok=True)  # half a list would look complete
             if new:
                 out.rmdir()  # fails if something is in it
         raise

@@ -241,7 +241,7 @@ def main(
     if kind != "npz":
         for name, folder in _renamed(generator, request):
             output.say(
-                f"the folder of {name} is {folder}: some systems have no folder of that name"
+                f"the folder of {name} is named {folder}, as not every system or reader takes that name"
             )
     output.end(told, f"{_summary(in_part, part, made)}: {out}{look}")
 

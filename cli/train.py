@@ -154,23 +154,23 @@ def main(
     **flags: Any,
 ) -> None:
     """Train a GAN on SOURCE: a prepared dataset, or scans in a folder per class."""
-    from scangan.artifacts.run import check_places
+    from scangan.artifacts.run import Run, check_places
     from scangan.artifacts.train_options import parse_assignment
 
     check_places(source, out, start_from)  # before torch is imported, which takes seconds
     from scangan.training.checkpoints import load_best
     from scangan.training.loop import Stopped
     from scangan.training.memory_use import peak_memory
-    from scangan.training.recipe import bundled_name, options_from
+    from scangan.training.recipe import bundled_name, check_effects, options_from
     from scangan.training.train_gan import train
 
     overrides = {key: value for key, value in flags.items() if value is not None}
     for key, value in map(parse_assignment, assignments):
         if overrides.setdefault(key, value) != value:
-            raise click.UsageError(
-                f"{key} is given twice, as {overrides[key]} and as {value}; leave one out"
-            )
+            raise click.UsageError(f"{key} is given twice, with different values; leave one out")
     chosen, output = options_from(recipe, overrides), Output(quiet)
+    if force or not Run(out).started:  # one that was begun may go on
+        check_effects(chosen, overrides)
     try:
         run = train(
             source,

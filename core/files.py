@@ -146,10 +146,10 @@ def only_writer(lock_file: Path, wait: float = 0, *, own_folder: bool = True) ->
 
 def check_writable(folder: Path) -> None:
     """Raise `OSError` if no file can be made in a folder: to be called before long work, not after."""
-    probe = folder / f".{os.getpid()}.part"
+    import tempfile
+
     try:
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         error.filename = str(folder)
         raise

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from msgspec.structs import replace
 
 from scangan.core.counted import counted
-from scangan.core.errors import EvaluationError
+from scangan.core.errors import USAGE, EvaluationError
 from scangan.evaluation.cache import Cache, code
 from scangan.evaluation.classifiers import Classifier, Rows, check_names, make_classifier
 from scangan.evaluation.diets import (
@@ -85,10 +85,13 @@ class UtilityOptions:
         check_range("--threads", self.threads, 1)
         check_range("--steps", self.steps, LEAST_STEPS)
         if any(not 0 < share <= 1 for share in self.fractions):
-            raise EvaluationError("--real-fractions takes shares above 0, at most 1")
+            raise EvaluationError(
+                "--real-fractions takes shares above 0, at most 1", exit_code=USAGE
+            )
         if (self.weights or self.steps) and set(self.classifiers) <= {"probe"}:
             raise EvaluationError(
-                "the probe takes neither --weights nor --steps; choose a network with --classifier, too"
+                "the probe takes neither --weights nor --steps; choose a network with --classifier, too",
+                exit_code=USAGE,
             )
 
 

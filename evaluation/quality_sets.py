@@ -58,8 +58,8 @@ def comparable(
     known = set(map(_sha256, real.images))
     if same := sum(_sha256(image) in known for image in synthetic.images):
         notes.append(
-            f"{same} of {counted(len(synthetic), 'synthetic scan')} equal a real one in every pixel: are "
-            f"they copies? The figures are too good"
+            f"every pixel of {same} of {counted(len(synthetic), 'synthetic scan')} is that of a real scan; "
+            f"figures of copies are too good"
         )
     real, synthetic, left_out = _large_enough(real, synthetic)
     notes += left_out

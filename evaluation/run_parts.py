@@ -9,7 +9,12 @@ from scangan.artifacts.dataset import load_dataset
 from scangan.artifacts.run import Run
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
+from scangan.evaluation.leaks import without_trained_on
 from scangan.evaluation.scan_set import ScanSet
+
+STARTED = (
+    "the run started from other networks; scans that only those were trained on were not searched"
+)
 
 
 def parts_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None, list[str]]:
@@ -59,9 +64,7 @@ def parts_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None, l
         notes.append(f"left out {counted(int(synthetic.sum()), 'synthetic training scan')}")
         train = train[~synthetic]
     if before:
-        notes.append(
-            "the run started from other networks; scans that only those were trained on were not searched"
-        )
+        notes.append(STARTED)
     if not len(held):
         notes.append("the run held back no scan")
     parts = (
@@ -75,18 +78,27 @@ def parts_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None, l
 def trained_and_held_back(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet, tuple[str, ...]]:
     """Divide a prepared dataset as `parts_of_run` does, to test on what the run held back.
 
+    Test scans of a subject that the networks before this run learnt from are left out.
+
     Raises
     ------
     EvaluationError
-        The run was trained on none of these scans, or held back none.
+        The run was trained on none of these scans, or held back none of a class.
     TrainingError
         `run` is not a run, or is damaged.
     """
-    train, held, notes = parts_of_run(path, run)
-    if held is None:
+    try:
+        train, held, notes = parts_of_run(path, run)
+    except EvaluationError as error:
+        raise EvaluationError(f"{error}, or test scans: --test") from error
+    lacking = [name for name, count in train.counts.items() if held and not held.counts[name]]
+    if held is None or lacking:
+        of = f" of {', '.join(lacking)}" if lacking else ""
         raise EvaluationError(
-            f"{run.path} held back none of the scans of {path}; give others to test on: --test"
+            f"{run.path} held back no scan{of}; give scans of every class to test on: --test"
         )
+    held, more = without_trained_on(run, held, drop=True)
+    notes = [note for note in notes if note != STARTED] + list(more)
     picked = (
         "the test scans are those that the run held back: they trained nothing, but picked the checkpoint, "
         "so figures on them may be slightly too good"

@@ -1,5 +1,6 @@
 """Find the scans in a source folder, with their classes and subjects."""
 
+import contextlib
 import csv
 import dataclasses
 import re
@@ -161,7 +162,12 @@ def find_scans(source: Place, options: SourceOptions) -> Found:
             scans = [SourceFile(file, name) for file, name in listed.files]
             found = Found(listed.classes, scans, listed.rejects, listed.wrapper)
             if renamed := renamed_classes(source / listed.wrapper):
-                found = _with_classes(found, renamed)
+                with contextlib.suppress(
+                    FolderError
+                ):  # names that look alike stay apart as folders
+                    named = _with_classes(found, renamed)
+                    check_alike(named.classes, source)
+                    found = named
     except FolderError as error:
         raise PreprocessingError(str(error)) from error
     found = _chosen(found, options, source)

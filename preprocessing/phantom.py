@@ -153,7 +153,7 @@ def draw_phantom(name: str, seed: int, index: int) -> tuple[npt.NDArray[np.uint1
     expected = blurred.reshape(SIDE, FINER, SIDE, FINER).sum((1, 3)) * to_counts
     counts = np.minimum(rng.poisson(expected), 65_535).astype(np.uint16)
     truth = Truth(
-        f"{name}/{index:06d}.png", name, uptake, drawn, nodule, resolution,
+        _file(name, index), name, uptake, drawn, nodule, resolution,
         round(gland.sum() * to_counts), int(counts.sum()),
     )  # fmt: skip
     return counts, truth
@@ -203,7 +203,7 @@ def write_phantoms(
         raise PreprocessingError(f"{out} is a file; choose another OUT")
     request = {"seed": seed, "counts": dict(counts)}
     with only_writer(out / ".lock"):
-        if _is_done(out, request):
+        if _is_done(out, request, counts):
             return False
         write_json(out / REQUEST, request)
         truths = []
@@ -218,7 +218,11 @@ def write_phantoms(
     return True
 
 
-def _is_done(out: Path, request: dict[str, object]) -> bool:
+def _file(name: str, index: int) -> str:
+    return f"{name}/{index:06d}.png"
+
+
+def _is_done(out: Path, request: dict[str, object], counts: Mapping[str, int]) -> bool:
     """Whether the folder holds these phantoms already; refuse one that holds something else."""
     held = sorted(path.name for path in out.iterdir() if not is_litter(path.name))
     if held and REQUEST not in held:
@@ -227,7 +231,8 @@ def _is_done(out: Path, request: dict[str, object]) -> bool:
         raise PreprocessingError(
             f"{out} holds phantoms of another seed or count; choose another OUT, or delete it"
         )
-    return TRUTH in held
+    files = (out / _file(name, index) for name, count in counts.items() for index in range(count))
+    return TRUTH in held and all(map(Path.is_file, files))
 
 
 def _begun(out: Path) -> object:

@@ -34,7 +34,7 @@ IN_OVERVIEW = (
     "class agreement",
     "membership AUC",
 )
-LEARN_ONCE = " Those of the large networks, which learn once, leave out how trainings differ."
+LEARN_ONCE = " Intervals of the large networks, which learn once, leave out how trainings differ."
 ACCURACY = "accuracy, trained on synthetic scans alone (on real ones)"
 
 
@@ -108,8 +108,9 @@ def page(
         GENERATORS,
         f"In brackets: what {others} reach. In brackets beside the membership AUC, which is that of the best "
         "attack: the AUC of an attack that sees no synthetic scan. Intervals are in the reports (`*-report.md`). "
-        "Precision, recall, class agreement and told from real in percent. KID to told from real are in "
-        "EfficientNet-Lite0, which picked the checkpoint; the reports have independent networks, too.",
+        "Precision, recall, class agreement and told from real in percent. The columns from KID to told "
+        "from real are computed with EfficientNet-Lite0, which picked the checkpoint; the reports have "
+        "independent networks, too.",
         _table(COLUMNS, rows, left=2),
     ]
     every = [f"{name}-{seed}" for name in project.generators for seed in range(project.seeds)]

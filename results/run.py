@@ -103,7 +103,8 @@ class Repeat:
             tested, told = (None, self.held) if self.project.held_back else (test, self.uses)
             for name in self.generators:
                 chosen = ("probe",) if self.quick else self.project.large_classifiers
-                told += self._learn(name, 0, "large", chosen, train, tested, "--seeds", 1)
+                kind = "large-held" if self.project.held_back else "large"
+                told += self._learn(name, 0, kind, chosen, train, tested, "--seeds", 1)
         return rows
 
     def _prepared(self, part: str) -> Path:

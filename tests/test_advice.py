@@ -230,8 +230,8 @@ LITERAL = {
         f"train-gan prepared --out r --size 16 --recipe classic-acgan --set lecam=0.1 {TRAIN} --set {{0}}"),
     "an option given twice": (
         nothing, f"train-gan prepared --out r --size 16 --set size=32 {TRAIN}",
-        r"size is given twice, as (16) and as 32; leave one out",
-        f"train-gan prepared --out r --size {{0}} {TRAIN}"),
+        r"size is given twice, with different values; (leave one out)",
+        f"train-gan prepared --out r --size 16 {TRAIN}"),
     "an older run": (older_run, f"train-gan prepared --out run --size 16 {TRAIN}", r"(--force)",
                      f"train-gan prepared --out run --size 16 {TRAIN} {{0}}"),
     "another configuration": (nothing, f"train-gan prepared --out run --size 16 --seed 1 {TRAIN}",

@@ -100,7 +100,8 @@ def load_checkpoint(run: Run, device: torch.device) -> Checkpoint | None:
         TypeError,
     ) as error:
         reason = first_line(error).split(". ")[0]  # torch adds a paragraph of guesses
-        usable = (run.path / "best.safetensors").exists()
+        alone = run.path.parent.name != "classes"  # else it is one class of a run
+        usable = alone and (run.path / "best.safetensors").exists()
         raise TrainingError(
             f"{file} cannot be read ({reason}); "
             + ("you can still export the run; to train it further, " if usable else "")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from scangan.artifacts.train_options import TrainOptions, nearest
@@ -54,7 +54,9 @@ def read_recipe(name: str) -> dict[str, object]:
         raise TrainingError(f"{file} does not exist", exit_code=USAGE) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise TrainingError(f"{file} cannot be read as a recipe: {reason}") from error
+        raise TrainingError(
+            f"{file} cannot be read as a recipe: {reason}", exit_code=USAGE
+        ) from error
 
 
 def options_from(recipe: str, overrides: Mapping[str, object]) -> TrainOptions:
@@ -63,9 +65,8 @@ def options_from(recipe: str, overrides: Mapping[str, object]) -> TrainOptions:
     Raises
     ------
     TrainingError
-        The recipe cannot be read, a key or value is invalid, or they do not go together: an override
-        has no effect beside the other options; or a recipe that says ``lateral = true``, for scans
-        whose left and right differ, is to mirror them.
+        The recipe cannot be read, a key or value is invalid, or they do not go together: a recipe that
+        says ``lateral = true`` is for scans whose left and right differ, so it refuses to mirror them.
     """
     values = read_recipe(recipe)
     values.pop("description", None)
@@ -75,7 +76,6 @@ def options_from(recipe: str, overrides: Mapping[str, object]) -> TrainOptions:
         options = TrainOptions.from_dict({**values, **overrides})
     except TrainingError as error:
         raise TrainingError(f"{where}{error}", exit_code=USAGE) from error
-    _refuse_without_effect(options, values)
     if not isinstance(lateral, bool):
         raise TrainingError(
             f"{where}lateral {quoted(lateral)} is not true or false", exit_code=USAGE
@@ -91,10 +91,16 @@ def options_from(recipe: str, overrides: Mapping[str, object]) -> TrainOptions:
     return options
 
 
-def _refuse_without_effect(options: TrainOptions, recipe: Mapping[str, object]) -> None:
-    """Refuse an option that differs from the recipe's, but that the others leave without effect."""
-    before: dict[str, object] = {each.name: each.default for each in dataclasses.fields(options)}
-    before |= recipe
+def check_effects(options: TrainOptions, changed: Iterable[str]) -> None:
+    """Refuse a changed option that the others leave without effect; its default, 0 and false pass.
+
+    Raises
+    ------
+    TrainingError
+        There is one; the message says what it needs.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(options)}
+    typed = set(changed)
     for names, has_effect, needed in (
         (("lecam",), options.loss == "hinge", "loss=hinge"),
         (("label_smoothing", "label_flip"), options.loss == "bce", "loss=bce"),
@@ -107,10 +113,10 @@ def _refuse_without_effect(options: TrainOptions, recipe: Mapping[str, object]) 
         (BY_CLASS, options.arch == "acgan", "arch=acgan"),
         (("aux_weight", "aux_on_fake"), "auxiliary" in options.head, "a head with auxiliary"),
     ):
-        for name in names:
+        for name in typed.intersection(names):
             value = getattr(options, name)
-            if not has_effect and value != before[name]:
-                shown = str(value).lower() if isinstance(value, bool) else value
+            if value and value != defaults[name] and not has_effect:
+                shown = "true" if value is True else value
                 raise TrainingError(
                     f"{name} {shown} has no effect here: it needs {needed}; set that, or leave {name} out",
                     exit_code=USAGE,

@@ -34,7 +34,8 @@ STRUCTURE = (
     "arch", "latent", "first_map", "conditioning", "spectral_norm", "minibatch_std", "batch_norm",
     "pool", "residual", "head",
 )  # fmt: skip
-FLAGS = ("arch", "latent")  # options of the command itself, which win over --set
+OF_CLASSES = "conditioning", "head"  # layers of these know the classes
+FLAGS = ("arch", "latent")  # options of the command itself
 BY_CLASS = "scale", "shift", "embedding", "projection", "aux"  # layers with a row for each class
 STEPS = 20  # of power iteration, for spectral norms of layers whose rows changed
 NETWORKS = "generator", "discriminator"
@@ -200,6 +201,8 @@ def check_fit(weights: StartingWeights, options: TrainOptions) -> None:
     before = weights.options
     differing, advice = [], []
     for key in STRUCTURE:
+        if key in OF_CLASSES and before.arch == options.arch == "dcgan":
+            continue  # it has no such layers
         old, new = getattr(before, key), getattr(options, key)
         if old != new:
             differing.append(f"{key} {old}, this run has {new}")

@@ -5,8 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner
 from conftest import copy_scans
+from msgspec.structs import replace
 from training_runs import start_run
 
+from scangan.artifacts.records import write_records
 from scangan.cli.evaluate_utility import main
 from scangan.preprocessing import PrepOptions, prepare
 
@@ -64,5 +66,19 @@ def test_without_a_test_set_a_run_is_tested_on_what_it_held_back(folder, tmp_pat
     run, _ = start_run(tmp_path / "none", dataset, size=64, held_back=0.0)
     given[3] = run.path
     refused = CliRunner().invoke(main, [*map(str, given), "--out", str(tmp_path / "other")])
-    assert refused.exit_code == 1 and "held back none of the scans" in refused.stderr
+    assert (
+        refused.exit_code == 1 and "held back no scan; give scans of every class" in refused.stderr
+    )
     assert not (tmp_path / "other").exists()
+
+    few = prepare(copy_scans(tmp_path / "few", 25), tmp_path / "fewer", PrepOptions(size=64))
+    rare = few.classes[0]
+    run, _ = start_run(tmp_path / "rare", few, size=64, held_back=0.4)
+    items = [
+        replace(item, held_back=item.held_back and item.class_name != rare)
+        for item in run.read_items()
+    ]
+    write_records(run.path / "items.jsonl", items)
+    given[0], given[3] = few.path, run.path
+    refused = CliRunner().invoke(main, [*map(str, given), "--out", str(tmp_path / "other")])
+    assert refused.exit_code == 1 and f"held back no scan of {rare}; give" in refused.stderr

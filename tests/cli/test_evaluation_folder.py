@@ -89,7 +89,7 @@ def test_what_fails_leaves_no_empty_folder(tmp_path):
         (tmp_path / "begun" / "result.json").touch()
         raise KeyboardInterrupt
     assert (tmp_path / "begun" / "result.json").exists()
-    out = tmp_path / "full"  # of half an evaluation, nothing stays that looks whole
+    out = tmp_path / "full"  # half a list of suspects would look whole
     out.mkdir()
     (out / "report.md").write_text("of an earlier one")
     with pytest.raises(OSError, match="full"), evaluation_folder(out, "privacy"):
@@ -99,16 +99,16 @@ def test_what_fails_leaves_no_empty_folder(tmp_path):
 
 
 def test_what_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
-    def refuse(path):
-        raise OSError(30, "Read-only file system", str(path))
+    def refuse(dir):
+        raise OSError(30, "Read-only file system", str(dir / "tmp1"))
 
-    monkeypatch.setattr("pathlib.Path.touch", refuse)
-    with (
-        pytest.raises(OSError, match="Read-only") as refused,
-        evaluation_folder(tmp_path, "quality"),
-    ):
-        raise AssertionError
-    assert refused.value.filename == str(tmp_path)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    for out in (tmp_path, tmp_path / "new"):
+        refused = pytest.raises(OSError, match="Read-only")
+        with refused as caught, evaluation_folder(out, "quality"):
+            raise AssertionError
+        assert caught.value.filename == str(out)
+    assert not (tmp_path / "new").exists()
     with pytest.raises(OSError, match="Read-only"):
         check_target(tmp_path / "m.onnx")
 

@@ -68,3 +68,11 @@ def test_folders_named_otherwise_keep_their_classes(classes, command, tmp_path):
     assert [line.split()[3] for line in told] == [name for name in classes if name != "dog"]
     made = open_scans(str(tmp_path / "made"))
     assert made.classes == classes and None not in made.origins
+
+
+def test_names_that_look_alike_stay_apart_as_folders(command, tmp_path):
+    export_random(tmp_path / "m.onnx", ("Dog", "dog"))
+    assert not command(
+        "generate", "--model", tmp_path / "m.onnx", "--count", 2, "--out", tmp_path / "made"
+    ).returncode
+    assert open_scans(str(tmp_path / "made")).classes == ("Dog_0", "dog_1")

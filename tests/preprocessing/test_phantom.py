@@ -188,6 +188,9 @@ def test_nothing_else_is_written_over(tmp_path):
         write_phantoms(tmp_path / "notes.txt", FEW, 0)
     assert write_phantoms(tmp_path / "out", {"normal": 1}, 0)
     assert not write_phantoms(tmp_path / "out", {"normal": 1}, 0)  # they are all there
+    (tmp_path / "out/normal/000000.png").unlink()
+    assert write_phantoms(tmp_path / "out", {"normal": 1}, 0)
+    assert (tmp_path / "out/normal/000000.png").exists()
     with pytest.raises(PreprocessingError, match="holds phantoms of another seed or count"):
         write_phantoms(tmp_path / "out", {"normal": 1}, 1)
 

@@ -19,6 +19,7 @@ from scangan.training.early_stopping import EarlyStopping
 from scangan.training.recipe import (
     DEFAULT,
     FOLDER,
+    check_effects,
     describe_recipes,
     options_from,
     read_recipe,
@@ -177,7 +178,7 @@ def test_an_assignment_that_cannot_be_read_is_refused_by_one_line(text, says):
             {"augment": (), "augment_p": 0.5},
             "augment_p 0.5 .* needs operations in augment",
         ),
-        ("classic-dcgan", {"balanced": True}, "balanced true .* arch=acgan"),
+        ("classic-dcgan", {"aux_on_fake": True}, "aux_on_fake true .* arch=acgan"),
         (
             "stable",
             {"head": "projection", "aux_weight": 1.0},
@@ -186,12 +187,21 @@ def test_an_assignment_that_cannot_be_read_is_refused_by_one_line(text, says):
     ],
 )
 def test_an_option_without_effect_is_refused(recipe, changes, says):
-    assert re.search(says, _refused(lambda: options_from(recipe, changes)))
+    options = options_from(recipe, changes)
+    assert re.search(says, _refused(lambda: check_effects(options, changes)))
 
 
-def test_what_a_recipe_says_may_lose_its_effect():
-    assert options_from("classic-acgan", {"loss": "hinge"}).label_smoothing == 0.1
-    assert options_from("classic-dcgan", {"lecam": 0.0}).lecam == 0
+@pytest.mark.parametrize(
+    ("recipe", "changes"),
+    [
+        ("classic-acgan", {"loss": "hinge"}),  # the recipe smooths labels, not the user
+        ("classic-acgan", {"loss": "hinge", "label_smoothing": 0.0}),
+        ("classic-dcgan", {"balanced": False}),
+        ("classic-dcgan", {"head": TrainOptions().head}),
+    ],
+)
+def test_what_is_off_needs_no_effect(recipe, changes):
+    check_effects(options_from(recipe, changes), changes)
 
 
 def test_values_given_beside_a_recipe_win_over_it():

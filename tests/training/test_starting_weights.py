@@ -355,16 +355,27 @@ def test_a_run_does_not_start_from_what_it_would_delete(before, prepared, tmp_pa
     (out / "classes" / "0").mkdir(parents=True)
     files = sorted(out.rglob("*"))
     for start in (out, out / "classes" / "0"):
-        with pytest.raises(TrainingError, match=r"belongs to the run in --out .*; choose another"):
+        with pytest.raises(TrainingError, match=r"is, or is inside, --out .*; choose another"):
             train(prepared.path, out, before.options, start=str(start), force=True)
     assert sorted(path for path in out.rglob("*") if path.name != ".lock") == files
+
+
+def test_a_dcgan_has_no_layers_of_classes_that_could_differ(weights):
+    plain = replace_options(weights, arch="dcgan", head="auxiliary", conditioning="product")
+    check_fit(plain, TrainOptions(**SMALL | {"arch": "dcgan"}))
+    with pytest.raises(TrainingError, match="head auxiliary"):
+        check_fit(replace_options(weights, head="auxiliary"), TrainOptions(**SMALL))
+
+
+def replace_options(weights, **changes):
+    return dataclasses.replace(weights, options=dataclasses.replace(weights.options, **changes))
 
 
 def test_a_bundled_name_is_not_taken_for_a_folder_of_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scans").mkdir()
     check_places(Path("scans"), Path("run"), "run/classes")  # there is no such folder
-    with pytest.raises(TrainingError, match="belongs to the run"):
+    with pytest.raises(TrainingError, match="is, or is inside, --out"):
         check_places(Path("scans"), Path("run"), "run")
 
 
