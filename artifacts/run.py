@@ -3,7 +3,7 @@
 import functools
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -336,6 +336,27 @@ def is_run(path: Path) -> bool:
     except (TrainingError, OSError):
         return False
     return True
+
+
+def refuse_run(folder: Place, classes: Iterable[str] = ()) -> None:
+    """Refuse a run, its samples, or a folder of runs: the pictures in it are no scans.
+
+    `classes` are the folders in it that would be taken for classes.
+
+    Raises
+    ------
+    TrainingError
+        It is one.
+    """
+    if not isinstance(folder, Path):
+        return
+    above = [folder.parent] if folder.name == "samples" else []
+    for path in (folder, *above, *(folder / name for name in classes)):
+        if is_run(path):
+            raise TrainingError(
+                f"{path} is a run of train-gan; give the scans that it was trained on, or synthetic ones: "
+                f"export-onnx RUN -o model.onnx, then gen-scans --model model.onnx"
+            )
 
 
 def open_run(path: str | Path) -> Run:

@@ -10,22 +10,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from scangan.artifacts.dataset_records import Settings
-from scangan.artifacts.run import is_run
+from scangan.artifacts.run import refuse_run
 from scangan.artifacts.scan_folder import renamed_classes
 from scangan.core.address import Address, Place
 from scangan.core.class_folders import Refused, below_class, find_class_files, read_top
 from scangan.core.class_names import check_alike, normal, why_no_name
 from scangan.core.counted import counted
-from scangan.core.errors import USAGE, FolderError, PreprocessingError
+from scangan.core.errors import USAGE, FolderError, PreprocessingError, TrainingError
 from scangan.core.files import is_there
 from scangan.core.folders import below, is_document
 from scangan.preprocessing.labels import COLUMNS, MultiLabel, assign, class_of, read_rows
 
 DEEPEST_CLASS = 9
-NO_SCANS = (
-    "give the scans that it was trained on, or synthetic ones: export-onnx RUN -o model.onnx, "
-    "then gen-scans --model model.onnx"
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,13 +148,13 @@ def find_scans(source: Place, options: SourceOptions) -> Found:
     PreprocessingError
         There are no scans, a class name is not allowed, or the CSV cannot be used.
     """
-    if isinstance(source, Path) and is_run(source):
-        raise PreprocessingError(f"{source} is a run of train-gan; {NO_SCANS}")
     try:
+        refuse_run(source)
         if options.labels:
             found = _labelled(source, options.labels, options)
         else:
             listed = find_class_files(source, options.class_level)
+            refuse_run(source / listed.wrapper, listed.classes)
             scans = [SourceFile(file, name) for file, name in listed.files]
             found = Found(listed.classes, scans, listed.rejects, listed.wrapper)
             if renamed := renamed_classes(source / listed.wrapper):
@@ -168,7 +164,7 @@ def find_scans(source: Place, options: SourceOptions) -> Found:
                     named = _with_classes(found, renamed)
                     check_alike(named.classes, source)
                     found = named
-    except FolderError as error:
+    except (FolderError, TrainingError) as error:
         raise PreprocessingError(str(error)) from error
     found = _chosen(found, options, source)
     scans = _with_subjects(found.scans, options.subjects) if options.subjects else found.scans

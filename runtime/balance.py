@@ -5,10 +5,11 @@ from pathlib import Path
 
 from scangan.artifacts.dataset import is_prepared, is_split, load_dataset
 from scangan.artifacts.latents import LARGEST_INDEX
+from scangan.artifacts.run import refuse_run
 from scangan.core.address import Place
 from scangan.core.class_folders import count_scans
 from scangan.core.counted import counted
-from scangan.core.errors import USAGE, FolderError, GenerationError
+from scangan.core.errors import USAGE, FolderError, GenerationError, TrainingError
 from scangan.core.printable import to_type
 
 Note = Callable[[str], None]
@@ -45,8 +46,10 @@ def class_counts(dataset: Place, note: Note = lambda line: None) -> dict[str, in
     if isinstance(dataset, Path) and not dataset.is_dir():
         raise GenerationError(f"{dataset} is not a folder; give --balance the folder of a dataset")
     try:
+        refuse_run(dataset)
         count = count_scans(dataset)
-    except FolderError as error:
+        refuse_run(dataset / count.wrapper, count.scans)
+    except (FolderError, TrainingError) as error:
         raise GenerationError(str(error)) from error
     if count.wrapper:
         note(f"the classes are the folders in {count.wrapper}, the only folder with scans")

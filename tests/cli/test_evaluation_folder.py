@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from scangan.artifacts.run import Run, check_places
 from scangan.cli import evaluation_folder as folders
 from scangan.cli.scan_sets import open_scans
 from scangan.core.errors import EvaluationError, GenerationError, PreprocessingError, TrainingError
+from scangan.core.png import encode_png
 from scangan.evaluation.file_names import FIELDS
 from scangan.evaluation.leaks import without_trained_on
 from scangan.evaluation.privacy_result import PrivacyResult
@@ -23,6 +25,7 @@ from scangan.evaluation.scan_set import ScanSet
 from scangan.evaluation.utility_result import UtilityResult
 from scangan.preprocessing import prepare
 from scangan.runtime import ScanGenerator
+from scangan.runtime.balance import class_counts
 from scangan.runtime.output import write_scans
 from scangan.training import TrainOptions, train
 
@@ -157,6 +160,13 @@ def test_a_run_is_not_taken_for_scans_nor_a_model_for_a_run(prepared, tiny_acgan
         prepare(run.path, tmp_path / "out")
     with pytest.raises(PreprocessingError, match=r"run is a run of train-gan; give the scans"):
         train(run.path, tmp_path / "out", TrainOptions(**SMALL))
+    (run.path / "samples/0.png").write_bytes(encode_png(np.eye(32, dtype=np.uint8)))
+    shutil.copytree(run.path, tmp_path / "runs/mine")
+    for folder in (run.path, run.path / "samples", tmp_path / "runs"):
+        with pytest.raises(PreprocessingError, match=r"is a run of train-gan; give the scans"):
+            prepare(folder, tmp_path / "out")
+        with pytest.raises(GenerationError, match=r"is a run of train-gan; give the scans"):
+            class_counts(folder)
     assert not (tmp_path / "out").exists()
     scans_with_a_config = copy_scans(tmp_path / "scans", 1)
     (scans_with_a_config / "config.json").write_text('{"format_version": 1}')
