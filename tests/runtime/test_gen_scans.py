@@ -201,7 +201,7 @@ def test_info_is_a_table_and_makes_nothing(command, tiny_acgan, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "code", "says"),
     [
-        (["--class", "mouse"], 1, "no class 'mouse'; it has: 0 cat, 1 dog, 2 2"),
+        (["--class", "mouse"], 2, "no class 'mouse'; it has: 0 cat, 1 dog, 2 2"),
         (["--count", "0"], 2, "--count 0"),
         (["--count", str(2**63)], 2, "--count 9223372036854775808"),
         (["--count", "many"], 2, "not a valid integer"),

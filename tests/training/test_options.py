@@ -66,10 +66,11 @@ def test_a_range_holds_its_ends_and_nothing_beyond(name):
         assert getattr(options, name) == value
     below = low - 1 if kind is int else math.nextafter(low, -math.inf)
     above = high + 1 if kind is int else math.nextafter(high, math.inf)
+    limits = f"{low} to {high}" if kind is int else f"{low:g} to {high:g}"
     for value in (below, above):
         _refused(
             lambda v=value: TrainOptions(**{name: kind(v)} | beside),
-            f"{_shown(name)} ", "is out of range; it takes ", f"{low:g} to {high:g}",
+            f"{_shown(name)} ", "is out of range; it takes ", limits,
         )  # fmt: skip
 
 
