@@ -18,7 +18,7 @@ from scangan.artifacts.scan_folder import refuse_inside_scans
 from scangan.artifacts.train_options import TrainOptions
 from scangan.core.address import Place
 from scangan.core.class_names import with_normal_names
-from scangan.core.errors import ExportError, TrainingError, fault_of
+from scangan.core.errors import ExportError, FolderError, TrainingError, fault_of
 from scangan.core.files import read_bytes, read_text
 from scangan.core.printable import to_type
 from scangan.core.versions import why_newer
@@ -345,7 +345,7 @@ def refuse_run(folder: Place, classes: Iterable[str] = ()) -> None:
 
     Raises
     ------
-    TrainingError
+    FolderError
         It is one.
     """
     if not isinstance(folder, Path):
@@ -353,7 +353,7 @@ def refuse_run(folder: Place, classes: Iterable[str] = ()) -> None:
     above = [folder.parent] if folder.name == "samples" else []
     for path in (folder, *above, *(folder / name for name in classes)):
         if is_run(path):
-            raise TrainingError(
+            raise FolderError(
                 f"{path} is a run of train-gan; give the scans that it was trained on, or synthetic ones: "
                 f"export-onnx RUN -o model.onnx, then gen-scans --model model.onnx"
             )

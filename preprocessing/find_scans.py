@@ -16,7 +16,7 @@ from scangan.core.address import Address, Place
 from scangan.core.class_folders import Refused, below_class, find_class_files, read_top
 from scangan.core.class_names import check_alike, normal, why_no_name
 from scangan.core.counted import counted
-from scangan.core.errors import USAGE, FolderError, PreprocessingError, TrainingError
+from scangan.core.errors import USAGE, FolderError, PreprocessingError
 from scangan.core.files import is_there
 from scangan.core.folders import below, is_document
 from scangan.preprocessing.labels import COLUMNS, MultiLabel, assign, class_of, read_rows
@@ -158,13 +158,12 @@ def find_scans(source: Place, options: SourceOptions) -> Found:
             scans = [SourceFile(file, name) for file, name in listed.files]
             found = Found(listed.classes, scans, listed.rejects, listed.wrapper)
             if renamed := renamed_classes(source / listed.wrapper):
-                with contextlib.suppress(
-                    FolderError
-                ):  # names that look alike stay apart as folders
+                # Names that look alike stay apart, as folders.
+                with contextlib.suppress(FolderError):
                     named = _with_classes(found, renamed)
                     check_alike(named.classes, source)
                     found = named
-    except (FolderError, TrainingError) as error:
+    except FolderError as error:
         raise PreprocessingError(str(error)) from error
     found = _chosen(found, options, source)
     scans = _with_subjects(found.scans, options.subjects) if options.subjects else found.scans

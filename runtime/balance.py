@@ -9,7 +9,7 @@ from scangan.artifacts.run import refuse_run
 from scangan.core.address import Place
 from scangan.core.class_folders import count_scans
 from scangan.core.counted import counted
-from scangan.core.errors import USAGE, FolderError, GenerationError, TrainingError
+from scangan.core.errors import USAGE, FolderError, GenerationError
 from scangan.core.printable import to_type
 
 Note = Callable[[str], None]
@@ -49,7 +49,7 @@ def class_counts(dataset: Place, note: Note = lambda line: None) -> dict[str, in
         refuse_run(dataset)
         count = count_scans(dataset)
         refuse_run(dataset / count.wrapper, count.scans)
-    except (FolderError, TrainingError) as error:
+    except FolderError as error:
         raise GenerationError(str(error)) from error
     if count.wrapper:
         note(f"the classes are the folders in {count.wrapper}, the only folder with scans")
