@@ -18,8 +18,8 @@ from scangan.artifacts.dataset_records import (
     OLDER_UNREAD,
     DatasetInfo,
     Item,
-    PartInfo,
     SplitInfo,
+    SubsetInfo,
     Summary,
 )
 from scangan.artifacts.items_file import ITEMS, ItemsFile
@@ -30,7 +30,7 @@ from scangan.core.files import naming, read_text, write_json
 from scangan.core.printable import quoted, to_type
 from scangan.core.versions import DATASET, why_newer
 
-Info = TypeVar("Info", DatasetInfo, PartInfo, SplitInfo)
+Info = TypeVar("Info", DatasetInfo, SubsetInfo, SplitInfo)
 
 FIRST = ("format_version", "classes", "size", "count", "rejected")
 NPY_HEADER = 128  # bytes; numpy pads the header so that it fits any count
@@ -52,7 +52,7 @@ class PreparedDataset:
         Class names in order.
     items : sequence of Item
         One record per image; read from the disk as needed.
-    info : DatasetInfo or PartInfo
+    info : DatasetInfo or SubsetInfo
         The content of ``dataset.json``.
     written_classes : tuple of str
         Class names as stored, which may use another Unicode form than `classes`.
@@ -63,7 +63,7 @@ class PreparedDataset:
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     items: Sequence[Item]
-    info: DatasetInfo | PartInfo
+    info: DatasetInfo | SubsetInfo
     written_classes: tuple[str, ...]
 
     @property
@@ -78,7 +78,7 @@ class PreparedDataset:
 
     @functools.cached_property
     def groups(self) -> npt.NDArray[np.int64]:
-        """The group number of each scan, int64 [N]. A split keeps each group in one part.
+        """The group number of each scan, int64 [N]. A split keeps each group in one subset.
 
         Scans of one subject, scans from one file, copies and near-duplicates share a group.
 
@@ -145,7 +145,7 @@ class PreparedDataset:
 
 
 def is_split(path: Path) -> bool:
-    """Whether `path` is a split dataset, with one folder per part."""
+    """Whether `path` is a split dataset, with one folder per subset."""
     return (path / "split.json").is_file()
 
 
@@ -164,11 +164,11 @@ def load_dataset(path: str | Path) -> PreparedDataset:
     """
     path = Path(path)
     if is_split(path):
-        parts = ", ".join(
+        subsets = ", ".join(
             str(path / name) for name in ("train", "val", "test") if (path / name).is_dir()
         )
-        raise PreprocessingError(f"{path} is split into parts; give one of them: {parts}")
-    whole = path.parent if is_split(path.parent) else path  # parts are prepared together
+        raise PreprocessingError(f"{path} is split into subsets; give one of them: {subsets}")
+    whole = path.parent if is_split(path.parent) else path  # subsets are prepared together
     again = f"delete {whole} and prepare it again"
     if not is_prepared(path):
         if whole is not path:
@@ -186,8 +186,8 @@ def load_dataset(path: str | Path) -> PreparedDataset:
         told = json.loads(text, object_pairs_hook=with_normal_names)
         if newer := why_newer(path, told["format_version"], DATASET):
             raise PreprocessingError(newer)
-        info: DatasetInfo | PartInfo = (
-            _to_info(PartInfo, told) if "part" in told else _to_info(DatasetInfo, told)
+        info: DatasetInfo | SubsetInfo = (
+            _to_info(SubsetInfo, told) if "part" in told else _to_info(DatasetInfo, told)
         )
         older = info.format_version < DATASET
         items = ItemsFile(path / ITEMS, _older_item if older else partial(parse_record, Item))
@@ -216,7 +216,7 @@ def read_summary(path: Path) -> Summary:
     Raises
     ------
     PreprocessingError
-        The file is damaged or has a newer format, or `path` is only a part of a split.
+        The file is damaged or has a newer format, or `path` is only a subset of a split.
     """
     split = is_split(path)
     file = path / ("split.json" if split else "dataset.json")
@@ -226,7 +226,7 @@ def read_summary(path: Path) -> Summary:
             raise PreprocessingError(newer)
         if "part" in told:
             raise PreprocessingError(
-                f"{path} is the {quoted(told['part'])} part of a split; choose another OUT"
+                f"{path} is the {quoted(told['part'])} subset of a split; choose another OUT"
             )
         return _to_info(SplitInfo, told) if split else _to_info(DatasetInfo, told)
     except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
@@ -245,7 +245,7 @@ def differing_options(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[
     return [key for key in one if key != "size" and key in other and one[key] != other[key]]
 
 
-def write_info(folder: Path, info: DatasetInfo | PartInfo) -> None:
+def write_info(folder: Path, info: DatasetInfo | SubsetInfo) -> None:
     """Write ``dataset.json``, the most important fields first."""
     told = to_told(info)
     write_json(folder / "dataset.json", {name: told[name] for name in FIRST} | told)

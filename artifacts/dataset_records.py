@@ -41,7 +41,7 @@ class Item(Record, frozen=True, rename={"class_name": "class"}):
     notes : tuple of str
         What is unusual about the file.
     group : int or None
-        Number of its group, which a split keeps in one part; None in datasets of formats 1 and 2.
+        Number of its group, which a split keeps in one subset; None in datasets of formats 1 and 2.
     """
 
     file: str
@@ -96,8 +96,8 @@ class ClassTally(Record, frozen=True):
     refused: int
 
 
-class Part(Record, frozen=True):
-    """What one part of a split holds, and the classes that have no scan in it."""
+class Subset(Record, frozen=True):
+    """What one subset of a split holds, and the classes that have no scan in it."""
 
     count: int
     counts: dict[str, int]
@@ -140,8 +140,8 @@ class DatasetInfo(Preparation, frozen=True):
     items_sha256: str | None  # None in datasets from older versions
 
 
-class PartInfo(Record, frozen=True):
-    """The content of ``dataset.json`` for a part of a split."""
+class SubsetInfo(Record, frozen=True, rename={"subset": "part"}):
+    """The content of ``dataset.json`` for a subset of a split."""
 
     format_version: int
     classes: tuple[str, ...]
@@ -154,20 +154,20 @@ class PartInfo(Record, frozen=True):
     allow_synthetic: bool
     window: MeasuredWindow | None
     source_sha256: str
-    part: str
+    subset: str
     empty_classes: tuple[str, ...]
     duplicates: int
     fingerprint: str
     items_sha256: str | None
 
 
-class SplitInfo(Preparation, frozen=True):
+class SplitInfo(Preparation, frozen=True, rename={"subsets": "parts"}):
     """The content of ``split.json``."""
 
     count: int
     rejected: int
     size: int
-    parts: dict[str, Part]
+    subsets: dict[str, Subset]
 
 
 Summary: TypeAlias = DatasetInfo | SplitInfo  # for a whole preparation

@@ -12,7 +12,7 @@ from scangan.core.counted import counted
 from scangan.core.errors import USAGE, PreprocessingError
 
 ALL = -1  # in place of a class: all of them
-PART_NAMES = {2: ("train", "test"), 3: ("train", "val", "test")}
+SUBSET_NAMES = {2: ("train", "test"), 3: ("train", "val", "test")}
 
 
 def parse_split(text: str) -> tuple[float, ...]:
@@ -33,7 +33,7 @@ def parse_split(text: str) -> tuple[float, ...]:
 
 def check_fractions(fractions: tuple[float, ...], given: str) -> None:
     """Raise `PreprocessingError` unless they are two or three positive numbers that add up to 1."""
-    if len(fractions) not in PART_NAMES or not all(0 < f < 1 for f in fractions):
+    if len(fractions) not in SUBSET_NAMES or not all(0 < f < 1 for f in fractions):
         problem = "is not a split"
     elif not math.isclose(math.fsum(fractions), 1, abs_tol=1e-6):
         problem = f"adds up to {math.fsum(fractions):.6g}, not 1"
@@ -49,7 +49,7 @@ def check_fractions(fractions: tuple[float, ...], given: str) -> None:
 def together(
     *keys: npt.NDArray[np.int64], pairs: Iterable[tuple[int, int]] = ()
 ) -> npt.NDArray[np.int64]:
-    """Number the groups of items that must stay in one part.
+    """Number the groups of items that must stay in one subset.
 
     Parameters
     ----------
@@ -96,12 +96,12 @@ def split_indices(
     seed: int = 0,
     in_train: npt.NDArray[np.bool_] | None = None,
 ) -> list[npt.NDArray[np.int64]]:
-    """Split items into parts, whole groups at a time, stratified by class.
+    """Split items into subsets, whole groups at a time, stratified by class.
 
-    Each group, largest first, goes to the part where it raises the chi-square distance between the
+    Each group, largest first, goes to the subset where it raises the chi-square distance between the
     class counts and the wanted ones least. This is the greedy method of scikit-learn's
-    ``StratifiedGroupKFold`` with the criterion of Sainte-Laguë apportionment, so that parts of any
-    size fill up at the same rate. The first group of a rare class goes to train. If this leaves a part
+    ``StratifiedGroupKFold`` with the criterion of Sainte-Laguë apportionment, so that subsets of any
+    size fill up at the same rate. The first group of a rare class goes to train. If this leaves a subset
     empty, as classes of few groups are all rounded alike, the number of all items counts like one more
     class.
 
@@ -112,22 +112,22 @@ def split_indices(
     classes : ndarray
         int64 [N], the class of each item.
     fractions : tuple of float
-        The share of each part; all positive, adding up to 1.
+        The share of each subset; all positive, adding up to 1.
     seed : int
         Shuffles groups of the same size by a hash, so that the order of the files does not matter.
     in_train : ndarray, optional
-        bool [N]: items that go to the first part; whole groups only. The others are split as if
+        bool [N]: items that go to the first subset; whole groups only. The others are split as if
         these were absent.
 
     Returns
     -------
     list of ndarray
-        The indices of the items of each part, int64, ascending. The same on every machine.
+        The indices of the items of each subset, int64, ascending. The same on every machine.
 
     Raises
     ------
     PreprocessingError
-        There are too few groups to fill every part.
+        There are too few groups to fill every subset.
     """
     free = np.arange(len(classes)) if in_train is None else np.flatnonzero(~in_train)
     _, first, group, sizes = np.unique(
@@ -141,13 +141,13 @@ def split_indices(
     for overall in (False, True):
         in_turn = (by_group[ends[number] - sizes[number] : ends[number]] for number in order)
         where = _divided(in_turn, classes, free, fractions, overall)
-        parts = [np.flatnonzero(where == part) for part in range(len(fractions))]
-        filled = parts if in_train is None else [part[~in_train[part]] for part in parts]
+        subsets = [np.flatnonzero(where == subset) for subset in range(len(fractions))]
+        filled = subsets if in_train is None else [subset[~in_train[subset]] for subset in subsets]
         if all(map(len, filled)):
-            return parts
+            return subsets
     raise PreprocessingError(
         f"{counted(len(sizes), 'group')} of scans that belong together (by subject, or as copies): too "
-        f"few for --split {','.join(f'{f:g}' for f in fractions)}; a part would be empty"
+        f"few for --split {','.join(f'{f:g}' for f in fractions)}; a subset would be empty"
     )
 
 
@@ -158,7 +158,7 @@ def _divided(
     fractions: tuple[float, ...],
     overall: bool,
 ) -> npt.NDArray[np.int8]:
-    """Return the part of each item, int8 [N], from the items of each group; 0 for those not in `free`."""
+    """Return the subset of each item, int8 [N], from the items of each group; 0 for those not in `free`."""
     where = np.zeros(len(classes), np.int8)
     totals = Counter(classes[free].tolist())
     totals[ALL] = len(free)
@@ -183,10 +183,10 @@ def _hash(seed: int, item: int) -> int:
 
 
 def lacking(
-    parts: Sequence[npt.NDArray[np.int64]], classes: npt.NDArray[np.int64]
+    subsets: Sequence[npt.NDArray[np.int64]], classes: npt.NDArray[np.int64]
 ) -> dict[int, list[int]]:
-    """Return the classes that have no item in some part, each with those parts."""
-    present = [set(classes[part].tolist()) for part in parts]
+    """Return the classes that have no item in some subset, each with those subsets."""
+    present = [set(classes[subset].tolist()) for subset in subsets]
     absent = {
         name: [at for at, names in enumerate(present) if name not in names]
         for name in sorted(set(classes.tolist()))

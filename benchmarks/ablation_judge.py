@@ -18,7 +18,7 @@ from scangan.evaluation.judge_privacy import PrivacyOptions, privacy
 from scangan.evaluation.judge_quality import QualityOptions, quality
 from scangan.evaluation.judge_utility import UtilityOptions, utility
 from scangan.evaluation.privacy_result import BLIND
-from scangan.evaluation.run_parts import parts_of_run
+from scangan.evaluation.run_subsets import subsets_of_run
 from scangan.evaluation.scan_set import ScanSet
 from scangan.training.checkpoints import load_best, load_generator
 from scangan.training.discriminator_scores import discriminator_scores
@@ -62,7 +62,7 @@ def judge(run: Run, scans: Path, keep: float = 1.0) -> None:
     """
     if read_judged(run, keep):
         return
-    train, held, _ = parts_of_run(scans, run)
+    train, held, _ = subsets_of_run(scans, run)
     if held is None:
         raise EvaluationError(f"{run.path} held back no scan; a classifier cannot be tested")
     model, best = load_generator(run)

@@ -95,7 +95,7 @@ def main(
     from scangan.evaluation.file_names import RESULT
     from scangan.evaluation.judge_utility import UtilityOptions, utility
     from scangan.evaluation.leaks import without_trained_on
-    from scangan.evaluation.run_parts import trained_and_held_back
+    from scangan.evaluation.run_subsets import trained_and_held_back
     from scangan.evaluation.utility_sets import split_for_test
     from scangan.evaluation.utility_text import utility_lines
 

@@ -177,10 +177,10 @@ def of_run(
     train: str, path: Path
 ) -> tuple[ScanSet, ScanSet | None, DiscriminatorScores, list[str]]:
     """Open the dataset of a run: its training scans, those held back, its discriminator, and notes."""
-    from scangan.evaluation.run_parts import parts_of_run
+    from scangan.evaluation.run_subsets import subsets_of_run
     from scangan.training.discriminator_scores import discriminator_scores
 
-    trained, held, notes = parts_of_run(train, Run(path))
+    trained, held, notes = subsets_of_run(train, Run(path))
     options = Run(path).options
     scores = DiscriminatorScores(
         *discriminator_scores(Run(path), trained.classes), options.size, options.by_class

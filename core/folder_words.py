@@ -1,4 +1,4 @@
-"""What the name of a folder says: a part of a split, a case, a finding, masks, a version, a copy.
+"""What the name of a folder says: a subset of a split, a case, a finding, masks, a version, a copy.
 
 Names are compared by their words, so this can be wrong: see `structure`, which judges whole levels.
 """
@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-# Words that name a part of a split, with that part.
+# Words that name a subset of a split, with that subset.
 SPLIT_WORDS = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "val": "val",
     "valid": "val", "validation": "val", "holdout": "test", "eval": "test", "evaluation": "test",
@@ -19,10 +19,10 @@ SPLIT_WORDS = {
     "addestramento": "train", "训练": "train", "训练集": "train", "测试": "test", "测试集": "test",
     "验证": "val", "验证集": "val",
 }  # fmt: skip
-# They do so only beside another part.
+# They do so only beside another subset.
 BESIDE_OTHERS = {"tr": "train", "te": "test", "ts": "test", "dev": "val"}
 FOLDS = {"fold", "kfold", "cv", "xval", "partition", "split"}
-# Words that appear next to "train" in the name of a part.
+# Words that appear next to "train" in the name of a subset.
 FILLERS = {
     "set", "sets", "data", "dataset", "image", "images", "img", "imgs", "scan", "scans", "slices",
     "split", "part", "input", "dicom", "dicoms", "png", "jpg", "jpeg", "stage", "new", "full", "raw",
@@ -82,13 +82,13 @@ COPY = re.compile(
 )
 
 
-def part_of(name: str) -> str:
-    """Return the part of a split that a name stands for: ``train``, ``test``, ``val``, a fold; else empty."""
-    return part_by(name, SPLIT_WORDS)
+def subset_of(name: str) -> str:
+    """Return the subset of a split that a name stands for: ``train``, ``test``, ``val``, a fold; else empty."""
+    return subset_by(name, SPLIT_WORDS)
 
 
-def part_by(name: str, known: Mapping[str, str]) -> str:
-    """Return what `part_of` does, by other words."""
+def subset_by(name: str, known: Mapping[str, str]) -> str:
+    """Return what `subset_of` does, by other words."""
     words = words_of(name)
     folds = [word for word in words if word in FOLDS]
     numbers = [word for word in words if word.isdecimal()]

@@ -1,4 +1,4 @@
-"""Judge whether the folders of a level are classes, or something else such as parts of a split.
+"""Judge whether the folders of a level are classes, or something else such as subsets of a split.
 
 The judgement uses only names and which folders hold files, so it can be wrong. Callers must let the
 user override it.
@@ -20,9 +20,9 @@ from scangan.core.folder_words import (
     is_kind,
     is_of,
     is_version,
-    part_by,
-    part_of,
     says_finding,
+    subset_by,
+    subset_of,
     words_of,
 )
 
@@ -100,9 +100,9 @@ def wrapper(root: Node) -> str:
     node = root
     while len(node.folders) == 1:
         name, inner = next(iter(node.folders.items()))
-        if part_of(name):
+        if subset_of(name):
             return "/".join(way)  # `doubt` will report it there
-        if not inner.folders or (says_finding(name) and any(map(part_of, inner.folders))):
+        if not inner.folders or (says_finding(name) and any(map(subset_of, inner.folders))):
             break
         way.append(name)
         node = inner
@@ -124,28 +124,28 @@ def finds(root: Node) -> bool:
 
 def doubt(root: Node) -> Doubt | None:
     """Return why the folders in `root` may not be classes; None if they may be."""
-    checks = (_parts, _nested_copy, _cases, _wrappers, _derived, _versions)
+    checks = (_subsets, _nested_copy, _cases, _wrappers, _derived, _versions)
     return next(filter(None, (check(root) for check in checks)), None)
 
 
-def _parts(root: Node) -> Doubt | None:
-    """Detect parts of a split (train, test, val, folds), even among other folders."""
-    part = _parts_among(root)
-    parts = list(part)
-    kinds = {part[name] for name in parts}
-    sure = kinds & {"train", "val"} or len(kinds) > 1 or len(parts) == len(root.folders)
-    if parts and (sure or any(_may_be_classes(root.folders[name].folders) for name in parts)):
+def _subsets(root: Node) -> Doubt | None:
+    """Detect subsets of a split (train, test, val, folds), even among other folders."""
+    subset = _subsets_among(root)
+    subsets = list(subset)
+    kinds = {subset[name] for name in subsets}
+    sure = kinds & {"train", "val"} or len(kinds) > 1 or len(subsets) == len(root.folders)
+    if subsets and (sure or any(_may_be_classes(root.folders[name].folders) for name in subsets)):
         inner = root.folders.values()
         deeper = all(not each.files and _may_be_classes(each.folders) for each in inner)
-        deeper = deeper and not any(part_of(name) for each in inner for name in each.folders)
-        # Beside parts for testing alone, folders with classes are for training, whatever their names.
+        deeper = deeper and not any(subset_of(name) for each in inner for name in each.folders)
+        # Beside subsets for testing alone, folders with classes are for training, whatever their names.
         for name, each in root.folders.items():
-            if "train" not in kinds and name not in part and _may_be_classes(each.folders):
-                part[name] = "train"
-        best = sorted(part, key=lambda name: (part[name] != "train", name))
-        what = "which are parts of a split, not classes"
-        if len(parts) < len(root.folders):
-            what = f"which include parts of a split ({', '.join(sorted(parts))}), not classes"
+            if "train" not in kinds and name not in subset and _may_be_classes(each.folders):
+                subset[name] = "train"
+        best = sorted(subset, key=lambda name: (subset[name] != "train", name))
+        what = "which are subsets of a split, not classes"
+        if len(subsets) < len(root.folders):
+            what = f"which include subsets of a split ({', '.join(sorted(subsets))}), not classes"
         return Doubt(what, best, int(deeper))
     pairs = defaultdict[tuple[str, ...], dict[str, str]](dict)
     for name in root.folders:
@@ -155,9 +155,9 @@ def _parts(root: Node) -> Doubt | None:
                 pairs[tuple(w for w in words if w != word)].setdefault(SPLIT_WORDS[word], name)
     several = [names for names in pairs.values() if len(names) > 1]
     if several:
-        what = "whose names mix classes and parts of a split"
+        what = "whose names mix classes and subsets of a split"
         kept = "train" if any("train" in names for names in several) else min(several[0])
-        others = (name for names in several for part, name in names.items() if part != kept)
+        others = (name for names in several for subset, name in names.items() if subset != kept)
         return Doubt(what, move=sorted(others))
     return None
 
@@ -246,11 +246,13 @@ def _versions(root: Node) -> Doubt | None:
     return Doubt("which are named like versions of the same scans, not classes", best)
 
 
-def _parts_among(root: Node) -> dict[str, str]:
-    """Return the folders that are parts of a split, with the part of each."""
+def _subsets_among(root: Node) -> dict[str, str]:
+    """Return the folders that are subsets of a split, with the subset of each."""
     names = root.folders
-    sure = {name: part for name in names if (part := part_of(name))}
-    more = {name: part for name in names if (part := part_by(name, SPLIT_WORDS | BESIDE_OTHERS))}
+    sure = {name: subset for name in names if (subset := subset_of(name))}
+    more = {
+        name: subset for name in names if (subset := subset_by(name, SPLIT_WORDS | BESIDE_OTHERS))
+    }
     # TR and TS alone may be classes, such as diseases of a valve.
     may_be_classes = all(names[name].files and len(words_of(name)) == 1 for name in more)
     return more if len({*more.values()}) > 1 and (sure or not may_be_classes) else sure
@@ -260,7 +262,7 @@ def _class_names(names: Iterable[str]) -> set[str]:
     return {
         name.casefold()
         for name in names
-        if not is_case(name) and not part_of(name) and not is_kind(name)
+        if not is_case(name) and not subset_of(name) and not is_kind(name)
     }
 
 

@@ -113,7 +113,7 @@ def _unread(out: Path) -> set[str]:
 def publish(partial: Path, out: Path) -> None:
     """Move finished files from `partial` into `out`; the file that marks completion comes last."""
     (partial / "journal.jsonl").unlink(missing_ok=True)
-    if is_split(partial):  # the parts have their own
+    if is_split(partial):  # the subsets have their own
         (partial / "images.npy").unlink(missing_ok=True)
     for path in sorted(partial.iterdir(), key=lambda path: (path.name in DONE, path.name)):
         path.rename(out / path.name)

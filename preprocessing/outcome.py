@@ -86,7 +86,7 @@ class Outcome:
         return dataclasses.replace(self, **chosen)
 
     def group(self, pairs: Iterable[tuple[int, int]]) -> None:
-        """Set the group of each item, which a split keeps in one part.
+        """Set the group of each item, which a split keeps in one subset.
 
         Scans of one subject or file, copies, and the `pairs` of items that show the same share a group.
         """

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from scangan.artifacts.dataset import PreparedDataset, load_dataset
 from scangan.artifacts.dataset_records import MeasuredWindow, Preparation
 from scangan.artifacts.records import write_records
-from scangan.artifacts.split import PART_NAMES, check_fractions
+from scangan.artifacts.split import SUBSET_NAMES, check_fractions
 from scangan.core.address import Address, Place, to_place
 from scangan.core.errors import PreprocessingError, ScanganError
 from scangan.core.files import naming, only_writer
@@ -117,7 +117,7 @@ def prepare_split(
     fractions : tuple of float
         Shares of train and test, or of train, val and test; they add up to 1. The split is
         stratified by class. Scans of one subject or file, copies and near-duplicates stay in one
-        part.
+        subset.
     allow_synthetic : bool
         Split synthetic scans like real ones; by default, all of them go to train.
     source, out, options, sources, workers, cluster, quiet
@@ -126,11 +126,11 @@ def prepare_split(
     Returns
     -------
     dict
-        The parts by name.
+        The subsets by name.
     """
     run = _Run(source, out, options, sources, fractions, workers, cluster, quiet, allow_synthetic)
     run.run()
-    return {name: load_dataset(run.out / name) for name in PART_NAMES[len(fractions)]}
+    return {name: load_dataset(run.out / name) for name in SUBSET_NAMES[len(fractions)]}
 
 
 class _Run:

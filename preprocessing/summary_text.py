@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from scangan.artifacts.dataset_records import Part, SplitInfo, Summary
+from scangan.artifacts.dataset_records import SplitInfo, Subset, Summary
 from scangan.core.counted import counted
 
 MANY = 0.1  # of a class's scans
@@ -20,7 +20,7 @@ def summary_lines(summary: Summary, out: Path) -> Iterator[str]:
     out : Path
         The folder of the dataset.
     """
-    parts = _parts(summary)
+    subsets = _subsets(summary)
     of = f"of {counted(summary.count, 'scan')} "
     yield from _table(summary)
     yield from looked_through(summary)
@@ -31,7 +31,7 @@ def summary_lines(summary: Summary, out: Path) -> Iterator[str]:
             f"(--ignore-spacing leaves them as they are)"
         )
     if summary.synthetic:
-        kept = "" if not parts else ", all in train"
+        kept = "" if not subsets else ", all in train"
         kept = ", in any of train, val and test" if summary.allow_synthetic else kept
         yield (
             f"{counted(summary.synthetic, of + 'says that it is', of + 'say that they are')} "
@@ -55,13 +55,13 @@ def summary_lines(summary: Summary, out: Path) -> Iterator[str]:
             f"{counted(summary.candidates_not_compared, 'likely copy was', 'likely copies were')} "
             f"not compared; --duplicates drop leaves fewer"
         )
-    for name, part in parts.items():
-        if part.lacks:
+    for name, subset in subsets.items():
+        if subset.lacks:
             why = "too few subjects"
             if summary.synthetic and not summary.allow_synthetic:
                 why += ", or all are synthetic and stay in train"
-            yield f"{name} has no scan of {', '.join(part.lacks)}: {why}"
-    if parts and summary.without_subject:
+            yield f"{name} has no scan of {', '.join(subset.lacks)}: {why}"
+    if subsets and summary.without_subject:
         yield (
             f"{counted(summary.without_subject, of + 'has', of + 'have')} no known subject and were split "
             f"file by file; if a patient has several files, say how to find the patient (--subjects)"
@@ -111,8 +111,8 @@ def looked_through(summary: Summary) -> Iterator[str]:
 def one_line(summary: Summary) -> str:
     """Return one line with the counts of kept and refused scans, and any empty classes."""
     told = [f"{counted(summary.count, 'scan')} prepared at {summary.size}x{summary.size}"]
-    if parts := _parts(summary):
-        told.append(" + ".join(f"{part.count} {name}" for name, part in parts.items()))
+    if subsets := _subsets(summary):
+        told.append(" + ".join(f"{subset.count} {name}" for name, subset in subsets.items()))
     if summary.duplicates:
         told.append(f"{counted(summary.duplicates, 'of them a copy', 'of them copies')} of another")
     told.append(f"{summary.rejected} refused" if summary.rejected else "none refused")
@@ -121,16 +121,16 @@ def one_line(summary: Summary) -> str:
     return ", ".join(told)
 
 
-def _parts(summary: Summary) -> dict[str, Part]:
-    return summary.parts if isinstance(summary, SplitInfo) else {}
+def _subsets(summary: Summary) -> dict[str, Subset]:
+    return summary.subsets if isinstance(summary, SplitInfo) else {}
 
 
 def _table(summary: Summary) -> Iterator[str]:
-    parts = _parts(summary)
-    headings = ["files", "kept", "refused", *parts]
+    subsets = _subsets(summary)
+    headings = ["files", "kept", "refused", *subsets]
     width = max([5, *map(len, summary.files)])
     yield f"  {'class':<{width}}" + "".join(f"{heading:>9}" for heading in headings)
     for name, row in summary.files.items():
         numbers = [row.files, row.kept, row.refused]
-        numbers += [part.counts.get(name, 0) for part in parts.values()]
+        numbers += [subset.counts.get(name, 0) for subset in subsets.values()]
         yield f"  {name:<{width}}" + "".join(f"{number:>9}" for number in numbers)

@@ -1,4 +1,4 @@
-"""Write the outcome of a preparation: a dataset, or the parts of a split."""
+"""Write the outcome of a preparation: a dataset, or the subsets of a split."""
 
 import hashlib
 import os
@@ -14,15 +14,15 @@ from msgspec.structs import asdict
 from scangan.artifacts.dataset import NPY_HEADER, fingerprint, npy_header, write_info
 from scangan.artifacts.dataset_records import (
     DatasetInfo,
-    Part,
-    PartInfo,
     Preparation,
     Reject,
     SplitInfo,
+    Subset,
+    SubsetInfo,
 )
 from scangan.artifacts.items_file import ITEMS
 from scangan.artifacts.records import write_record, write_records
-from scangan.artifacts.split import PART_NAMES, lacking, split_indices
+from scangan.artifacts.split import SUBSET_NAMES, lacking, split_indices
 from scangan.preprocessing.outcome import Outcome
 
 
@@ -44,35 +44,37 @@ def write_split(
     fractions: tuple[float, ...],
     told: Preparation,
 ) -> None:
-    """Write a prepared dataset for each part, in a folder with its name; ``split.json`` last.
+    """Write a prepared dataset for each subset, in a folder with its name; ``split.json`` last.
 
-    Each group stays in one part. Synthetic scans and their groups go to train unless allowed elsewhere.
+    Each group stays in one subset. Synthetic scans and their groups go to train unless allowed elsewhere.
     """
     kept = np.zeros(len(made), bool)
     if not told.allow_synthetic:
         kept = np.isin(made.groups, made.groups[made.synthetic])
     chosen = split_indices(made.groups, made.labels, fractions, in_train=kept)
     without = lacking(chosen, made.labels)
-    parts = {}
-    for number, (name, indices) in enumerate(zip(PART_NAMES[len(fractions)], chosen, strict=True)):
+    subsets = {}
+    for number, (name, indices) in enumerate(
+        zip(SUBSET_NAMES[len(fractions)], chosen, strict=True)
+    ):
         lacks = tuple(made.classes[label] for label in without if number in without[label])
-        part = made.take(indices)
+        subset = made.take(indices)
         (folder / name).mkdir(exist_ok=True)
         _copy_images(folder / "images.npy", folder / name / "images.npy", indices, size)
-        _write_part(folder / name, part, size, lacks, told)
-        counts = Counter(part.labels.tolist())
+        _write_subset(folder / name, subset, size, lacks, told)
+        counts = Counter(subset.labels.tolist())
         counts_by_name = {made.classes[label]: count for label, count in counts.items()}
-        parts[name] = Part(count=len(part), counts=counts_by_name, lacks=lacks)
+        subsets[name] = Subset(count=len(subset), counts=counts_by_name, lacks=lacks)
     rejected = write_records(folder / "rejects.jsonl", rejects)
-    info = SplitInfo(**asdict(told), count=len(made), rejected=rejected, size=size, parts=parts)
+    info = SplitInfo(**asdict(told), count=len(made), rejected=rejected, size=size, subsets=subsets)
     write_record(folder / "split.json", info)
 
 
-def _write_part(
-    folder: Path, part: Outcome, size: int, lacks: tuple[str, ...], told: Preparation
+def _write_subset(
+    folder: Path, subset: Outcome, size: int, lacks: tuple[str, ...], told: Preparation
 ) -> None:
     write_records(folder / "rejects.jsonl", ())
-    info = PartInfo(
+    info = SubsetInfo(
         format_version=told.format_version,
         options=told.options,
         sources=told.sources,
@@ -80,12 +82,12 @@ def _write_part(
         allow_synthetic=told.allow_synthetic,
         window=told.window,
         source_sha256=told.source_sha256,
-        part=folder.name,
+        subset=folder.name,
         empty_classes=lacks,
-        duplicates=part.copies,
+        duplicates=subset.copies,
         rejected=0,
         size=size,
-        **_write_items(folder, part),
+        **_write_items(folder, subset),
     )
     write_info(folder, info)
 

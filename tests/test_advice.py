@@ -135,27 +135,27 @@ BALANCE = "gen-scans --model m.onnx --out o --balance"
 
 # The situation, the command that fails, what is taken from its error, and what is typed then.
 LITERAL = {
-    "parts of a split": (
+    "subsets of a split": (
         deep("train/cat", "train/dog", "test/cat", "test/dog"), "prep-scans deep p --size 16",
         r"give one of them: (\S+?);", "prep-scans {0} p --size 16"),
-    "parts of a split, deeper": (
+    "subsets of a split, deeper": (
         deep("x/train/cat", "x/train/dog", "x/test/cat", "x/test/dog"), "prep-scans deep p --size 16",
         r"give one of them: (\S+?);", "prep-scans {0} p --size 16"),
-    "parts of a split, joined": (
+    "subsets of a split, joined": (
         deep("train/cat", "train/dog", "test/cat", "test/dog"), "prep-scans deep p --size 16",
         r"as classes: (prep-scans .*?--class-level 2)", "{0}"),
-    "parts of a split, insisted": (
+    "subsets of a split, insisted": (
         deep("train/cat", "train/dog", "test/cat", "test/dog"), "prep-scans deep p --size 16",
         r"as classes anyway: (prep-scans .*)", "{0}"),
-    "parts of a split, trained": (
+    "subsets of a split, trained": (
         lambda: [images(Path(f"deep/{a}/{b}")) for a in ("train", "test") for b in ("cat", "dog")],
         f"train-gan deep --out r --size 16 {TRAIN}", r"give one of them: (\S+?);",
         f"train-gan {{0}} --out r --size 16 {TRAIN}"),
-    "parts of a split, trained on a dataset": (
+    "subsets of a split, trained on a dataset": (
         lambda: [images(Path(f"deep/{a}/{b}")) for a in ("train", "test") for b in ("cat", "dog")],
         f"train-gan deep --out r --size 16 {TRAIN}", r"as classes: (prep-scans .*?--class-level 2)",
         ["{0} --size 16", f"train-gan OUT --out r --size 16 {TRAIN}"]),
-    "parts of a split, balanced": (
+    "subsets of a split, balanced": (
         deep("train/cat", "train/dog", "test/cat", "test/dog"), f"{BALANCE} deep --target 5",
         r"give one of them: (\S+?);", f"{BALANCE} {{0}} --target 5"),
     "hospitals": (
@@ -328,13 +328,13 @@ DELETED = {
     "damaged items, balanced": (
         damage("prepared/items.jsonl"), f"{BALANCE} prepared --target 12", AGAIN,
         f"{BALANCE} prepared --target 12"),
-    "damaged part of a split": (
+    "damaged subset of a split": (
         part_of_a_split_is_gone, f"{BALANCE} parts/test --target 20", SPLIT,
         f"{BALANCE} parts/test --target 20"),
     "damaged part, trained": (
         part_of_a_split_is_gone, f"train-gan parts/test --out r --size 16 {TRAIN}", SPLIT,
         f"train-gan parts/test --out r --size 16 {TRAIN}"),
-    "missing part of a split": (
+    "missing subset of a split": (
         lambda: [split(), shutil.rmtree("parts/test")], SPLIT, SPLIT, SPLIT),
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from scangan.evaluation.cache import Array, Cache, code
 from scangan.evaluation.features import FeatureExtractor
 from scangan.evaluation.quality_result import QualityResult
 from scangan.evaluation.report import plots
-from scangan.evaluation.report.parts import Plot
+from scangan.evaluation.report.blocks import Plot
 from scangan.evaluation.scan_set import ScanSet
 
 

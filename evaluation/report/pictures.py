@@ -9,7 +9,7 @@ from scangan.core.png import encode_png
 from scangan.core.sheet import NOTICE
 from scangan.evaluation.privacy_files import NOTICE as NOTICE_OF_PAIRS
 from scangan.evaluation.privacy_result import PrivacyResult
-from scangan.evaluation.report.parts import Picture
+from scangan.evaluation.report.blocks import Picture
 from scangan.evaluation.scan_set import ScanSet
 
 Images = npt.NDArray[np.uint8]  # [N, H, W]

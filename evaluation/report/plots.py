@@ -17,7 +17,7 @@ from scangan.core.plot_style import BLUE, DASHES, GRID, INK, PALETTE, QUIET, STY
 from scangan.evaluation.diets import BASELINE, CLASSICAL
 from scangan.evaluation.privacy_result import Level
 from scangan.evaluation.quality_result import Figure
-from scangan.evaluation.report.parts import Plot
+from scangan.evaluation.report.blocks import Plot
 from scangan.evaluation.utility_result import CurvePoint, DietResult, Estimate
 
 SYNTHETIC, REAL = VERMILION, BLUE

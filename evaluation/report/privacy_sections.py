@@ -7,7 +7,7 @@ from scangan.evaluation.privacy_result import BLIND, Attack, Pair, PrivacyResult
 from scangan.evaluation.privacy_text import ATTACKS
 from scangan.evaluation.privacy_verdict import leaks
 from scangan.evaluation.report import plots
-from scangan.evaluation.report.parts import Part, Picture, Section, Table
+from scangan.evaluation.report.blocks import Block, Picture, Section, Table
 
 LISTED = 50  # suspects
 
@@ -22,12 +22,12 @@ def privacy_sections(result: PrivacyResult, pairs: Sequence[Picture]) -> Iterato
     pairs : sequence of Picture
         Pairs of a synthetic and a training scan; empty where real scans are not shown.
     """
-    parts: list[Part] = [_threshold(result), plots.planted(result.sensitivity)]
+    blocks: list[Block] = [_threshold(result), plots.planted(result.sensitivity)]
     if result.membership:
-        parts.append(_membership(result.membership))
+        blocks.append(_membership(result.membership))
     if result.nearness:
-        parts.append(_nearness(result))
-    yield Section("Privacy", result.verdict, tuple(parts))
+        blocks.append(_nearness(result))
+    yield Section("Privacy", result.verdict, tuple(blocks))
     if result.suspects:
         listed = result.suspects[:LISTED]
         title = f"Suspects: {counted(len(result.suspects), 'scan')}"

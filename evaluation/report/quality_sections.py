@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from scangan.evaluation.metric_list import METRICS, SHARES, Metric
 from scangan.evaluation.quality_result import Figure, Figures, QualityResult, Space
 from scangan.evaluation.report import plots
-from scangan.evaluation.report.parts import Matrix, Part, Plot, Section, Table
+from scangan.evaluation.report.blocks import Block, Matrix, Plot, Section, Table
 
 
 def quality_sections(result: QualityResult, maps: Mapping[str, Plot]) -> Iterator[Section]:
@@ -21,10 +21,10 @@ def quality_sections(result: QualityResult, maps: Mapping[str, Plot]) -> Iterato
     for space in result.spaces.values():
         part = "train-gan picks the checkpoint with it, so it flatters models of scangan."
         text = (f"Network: {space.source}.",) + ((part,) if space.picked_checkpoint else ())
-        parts = [*_figures(space.figures), *_plots(space), maps[space.extractor]]
+        blocks = [*_figures(space.figures), *_plots(space), maps[space.extractor]]
         if any(map(sum, (row.values() for row in space.named_as.values()))):
-            parts.append(_named_as(space))
-        yield Section(f"Quality in {space.extractor}", text, tuple(parts))
+            blocks.append(_named_as(space))
+        yield Section(f"Quality in {space.extractor}", text, tuple(blocks))
     yield Section("Quality of the pixels", (), tuple(_figures(result.pixels)))
 
 
@@ -104,7 +104,7 @@ def _cell(shown: Callable[[float], str], figure: Figure | None) -> str:
     return shown(figure.value) + ("" if figure.real is None else f" ({shown(figure.real)})")
 
 
-def _plots(space: Space) -> Iterator[Part]:
+def _plots(space: Space) -> Iterator[Block]:
     overall = {key: figure for key in SHARES if (figure := _overall(space, key))}
     if overall:
         named = {METRICS[key].name: figure for key, figure in overall.items()}

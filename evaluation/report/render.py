@@ -24,8 +24,8 @@ def rendered(template: str, told: dict[str, object]) -> str:
     pages.filters["cell"] = lambda text: _plain(text).replace("|", r"\|")
     pages.filters["alt"] = lambda text: re.sub(r"([][])", r"\\\1", _plain(text))
     pages.filters["rule"] = lambda _: "---"
-    pages.filters["groupby_runs"] = lambda parts: [
-        (kind, list(run)) for kind, run in groupby(parts, key=lambda part: part.kind)
+    pages.filters["groupby_runs"] = lambda blocks: [
+        (kind, list(run)) for kind, run in groupby(blocks, key=lambda block: block.kind)
     ]
     return pages.get_template(template).render(told)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from scangan.evaluation.diets import BASELINE, BOTH, SYNTHETIC
 from scangan.evaluation.report import plots
-from scangan.evaluation.report.parts import Matrix, Part, Section, Table
+from scangan.evaluation.report.blocks import Block, Matrix, Section, Table
 from scangan.evaluation.utility_result import DietResult, Estimate, UtilityResult
 from scangan.evaluation.utility_text import span
 
@@ -16,16 +16,16 @@ def utility_sections(result: UtilityResult) -> Iterator[Section]:
     for name in dict.fromkeys(diet.classifier for diet in result.diets):
         diets = [diet for diet in result.diets if diet.classifier == name]
         curve = [point for point in result.curve if point.classifier == name]
-        parts: list[Part] = [_table(diets), plots.diets(name, diets), _recalls(diets)]
+        blocks: list[Block] = [_table(diets), plots.diets(name, diets), _recalls(diets)]
         if curve:
-            parts.append(plots.learning_curve(name, curve))
-        parts += [_confusion(diet) for diet in diets if diet.diet in SHOWN]
+            blocks.append(plots.learning_curve(name, curve))
+        blocks += [_confusion(diet) for diet in diets if diet.diet in SHOWN]
         said = tuple(line for line in result.verdict if line.startswith(f"{name}:"))
         text = tuple(f"{line.removeprefix(f'{name}: ')}." for line in said)
         yield Section(
             f"Utility for a classifier: {name}",
             tuple(_capital(line) for line in text),
-            tuple(parts),
+            tuple(blocks),
         )
 
 

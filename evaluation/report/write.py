@@ -21,8 +21,8 @@ from scangan.evaluation.cache import Cache
 from scangan.evaluation.file_names import HTML, MARKDOWN, PICTURE, PLOTS, RESULT
 from scangan.evaluation.judgement import NO_TRAIN, Judgement
 from scangan.evaluation.report import privacy_sections, quality_sections, utility_sections
+from scangan.evaluation.report.blocks import Plot, Section, Table, Verbatim
 from scangan.evaluation.report.feature_maps import feature_maps
-from scangan.evaluation.report.parts import Plot, Section, Table, Verbatim
 from scangan.evaluation.report.pictures import pairs, real_beside_synthetic
 from scangan.evaluation.report.render import TEMPLATES, rendered
 from scangan.evaluation.scan_set import ScanSet, SetInfo
@@ -140,7 +140,7 @@ def write_report(
         versions=dict(_versions()),
     )
     sections = list(_sections(result, real, synthetic, train, provenance, real_images, maps))
-    plots = [part for each in sections for part in each.parts if isinstance(part, Plot)]
+    plots = [block for each in sections for block in each.blocks if isinstance(block, Plot)]
     told = {
         "title": f"Evaluation of {judgement.quality.synthetic.name}",
         "banner": SHOWS_PATIENTS if real_images else SHOWS_NONE,

@@ -24,21 +24,21 @@ def patients(seed=0, count=2000):
 @pytest.mark.parametrize("seed", range(5))
 def test_every_class_is_divided_as_asked_and_no_group_is_torn(fractions, seed):
     groups, classes = patients(seed)
-    parts = split_indices(groups, classes, fractions)
-    assert sorted(np.concatenate(parts).tolist()) == list(range(len(groups)))
-    assert all((np.diff(part) > 0).all() for part in parts)
-    owners = [set(groups[part].tolist()) for part in parts]
+    subsets = split_indices(groups, classes, fractions)
+    assert sorted(np.concatenate(subsets).tolist()) == list(range(len(groups)))
+    assert all((np.diff(subset) > 0).all() for subset in subsets)
+    owners = [set(groups[subset].tolist()) for subset in subsets]
     assert sum(map(len, owners)) == len(set().union(*owners))
-    for part, fraction in zip(parts, fractions):
+    for subset, fraction in zip(subsets, fractions):
         wanted = np.bincount(classes) * fraction
-        assert np.abs(np.bincount(classes[part]) - wanted).max() < 1.5
+        assert np.abs(np.bincount(classes[subset]) - wanted).max() < 1.5
 
 
 def test_large_groups_are_spread_like_small_ones():
     groups, classes = patients()
     sizes = [
-        len(part) / len(set(groups[part].tolist()))
-        for part in split_indices(groups, classes, FRACTIONS)
+        len(subset) / len(set(groups[subset].tolist()))
+        for subset in split_indices(groups, classes, FRACTIONS)
     ]
     assert max(sizes) < 1.05 * min(sizes)
 
@@ -47,14 +47,14 @@ def test_groups_of_several_classes_are_divided_too():
     rng = np.random.default_rng(1)
     groups = rng.integers(0, 600, 4000)
     classes = rng.choice(5, 4000, p=[0.5, 0.3, 0.1, 0.07, 0.03])
-    for part, fraction in zip(split_indices(groups, classes, FRACTIONS), FRACTIONS):
+    for subset, fraction in zip(split_indices(groups, classes, FRACTIONS), FRACTIONS):
         wanted = np.bincount(classes) * fraction
-        assert (np.abs(np.bincount(classes[part]) - wanted) <= np.maximum(2, 0.02 * wanted)).all()
+        assert (np.abs(np.bincount(classes[subset]) - wanted) <= np.maximum(2, 0.02 * wanted)).all()
 
 
 def test_a_split_is_the_same_everywhere_until_the_seed_changes():
     groups, classes = np.arange(40) // 2, np.zeros(40, np.int64)
-    one = [part.tolist() for part in split_indices(groups, classes, FRACTIONS)]
+    one = [subset.tolist() for subset in split_indices(groups, classes, FRACTIONS)]
     # Known answer: a change would move patients of existing datasets from train to test.
     assert one[1:] == [[0, 1, 22, 23], [10, 11, 36, 37]]
     assert [p.tolist() for p in split_indices(groups, classes, FRACTIONS, seed=0)] == one
@@ -63,16 +63,16 @@ def test_a_split_is_the_same_everywhere_until_the_seed_changes():
 
 def test_the_order_of_the_files_does_not_decide():
     hospitals = np.repeat([0, 1], 500)  # the second one's files come last
-    parts = split_indices(np.arange(1000), np.zeros(1000, np.int64), FRACTIONS)
-    assert all(0.35 < hospitals[part].mean() < 0.65 for part in parts)
+    subsets = split_indices(np.arange(1000), np.zeros(1000, np.int64), FRACTIONS)
+    assert all(0.35 < hospitals[subset].mean() < 0.65 for subset in subsets)
 
 
 def test_a_class_of_few_groups_comes_into_train_and_is_named():
     groups = np.arange(102)
     classes = np.array([0] * 100 + [1, 1])
-    parts = split_indices(groups, classes, FRACTIONS)
-    assert set(parts[0].tolist()) >= {100, 101}
-    assert lacking(parts, classes) == {1: [1, 2]}
+    subsets = split_indices(groups, classes, FRACTIONS)
+    assert set(subsets[0].tolist()) >= {100, 101}
+    assert lacking(subsets, classes) == {1: [1, 2]}
 
 
 @pytest.mark.parametrize(
@@ -84,22 +84,24 @@ def test_a_class_of_few_groups_comes_into_train_and_is_named():
         (10, 2, (0.8, 0.2)),
     ],
 )
-def test_classes_of_few_patients_together_fill_every_part(classes, patients, fractions):
-    """Each class alone has too few for the smallest part."""
+def test_classes_of_few_patients_together_fill_every_subset(classes, patients, fractions):
+    """Each class alone has too few for the smallest subset."""
     groups = np.arange(classes * patients)
     labels = groups % classes
-    parts = split_indices(groups, labels, fractions)
-    for part, fraction in zip(parts, fractions):
-        assert abs(len(part) - fraction * len(groups)) < 1 + 0.05 * len(groups)
-    assert set(labels[parts[0]]) == set(range(classes))
-    # Groups that are in train already do not count as filling a part.
+    subsets = split_indices(groups, labels, fractions)
+    for subset, fraction in zip(subsets, fractions):
+        assert abs(len(subset) - fraction * len(groups)) < 1 + 0.05 * len(groups)
+    assert set(labels[subsets[0]]) == set(range(classes))
+    # Groups that are in train already do not count as filling a subset.
     both = np.concatenate([groups, groups.max() + 1 + np.arange(7)])
     fixed = both > groups.max()
     with_fixed = split_indices(both, np.append(labels, [0] * 7), fractions, in_train=fixed)
-    assert [part[~fixed[part]].tolist() for part in with_fixed] == [part.tolist() for part in parts]
+    assert [subset[~fixed[subset]].tolist() for subset in with_fixed] == [
+        subset.tolist() for subset in subsets
+    ]
 
 
-def test_one_huge_group_goes_to_the_largest_part():
+def test_one_huge_group_goes_to_the_largest_subset():
     groups = np.array([0] * 500 + list(range(1, 501)))
     train, val, test = split_indices(groups, np.zeros(1000, np.int64), FRACTIONS)
     assert set(range(500)) <= set(train.tolist())
@@ -110,7 +112,7 @@ def test_one_huge_group_goes_to_the_largest_part():
 def test_too_few_groups_are_an_error_that_counts_them(count):
     groups = np.arange(40) % count
     with pytest.raises(
-        PreprocessingError, match=rf"^{count} groups? of scans .* --split 0.8,0.1,0.1; a part"
+        PreprocessingError, match=rf"^{count} groups? of scans .* --split 0.8,0.1,0.1; a subset"
     ):
         split_indices(groups, np.zeros(40, np.int64), FRACTIONS)
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from scangan.core.folder_words import copy_of, is_case, is_kind, is_version, part_of, says_finding
+from scangan.core.folder_words import copy_of, is_case, is_kind, is_version, says_finding, subset_of
 
-PARTS = {
+SUBSETS = {
     "train": "train", "TRAIN": "train", "Training Set": "train", "train_images": "train",
     "ISIC_2019_Training_Input": "train", "train1": "train", "valid": "val", "test": "test",
     "fold-3": "fold3", "cv_10": "cv10", "normal": "", "trained": "", "stress_test": "",
@@ -16,9 +16,9 @@ CLASSES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "part"), PARTS.items())
-def test_parts(name, part):
-    assert part_of(name) == part
+@pytest.mark.parametrize(("name", "subset"), SUBSETS.items())
+def test_subsets(name, subset):
+    assert subset_of(name) == subset
 
 
 def test_cases():

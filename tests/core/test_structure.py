@@ -84,8 +84,8 @@ RIGHT = {
     "wrapped, one class": (spread(["archive"], ["brain"], ["NORMAL"]), ["NORMAL"]),
     "wrapped, a scan beside": ([*spread(["brain"], CHEST), "brain/cover.png"], CHEST),
     "no wrapper: kinds of files": (spread(["NORMAL"], ["images", "masks"]), ["NORMAL"]),
-    "one class, in parts": (spread(["NORMAL"], SPLIT), ["NORMAL"]),
-    "wrapped, one class in parts": (spread(["archive"], ["NORMAL"], SPLIT), ["NORMAL"]),
+    "one class, in subsets": (spread(["NORMAL"], SPLIT), ["NORMAL"]),
+    "wrapped, one class in subsets": (spread(["archive"], ["NORMAL"], SPLIT), ["NORMAL"]),
     "wrapped, many numbered classes": (
         spread(["archive"], [f"class_{k}" for k in range(10)]), [f"class_{k}" for k in range(10)]),
     "wrapped, with other files beside": (
@@ -120,15 +120,15 @@ REFUSED = {  # and what the path that was meant ends with, and its classes
     "train and a class": ([*spread(["train"], CHEST), *spread(["NORMAL"])], "train", CHEST),
     "test and a class": ([*spread(["test"], CHEST), *spread(["NORMAL"])], "test", CHEST),
     "train, and test without classes": ([*spread(["train"], CHEST), *spread(["test"])], "train", CHEST),
-    "parts without classes": (spread(["train", "valid"]), "train", ["train"]),
+    "subsets without classes": (spread(["train", "valid"]), "train", ["train"]),
     "train beside others": (spread(["extra", "train", "test"]), "train", ["train"]),
     "words around": (spread(["stage_2_train_images", "stage_2_test_images"]), "stage_2_train_images",
                      ["stage_2_train_images"]),
     "glued": (spread(["trainset", "testset"], CHEST), "trainset", CHEST),
     "camels": (spread(["TrainData", "TestData"], CHEST), "TrainData", CHEST),
     "folds": (spread(["fold1", "fold2", "fold3"], CHEST), "fold1", CHEST),
-    "folds of parts": (spread(["fold_1", "fold_2"], ["test", "train"], CHEST), "fold_1/train", CHEST),
-    "a wrapper around parts": (spread(["archive"], ["brain"], SPLIT, CHEST), "archive/brain/train",
+    "folds of subsets": (spread(["fold_1", "fold_2"], ["test", "train"], CHEST), "fold_1/train", CHEST),
+    "a wrapper around subsets": (spread(["archive"], ["brain"], SPLIT, CHEST), "archive/brain/train",
                                CHEST),
     "a copy inside": ([*spread(CHEST), *spread(["chest"], CHEST)], "chest", CHEST),
     "a copy deeper": ([*spread(CHEST), *spread(["backup"], ["2023"], CHEST)], "backup", CHEST),
@@ -152,7 +152,7 @@ REFUSED = {  # and what the path that was meant ends with, and its classes
     "of VOC": (spread(["JPEGImages", "SegmentationClass"]), "JPEGImages", ["JPEGImages"]),
     "of nnU-Net": (spread(["imagesTr", "imagesTs", "labelsTr"]), "imagesTr", ["imagesTr"]),
     "of YOLO": (spread(["images", "labels"], ["train", "val"]), "images/train", ["train"]),
-    "parts of images and masks": (spread(["train", "test"], ["images", "masks"]), "train/images",
+    "subsets of images and masks": (spread(["train", "test"], ["images", "masks"]), "train/images",
                                   ["images"]),
     "versions": (spread(["original", "augmented"]), "original", ["original"]),
     "sizes": (spread(["128x128", "256x256"]), "128x128", ["128x128"]),
@@ -175,12 +175,12 @@ REFUSED = {  # and what the path that was meant ends with, and its classes
 }  # fmt: skip
 
 NO_PATH = {
-    "parts of patients": spread(SPLIT, ["0001", "0002", "0003"]),
+    "subsets of patients": spread(SPLIT, ["0001", "0002", "0003"]),
     "patients": spread(["LIDC-IDRI-0001", "LIDC-IDRI-0002", "LIDC-IDRI-0003"]),
     "patients in words": spread(["patient 1", "patient 2", "patient 3"]),
     "batches": spread(["images_001", "images_002", "images_003"], ["images"]),
-    "letters and parts in one": spread(["train_a", "train_b", "test_a", "test_b"]),
-    "classes and parts in one": spread(["train_NORMAL", "test_NORMAL", "train_TB", "test_TB"]),
+    "letters and subsets in one": spread(["train_a", "train_b", "test_a", "test_b"]),
+    "classes and subsets in one": spread(["train_NORMAL", "test_NORMAL", "train_TB", "test_TB"]),
     "a copy beside": spread(["NORMAL", "NORMAL - Copy", "PNEUMONIA"]),
     "another copy beside": spread(["NORMAL", "Copy of NORMAL", "PNEUMONIA"]),
     "numbered copies": spread(["NORMAL", "NORMAL (1)", "PNEUMONIA"]),
@@ -236,8 +236,8 @@ def test_every_command_in_a_refusal_works(kind, tmp_path):
         assert find_class_files(tmp_path / "my scans").files
 
 
-def test_parts_that_hold_patients_are_one_class_each(tmp_path):
-    make(tmp_path, *NO_PATH["parts of patients"])
+def test_subsets_that_hold_patients_are_one_class_each(tmp_path):
+    make(tmp_path, *NO_PATH["subsets of patients"])
     with pytest.raises(FolderError, match=r"give one of them: .*/train with --class-level 0;"):
         find_class_files(tmp_path)
     assert find_class_files(tmp_path / "train", 0).classes == ["train"]
@@ -252,7 +252,7 @@ def test_classes_in_patients_are_offered(kind, tmp_path):
     assert len(find_class_files(tmp_path, int(level)).classes) == 2
 
 
-def test_parts_of_patients_with_classes(tmp_path):
+def test_subsets_of_patients_with_classes(tmp_path):
     make(tmp_path, *spread(["train", "test"], ["p001", "p002", "p003"], CHEST))
     with pytest.raises(FolderError, match=r"give one of them: .*/train with --class-level 2;"):
         find_class_files(tmp_path)

@@ -29,7 +29,7 @@ from scangan.evaluation.metric_list import METRICS
 from scangan.evaluation.quality_result import Figure, Figures
 from scangan.evaluation.report import plots
 from scangan.evaluation.report.anonymous import anonymous
-from scangan.evaluation.report.parts import Matrix
+from scangan.evaluation.report.blocks import Matrix
 from scangan.evaluation.report.pictures import real_beside_synthetic
 from scangan.evaluation.report.quality_sections import reading, verdict
 from scangan.evaluation.report.render import TEMPLATES
@@ -316,7 +316,7 @@ def test_sets_of_which_one_has_no_classes_stand_side_by_side():
 
 
 def test_a_class_without_scans_is_not_one_that_all_sets_have(options):
-    """A part of a split may have no scan of a class, and still its name."""
+    """A subset of a split may have no scan of a class, and still its name."""
     made = SYNTHETIC.take(np.tile(SYNTHETIC.of_class(0), 2))
     judged = judge_all(HOLDOUT, made, TRAIN, options)
     assert judged.utility is None and judged.privacy

@@ -173,16 +173,16 @@ def test_a_split_never_tears_a_subject_or_copies(prep, tmp_path, some_scans):
     done, out = prep(some_scans, "--split", "0.6,0.2,0.2", "--subjects", r"person\d+")
     assert done.returncode == 0, done.stderr
     assert "train" in done.stdout.splitlines()[0]
-    parts = {name: load_dataset(out / name) for name in ("train", "val", "test")}
-    assert sum(len(part.images) for part in parts.values()) == 21
-    assert len({part.classes for part in parts.values()}) == 1
+    subsets = {name: load_dataset(out / name) for name in ("train", "val", "test")}
+    assert sum(len(subset.images) for subset in subsets.values()) == 21
+    assert len({subset.classes for subset in subsets.values()}) == 1
     for key in ("subject", "sha256"):
-        sets = [{getattr(item, key) for item in part.items} for part in parts.values()]
+        sets = [{getattr(item, key) for item in subset.items} for subset in subsets.values()]
         assert not sets[0] & sets[1] and not sets[1] & sets[2] and not sets[0] & sets[2]
-    for part in parts.values():
-        groups = [item.duplicate_group for item in part.items]
+    for subset in subsets.values():
+        groups = [item.duplicate_group for item in subset.items]
         assert all(group <= n for n, group in enumerate(groups))
-        for item, image in zip(part.items, part.images):
+        for item, image in zip(subset.items, subset.images):
             data = (some_scans / item.file).read_bytes()
             ((_, scan),) = read_scans(data, Wanted())
             assert np.array_equal(
@@ -205,10 +205,10 @@ def test_a_split_says_whose_subject_is_not_known(prep, some_scans, tmp_path):
     assert "no known subject" not in done.stdout
 
 
-def test_a_part_of_a_split_is_no_place_for_it(prep, some_scans):
+def test_a_subset_of_a_split_is_no_place_for_it(prep, some_scans):
     prep(some_scans, "--split", "0.7,0.3")
     done, _ = prep(some_scans, "--split", "0.7,0.3", out="out/train")
-    assert done.returncode == 1 and "'train' part of a split" in done.stderr
+    assert done.returncode == 1 and "'train' subset of a split" in done.stderr
 
 
 @pytest.mark.parametrize(

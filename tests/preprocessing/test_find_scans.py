@@ -134,7 +134,7 @@ def test_a_source_that_is_no_folder_says_so(tmp_path):
         found_in(make(tmp_path, "volume.nii.gz") / "volume.nii.gz")
 
 
-def test_the_parts_of_a_split_are_no_classes(tmp_path):
+def test_the_subsets_of_a_split_are_no_classes(tmp_path):
     make(tmp_path, "Train/a/1.png", "test/a/1.png")
     for _ in range(2):
         with pytest.raises(PreprocessingError, match=r"not classes.*; give one of them: .*/Train;"):

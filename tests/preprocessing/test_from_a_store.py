@@ -89,11 +89,11 @@ def test_deep_scans_share_a_window_and_an_interrupted_run_goes_on(bucket, tmp_pa
     assert bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b")
 
 
-def test_parts_of_a_split_are_refused_with_an_address_that_works(bucket, some_scans, tmp_path):
+def test_subsets_of_a_split_are_refused_with_an_address_that_works(bucket, some_scans, tmp_path):
     for part in ("train", "test"):
         copy_to(some_scans, bucket / "split" / part)
     with pytest.raises(
-        PreprocessingError, match=r"parts of a split.*give one of them: s3://scans/split/train;"
+        PreprocessingError, match=r"subsets of a split.*give one of them: s3://scans/split/train;"
     ):
         prepare(bucket / "split", tmp_path / "a", SMALL)
     prepare(bucket / "split/train", tmp_path / "a", SMALL)

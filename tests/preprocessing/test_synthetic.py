@@ -77,9 +77,9 @@ def test_real_scans_of_a_group_with_a_synthetic_one_stay_in_train(generated, tmp
     shutil.copy(next((generated / "png/cat").iterdir()), tmp_path / "in/cat/p3_made.png")
     sources = SourceOptions(subjects=r"(p\d)_")
     size = PrepOptions(size=32)
-    parts = prepare_split(tmp_path / "in", tmp_path / "out", (0.5, 0.5), size, sources=sources)
-    assert not parts["test"].synthetic.any() and parts["train"].synthetic.sum() == 1
-    assert not any("/p3_" in item.file for item in parts["test"].items)
+    subsets = prepare_split(tmp_path / "in", tmp_path / "out", (0.5, 0.5), size, sources=sources)
+    assert not subsets["test"].synthetic.any() and subsets["train"].synthetic.sum() == 1
+    assert not any("/p3_" in item.file for item in subsets["test"].items)
 
 
 @pytest.mark.parametrize("kind", ["png", "dicom"])
@@ -153,10 +153,10 @@ def test_shards_are_refused_as_ours(generated, tmp_path, some_scans, kind):
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_split_keeps_them_in_train_unless_it_is_allowed(mixed, tmp_path, allowed):
-    parts = prepare_split(mixed, tmp_path / "out", (0.3, 0.7), allow_synthetic=allowed)
-    counts = {name: int(part.synthetic.sum()) for name, part in parts.items()}
+    subsets = prepare_split(mixed, tmp_path / "out", (0.3, 0.7), allow_synthetic=allowed)
+    counts = {name: int(subset.synthetic.sum()) for name, subset in subsets.items()}
     assert sum(counts.values()) == 6 and (counts["test"] > 0) == allowed
-    real = {name: len(part.items) - counts[name] for name, part in parts.items()}
+    real = {name: len(subset.items) - counts[name] for name, subset in subsets.items()}
     if not allowed:
         assert abs(real["train"] - 12) <= 3  # real scans are in proportion all the same
 

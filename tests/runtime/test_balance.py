@@ -161,10 +161,10 @@ def test_a_folder_without_scans_is_a_class_only_if_the_model_has_it(scans):
         missing(scans, ("cat", "dog", "2"), [], None)
 
 
-def test_a_split_dataset_names_its_part(tmp_path):
+def test_a_split_dataset_names_its_subsets(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "split.json").write_text("{}")
-    with pytest.raises(ScanganError, match=r"split into parts; give one of them: .*train"):
+    with pytest.raises(ScanganError, match=r"split into subsets; give one of them: .*train"):
         class_counts(tmp_path)
 
 

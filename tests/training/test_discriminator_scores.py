@@ -11,7 +11,7 @@ from training_runs import SMALL, save, start_run
 from scangan.artifacts.run import Run
 from scangan.core.errors import EvaluationError, TrainingError
 from scangan.evaluation.membership import attack
-from scangan.evaluation.run_parts import parts_of_run
+from scangan.evaluation.run_subsets import subsets_of_run
 from scangan.training import TrainOptions
 from scangan.training.discriminator_scores import discriminator_scores
 from scangan.training.step import make_step
@@ -125,7 +125,7 @@ def test_what_cannot_be_scored_is_refused(prepared, tmp_path):
 def test_a_run_tells_which_scans_it_was_trained_on(prepared, tmp_path):
     run, _ = start_run(tmp_path / "run", prepared, steps=0)
     held = run.held_back(len(prepared.labels))
-    train, back, notes = parts_of_run(prepared.path, run)
+    train, back, notes = subsets_of_run(prepared.path, run)
     assert notes == []
     assert np.array_equal(train.images, prepared.images[~held])
     assert np.array_equal(back.images, prepared.images[held])
@@ -137,17 +137,17 @@ def test_scans_that_the_run_does_not_know_are_left_out(prepared, tmp_path):
     run, _ = start_run(tmp_path / "run", prepared, steps=0)
     items = run.read_items()
     run.start(run.config, items[:-7])
-    train, back, notes = parts_of_run(prepared.path, run)
+    train, back, notes = subsets_of_run(prepared.path, run)
     assert len(train) + len(back) == len(prepared.labels) - 7
     assert notes == ["left out 7 real scans that the run does not know"]
     # A copy of a held-back scan that was trained on is a training scan.
     held = next(item for item in items if item.held_back)
     run.start(run.config, [*items, replace(held, held_back=False)])
-    again, back_again, _ = parts_of_run(prepared.path, run)
+    again, back_again, _ = subsets_of_run(prepared.path, run)
     name = held.file
     assert name in again.sources and name not in back_again.sources
     run.start(run.config, [replace(item, held_back=False) for item in items])
-    assert parts_of_run(prepared.path, run)[1:] == (None, ["the run held back no scan"])
+    assert subsets_of_run(prepared.path, run)[1:] == (None, ["the run held back no scan"])
     run.start(run.config, [replace(item, sha256="0" * 64) for item in items])
     with pytest.raises(EvaluationError, match="was trained on no scan of"):
-        parts_of_run(prepared.path, run)
+        subsets_of_run(prepared.path, run)

@@ -16,7 +16,7 @@ from training_runs import SMALL, start_run
 from scangan.artifacts.run import check_places
 from scangan.core.errors import EvaluationError, ExportError
 from scangan.evaluation.leaks import without_trained_on
-from scangan.evaluation.run_parts import parts_of_run
+from scangan.evaluation.run_subsets import subsets_of_run
 from scangan.evaluation.scan_set import ScanSet
 from scangan.export import export_run
 from scangan.export.exporter import run_card
@@ -324,7 +324,7 @@ def test_a_scan_that_the_run_before_saw_was_not_held_back(before, prepared, tmp_
     run = train(prepared.path, tmp_path / "run", options, start=str(before.path))
     theirs = {(item.sha256, item.frame) for item in before.trained_on()}
     held = {(item.sha256, item.frame) for item in run.read_items() if item.held_back}
-    _, left, notes = parts_of_run(prepared.path, run)
+    _, left, notes = subsets_of_run(prepared.path, run)
     assert (0 if left is None else len(left)) == len(held - theirs) < len(held)
     assert any("started from other networks" in note for note in notes)
 

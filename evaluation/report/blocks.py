@@ -109,7 +109,7 @@ class Verbatim:
     kind = "verbatim"
 
 
-Part = Table | Matrix | Plot | Picture | Verbatim
+Block = Table | Matrix | Plot | Picture | Verbatim
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,4 +118,4 @@ class Section:
 
     title: str
     text: tuple[str, ...] = ()
-    parts: tuple[Part, ...] = ()
+    blocks: tuple[Block, ...] = ()

@@ -17,7 +17,7 @@ STARTED = (
 )
 
 
-def parts_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None, list[str]]:
+def subsets_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None, list[str]]:
     """Divide a prepared dataset as a run did.
 
     Scans are recognised by the SHA-256 of their file and the number of their frame.
@@ -76,7 +76,7 @@ def parts_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None, l
 
 
 def trained_and_held_back(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet, tuple[str, ...]]:
-    """Divide a prepared dataset as `parts_of_run` does, to test on what the run held back.
+    """Divide a prepared dataset as `subsets_of_run` does, to test on what the run held back.
 
     Test scans of a subject that the networks before this run learnt from are left out.
 
@@ -88,7 +88,7 @@ def trained_and_held_back(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet,
         `run` is not a run, or is damaged.
     """
     try:
-        train, held, notes = parts_of_run(path, run)
+        train, held, notes = subsets_of_run(path, run)
     except EvaluationError as error:
         raise EvaluationError(f"{error}, or test scans: --test") from error
     lacking = [name for name, count in train.counts.items() if held and not held.counts[name]]
