@@ -34,6 +34,9 @@ class Project:
     held_back : bool
         Whether classifiers are tested on the scans that each run held back, too: where the test set
         differs from the training set. The large ones are then tested on nothing else.
+    demonstrations : dict
+        Options of train-gan by size in pixels, larger than the scans: trained once, to see that it
+        trains, and not evaluated.
     """
 
     title: str
@@ -47,6 +50,7 @@ class Project:
     seeds: int
     large_classifiers: tuple[str, ...] = ()
     held_back: bool = False
+    demonstrations: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     reading: str = ""
 
     @classmethod

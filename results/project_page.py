@@ -3,12 +3,14 @@
 A page keeps what an earlier one says of generators and seeds that were not run this time.
 """
 
+import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from project import HERE, PHANTOMS, Project
 
+from scangan.artifacts.run_records import Tick
 from scangan.evaluation.diets import BASELINE, CLASSICAL, DIETS, SYNTHETIC, TOPPED_UP
 from scangan.evaluation.judgement import Judgement
 from scangan.evaluation.privacy_result import BLIND
@@ -24,6 +26,7 @@ USES = "generator", "seed", "classifier", *DIETS, *(f"rarest class: {diet}" for 
 GENERATORS = "## Generators"  # headings of a page
 CLASSIFIERS = "## Classifiers that learn from the scans"
 HELD_BACK = "## Classifiers, tested on scans held back from training"
+TICKS = "kimg", "scans a second", "KID x1000"
 OVERVIEW = "## Main figures"  # in README.md here: the last section
 IN_OVERVIEW = (
     "generator",
@@ -71,6 +74,21 @@ def uses(found: UtilityResult) -> Iterator[list[str]]:
         yield [classifier, *map(_with_interval, [*accuracies, *recalls])]
 
 
+def demonstrated(size: str) -> str:
+    """Return the name of the run that shows that a larger size trains."""
+    return f"demonstration-{size}"
+
+
+def ticks(told: Sequence[Tick]) -> Iterator[list[str]]:
+    """Yield a row for each tick of a run: how far it was, how fast, and the better one's KID."""
+    for tick in told:
+        yield [
+            f"{tick.kimg:.0f}",
+            f"{tick.images_per_second:.3g}",
+            f"{1000 * tick.better.kid:.0f}",
+        ]
+
+
 def _with_interval(share: Estimate) -> str:
     return f"{100 * share.value:.0f} ({100 * share.low:.0f} to {100 * share.high:.0f})"
 
@@ -89,10 +107,12 @@ def page(
     truths: dict[str, str],
     before: str = "",
     held: list[list[str]] | None = None,
+    demonstrations: Mapping[str, list[list[str]]] | None = None,
 ) -> str:
     """Write the project's page: generators, classifiers, and by model what is known of the truth.
 
-    `held` are rows about classifiers that were tested on scans which the run held back.
+    `held` are rows about classifiers that were tested on scans which the run held back, and
+    `demonstrations` are rows about ticks by size.
 
     What was not done this time is kept as the page said it `before`.
     """
@@ -140,6 +160,17 @@ def page(
         heading = f"## {model}, and the truth"
         if told := truths.get(model) or _section(before, heading):
             sections += [heading, told.strip()]
+    for size, options in project.demonstrations.items():
+        heading = f"## Demonstration at {size} pixels"
+        if made := (demonstrations or {}).get(size) or _cells(before, heading, TICKS):
+            sections += [
+                heading,
+                "Scans enlarged to this size have no more detail than before. So this shows that it trains, and "
+                f"was not evaluated (`train-gan train-{size} --size {size} {shlex.join(options)}`). KID, without "
+                "classes, is that of scans held back, in EfficientNet-Lite0.",
+                _table(TICKS, made, left=0),
+                f"![Synthetic scans of {size} pixels]({demonstrated(size)}.png)",
+            ]
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
@@ -153,11 +184,16 @@ def _kept(
 ) -> list[list[str]]:
     """Add the rows of an earlier page to those made now, which replace theirs; sort by generator and seed."""
     made = {tuple(row[:named_by]) for row in rows}
-    earlier = [[row.get(column, "-") for column in columns] for row in _read_table(before, heading)]
+    earlier = _cells(before, heading, columns)
     order = list(project.generators)
     known = {(name, str(seed)) for name in order for seed in range(project.seeds)}
     kept = [row for row in earlier if tuple(row[:named_by]) not in made and (*row[:2],) in known]
     return sorted([*kept, *rows], key=lambda row: (order.index(row[0]), int(row[1])))
+
+
+def _cells(before: str, heading: str, columns: Sequence[str]) -> list[list[str]]:
+    """Read the cells of an earlier page's table; columns that it lacks get a dash."""
+    return [[row.get(column, "-") for column in columns] for row in _read_table(before, heading)]
 
 
 def _table(columns: Sequence[str], rows: list[list[str]], left: int) -> str:

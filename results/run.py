@@ -23,7 +23,15 @@ from pathlib import Path
 from typing import Any
 
 from project import HERE, PHANTOMS, Project, names
-from project_page import PICTURE_OF_PHANTOMS, figures, page, uses, with_overview
+from project_page import (
+    PICTURE_OF_PHANTOMS,
+    demonstrated,
+    figures,
+    page,
+    ticks,
+    uses,
+    with_overview,
+)
 
 from scangan.artifacts.records import parse_record
 from scangan.artifacts.run import Run
@@ -41,6 +49,7 @@ from scangan.training.checkpoints import load_best
 SAMPLES = HERE.parent / "tests/data"
 COUNT = 500  # synthetic scans of each class
 DRAWN = 8  # of each class in a picture
+WIDEST = 1024  # pixels that they have in a row
 EXPLAINED = "## How to read the figures"  # from here on, every report says the same
 PICTURE = re.compile(r"^!\[.*\n\n.*\n\n?", re.MULTILINE)  # with its caption
 SMALL = ["--size", "32"]
@@ -76,13 +85,16 @@ class Repeat:
         self.name, self.quick, self.data = name, quick, data
         told = Project.read(name)
         self.project = dataclasses.replace(told, seeds=1) if quick else told
-        self.generators = _chosen(only, list(told.generators), f"{name} has no generator")
+        known = [*told.generators, *map(demonstrated, told.demonstrations)]
+        self.chosen = _chosen(only, known, f"{name} has no generator")
+        self.generators = [each for each in told.generators if each in self.chosen]
         self.seeds = _chosen(seed, list(range(self.project.seeds)), f"{name} has no seed")
         self.work = work / (f"{name}-quick" if quick else name)
         self.work.mkdir(parents=True, exist_ok=True)
         self.uses: list[list[str]] = []  # rows about classifiers
         self.held: list[list[str]] = []  # the same, tested on scans that a run held back
         self.truths: dict[str, str] = {}  # what `truth.py` printed, by model
+        self.demonstrations: dict[str, list[list[str]]] = {}  # rows of ticks, by size
 
     def __call__(self) -> list[list[str]]:
         """Do all of it; return the rows about generators."""
@@ -105,9 +117,33 @@ class Repeat:
                 chosen = ("probe",) if self.quick else self.project.large_classifiers
                 kind = "large-held" if self.project.held_back else "large"
                 told += self._learn(name, 0, kind, chosen, train, tested, "--seeds", 1)
+        for size, options in self.project.demonstrations.items():
+            if demonstrated(size) in self.chosen and 0 in self.seeds:
+                self.demonstrations[size] = self._demonstrate(size, options)
         return rows
 
-    def _prepared(self, part: str) -> Path:
+    def _demonstrate(self, size: str, options: list[str]) -> list[list[str]]:
+        """Train once on scans that are enlarged to `size`; return a row for each tick."""
+        scans = self._prepared("train", "--size", size)
+        run = self.work / demonstrated(size)
+        self._trained(scans, run, 0, "--size", size, *options)
+        return list(ticks(Run(run).read_metrics()))
+
+    def _trained(self, scans: Path, run: Path, seed: int, *options: str) -> Path:
+        """Train, export, and draw scans of seed 0; return the model file."""
+        model = run.with_name(f"{run.name}.onnx")
+        few = QUICK if self.quick else []
+        scangan("train", scans, "--out", run, "--seed", seed, *options, *few)
+        if _is_due(model, run / "best.safetensors"):
+            scangan("export", run, "-o", model)
+        if seed == 0 and _is_due(picture := model.with_suffix(".png"), model):
+            with ScanGenerator(model) as made:
+                count = min(DRAWN, WIDEST // made.card.size)
+                of_each = {each: made.sample(count, each) for each in made.classes}
+                write_bytes(picture, drawn(of_each or {"": made.sample(count)}, "synthetic"))
+        return model
+
+    def _prepared(self, part: str, *larger: str) -> Path:
         folder = getattr(self.project, part)
         if folder == PHANTOMS:
             scans, number = self.work / f"{part}-{PHANTOMS}", 1 if part == "test" else 0
@@ -119,8 +155,9 @@ class Repeat:
             return self._sample(part)
         else:
             sys.exit(f"{self.name} needs --data, a folder that holds {self.project.train}")
-        out = self.work / part
-        scangan("prepare", scans, out, *self.project.prepare, *(SMALL if self.quick else []))
+        out = self.work / "-".join([part, *larger[1:]])
+        few = SMALL if self.quick else []
+        scangan("prepare", scans, out, *self.project.prepare, *larger, *few)
         return out
 
     def _sample(self, part: str) -> Path:
@@ -130,17 +167,8 @@ class Repeat:
         return out / part
 
     def _row(self, name: str, seed: int, options: list[str], train: Path, test: Path) -> list[str]:
-        run, model = self.work / f"{name}-{seed}", self.work / f"{name}-{seed}.onnx"
-        report = self.work / f"{name}-{seed}-report"
-        scangan(
-            "train", train, "--out", run, "--seed", seed, *options, *(QUICK if self.quick else [])
-        )
-        if _is_due(model, run / "best.safetensors"):
-            scangan("export", run, "-o", model)
-        if seed == 0 and _is_due(picture := model.with_suffix(".png"), model):
-            with ScanGenerator(model) as made:
-                of_each = {each: made.sample(DRAWN, each) for each in made.classes}
-                write_bytes(picture, drawn(of_each or {"": made.sample(DRAWN)}, "synthetic"))
+        run, report = self.work / f"{name}-{seed}", self.work / f"{name}-{seed}-report"
+        model = self._trained(train, run, seed, *options)
         if _is_due(report / "result.json", model):
             shutil.rmtree(report, ignore_errors=True)
             few = ["--extractor", "efficientnet-lite0", "--seeds", 1] if self.quick else []
@@ -240,7 +268,15 @@ def main() -> None:
         rows = repeat()
         published = HERE / name / "README.md"
         before = "" if given.quick or not published.exists() else published.read_text("utf-8")
-        text = page(repeat.project, rows, repeat.uses, repeat.truths, before, repeat.held)
+        text = page(
+            repeat.project,
+            rows,
+            repeat.uses,
+            repeat.truths,
+            before,
+            repeat.held,
+            repeat.demonstrations,
+        )
         write_bytes(repeat.work / "README.md", text.encode())
         if given.write:
             write_bytes(published, text.encode())

@@ -39,7 +39,8 @@ def test_there_is_a_folder_for_each_project():
 @pytest.mark.parametrize("name", run.names())
 def test_the_options_of_a_project_are_known(name):
     project = run.Project.read(name)
-    commands = [("train-gan", options) for options in project.generators.values()]
+    larger = [["--size", size, *options] for size, options in project.demonstrations.items()]
+    commands = [("train-gan", options) for options in [*project.generators.values(), *larger]]
     for program, options in [*commands, ("prep-scans", project.prepare)]:
         words = ["x", "--out", "y", *options] if program == "train-gan" else ["x", "y", *options]
         main_of(program).make_context(program, list(words))  # else it exits
@@ -89,9 +90,13 @@ def test_a_project_runs_from_scans_to_its_page(name, quick_commands, tmp_path, m
         assert 0.4 <= float(reached) <= 1 and 0 <= float(blind) <= 1
         assert re.fullmatch(r"\d+ \(\d+\)", told["recall"])
     del told_of["Scans, seed 0"]
+    for size in project.demonstrations:
+        columns, *rows = told_of.pop(f"Demonstration at {size} pixels")
+        assert columns == list(pages.TICKS) and [row[0] for row in rows] == ["0", "1"]
     pictures = re.findall(r"\]\((.*\.png)\)", page)
     simulated = ["phantoms.png"] if name == "thyroid-phantom" else []
-    assert pictures == simulated + [f"{each}-0.png" for each in project.generators]
+    larger = [f"demonstration-{size}.png" for size in project.demonstrations]
+    assert pictures == simulated + [f"{each}-0.png" for each in project.generators] + larger
     for picture in pictures:
         assert cv2.imread(str(tmp_path / f"{name}-quick" / picture), 0).shape[1] > 8 * 96
     columns, *rows = told_of.pop("Classifiers that learn from the scans", [list(pages.USES)])
@@ -156,6 +161,15 @@ def test_a_page_keeps_what_was_not_done_this_time():
     assert again == whole.replace(" | ".join(made[0]), " | ".join(better[0]))
     dropped = dataclasses.replace(project, generators={"h": []})
     assert "| g |" not in pages.page(dropped, [], [], {}, whole)
+
+
+def test_a_page_keeps_a_demonstration():
+    project = _project(demonstrations={"256": ["--kimg", "9"], "512": []})
+    made = {"256": [["5", "16.1", "900"], ["9", "16", "800"]]}
+    page = pages.page(project, [], [], {}, demonstrations=made)
+    assert "`train-gan train-256 --size 256 --kimg 9`" in page and "512 pixels" not in page
+    assert _rows(page.partition("## Demonstration")[2]) == [list(pages.TICKS), *made["256"]]
+    assert pages.page(project, [], [], {}, page) == page
 
 
 def test_the_pages_are_those_of_their_projects():
