@@ -3,10 +3,11 @@
 A page keeps what an earlier one says of generators and seeds that were not run this time.
 """
 
+import dataclasses
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 from project import HERE, PHANTOMS, Project
 
@@ -21,6 +22,7 @@ COLUMNS = (
     "generator", "seed", "kimg", "KID x1000", "FID", "FID ratio", "precision", "recall", "least variety",
     "class agreement", "told from real", "membership AUC", "suspects",
 )  # fmt: skip
+Rows: TypeAlias = list[list[str]]  # the cells of a table
 COMPARED = BASELINE, CLASSICAL, TOPPED_UP  # in the rarest class
 USES = "generator", "seed", "classifier", *DIETS, *(f"rarest class: {diet}" for diet in COMPARED)
 GENERATORS = "## Generators"  # headings of a page
@@ -41,6 +43,29 @@ LEARN_ONCE = " Intervals of the large networks, which learn once, leave out how 
 ACCURACY = "accuracy, trained on synthetic scans alone (on real ones)"
 
 
+@dataclasses.dataclass
+class Measured:
+    """What was measured this time: rows of the page's tables, and texts.
+
+    Parameters
+    ----------
+    generators : list of rows
+        In the order of `COLUMNS`.
+    classifiers, on_held_back : list of rows
+        In the order of `USES`: tested on the test set, and on scans that the run held back.
+    truths : dict
+        What is known of the truth, by model.
+    demonstrations : dict of list of rows
+        In the order of `TICKS`, by size.
+    """
+
+    generators: Rows = dataclasses.field(default_factory=list)
+    classifiers: Rows = dataclasses.field(default_factory=list)
+    on_held_back: Rows = dataclasses.field(default_factory=list)
+    truths: dict[str, str] = dataclasses.field(default_factory=dict)
+    demonstrations: dict[str, Rows] = dataclasses.field(default_factory=dict)
+
+
 def figures(found: Judgement) -> Iterator[str]:
     """Yield the figures of a row: in brackets, what real scans score; intervals are in the reports."""
     space = found.quality.spaces["efficientnet-lite0"].figures
@@ -49,8 +74,8 @@ def figures(found: Judgement) -> Iterator[str]:
     for key in ("precision", "recall"):
         yield _with_real(space[key].overall, 100, 0)
     variety = space["variety"]
-    of_each = list(variety.classes.values()) or [variety.overall]  # a DCGAN has no classes
-    yield f"{min(each.value for each in of_each):.2f}"
+    of_each = variety.classes.values() or (variety.overall,)  # a DCGAN has no classes
+    yield f"{min(each.value for each in of_each if each):.2f}"
     for key in ("agreement", "two_sample"):
         yield _with_real(space[key].overall, 100, 0) if key in space else "-"
     reached = (
@@ -100,25 +125,11 @@ def _with_real(figure: Any, scale: float, digits: int) -> str:
     return f"{figure.value * scale:.{digits}f}{real}"
 
 
-def page(
-    project: Project,
-    rows: list[list[str]],
-    uses: list[list[str]],
-    truths: dict[str, str],
-    before: str = "",
-    held: list[list[str]] | None = None,
-    demonstrations: Mapping[str, list[list[str]]] | None = None,
-) -> str:
-    """Write the project's page: generators, classifiers, and by model what is known of the truth.
-
-    `held` are rows about classifiers that were tested on scans which the run held back, and
-    `demonstrations` are rows about ticks by size.
-
-    What was not done this time is kept as the page said it `before`.
-    """
-    rows = _kept(before, GENERATORS, COLUMNS, rows, 2, project)
-    uses = _kept(before, CLASSIFIERS, USES, uses, 3, project)
-    held = _kept(before, HELD_BACK, USES, held or [], 3, project)
+def page(project: Project, measured: Measured, before: str = "") -> str:
+    """Write the project's page; what was not measured this time is kept as the page said it `before`."""
+    rows = _kept(before, GENERATORS, COLUMNS, measured.generators, 2, project)
+    uses = _kept(before, CLASSIFIERS, USES, measured.classifiers, 3, project)
+    held = _kept(before, HELD_BACK, USES, measured.on_held_back, 3, project)
     models = [f"{name}-{seed}" for name, seed, *_ in rows]
     others = "phantoms" if project.test == PHANTOMS else "real scans"
     sections = [
@@ -158,11 +169,11 @@ def page(
     sections += [f"![Synthetic scans of {name}]({name}-0.png)" for name in drawn_of]
     for model in models:
         heading = f"## {model}, and the truth"
-        if told := truths.get(model) or _section(before, heading):
+        if told := measured.truths.get(model) or _section(before, heading):
             sections += [heading, told.strip()]
     for size, options in project.demonstrations.items():
         heading = f"## Demonstration at {size} pixels"
-        if made := (demonstrations or {}).get(size) or _cells(before, heading, TICKS):
+        if made := measured.demonstrations.get(size) or _cells(before, heading, TICKS):
             sections += [
                 heading,
                 "Scans enlarged to this size have no more detail than before. So this shows that it trains, and "
@@ -178,10 +189,10 @@ def _kept(
     before: str,
     heading: str,
     columns: Sequence[str],
-    rows: list[list[str]],
+    rows: Rows,
     named_by: int,
     project: Project,
-) -> list[list[str]]:
+) -> Rows:
     """Add the rows of an earlier page to those made now, which replace theirs; sort by generator and seed."""
     made = {tuple(row[:named_by]) for row in rows}
     earlier = _cells(before, heading, columns)
@@ -191,12 +202,12 @@ def _kept(
     return sorted([*kept, *rows], key=lambda row: (order.index(row[0]), int(row[1])))
 
 
-def _cells(before: str, heading: str, columns: Sequence[str]) -> list[list[str]]:
+def _cells(before: str, heading: str, columns: Sequence[str]) -> Rows:
     """Read the cells of an earlier page's table; columns that it lacks get a dash."""
     return [[row.get(column, "-") for column in columns] for row in _read_table(before, heading)]
 
 
-def _table(columns: Sequence[str], rows: list[list[str]], left: int) -> str:
+def _table(columns: Sequence[str], rows: Rows, left: int) -> str:
     aligned = ["---"] * left + ["---:"] * (len(columns) - left)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, aligned, *rows))
 

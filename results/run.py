@@ -25,6 +25,8 @@ from typing import Any
 from project import HERE, PHANTOMS, Project, names
 from project_page import (
     PICTURE_OF_PHANTOMS,
+    Measured,
+    Rows,
     demonstrated,
     figures,
     page,
@@ -91,13 +93,11 @@ class Repeat:
         self.seeds = _chosen(seed, list(range(self.project.seeds)), f"{name} has no seed")
         self.work = work / (f"{name}-quick" if quick else name)
         self.work.mkdir(parents=True, exist_ok=True)
-        self.uses: list[list[str]] = []  # rows about classifiers
-        self.held: list[list[str]] = []  # the same, tested on scans that a run held back
-        self.truths: dict[str, str] = {}  # what `truth.py` printed, by model
-        self.demonstrations: dict[str, list[list[str]]] = {}  # rows of ticks, by size
+        self.measured = Measured()
 
-    def __call__(self) -> list[list[str]]:
-        """Do all of it; return the rows about generators."""
+    def __call__(self) -> Measured:
+        """Do all of it; return what was measured."""
+        measured = self.measured
         train, test = self._prepared("train"), self._prepared("test")
         if self.project.test == PHANTOMS:  # no real scan is shown
             held = load_dataset(test)
@@ -106,23 +106,24 @@ class Repeat:
             write_bytes(
                 self.work / PICTURE_OF_PHANTOMS, drawn(few, "simulated, of the test set", SIMULATED)
             )
-        rows = [
+        measured.generators = [
             self._row(name, seed, self.project.generators[name], train, test)
             for name in self.generators
             for seed in self.seeds
         ]
         if self.project.large_classifiers and 0 in self.seeds:
-            tested, told = (None, self.held) if self.project.held_back else (test, self.uses)
+            held_back = self.project.held_back
+            kind, tested = ("large-held", None) if held_back else ("large", test)
+            told = measured.on_held_back if held_back else measured.classifiers
             for name in self.generators:
                 chosen = ("probe",) if self.quick else self.project.large_classifiers
-                kind = "large-held" if self.project.held_back else "large"
                 told += self._learn(name, 0, kind, chosen, train, tested, "--seeds", 1)
         for size, options in self.project.demonstrations.items():
             if demonstrated(size) in self.chosen and 0 in self.seeds:
-                self.demonstrations[size] = self._demonstrate(size, options)
-        return rows
+                measured.demonstrations[size] = self._demonstrate(size, options)
+        return measured
 
-    def _demonstrate(self, size: str, options: list[str]) -> list[list[str]]:
+    def _demonstrate(self, size: str, options: list[str]) -> Rows:
         """Train once on scans that are enlarged to `size`; return a row for each tick."""
         scans = self._prepared("train", "--size", size)
         run = self.work / demonstrated(size)
@@ -183,11 +184,11 @@ class Repeat:
         told = json.loads((report / "result.json").read_text("utf-8"))
         found = parse_record(Judgement, json.dumps(told["judgement"]))
         if found.utility:
-            self.uses += [[name, str(seed), *row] for row in uses(found.utility)]
+            self.measured.classifiers += [[name, str(seed), *row] for row in uses(found.utility)]
         if self.project.held_back:
             few = ["--seeds", 1] if self.quick else []
             chosen = self.project.classifiers[: 1 if self.quick else None]
-            self.held += self._learn(name, seed, "held", chosen, train, None, *few)
+            self.measured.on_held_back += self._learn(name, seed, "held", chosen, train, None, *few)
         return [name, str(seed), f"{load_best(Run(run)).kimg:.0f}", *figures(found)]
 
     def _learn(
@@ -228,7 +229,7 @@ class Repeat:
             if done.returncode:
                 sys.exit(done.returncode)
             write_bytes(kept, done.stdout)
-        self.truths[model.stem] = kept.read_text("utf-8")
+        self.measured.truths[model.stem] = kept.read_text("utf-8")
 
 
 def _chosen(given: Any, known: list[Any], otherwise: str) -> list[Any]:
@@ -265,18 +266,10 @@ def main() -> None:
     given = parser.parse_args()
     for name in names() if given.project == "all" else [given.project]:
         repeat = Repeat(name, given.work, given.data, given.quick, given.only, given.seed)
-        rows = repeat()
+        measured = repeat()
         published = HERE / name / "README.md"
         before = "" if given.quick or not published.exists() else published.read_text("utf-8")
-        text = page(
-            repeat.project,
-            rows,
-            repeat.uses,
-            repeat.truths,
-            before,
-            repeat.held,
-            repeat.demonstrations,
-        )
+        text = page(repeat.project, measured, before)
         write_bytes(repeat.work / "README.md", text.encode())
         if given.write:
             write_bytes(published, text.encode())

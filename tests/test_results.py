@@ -133,7 +133,7 @@ def test_a_command_that_fails_ends_all(capfd):
 def test_a_page_has_the_claim_the_table_and_the_reading():
     project = _project(reading=" We doubt it. ")
     row = ["g", "0", *pages.COLUMNS[2:]]
-    lines = pages.page(project, [row], [], {}).splitlines()
+    lines = pages.page(project, pages.Measured([row])).splitlines()
     assert lines[:5] == ["# T", "", "Claimed: all is well", "", "We doubt it."]
     assert _rows("\n".join(lines)) == [list(pages.COLUMNS), row]
 
@@ -144,38 +144,39 @@ def test_a_page_keeps_what_was_not_done_this_time():
     learnt = [[*row[:2], each, *pages.USES[3:]] for row in made for each in ("cnn", "large")]
     truths = {f"{name}-{seed}": f"| of {name}{seed} |" for name, seed, *_ in made}
     held = [[*row[:2], "on held-back", *row[3:]] for row in learnt[::2]]
-    whole = pages.page(project, made, learnt, truths, held=held)
+    whole = pages.page(project, pages.Measured(made, learnt, held, truths))
     assert "Not run yet" not in whole
 
     last, part = [made.pop()], [learnt.pop(), learnt.pop()]
     last_held = [held.pop()]
     told = {k: truths[k] for k in list(truths)[:3]}
-    lacks = pages.page(project, made, learnt, told, held=held)
+    lacks = pages.page(project, pages.Measured(made, learnt, held, told))
     assert "\n\nNot run yet: h-1.\n\n" in lacks and "h-1, and the truth" not in lacks
     assert "(h-0.png)" in lacks
     told = {"h-1": truths["h-1"]}
-    assert pages.page(project, last, part[::-1], told, lacks, last_held) == whole
+    late = pages.Measured(last, part[::-1], last_held, told)
+    assert pages.page(project, late, lacks) == whole
 
     better = [[*made[0][:2], *("99" for _ in pages.COLUMNS[2:])]]
-    again = pages.page(project, better, [], {}, whole)
+    again = pages.page(project, pages.Measured(better), whole)
     assert again == whole.replace(" | ".join(made[0]), " | ".join(better[0]))
     dropped = dataclasses.replace(project, generators={"h": []})
-    assert "| g |" not in pages.page(dropped, [], [], {}, whole)
+    assert "| g |" not in pages.page(dropped, pages.Measured(), whole)
 
 
 def test_a_page_keeps_a_demonstration():
     project = _project(demonstrations={"256": ["--kimg", "9"], "512": []})
     made = {"256": [["5", "16.1", "900"], ["9", "16", "800"]]}
-    page = pages.page(project, [], [], {}, demonstrations=made)
+    page = pages.page(project, pages.Measured(demonstrations=made))
     assert "`train-gan train-256 --size 256 --kimg 9`" in page and "512 pixels" not in page
     assert _rows(page.partition("## Demonstration")[2]) == [list(pages.TICKS), *made["256"]]
-    assert pages.page(project, [], [], {}, page) == page
+    assert pages.page(project, pages.Measured(), page) == page
 
 
 def test_the_pages_are_those_of_their_projects():
     for file in RESULTS.glob("*/README.md"):
         text, project = file.read_text(encoding="utf-8"), run.Project.read(file.parent.name)
-        assert pages.page(project, [], [], {}, text) == text
+        assert pages.page(project, pages.Measured(), text) == text
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,9 @@ def test_a_project_without_classifiers_is_in_the_table(tmp_path, monkeypatch):
     (tmp_path / "p").mkdir()
     project = _project()
     row = ["g", "0", *pages.COLUMNS[2:]]
-    (tmp_path / "p/README.md").write_text(pages.page(project, [row], [], {}), encoding="utf-8")
+    (tmp_path / "p/README.md").write_text(
+        pages.page(project, pages.Measured([row])), encoding="utf-8"
+    )
     _, told = _rows(pages.overview())
     assert told == ["[p](p/README.md)", "g", "0", *pages.IN_OVERVIEW[2:], "-"]
 
