@@ -76,6 +76,7 @@ def main(
     from scangan.cli.evaluation_folder import evaluation_folder
     from scangan.cli.scan_sets import (
         how_to_leave_out,
+        learnt_from,
         of_run,
         open_pair,
         open_scans,
@@ -88,17 +89,24 @@ def main(
 
     output = Output(quiet, as_json)
     chosen = PrivacyOptions(extractor=extractor, seed=seed, threads=threads, cache=cache)
-    discriminator = None
-    notes: list[str] = []
-    if run_path is None:
-        real, ours = open_pair(train, synthetic, count=count)
-        held = None
-    else:
-        real, held, discriminator, notes = of_run(train, run_path)
-        ours = open_synthetic(synthetic, like=real, count=count)
-    if holdout is not None:
-        held = open_scans(holdout, like=real)
+    if holdout is not None and learnt_from(synthetic, holdout):
+        raise EvaluationError(
+            f"{synthetic} was trained on scans of {holdout}, so they are no hold-out; give them as TRAIN, and "
+            f"others with --holdout"
+        )
     with evaluation_folder(out, "privacy", train, synthetic, holdout, say=output.say):
+        discriminator = None
+        notes: list[str] = []
+        if run_path is None:
+            real, ours = open_pair(train, synthetic, count=count)
+            held = None
+        else:
+            real, held, discriminator, notes = of_run(train, run_path)
+            ours = open_synthetic(synthetic, like=real, count=count)
+            if held is None and holdout is None:
+                notes.append("the run held back no scan")
+        if holdout is not None:
+            held = open_scans(holdout, like=real)
         track = partial(progress, quiet=output.silent)
         result = privacy(real, ours, held, chosen, discriminator, track, tuple(notes))
         write_privacy(out, result, real, ours)

@@ -54,7 +54,7 @@ def main(
     """
     from scangan.artifacts.records import to_told, write_record
     from scangan.cli.evaluation_folder import evaluation_folder
-    from scangan.cli.scan_sets import open_pair, say_if_trained_on
+    from scangan.cli.scan_sets import open_pair, warn_if_trained_on
     from scangan.evaluation.features import installed
     from scangan.evaluation.file_names import RESULT
     from scangan.evaluation.judge_quality import QualityOptions, quality
@@ -62,10 +62,10 @@ def main(
 
     output = Output(quiet, as_json)
     chosen = QualityOptions(extractors or installed(), repeats, seed, strict, threads, cache)
-    say_if_trained_on(real, synthetic, output.say)
-    one, other = open_pair(real, synthetic, count=count)
     with evaluation_folder(out, "quality", real, synthetic, say=output.say):
-        result = quality(one, other, chosen, partial(progress, quiet=output.silent))
+        notes = warn_if_trained_on(real, synthetic, output.say)
+        one, other = open_pair(real, synthetic, count=count)
+        result = quality(one, other, chosen, partial(progress, quiet=output.silent), notes)
         write_record(out / RESULT, result)
         for line in quality_lines(result):
             output.say(line)

@@ -96,7 +96,7 @@ def main(
         of_run,
         open_pair,
         open_scans,
-        say_if_trained_on,
+        warn_if_trained_on,
     )
     from scangan.evaluation.features import installed
     from scangan.evaluation.file_names import HTML
@@ -128,32 +128,41 @@ def main(
         ),
         PrivacyOptions(threads=threads, cache=cache),
     )
-    say_if_trained_on(real, synthetic, output.say)
-    test, made = open_pair(real, synthetic, count=count)
-    trained, discriminator = None, None
-    privacy_notes: list[str] = []
-    if run_path:
-        trained, _, discriminator, privacy_notes = of_run(train or "", run_path)
-    elif train:
-        trained = open_scans(train, like=test)
-    test, utility_notes = without_trained_on(
-        Run(run_path) if run_path else None, test, drop=drop_leaks
-    )
-    if run_path:  # privacy tests on the same scans
-        privacy_notes += utility_notes
-    command = typed()
-    if no_real_images:
-        test, made, trained = anonymous(test, made, trained)
-        command = _without_paths(
-            command, real=real, train=train, run=run_path, out=out, cache=cache, model=write_model
-        )
     with evaluation_folder(out, "report", real, synthetic, train, say=output.say):
+        known = warn_if_trained_on(real, synthetic, output.say)
+        test, made = open_pair(real, synthetic, count=count)
+        trained, discriminator = None, None
+        privacy_notes: list[str] = []
+        if run_path:
+            trained, _, discriminator, privacy_notes = of_run(train or "", run_path)
+        elif train:
+            trained = open_scans(train, like=test)
+        utility_notes = known
+        if run_path or not known:
+            run = Run(run_path) if run_path else None
+            test, checked = without_trained_on(run, test, drop=drop_leaks)
+            utility_notes += checked
+        if run_path:  # privacy tests on the same scans
+            privacy_notes += utility_notes
+        command = typed()
+        if no_real_images:
+            test, made, trained = anonymous(test, made, trained)
+            command = _without_paths(
+                command,
+                real=real,
+                train=train,
+                run=run_path,
+                out=out,
+                cache=cache,
+                model=write_model,
+            )
         found = judge_all(
             test,
             made,
             trained,
             chosen,
             discriminator=discriminator,
+            quality_notes=known,
             utility_notes=utility_notes,
             privacy_notes=tuple(privacy_notes),
             track=partial(progress, quiet=output.silent),

@@ -90,7 +90,7 @@ def main(
         open_pair,
         open_scans,
         open_synthetic,
-        say_if_trained_on,
+        warn_if_trained_on,
     )
     from scangan.evaluation.file_names import RESULT
     from scangan.evaluation.judge_utility import UtilityOptions, utility
@@ -103,26 +103,29 @@ def main(
     chosen = UtilityOptions(
         classifiers, seeds, fractions, extractor, weights, steps, drop_leaks, threads, cache
     )
-    if test is not None:
-        say_if_trained_on(test, synthetic, output.say)
-    elif run is None and learnt_from(synthetic, real):
+    if test is None and run is None and learnt_from(synthetic, real):
         raise EvaluationError(
-            f"{synthetic} was trained on scans of {real}, so a quarter of them is no test; give others with "
-            f"--test, or the run with --run"
+            f"{synthetic} was trained on scans of {real}, so a quarter of them cannot serve as test scans; give "
+            f"others with --test, or the run with --run"
         )
     if test is None:
         chosen = dataclasses.replace(chosen, drop_leaks=True)  # nobody chose that split
-    if test is None and run is not None and is_prepared(Path(real)):
-        train, tested, known = trained_and_held_back(real, Run(run))
-        made = open_synthetic(synthetic, like=train, count=count)
-    else:
-        train, made = open_pair(real, synthetic, count=count)
-        if test is None:
-            train, tested = split_for_test(train)
-        else:
-            tested = open_scans(test, like=train)
-        tested, known = without_trained_on(Run(run) if run else None, tested, drop=drop_leaks)
     with evaluation_folder(out, "utility", real, synthetic, test, say=output.say):
+        known = warn_if_trained_on(test, synthetic, output.say) if test is not None else ()
+        if test is None and run is not None and is_prepared(Path(real)):
+            train, tested, known = trained_and_held_back(real, Run(run))
+            made = open_synthetic(synthetic, like=train, count=count)
+        else:
+            train, made = open_pair(real, synthetic, count=count)
+            if test is None:
+                train, tested = split_for_test(train)
+            else:
+                tested = open_scans(test, like=train)
+            if run or not known:
+                tested, checked = without_trained_on(
+                    Run(run) if run else None, tested, drop=drop_leaks
+                )
+                known += checked
         track = partial(progress, quiet=output.silent)
         result = utility(train, made, tested, chosen, track, notes=known)
         write_record(out / RESULT, result)

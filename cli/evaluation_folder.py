@@ -45,12 +45,11 @@ def evaluation_folder(
     new = not out.exists()
     if not new and out.is_dir():
         names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
-        others = names - WRITTEN
-        if others and RESULT not in names:
+        others, found = names - WRITTEN, _kind_of(out / RESULT)
+        if others and not found:
             raise EvaluationError(
                 f"{out} is not empty and holds no evaluation (it has {min(others)}); choose another --out"
             )
-        found = _kind_of(out / RESULT)
         if found not in ("", kind):
             raise EvaluationError(
                 f"{out} holds the result of eval-scans {found}; choose another --out"
@@ -72,10 +71,20 @@ def evaluation_folder(
 
 
 def _kind_of(result: Path) -> str:
-    """Tell which evaluation wrote a result; empty for none, or one that cannot be read."""
+    """Tell which evaluation wrote a result; empty for none, or one that cannot be read.
+
+    Raises
+    ------
+    EvaluationError
+        Something else wrote it.
+    """
     try:
         told = json.loads(result.read_bytes())
     except (OSError, ValueError, RecursionError):
         return ""
-    fields = told if isinstance(told, dict) else {}
-    return next((kind for kind, field in FIELDS.items() if field in fields), "")
+    if not isinstance(told, dict):
+        return ""
+    for kind, field in FIELDS.items():
+        if field in told:
+            return kind
+    raise EvaluationError(f"{result} is not a result of eval-scans; choose another --out")

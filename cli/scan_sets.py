@@ -34,9 +34,7 @@ def is_model(path: str) -> bool:
     return path.endswith(".onnx") or (path in bundled_models() and not Path(path).exists())
 
 
-def open_pair(
-    real: str, synthetic: str, *, count: int, seed: int = SEED
-) -> tuple[ScanSet, ScanSet]:
+def open_pair(real: str, synthetic: str, *, count: int) -> tuple[ScanSet, ScanSet]:
     """Open real and synthetic scans; a folder is prepared like the other side.
 
     Parameters
@@ -45,8 +43,6 @@ def open_pair(
         A prepared dataset, a folder of scans, or for synthetic scans a model.
     count : int
         Scans per class that a model generates.
-    seed : int
-        Random seed for a model.
 
     Raises
     ------
@@ -56,7 +52,7 @@ def open_pair(
     if is_model(real):
         raise EvaluationError(f"{real} is a model; give real scans first, then the synthetic ones")
     if is_model(synthetic):
-        made = generated(synthetic, count, seed)
+        made = generated(synthetic, count)
         return open_scans(real, like=made), made
     if is_ready(real) or not is_ready(synthetic):
         opened = open_scans(real, size=None if is_ready(real) else size_of(synthetic))
@@ -76,7 +72,6 @@ def open_scans(
     like: ScanSet | None = None,
     size: int | None = None,
     count: int = 100,
-    seed: int = SEED,
 ) -> ScanSet:
     """Open one set; a folder is prepared like another set, in a temporary folder.
 
@@ -88,13 +83,13 @@ def open_scans(
         A set whose size and preparation a folder gets.
     size : int, optional
         The size that a folder gets otherwise; by default that of `PrepOptions`.
-    count, seed : int
-        For a model: scans per class, and the random seed.
+    count : int
+        Scans per class that a model generates.
     """
     if not path:
         raise EvaluationError("the path of a set of scans is empty; give a folder or a model")
     if is_model(path):
-        return generated(path, count, seed)
+        return generated(path, count)
     if is_ready(path):
         return ScanSet.of_dataset(path)
     if is_run(Path(path)):
@@ -114,7 +109,12 @@ def open_scans(
         out = Path(folder) / "prepared"
         prepare(path, out, PrepOptions(**chosen))  # type: ignore[arg-type]
         made = ScanSet.of_dataset(out)
-        return dataclasses.replace(made, name=path, origins=origins(to_place(path), made.sources))
+        return dataclasses.replace(
+            made,
+            name=path,
+            origins=origins(to_place(path), made.sources),
+            refused=load_dataset(out).info.rejected,
+        )
 
 
 def size_of(folder: str) -> int | None:
@@ -156,13 +156,15 @@ def model_of(path: str) -> ModelFile | None:
     return open_model(path, choose_device())
 
 
-def say_if_trained_on(real: str, model: str, say: Callable[[str], None]) -> None:
-    """Warn that a model is judged by the dataset that it learnt from."""
-    if learnt_from(model, real):
-        say(
-            f"warning: {model} was trained on scans of {real}, so its figures are too good; judge it by "
-            f"scans that were held back (prep-scans --split)"
-        )
+def warn_if_trained_on(real: str, model: str, say: Callable[[str], None]) -> tuple[str, ...]:
+    """Warn that a model is judged by the dataset that it learnt from; return notes for the result."""
+    if not learnt_from(model, real):
+        return ()
+    advice = (
+        "so its figures are too good; judge it by scans that were held back (prep-scans --split)"
+    )
+    say(f"warning: {model} was trained on scans of {real}, {advice}")
+    return (f"the generator was trained on these real scans, {advice}",)
 
 
 def learnt_from(model: str, real: str) -> bool:
@@ -188,16 +190,16 @@ def of_run(
     return trained, held, scores, notes
 
 
-def generated(model: str, count: int, seed: int = SEED) -> ScanSet:
-    """Generate `count` scans of each class of a model."""
+def generated(model: str, count: int) -> ScanSet:
+    """Generate `count` scans of each class of a model, with `SEED`."""
     from scangan.runtime.generator import ScanGenerator
 
     with ScanGenerator(model) as generator:
         names: list[str | None] = list(generator.classes) or [None]
-        parts = [generator.sample(count, name, seed) for name in names]
+        parts = [generator.sample(count, name, SEED) for name in names]
         records = [
             ScanRecord(
-                synthetic=True, model=generator.sha256, seed=seed, index=index, class_name=name
+                synthetic=True, model=generator.sha256, seed=SEED, index=index, class_name=name
             )
             for name in names
             for index in range(count)
@@ -206,7 +208,7 @@ def generated(model: str, count: int, seed: int = SEED) -> ScanSet:
             np.concatenate(parts),
             np.repeat(np.arange(len(names)), count),
             generator.classes,
-            f"{model}, seed {seed}",
+            f"{model}, seed {SEED}",
             settings=dict(generator.card.preprocessing),
             sources=[f"{each.class_name or 'scan'}/{each.index}" for each in records],
             synthetic=np.ones(count * len(names), bool),

@@ -115,7 +115,7 @@ def attacks(
     }
     if discriminator and discriminator.by_class and not known and len(train.classes) > 1:
         notes.append(
-            f"membership: the discriminator asks for the class, which {held.name} does not tell: it did not attack"
+            f"membership: the discriminator needs classes and {held.name} has none, so it was not used"
         )
     elif discriminator is not None:
         scores["discriminator"] = [

@@ -130,7 +130,7 @@ def code(*modules: str) -> str:
     """SHA-256 of modules of this package, by default all: between two releases they change, too."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    files = [here / f"{name}.py" for name in modules] or sorted(here.glob("*.py"))
+    files = [here / f"{name}.py" for name in modules] or sorted(here.rglob("*.py"))
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from scangan.evaluation.halves import Halves
-from scangan.evaluation.metric_list import SHARES
+from scangan.evaluation.metric_list import SHARES, SHARES_OF_REAL
 from scangan.evaluation.pairwise import FEWEST, joined
 from scangan.evaluation.quality_result import Figure, Figures
 
@@ -24,12 +24,16 @@ Measure = Callable[[Indices, Indices, bool], dict[str, float]]
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """A figure of one split: of both synthetic halves, and of real scans in the place of one."""
+    """A figure of one split: of both synthetic halves, and of real scans in the place of one.
+
+    `n_real` and `n_synthetic` are scans of a half; `groups` is how many groups those real ones are of.
+    """
 
     synthetic: tuple[float, float]
     real: float
     n_real: int
     n_synthetic: int
+    groups: int = 0
 
 
 class Draws:
@@ -49,8 +53,13 @@ class Draws:
         """Add the figure of one split."""
         self._draws.setdefault(metric, {}).setdefault(scope, []).append(draw)
 
-    def measure(self, halves: Halves, function: Measure, *, slow: bool) -> None:
-        """Call ``function(real, other, slow)`` for all classes and each, and add what it returns."""
+    def measure(
+        self, halves: Halves, function: Measure, groups: npt.NDArray[np.int64], *, slow: bool
+    ) -> None:
+        """Call ``function(real, other, slow)`` for all classes and each, and add what it returns.
+
+        `groups` has the group of each scan, int64 [N].
+        """
         pairs = (
             (halves.real, halves.synthetic),
             (halves.other_real, halves.other_synthetic),
@@ -66,7 +75,8 @@ class Draws:
             if min(len(side) for pair in of_scope for side in pair) < FEWEST:
                 continue  # large groups can leave little for a half
             one, two, real = (function(a, b, slow) for a, b in of_scope)
-            counts = len(of_scope[0][0]), len(of_scope[0][1])
+            (half, other), *_ = of_scope
+            counts = len(half), len(other), len(np.unique(groups[half]))
             for metric in (m for m in one if m in two and m in real):
                 if not np.isfinite([one[metric], two[metric], real[metric]]).all():
                     continue  # a ratio to 0, as of the variety of scans that are all the same
@@ -113,7 +123,9 @@ class Draws:
 
     def _figure(self, metric: str, scope: Scope) -> Figure:
         draws = self._draws[metric][scope]
-        share_of = draws[-1].n_synthetic if metric in SHARES else None
+        share_of = None
+        if metric in SHARES:
+            share_of = draws[-1].groups if metric in SHARES_OF_REAL else draws[-1].n_synthetic
         synthetic, real = [draw.synthetic for draw in draws], [draw.real for draw in draws]
         error, repeats = error_variance(synthetic), len(draws)
         if metric in EXTRAPOLATED:
@@ -193,8 +205,8 @@ def interval(
     repeats : int
         How many random halves the variance comes from.
     share_of : int, optional
-        The number of scans, if it is a share of them. Then the interval stays within 0 and 1, and
-        without variance it is Wilson's (1927).
+        The number of scans that count alone, if it is a share of them. Then the interval stays within
+        0 and 1, and without variance it is Wilson's (1927).
     """
     reach = float(np.sqrt(variance) * student.ppf(0.975, repeats - 1))
     if share_of is None:

@@ -179,7 +179,7 @@ def _result(
         limit = search.limit(copies, options.seed)
         notes.append(
             "membership inference was not tested: it needs real scans that the generator was not "
-            "trained on; give --holdout or --run"
+            "trained on; give some with --holdout"
         )
     else:
         real = search.found(holdout.images)

@@ -58,20 +58,25 @@ def quality(
     synthetic: ScanSet,
     options: QualityOptions | None = None,
     track: Track = untracked,
+    notes: tuple[str, ...] = (),
 ) -> QualityResult:
     """Compare synthetic scans with real ones.
 
-    Each figure is the mean over random halves of both sets, and stands beside that of the other half
-    of the real scans. Its interval covers the choice of scans on both sides.
+    Each figure stands beside that of real scans against other real ones. KID is computed from all
+    scans, the others as means over random halves of both sets. Intervals cover the choice of scans on
+    both sides.
 
     Parameters
     ----------
     real, synthetic : ScanSet
-        The two sets. A figure over all classes weights them as the synthetic set does.
+        The two sets. A figure over all classes weights them as the synthetic set does; KID and class
+        agreement are means over the classes.
     options : QualityOptions, optional
         How to evaluate.
     track : callable, optional
         Shows how many scans each extractor has seen. See `scangan.evaluation.track`.
+    notes : tuple of str
+        More for the notes of the result.
 
     Returns
     -------
@@ -87,12 +92,12 @@ def quality(
     extractors = [FeatureExtractor(n, options.threads) for n in dict.fromkeys(options.extractors)]
     cache = Cache(options.cache)
     networks = [(extract.name, extract.sha256) for extract in extractors]
-    how = options.repeats, options.seed, options.strict
+    how = options.repeats, options.seed, options.strict, notes
     with threadpool_limits(1, "blas"):  # a second thread costs more than it gains on these sizes
         return cache.result(
             QualityResult,
             (real.identity, synthetic.identity, networks, how),
-            lambda: _quality(real, synthetic, options, extractors, cache, track),
+            lambda: _quality(real, synthetic, options, extractors, cache, track, notes),
         )
 
 
@@ -103,13 +108,14 @@ def _quality(
     extractors: Sequence[FeatureExtractor],
     cache: Cache,
     track: Track,
+    notes: tuple[str, ...],
 ) -> QualityResult:
     # These need scipy and scikit-learn, which take two seconds to import: not for a result that was kept.
     from scangan.evaluation.quality_pixels import of_pixels
     from scangan.evaluation.quality_sets import comparable
     from scangan.evaluation.quality_space import in_space
 
-    real, synthetic, notes = comparable(real, synthetic, strict=options.strict, seed=options.seed)
+    real, synthetic, found = comparable(real, synthetic, strict=options.strict, seed=options.seed)
     splits = list(_splits(real, synthetic, options))
     spaces = {}
     for extract in extractors:
@@ -126,7 +132,7 @@ def _quality(
         pixels=of_pixels(real, synthetic, splits),
         repeats=options.repeats,
         seed=options.seed,
-        notes=tuple(notes),
+        notes=(*notes, *found),
     )
 
 

@@ -55,6 +55,7 @@ def judge_all(
     options: JudgeOptions | None = None,
     *,
     discriminator: DiscriminatorScores | None = None,
+    quality_notes: tuple[str, ...] = (),
     utility_notes: tuple[str, ...] = (),
     privacy_notes: tuple[str, ...] = (),
     track: Track = untracked,
@@ -73,7 +74,7 @@ def judge_all(
         How to evaluate.
     discriminator : DiscriminatorScores, optional
         See `privacy`.
-    utility_notes, privacy_notes : tuple of str
+    quality_notes, utility_notes, privacy_notes : tuple of str
         More for the notes of these results.
     track : callable, optional
         Shows how many scans were compared and classifiers trained, one after the other.
@@ -87,7 +88,7 @@ def judge_all(
     options = options or JudgeOptions()
     if train is not None:  # before the long work
         privacy_sets.comparable(train, synthetic, real)
-    looks = quality(real, synthetic, options.quality, track)
+    looks = quality(real, synthetic, options.quality, track, quality_notes)
     if train is None:
         return Judgement(quality=looks, utility=None, why_no_utility=NO_TRAIN, privacy=None)
     use, why = None, ""

@@ -61,7 +61,7 @@ IN_FEATURE_SPACE = {
         "chong2020", 1, 1,
     ),
     "fid_ratio": Metric(
-        "FID ratio", "like real",
+        "FID ratio", "higher",
         "FID of real scans against real ones over that of synthetic ones; 1 is perfect",
         "both FIDs are biased, and the ratio inherits it: compare it at the same n",
         "osuala2023", 1, 2,
@@ -145,3 +145,4 @@ OF_PIXELS = {
 METRICS = IN_FEATURE_SPACE | OF_PIXELS
 # Figures that are a share, so that they have an interval within 0 and 1 even where all halves agree.
 SHARES = ("precision", "recall", "coverage", "near_pairs", "agreement", "two_sample")
+SHARES_OF_REAL = ("recall", "coverage")

@@ -1,4 +1,4 @@
-"""Score synthetic scans class by class, in training and in reports alike."""
+"""Score synthetic scans class by class while a generator trains, and when it is exported."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
 from scangan.evaluation import manifold
 from scangan.evaluation.features import FeatureExtractor
-from scangan.evaluation.folds import fold_count, folds_of
+from scangan.evaluation.folds import FOLDS, fold_count, folds_of
 from scangan.evaluation.halves import group_halves
 from scangan.evaluation.kid import kernel_distances, mean_kernels
 from scangan.evaluation.manifold import Manifold, precision_recall
@@ -237,7 +237,10 @@ class _Sides(NamedTuple):
         if count == 1:  # all scans are of one group
             groups = np.arange(len(groups))
             count = fold_count(groups)
-        return self.reference.parted(folds_of(groups, count, np.random.default_rng(0)) == 0)
+        tested = folds_of(groups, count, np.random.default_rng(0)) == 0
+        if tested.sum() > len(tested) / 2:  # most scans are of one group
+            tested = np.arange(len(groups)) < len(groups) // FOLDS
+        return self.reference.parted(tested)
 
 
 def _mean(values: Collection[float]) -> float:

@@ -9,7 +9,7 @@ BLIND = "blind"  # the attack that knows no synthetic scan
 
 
 class Threshold(Record, frozen=True, kw_only=True):
-    """The similarity from which a synthetic scan is suspect, and what it comes from.
+    """The similarity above which a synthetic scan is suspect, and what it comes from.
 
     Parameters
     ----------
@@ -134,11 +134,11 @@ class PrivacyResult(Record, frozen=True, kw_only=True):
     extractor, extractor_sha256 : str
         The network of the feature space, and SHA-256 of its file.
     threshold : Threshold
-        From which similarity a scan is suspect.
+        Above which similarity a scan is suspect.
     suspects : tuple of Pair
         The suspects, most similar first.
     suspects_by_chance : int
-        So many at most has a generator that copies nothing, in 19 of 20 cases.
+        The most suspects that a generator without copies has in 19 of 20 cases.
     nearest : tuple of Pair
         The most similar pairs, suspect or not, most similar first.
     nearness : dict

@@ -1,14 +1,11 @@
 """Bring the sets of a privacy evaluation to a form in which they can be compared."""
 
-import hashlib
-
 import numpy as np
-import numpy.typing as npt
 
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.leaks import shared, whole_groups
-from scangan.evaluation.scan_set import SMALL, ScanSet, differing_settings
+from scangan.evaluation.scan_set import SMALL, ScanSet, differing_settings, refused_files, sha256_of
 
 FEWEST = 20  # scans of a set
 
@@ -17,8 +14,8 @@ def comparable(
     train: ScanSet, synthetic: ScanSet, holdout: ScanSet | None
 ) -> tuple[ScanSet, ScanSet, ScanSet | None, list[str]]:
     """Check the sets, bring them to one size, and note what was done."""
-    notes = []
     sets = [each for each in (train, holdout, synthetic) if each is not None]
+    notes = refused_files(*sets)
     for each in sets:
         if each is not synthetic:
             each.check_real()
@@ -38,7 +35,9 @@ def comparable(
                 )
     sizes = {each.size for each in sets}
     if len(sizes) > 1:
-        notes.append(f"scans of {max(sizes)} pixels were reduced to {min(sizes)}, as others have")
+        notes.append(
+            f"scans of {max(sizes)} pixels were reduced to {min(sizes)} to match the others"
+        )
         train, synthetic = train.resized(min(sizes)), synthetic.resized(min(sizes))
         holdout = None if holdout is None else holdout.resized(min(sizes))
     if holdout is not None:
@@ -57,8 +56,8 @@ def _apart(holdout: ScanSet, train: ScanSet) -> tuple[ScanSet, list[str]]:
 
     Others of the same people would count as similar, and hide copies.
     """
-    trained = set(map(_digest, train.images))
-    same = np.array([_digest(image) in trained for image in holdout.images])
+    trained = set(map(sha256_of, train.images))
+    same = np.array([sha256_of(image) in trained for image in holdout.images])
     apart = ~whole_groups(holdout, same | shared(train, holdout))
     if apart.all():
         return holdout, []
@@ -71,7 +70,3 @@ def _apart(holdout: ScanSet, train: ScanSet) -> tuple[ScanSet, list[str]]:
         f"left out {counted(int((~apart).sum()), 'scan')} of {holdout.name}: also in {train.name}"
     )
     return holdout.take(np.flatnonzero(apart)), [note]
-
-
-def _digest(image: npt.NDArray[np.uint8]) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(image).data).digest()

@@ -86,7 +86,7 @@ def _membership(attacks: dict[str, Attack]) -> str:
         f"by {NAMES[name]} (AUC {each.auc:.2f}, {each.auc_low:.2f} to {each.auc_high:.2f}; "
         f"{each.tpr:.0%} found at 1% false positives)"
         for name, each in tried.items()
-        if leaks(each)
+        if beats_guessing(each)
     ]
     if not told:
         tests = (
@@ -97,7 +97,7 @@ def _membership(attacks: dict[str, Attack]) -> str:
             f"No attack told training scans from others better than guessing: {'; '.join(tests)}."
         )
     which = "; ".join(told)
-    if BLIND in attacks and leaks(attacks[BLIND]):
+    if BLIND in attacks and beats_guessing(attacks[BLIND]):
         return (
             f"Training scans can be told from the hold-out {which}. But a classifier that knows no "
             f"synthetic scan can also tell them apart (AUC {attacks[BLIND].auc:.2f}): the hold-out differs "
@@ -106,6 +106,6 @@ def _membership(attacks: dict[str, Attack]) -> str:
     return f"An attacker can tell training scans from others better than by guessing: {which}."
 
 
-def leaks(attack: Attack) -> bool:
+def beats_guessing(attack: Attack) -> bool:
     """Whether an attack did better than guessing."""
     return min(attack.p_auc, attack.p_tpr) < SURE

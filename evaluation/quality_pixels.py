@@ -35,7 +35,7 @@ def of_pixels(real: ScanSet, synthetic: ScanSet, splits: Sequence[Halves]) -> di
             ).mean()
         return found
 
-    draws = Draws(real.classes)
+    draws, groups = Draws(real.classes), np.arange(len(images))  # no figure is a share of scans
     for number, halves in enumerate(splits):
-        draws.measure(halves, measure, slow=number < SLOW_REPEATS)
+        draws.measure(halves, measure, groups, slow=number < SLOW_REPEATS)
     return draws.figures()

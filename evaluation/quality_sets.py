@@ -1,7 +1,5 @@
 """Bring the sets of a quality evaluation to a form in which they can be compared."""
 
-import hashlib
-
 import numpy as np
 import numpy.typing as npt
 
@@ -10,9 +8,10 @@ from scangan.core.errors import EvaluationError
 from scangan.evaluation.pairwise import FEWEST
 from scangan.evaluation.scan_set import (
     SMALL,
-    Images,
     ScanSet,
     differing_settings,
+    refused_files,
+    sha256_of,
     with_shared_classes,
 )
 
@@ -39,24 +38,23 @@ def comparable(
     counts = [(each.name, len(each)) for each in (real, synthetic)]
     real, synthetic, notes = with_shared_classes(real, synthetic)
     differences = differing_settings(real, synthetic)
+    sizes = f"{real.name} has {real.size} pixels and {synthetic.name} {synthetic.size}"
     if real.size != synthetic.size:
-        small = min(real.size, synthetic.size)
-        differences.append(
-            f"{real.name} has {real.size} pixels and {synthetic.name} {synthetic.size}; "
-            f"the larger was reduced to {small}"
-        )
+        differences.append(sizes)
     if differences and strict:
         raise EvaluationError(f"{'; '.join(differences)}; prepare both alike, or omit --strict")
     if real.size != synthetic.size:
+        small = min(real.size, synthetic.size)
         real, synthetic = (each.resized(small) for each in (real, synthetic))
-    notes += differences
+        differences[-1] = f"{sizes}; the larger was reduced to {small}"
+    notes += refused_files(real, synthetic) + differences
     notes += [
         f"{name} has only {counted(count, 'scan')}: its figures mean little"
         for name, count in counts
         if count < SMALL
     ]
-    known = set(map(_sha256, real.images))
-    if same := sum(_sha256(image) in known for image in synthetic.images):
+    known = set(map(sha256_of, real.images))
+    if same := sum(sha256_of(image) in known for image in synthetic.images):
         notes.append(
             f"every pixel of {same} of {counted(len(synthetic), 'synthetic scan')} is that of a real scan; "
             f"figures of copies are too good"
@@ -70,10 +68,6 @@ def comparable(
     # Drawing can leave one subject of a class of two.
     real, synthetic, left_out = _large_enough(_drawn(real, rng), _drawn(synthetic, rng))
     return real, synthetic, notes + left_out
-
-
-def _sha256(image: Images) -> bytes:
-    return hashlib.sha256(image.tobytes()).digest()
 
 
 def _large_enough(real: ScanSet, synthetic: ScanSet) -> tuple[ScanSet, ScanSet, list[str]]:

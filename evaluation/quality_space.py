@@ -71,7 +71,7 @@ def in_space(
     draws = Draws(real.classes)
     named_as: list[Named] = []
     for number, halves in enumerate(splits):
-        draws.measure(halves, measure, slow=number < SLOW_REPEATS)
+        draws.measure(halves, measure, groups, slow=number < SLOW_REPEATS)
         if number < SLOW_REPEATS and len(real.classes) > 1 and halves.have_all_classes:
             named_as.append(_agreement(draws, rows, halves))
     figures = {"kid": kid} | draws.figures()

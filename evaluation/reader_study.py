@@ -72,7 +72,7 @@ class StudyFigures(Record, frozen=True, kw_only=True):
         One for each reader.
     accuracy : Estimate or None
         Over all readers' answers; with several readers, the interval is a bootstrap over scans, since
-        they judge the same.
+        they judge the same, unless all answers are right, or none.
     classes : dict
         The same for each class.
     kappas : tuple of Kappa
@@ -210,7 +210,8 @@ def _paragraph(
     )
     if accuracy is None:
         return f"{judged} All answers were “unsure”."
-    how = "Wilson's interval" if one else "bootstrap over scans"
+    # Where all answers are right, or none, no draw differs.
+    how = "Wilson's interval" if one or accuracy.value in (0, 1) else "bootstrap over scans"
     unsure = sum(each.unsure for each in readers) / (len(readers) * len(key.scans))
     told = (
         f"They were right in {accuracy.value:.1%} of the answers that were not “unsure” ({unsure:.1%} "

@@ -115,7 +115,7 @@ class Resampler:
         The larger of two. The share of the draws beyond 0 allows for the luck of the trainings, but is
         too small with few groups. A test of swaps is exact however few they are: if both are equally
         good, they could swap their answers about any group, so the difference is compared with that
-        after random swaps (Fisher 1935); with few groups, after all.
+        after random swaps (Fisher 1935); with few groups, after all possible swaps.
 
         Parameters
         ----------

@@ -52,10 +52,6 @@ def subsets_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None,
     train, held, other = (
         np.flatnonzero([each is part for each in found]) for part in (False, True, None)
     )
-    if not len(train):
-        raise EvaluationError(
-            f"{run.path} was trained on no scan of {path}; give the dataset that it was trained on"
-        )
     notes = []
     if len(other):
         notes.append(f"left out {counted(len(other), 'real scan')} that the run does not know")
@@ -63,16 +59,16 @@ def subsets_of_run(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet | None,
     if synthetic.any():
         notes.append(f"left out {counted(int(synthetic.sum()), 'synthetic training scan')}")
         train = train[~synthetic]
+    if not len(train):
+        raise EvaluationError(
+            f"{run.path} was trained on no real scan of {path}; give the dataset that it was trained on"
+        )
     if before:
         notes.append(STARTED)
+    trained = dataclasses.replace(scans.take(train), name=f"{path} (trained on)")
     if not len(held):
-        notes.append("the run held back no scan")
-    parts = (
-        dataclasses.replace(scans.take(rows), name=f"{path} ({name})")
-        for rows, name in ((train, "trained on"), (held, "held back"))
-        if len(rows)
-    )
-    return next(parts), next(parts, None), notes
+        return trained, None, notes
+    return trained, dataclasses.replace(scans.take(held), name=f"{path} (held back)"), notes
 
 
 def trained_and_held_back(path: str | Path, run: Run) -> tuple[ScanSet, ScanSet, tuple[str, ...]]:

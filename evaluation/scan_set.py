@@ -73,6 +73,8 @@ class ScanSet:
         bool [N]: the scans that say that a generative model made them; by default, none.
     origins : sequence of ScanRecord or None, optional
         The model, seed, class and index of each synthetic scan; None where unknown.
+    refused : int
+        Files that a folder also has, but that could not be used.
 
     Examples
     --------
@@ -91,6 +93,7 @@ class ScanSet:
     subjects: Sequence[str] = ()
     synthetic: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.empty(0, bool))
     origins: Sequence[ScanRecord | None] = ()
+    refused: int = 0
 
     def __post_init__(self) -> None:
         """Fill in defaults and check the arrays."""
@@ -194,7 +197,7 @@ class ScanSet:
     def identity(self) -> str:
         """SHA-256 of everything that an evaluation of this set depends on, in hexadecimal."""
         lists = self.sources, self.hashes, self.subjects, self.origins
-        beside = (self.name, self.settings, *map(list, lists))
+        beside = (self.name, self.settings, self.refused, *map(list, lists))
         return hashlib.sha256(
             repr((self.sha256, beside, self.synthetic.tolist())).encode()
         ).hexdigest()
@@ -291,6 +294,20 @@ def with_shared_classes(a: ScanSet, b: ScanSet) -> tuple[ScanSet, ScanSet, list[
         if names
     ]
     return a.with_classes(shared), b.with_classes(shared), notes
+
+
+def sha256_of(image: Images) -> bytes:
+    """SHA-256 of the pixels of a scan, uint8 [H, W]."""
+    return hashlib.sha256(np.ascontiguousarray(image).data).digest()
+
+
+def refused_files(*sets: ScanSet) -> list[str]:
+    """Say how many files of folders could not be used."""
+    return [
+        f"{counted(each.refused, 'file')} of {each.name} could not be used; prep-scans says why"
+        for each in sets
+        if each.refused
+    ]
 
 
 def differing_settings(a: ScanSet, b: ScanSet) -> list[str]:

@@ -7,7 +7,13 @@ import numpy as np
 from scangan.core.counted import counted
 from scangan.core.errors import EvaluationError
 from scangan.evaluation.halves import group_halves
-from scangan.evaluation.scan_set import SMALL, ScanSet, with_shared_classes
+from scangan.evaluation.scan_set import (
+    SMALL,
+    ScanSet,
+    differing_settings,
+    refused_files,
+    with_shared_classes,
+)
 
 FEWEST = 2  # scans of each class, in training and in the test
 LEAST_GROUPS = 2  # subjects or other groups of test scans, which are drawn again to make intervals
@@ -30,7 +36,8 @@ def split_for_test(real: ScanSet, seed: int = 0) -> tuple[ScanSet, ScanSet]:
     test[held[group_halves(real.labels[held], real.groups[held], rng)]] = True
     parts = np.flatnonzero(~test), np.flatnonzero(test)
     train, held_back = (real.take(indices) for indices in parts)
-    return train, dataclasses.replace(held_back, name=f"{real.name}, a quarter kept for the test")
+    name = f"{real.name}, a quarter kept for the test"
+    return train, dataclasses.replace(held_back, name=name, refused=0)
 
 
 def comparable(
@@ -47,6 +54,8 @@ def comparable(
             f"{len(train.classes)}"
         )
     synthetic = synthetic.with_classes(train.classes)
+    notes += refused_files(train, synthetic, test)
+    notes += differing_settings(train, synthetic) + differing_settings(train, test)
     sizes = {each.size for each in (train, synthetic, test)}
     if len(sizes) > 1:
         small = min(sizes)

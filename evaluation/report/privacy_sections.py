@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from scangan.core.counted import counted
 from scangan.evaluation.privacy_result import BLIND, Attack, Pair, PrivacyResult
 from scangan.evaluation.privacy_text import ATTACKS
-from scangan.evaluation.privacy_verdict import leaks
+from scangan.evaluation.privacy_verdict import beats_guessing
 from scangan.evaluation.report import plots
 from scangan.evaluation.report.blocks import Block, Picture, Section, Table
 
@@ -57,9 +57,9 @@ def _told(attacks: dict[str, Attack]) -> str:
     tried = {name: each for name, each in attacks.items() if name != BLIND}
     if not tried:
         return "Membership inference was not tested"
-    if not any(map(leaks, tried.values())):
+    if not any(map(beats_guessing, tried.values())):
         return "Membership inference did no better than guessing"
-    if BLIND in attacks and leaks(attacks[BLIND]):
+    if BLIND in attacks and beats_guessing(attacks[BLIND]):
         return (
             "Membership inference proves nothing: the hold-out can be told from the training scans without "
             "any synthetic one"

@@ -251,8 +251,15 @@ def _sets(found: Judgement) -> Section:
     columns = ("", "name", "scans", "of each class", "pixels", "SHA-256")
     parts = (found.quality, found.utility, found.privacy)
     notes = dict.fromkeys(note for part in parts if part for note in part.notes)
-    text = tuple(f"{note[:1].upper()}{note[1:]}." for note in notes)
+    names = tuple(info.name for _, info in sets)
+    text = tuple(_sentence(note, names) for note in notes)
     return Section("Scans", text, (Table("What was compared", columns, rows),))
+
+
+def _sentence(note: str, names: tuple[str, ...]) -> str:
+    """Make a sentence of a note; one that begins with the name of a set keeps it as it is."""
+    first = note[:1] if note.startswith(names) else note[:1].upper()
+    return f"{first}{note[1:]}{'' if note.endswith('?') else '.'}"
 
 
 def _dataset(card: ModelCard) -> str:

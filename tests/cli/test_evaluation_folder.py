@@ -21,7 +21,7 @@ from scangan.evaluation.leaks import without_trained_on
 from scangan.evaluation.privacy_result import PrivacyResult
 from scangan.evaluation.quality_result import QualityResult
 from scangan.evaluation.report.write import ReportResult
-from scangan.evaluation.scan_set import ScanSet
+from scangan.evaluation.scan_set import ScanSet, refused_files
 from scangan.evaluation.utility_result import UtilityResult
 from scangan.preprocessing import prepare
 from scangan.runtime import ScanGenerator
@@ -126,6 +126,29 @@ def test_an_evaluation_that_was_cut_short_may_be_made_again(tmp_path):
         (out / "result.json").write_text(damaged)
         with evaluation_folder(out, "report"):
             assert (out / "plots").is_dir()
+
+
+def test_a_result_of_something_else_is_not_replaced(tmp_path):
+    (tmp_path / "result.json").write_text('{"accuracy": 0.9}')
+    refused = pytest.raises(EvaluationError, match=r"result\.json is not a result of eval-scans")
+    with refused, evaluation_folder(tmp_path, "quality"):
+        raise AssertionError
+    (tmp_path / "result.json").write_text('{"spaces": ')  # cut short, and beside other things
+    (tmp_path / "train.py").touch()
+    with (
+        pytest.raises(EvaluationError, match="holds no evaluation"),
+        evaluation_folder(tmp_path, "quality"),
+    ):
+        raise AssertionError
+
+
+def test_files_of_a_folder_that_cannot_be_used_are_counted(tmp_path):
+    scans = copy_scans(tmp_path / "scans", 3)
+    for k in range(2):
+        (next(scans.iterdir()) / f"broken{k}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    opened = open_scans(str(scans))
+    assert opened.refused == 2
+    assert refused_files(opened) == [f"2 files of {scans} could not be used; prep-scans says why"]
 
 
 @pytest.mark.parametrize("kind", FIELDS)

@@ -95,6 +95,15 @@ def test_a_share_stays_within_0_and_1_and_always_has_an_interval():
     assert interval(3.0, 0.0, 20) == (3.0, 3.0)
 
 
+@pytest.mark.parametrize(("metric", "counted"), [("recall", 4), ("precision", 10)])
+def test_a_share_of_real_scans_counts_their_groups(metric, counted):
+    draws = Draws(())
+    for _ in range(20):
+        draws.add(metric, None, Draw((0.0, 0.0), 0.0, 100, 10, groups=4))
+    found = draws.figures()[metric].overall
+    assert (found.low, found.high) == interval(0.0, 0.0, 20, counted)
+
+
 def test_every_fold_has_a_group_of_each_sample_and_tears_none(scans):
     _, groups = scans
     few = np.repeat([4, 9, 2], [10, 3, 5])

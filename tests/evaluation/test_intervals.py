@@ -61,7 +61,9 @@ def _drawn(rows, sides, measure, repeats=8):
     for number, halves in enumerate(halved(sides, sides, repeats)):
         for half in (halves.synthetic, halves.other_synthetic):
             half[:] = [indices + len(rows) // 2 for indices in half]
-        draws.measure(halves, partial(measure, pairs), slow=number < repeats - 2)
+        draws.measure(
+            halves, partial(measure, pairs), np.arange(len(rows)), slow=number < repeats - 2
+        )
     figures = draws.figures()
     if "fid" in figures:
         figures["fid_ratio"] = draws.real_over_synthetic("fid")

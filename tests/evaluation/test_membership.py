@@ -13,7 +13,7 @@ from scangan.evaluation.folds import folds_of
 from scangan.evaluation.membership import attack, blind_attack, blind_scorer
 from scangan.evaluation.nearest import nearest, scale_of, scaled
 from scangan.evaluation.pairwise import standardised
-from scangan.evaluation.privacy_verdict import leaks
+from scangan.evaluation.privacy_verdict import beats_guessing
 
 
 def alone(count, start=0):
@@ -99,7 +99,7 @@ def test_a_blind_attack_on_sides_that_are_alike_is_rarely_taken_for_one_that_suc
             + rng.normal(0, 0.5, (len(g), 30))
             for g in groups
         )
-        found += leaks(blind(features, groups))
+        found += beats_guessing(blind(features, groups))
     assert found <= 2
 
 
@@ -139,9 +139,9 @@ def test_guessing_is_rarely_taken_for_a_leak(others, subjects, monkeypatch):
         )
         if subjects == others:  # each scan alone
             scores, apart = (rng.normal(0, 1, 200), rng.normal(0, 1, others)), alone(200)
-            found += leaks(attack(scores, (apart, groups[1]), one_class(200, others), 100))
+            found += beats_guessing(attack(scores, (apart, groups[1]), one_class(200, others), 100))
         else:
-            found += leaks(attack(scores, groups, one_class(200, others), 100))
+            found += beats_guessing(attack(scores, groups, one_class(200, others), 100))
     assert found <= 3
 
 
@@ -150,7 +150,7 @@ def test_a_leak_is_found_with_few_non_members():
     groups, labels = (alone(200), alone(25)), one_class(200, 25)
     for members in (rng.normal(1.2, 1, 200), np.append(np.full(60, 9.0), rng.normal(0, 1, 140))):
         found = attack((members, rng.normal(0, 1, 25)), groups, labels, 100)
-        assert leaks(found)
+        assert beats_guessing(found)
     assert found.p_tpr < 0.01 < found.tpr  # a third of the members, surely; the others not at all
 
 
@@ -159,7 +159,7 @@ def test_a_class_that_is_easier_to_recognise_is_no_leak_by_chance():
     labels = np.repeat([0, 1], [150, 50]), np.repeat([0, 1], [10, 50])
     scores = tuple(rng.normal(0, 1, len(each)) + 5 * each for each in labels)
     found = attack(scores, (alone(200), alone(60)), labels, 100)
-    assert not leaks(found) and found.p_auc > 0.05
+    assert not beats_guessing(found) and found.p_auc > 0.05
 
 
 def test_the_blind_classifier_sees_a_difference_of_the_sides_and_nothing_else():
@@ -168,7 +168,7 @@ def test_the_blind_classifier_sees_a_difference_of_the_sides_and_nothing_else():
     for shift, low, high in ((0.0, 0.4, 0.58), (1.0, 0.75, 1.0)):
         rows = rng.normal(0, 1, (300, 40)), rng.normal(0, 1, (200, 40)) + shift * (alone(40) < 3)
         found = blind(tuple(r.astype(np.float32) for r in rows), groups)
-        assert low < found.auc < high and leaks(found) == (shift > 0)
+        assert low < found.auc < high and beats_guessing(found) == (shift > 0)
     # A group is in one fold: its scans do not help to recognise one another.
     rows = (
         np.repeat(rng.normal(0, 1, (25, 40)), 10, axis=0),

@@ -246,3 +246,10 @@ def test_scans_of_nearly_one_subject_have_anchors_all_the_same(sizes):
     found = metrics.RealReference(images, np.repeat([0, 1], 20), ("a", "b"), _pixels, groups=groups)
     anchors = found.real_kid, found.real_precision, found.real_recall, found.probe_accuracy
     assert np.isfinite(anchors).all()
+
+
+def test_a_probe_learns_from_more_than_a_few_scans_if_one_subject_has_nearly_all():
+    groups = np.concatenate([np.zeros(95, int), np.arange(1, 6)])
+    sides = metrics._Sides(metrics._Scans(np.zeros((100, 3)), groups), None)
+    tested, learnt = sides.for_probe()
+    assert (len(tested.groups), len(learnt.groups)) == (20, 80)

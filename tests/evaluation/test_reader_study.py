@@ -101,6 +101,7 @@ def test_kappa_is_scikit_learns_and_the_interval_covers_what_guessing_gives():
         assert pair.kappa == pytest.approx(cohen_kappa_score(given[a], given[b]))
     assert found.kappas[0].kappa > 0.5 > 0.2 > abs(found.kappas[1].kappa)
     assert found.accuracy.low < 0.5 < found.accuracy.high
+    assert "(bootstrap over scans)" in found.paragraph
     sure = given != "unsure"
     right = (given == truth(key)) & sure
     assert found.accuracy.value == pytest.approx(right.sum() / sure.sum())
@@ -121,6 +122,7 @@ def test_perfect_readers_have_an_interval_and_equal_names_are_numbered():
     assert [each.reader for each in found.readers] == ["AB", "AB (2)", "AB (3)"]
     assert found.accuracy == found.readers[0].accuracy and 0.85 < found.accuracy.low < 0.95
     assert found.classes["cat"].low < found.accuracy.low
+    assert "(Wilson's interval)" in found.paragraph
 
 
 def test_readers_who_are_always_unsure_or_always_agree_have_no_figures():

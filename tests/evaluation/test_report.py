@@ -28,6 +28,7 @@ from scangan.evaluation.judgement import JudgeOptions, judge_all
 from scangan.evaluation.metric_list import METRICS
 from scangan.evaluation.quality_result import Figure, Figures
 from scangan.evaluation.report import plots
+from scangan.evaluation.report import write as report_page
 from scangan.evaluation.report.anonymous import anonymous
 from scangan.evaluation.report.blocks import Matrix
 from scangan.evaluation.report.pictures import real_beside_synthetic
@@ -506,3 +507,10 @@ def _contrast(one, other):
         linear = np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
         lights.append(float(linear @ [0.2126, 0.7152, 0.0722]))
     return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+def test_a_note_is_a_sentence_and_keeps_the_name_of_a_set():
+    notes = "only 3 scans", "dataset/test: 3 of 4 were drawn", "was it trained on them?"
+    assert [report_page._sentence(note, ("dataset/test",)) for note in notes] == [
+        "Only 3 scans.", "dataset/test: 3 of 4 were drawn.", "Was it trained on them?"
+    ]  # fmt: skip

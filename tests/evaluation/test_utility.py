@@ -16,7 +16,7 @@ from scangan.evaluation.judge_utility import UtilityOptions, share_of, utility
 from scangan.evaluation.probe import train_probe
 from scangan.evaluation.scan_set import ScanSet
 from scangan.evaluation.utility_result import CurvePoint, DietResult, Estimate
-from scangan.evaluation.utility_sets import split_for_test
+from scangan.evaluation.utility_sets import comparable, split_for_test
 from scangan.evaluation.utility_text import utility_lines
 from scangan.evaluation.utility_verdict import verdict
 
@@ -358,6 +358,16 @@ def test_a_test_set_that_leaks_wholly_or_but_for_one_class_is_refused(parts, tmp
     leaking = dataclasses.replace(test, images=images).take(np.sort(np.concatenate([one, rest])))
     with pytest.raises(EvaluationError, match=rf"fewer than 2 scans of {CLASSES[0]} that are not"):
         run(train, synthetic, leaking, tmp_path, drop_leaks=True)
+
+
+def test_sets_that_were_prepared_differently_are_noted(parts):
+    train, synthetic, test = parts
+    bright = dataclasses.replace(test, settings={**train.settings, "equalize": "clahe"})
+    *_, notes = comparable(train, synthetic, bright)
+    assert [note for note in notes if "prepared with" in note] == [
+        f"{train.name} was prepared with equalize none and {test.name} with clahe"
+    ]
+    assert not any("prepared with" in note for note in comparable(*parts)[-1])
 
 
 def test_classes_that_only_one_side_has_are_left_out(parts, tmp_path):

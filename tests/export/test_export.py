@@ -16,8 +16,9 @@ from scangan.artifacts.latents import draw_latents
 from scangan.artifacts.modelfile import read_model_file
 from scangan.artifacts.records import to_told
 from scangan.artifacts.run import Run
+from scangan.cli.evaluate_privacy import main as privacy
 from scangan.cli.evaluate_utility import main as utility
-from scangan.cli.scan_sets import say_if_trained_on
+from scangan.cli.scan_sets import warn_if_trained_on
 from scangan.core.errors import ScanganError
 from scangan.core.files import only_writer
 from scangan.export import ExportError, export_run
@@ -183,16 +184,23 @@ def test_a_model_that_is_judged_by_its_training_scans_gives_a_warning(few, run, 
     model, others = tmp_path / "m.onnx", tmp_path / "others"
     export_run(run.path, model)
     prepare(copy_scans(tmp_path / "scans", SCANS - 1), others, PrepOptions(size=32))
-    said = []
+    said, notes = [], []
     for real in (few.path, others, tmp_path / "scans"):
-        say_if_trained_on(str(real), str(model), said.append)
-    say_if_trained_on(str(few.path), str(tmp_path / "scans"), said.append)  # not a model
+        notes += warn_if_trained_on(str(real), str(model), said.append)
+    notes += warn_if_trained_on(str(few.path), str(tmp_path / "scans"), said.append)  # not a model
     assert len(said) == 1 and f"was trained on scans of {few.path}" in said[0]
-    # A quarter of them is no test either.
+    (note,) = notes  # is shared, so it names no folder
+    assert note.startswith("the generator was trained on these real scans, so its figures")
+    # A quarter of them cannot serve as test scans either.
     args = [str(few.path), str(tmp_path / "m.onnx"), "--out", str(tmp_path / "out")]
     refused = click.testing.CliRunner().invoke(utility, args)
     assert refused.exit_code == 1 and refused.stderr.count("\n") == 1
     assert f"was trained on scans of {few.path}, so a quarter" in refused.stderr
+    # Nor are they a hold-out: with the sets in the wrong order, every attack would fail.
+    args = [str(others), str(model), "--holdout", str(few.path), "--out", str(tmp_path / "out")]
+    refused = click.testing.CliRunner().invoke(privacy, args)
+    assert refused.exit_code == 1 and f"trained on scans of {few.path}, so they" in refused.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_failed_export_leaves_what_was_there(run, tmp_path, monkeypatch):
