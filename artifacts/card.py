@@ -15,6 +15,7 @@ from scangan.core.versions import why_newer
 FORMAT_VERSION = 1
 KEY = "scangan"  # the card's key in the metadata_props of an ONNX file
 ARCHITECTURES = ("dcgan", "acgan")
+PRECISIONS = ("fp32", "fp16", "int8")
 ALL = "all"  # for the count of a model without classes
 MOST_LISTED = 12  # classes in an error
 _TYPES = {"architecture": str, "latent": int, "classes": tuple, "size": int, "graph_sha256": str}

@@ -13,7 +13,7 @@ from scangan.artifacts.records import Record, to_record, to_told, write_record
 from scangan.artifacts.request import SHARDED, Part, Request, Span
 from scangan.core.address import Place
 from scangan.core.class_names import normal, why_no_name
-from scangan.core.errors import GenerationError, fault_of
+from scangan.core.errors import GenerationError, StoreError, fault_of
 from scangan.core.files import read_text
 from scangan.core.printable import quoted
 from scangan.core.versions import why_newer
@@ -117,44 +117,44 @@ class Plan:
         """Return the position of a class's span among the spans."""
         return [span.number for span in self.request.spans].index(number)
 
-    def file_name(self, span: int, index: int) -> str:
+    def file_name(self, which: int, index: int) -> str:
         """Return the path of a scan's file relative to the output, or of its member in a tar."""
         suffix = ".dcm" if self.request.format == "dicom" else ".png"
-        return f"{self.folders[span]}/{index:09d}{suffix}"
+        return f"{self.folders[which]}/{index:09d}{suffix}"
 
     def shard_name(self, k: int) -> str:
         """Return the file name of shard `k`."""
         return f"scans-{k:06d}{SUFFIXES[self.request.format]}"
 
-    def record(self, span: int, index: int) -> ScanRecord:
-        """Return the record of a scan, for its own file and the manifest."""
+    def record(self, which: int, index: int) -> ScanRecord:
+        """Return the record of a scan of span number `which`, for its own file and the manifest."""
         draw = self.request.draw
         return ScanRecord(
             synthetic=True,
             model=self.model,
             seed=draw.seed,
             index=index,
-            class_name=self.names[span],
+            class_name=self.names[which],
             truncation=UNSET if draw.truncation == 1.0 else draw.truncation,
             paired=draw.paired or UNSET,
         )
 
-    def record_text(self, span: int) -> "RecordText":
+    def record_text(self, which: int) -> "RecordText":
         """Return the records of a span as JSON, which is faster than one by one."""
-        return RecordText(self.record(span, 0))
+        return RecordText(self.record(which, 0))
 
     def manifest(self, first: int, last: int) -> Iterator[str]:
         """Yield the lines of the manifest for positions `first` to `last` - 1."""
         at, size = first, self.request.shard_size
-        for part in self.request.between(first, last, most=1 << 62):
-            span = self.position(part.number)
-            text = self.record_text(span)
-            for index in part.indices:
+        for span in self.request.between(first, last, most=1 << 62):
+            which = self.position(span.number)
+            text = self.record_text(which)
+            for index in span.indices:
                 if not self.sharded:
-                    where = f'"file": {json.dumps(self.file_name(span, index))}'
+                    where = f'"file": {json.dumps(self.file_name(which, index))}'
                 else:
                     where = f'"file": "{self.shard_name(at // size)}", ' + (
-                        f'"member": {json.dumps(self.file_name(span, index))}'
+                        f'"member": {json.dumps(self.file_name(which, index))}'
                         if self.request.format == "tar"
                         else f'"row": {at % size}'
                     )
@@ -167,9 +167,9 @@ class Plan:
         if self.sharded:
             yield from map(self.shard_name, range(first // size, -(-last // size)))
             return
-        for part in self.request.between(first, last, most=1 << 62):
-            span = self.position(part.number)
-            yield from (self.file_name(span, index) for index in part.indices)
+        for span in self.request.between(first, last, most=1 << 62):
+            which = self.position(span.number)
+            yield from (self.file_name(which, index) for index in span.indices)
 
     def position_of(self, file: str) -> int | None:
         """Return the position of the first scan in a file; None if the file is not part of the plan."""
@@ -278,7 +278,7 @@ class Plan:
             told["classes"] = ", ".join(map(_range, plan.names, plan.request.spans))
         found = [f"{key} {old[key]} -> {new[key]}" for key in new if old[key] != new[key]]
         if not found and self.request.spans != before.request.spans:
-            found = ["as many scans are left out, but others"]
+            found = ["the same number of scans is left out, but not the same ones"]
         if not found and self.folders != before.folders:
             found = [f"folders {', '.join(before.folders)} -> {', '.join(self.folders)}"]
         return "; ".join(found)
@@ -287,7 +287,8 @@ class Plan:
 def refuse_inside_scans(path: Place) -> None:
     """Refuse to write into a folder of scans, whose readers would take the new files for its own."""
     for folder in path.resolve().parents:
-        with contextlib.suppress(GenerationError, OSError):
+        # A store may grant access to OUT alone.
+        with contextlib.suppress(GenerationError, StoreError, OSError):
             Plan.read(folder)
             inside = folder
             break

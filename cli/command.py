@@ -48,14 +48,21 @@ class ScanCommand(OneLineErrors):
     ----------
     sections : mapping, optional
         Headings in the help, and the parameter names below each. The others come last.
+    resumes : bool
+        Whether the same command again goes on where it was stopped.
     """
 
     is_program = False  # set by `run_and_leave`: the command owns the process and its descriptors
 
     def __init__(
-        self, *args: Any, sections: Mapping[str, tuple[str, ...]] | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        sections: Mapping[str, tuple[str, ...]] | None = None,
+        resumes: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.resumes = resumes
         self.sections = dict(sections or {})
         self.context_settings = SETTINGS | dict(self.context_settings)
         help_text = "show the traceback of an error, and what libraries print"
@@ -94,13 +101,20 @@ class ScanCommand(OneLineErrors):
         except click.ClickException as error:
             _end(ctx, error.format_message(), error.exit_code)
         except KeyboardInterrupt:
-            _end(ctx, "stopped; run the same command again to continue", INTERRUPTED)
+            _end(ctx, self._stopped(ctx), INTERRUPTED)
         except Exception as error:
             if debug:
                 raise
             if isinstance(error, BrokenPipeError):  # the reader closed the pipe, like `head`
                 ctx.exit(FAILED)
             _end(ctx, explain(error), getattr(error, "exit_code", FAILED))
+
+    def _stopped(self, ctx: click.Context) -> str:
+        if not self.resumes:
+            return "stopped"
+        if ctx.params.get("force"):  # which would delete what is done
+            return "stopped; run it again without --force to continue"
+        return "stopped; run the same command again to continue"
 
 
 def say_usage(error: click.UsageError) -> NoReturn:

@@ -16,6 +16,7 @@ from scangan.core.terminal import progress
     "privacy",
     short_help="look for training scans in a synthetic set",
     cls=ScanCommand,
+    resumes=True,
     sections={
         "Real scans": ("holdout", "run_path"),
         "Evaluation": ("extractor", "count", "max_copies", "seed"),

@@ -20,6 +20,7 @@ SECTIONS = {
     "quality",
     short_help="do they look like real scans, and are they as varied?",
     cls=ScanCommand,
+    resumes=True,
     sections=SECTIONS,
 )
 @click.argument("real")

@@ -18,6 +18,7 @@ from scangan.core.terminal import progress
     "report",
     short_help="answer all questions in one page",
     cls=ScanCommand,
+    resumes=True,
     sections={
         "Real scans": ("train", "run_path", "drop_leaks", "no_real_images"),
         "Evaluation": ("count", "extractors", "classifiers", "seeds", "fractions"),

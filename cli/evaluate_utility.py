@@ -23,6 +23,7 @@ SECTIONS = {
     "utility",
     short_help="does a classifier gain from them?",
     cls=ScanCommand,
+    resumes=True,
     sections=SECTIONS,
 )
 @click.argument("real")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from scangan.artifacts.card import PRECISIONS
 from scangan.cli import options
 from scangan.cli.command import ScanCommand, was_given
 from scangan.core.counted import counted
@@ -39,7 +40,7 @@ EXPORTING = ("precision", "opset", "real", "accept_loss", "license", "citation")
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8"]),
+    type=click.Choice(PRECISIONS),
     default="fp32",
     show_default=True,
     help="int8 is about a quarter of the size and 2 to 4.5 times as fast on a CPU; fp16 is for GPUs",

@@ -31,9 +31,10 @@ SECTIONS = {
     "gen-scans",
     short_help="generate labelled synthetic scans from a model file",
     cls=ScanCommand,
+    resumes=True,
     sections=SECTIONS,
     epilog="Exit codes: 0 all scans are there, 1 something failed, 2 an option is wrong, 130 stopped. "
-    "Run the same command again to continue.",
+    "Run the same command again to continue, without --force.",
 )
 @options.model
 @options.classes
@@ -231,11 +232,10 @@ def main(
     seconds = time.perf_counter() - began
     in_part = _counts(generator, request, part)
     told = _facts(generator, request, in_part)
-    if exclude is not None:
-        told["left_out"] = sum(len(span.left_out) for span in request.spans)
+    told["left_out"] = sum(len(span.left_out) for span in request.spans)
     told |= {"out": str(out), "made": made, "seconds": round(seconds, 3)}
     look = f" (look at {out / SHEET})" if is_there(out / SHEET) else ""
-    if first == last and request.total:
+    if first == last:
         size = f" files of {counted(request.unit, 'scan')}" if request.unit > 1 else " files"
         output.say(f"part {part.i}/{part.n} has no scans: there are fewer {kind}{size} than parts")
     if kind != "npz":

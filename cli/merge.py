@@ -9,7 +9,9 @@ from scangan.core.counted import counted
 from scangan.core.terminal import progress
 
 
-@click.command("merge", short_help="join scans that were generated in parts", cls=ScanCommand)
+@click.command(
+    "merge", short_help="join scans that were generated in parts", cls=ScanCommand, resumes=True
+)
 @click.argument("folders", nargs=-1, required=True, type=options.any_place, metavar="FOLDER...")
 @click.option(
     "--out", type=options.any_place, help="folder to join them in  [default: FOLDER, if only one]"

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from scangan.artifacts.card import PRECISIONS
 from scangan.cli import complete
 from scangan.core.address import is_address, to_address
 from scangan.runtime import DEFAULT_MODEL
@@ -38,7 +39,7 @@ which_file = _all(
         "--precision",
         default="auto",
         show_default=True,
-        type=click.Choice(["auto", "fp32", "fp16", "int8"]),
+        type=click.Choice(["auto", *PRECISIONS]),
         help="which of the model's files to use",
     ),
     click.option(
@@ -103,7 +104,9 @@ class _AnyPath(click.Path):
         if value == "":
             self.fail("the path is empty; give a folder or a file", param, ctx)
         if isinstance(value, str) and is_address(value):
-            self.fail("it takes no address of a store; give a path on a disk", param, ctx)
+            self.fail(
+                "an object-store address cannot be used here; give a path on a disk", param, ctx
+            )
         return super().convert(value, param, ctx)
 
 

@@ -9,7 +9,9 @@ from scangan.cli.command import Output, ScanCommand
 from scangan.core.terminal import progress
 
 
-@click.command("make-phantoms", short_help="simulate scans to try things out", cls=ScanCommand)
+@click.command(
+    "make-phantoms", short_help="simulate scans to try things out", cls=ScanCommand, resumes=True
+)
 @click.argument("out", type=options.any_path, metavar="OUT")
 @click.option(
     "--count",

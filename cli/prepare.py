@@ -26,6 +26,7 @@ SECTIONS = {
     "prep-scans",
     short_help="prepare a folder of scans as a dataset",
     cls=ScanCommand,
+    resumes=True,
     sections=SECTIONS,
 )
 @click.argument("source", type=options.any_place)

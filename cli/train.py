@@ -39,7 +39,11 @@ SECTIONS = {
 
 
 @click.command(
-    "train-gan", short_help="train a GAN on a prepared dataset", cls=ScanCommand, sections=SECTIONS
+    "train-gan",
+    short_help="train a GAN on a prepared dataset",
+    cls=ScanCommand,
+    sections=SECTIONS,
+    resumes=True,
 )
 @click.argument("source", type=options.any_place)
 @click.option(

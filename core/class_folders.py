@@ -12,7 +12,7 @@ from scangan.core import structure
 from scangan.core.address import Address, Place, within
 from scangan.core.class_names import check_alike, normal, why_no_name
 from scangan.core.dicom_objects import told_instead
-from scangan.core.errors import FolderError, Rejected
+from scangan.core.errors import FolderError, Rejected, Unreadable
 from scangan.core.files import size_of
 from scangan.core.folder_words import copy_of, says_finding
 from scangan.core.folders import LINKS_BACK, MASK_WORDS, Inside, below, inside, is_document
@@ -271,7 +271,7 @@ def count_scans(source: Place) -> Count:
     Raises
     ------
     FolderError
-        `find_class_files` fails, or a class folder cannot be read.
+        `find_class_files` fails, or a class folder or a file in one cannot be read.
     """
     found = find_class_files(source)
     for line in found.rejects:
@@ -279,7 +279,7 @@ def count_scans(source: Place) -> Count:
             raise FolderError(
                 f"{source / line.file} {line.reason}; change its permissions, or move it away"
             )
-    kinds = [(name, _kind(within(source, file))) for file, name in found.files]
+    kinds = [(name, _kind(within(source, file), must_read=True)) for file, name in found.files]
     counts = Counter(name for name, kind in kinds if kind)
     scans = {name: counts[name] for name in found.classes}
     masks = sum(
@@ -295,10 +295,20 @@ def below_class(file: str, name: str) -> str:
     return "/".join(parts[parts.index(name) + 1 if name in parts[:-1] else 0 :])
 
 
-def _kind(path: str | Place) -> str:
-    """Return ``scan``, ``volume``, or an empty string for a file that is neither."""
+def _kind(path: str | Place, *, must_read: bool = False) -> str:
+    """Return ``scan``, ``volume``, or an empty string for a file that is neither, or a link to nothing.
+
+    Raises
+    ------
+    FolderError
+        With `must_read`: a file cannot be read.
+    """
     try:
         head, form = head_of_scan(path)
+    except Unreadable as error:
+        if must_read and (isinstance(path, Address) or os.path.exists(path)):  # noqa: PTH110
+            raise FolderError(f"{path} {error}; change its permissions, or move it away") from error
+        return ""
     except Rejected:
         return ""
     if form == "dicom" and told_instead(head):

@@ -140,10 +140,11 @@ def import_onnxruntime() -> Any:
 
 
 def _missing(wanted: str, there: list[str]) -> str:
-    names = ", ".join(sorted(p.removesuffix("ExecutionProvider").lower() for p in there))
-    install = (
-        "; for an NVIDIA GPU: pip uninstall onnxruntime, then pip install 'scangan[gpu]'"
-        if wanted in ("cuda", "gpu", "tensorrt")
-        else ""
+    told = (
+        f"this onnxruntime has no such provider (it has: {', '.join(sorted(map(_called, there)))})"
     )
-    return f"this onnxruntime has no such provider (it has: {names}){install}"
+    if wanted not in ("cuda", "gpu", "tensorrt"):
+        return told
+    if CUDA in there:
+        return f"{told}; for an NVIDIA GPU: --device cuda"
+    return f"{told}; for an NVIDIA GPU: pip uninstall onnxruntime, then pip install 'scangan[gpu]'"

@@ -100,7 +100,7 @@ def put(address: Address, content: bytes | Path, *, once: bool = False) -> None:
             except exceptions.AlreadyExistsError:  # it may be from the attempt before
                 if not _holds(address, content, length):
                     raise StoreError(
-                        f"{address} holds something else, perhaps of another command; choose "
+                        f"{address} holds something else, perhaps from another command; choose "
                         f"another folder"
                     ) from None
                 return

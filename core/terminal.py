@@ -72,6 +72,8 @@ def explain(error: Exception) -> str:
         where = error.filename if error.filename is not None else "the output"
         advice = ADVICE.get(error.errno, "try the same command again, or choose another place")
         return f"{where}: {os.strerror(error.errno).lower()}; {advice}"
+    if isinstance(error, MemoryError):
+        return f"out of memory ({first_line(error)}); {ADVICE[errno.ENOMEM]}"
     kind = type(error).__name__
     return f"unexpected {kind}: {first_line(error)} (--debug shows where; please report it)"
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import torch
 
-from scangan.artifacts.card import ALL, KEY, ModelCard
+from scangan.artifacts.card import ALL, KEY, PRECISIONS, ModelCard
 from scangan.artifacts.dataset import PreparedDataset, is_prepared, load_dataset
 from scangan.artifacts.latents import UNCONDITIONAL, draw_latents
 from scangan.artifacts.modelfile import check_target, graph_sha256, read_model_file
@@ -23,7 +23,7 @@ from scangan.core.files import only_writer, written_whole
 from scangan.core.session import open_session
 from scangan.export.fidelity import Comparison, Fidelity
 from scangan.export.graph import OPSET, OPSETS, to_onnx
-from scangan.export.precision import PRECISIONS, Built, Step, build, build_int8
+from scangan.export.precision import Built, Step, build, build_int8
 from scangan.training.bundled_weights import starting_names
 from scangan.training.checkpoints import Best, load_best, load_generator
 from scangan.training.networks import Generator, GeneratorBank

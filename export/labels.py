@@ -45,10 +45,5 @@ def refuse_other_labels(graph: onnx.GraphProto, classes: int) -> onnx.GraphProto
     return builder.finish()
 
 
-def refuses_other_labels(graph: onnx.GraphProto, classes: int) -> bool:
-    """Whether a graph has the check of `refuse_other_labels`."""
-    return any(node.name == _name(classes) for node in graph.node)
-
-
 def _name(classes: int) -> str:
     return f"label_must_be_0_to_{classes - 1}" if classes > 1 else "label_must_be_0"

@@ -16,7 +16,6 @@ from scangan.export.passes import dense_channels_last, transposed_conv_to_conv
 from scangan.export.quantize import calibrate, layers, quantize, to_calibrate
 from scangan.training.networks import Generator, GeneratorBank
 
-PRECISIONS = ("fp32", "fp16", "int8")
 CALIBRATION_SEED, CALIBRATION_COUNT = 1, 1024  # latents for choosing scales
 COMPARED = 256  # of these latents, for choosing layers
 BATCH = 32
@@ -48,11 +47,6 @@ class Built:
     model: onnx.ModelProto
     steps: tuple[Step, ...]
     float_layers: tuple[str, ...] = ()
-
-    @property
-    def quantized(self) -> bool:
-        """Whether the model computes in integers."""
-        return self.steps[-1].name == "quantize"
 
 
 def build(

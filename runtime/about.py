@@ -26,7 +26,7 @@ from scangan.core.printable import printable
 # A README with this mark is ours to replace. The same line tells you to delete it to keep your edits.
 MARK = "# Written by gen-scans"
 NOTICE = (
-    "Synthetic images made by a generative model, which are scans of nobody. They may resemble those "
+    "Synthetic images made by a generative model. None is a scan of a person. They may resemble those "
     "that it learnt from."
 )
 ADVICE = "Use them only for training: a score on synthetic scans says nothing about patients."

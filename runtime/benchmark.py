@@ -22,7 +22,6 @@ BATCHES = (1, 8)  # besides the model's default
 
 def measure(
     open_generator: Callable[[int | None], ScanGenerator],
-    formats: tuple[str, ...] = ("png", "tar", "npz"),
 ) -> Iterator[tuple[str, float]]:
     """Measure images per second on all threads.
 
@@ -30,8 +29,6 @@ def measure(
     ----------
     open_generator : callable
         Opens the model for a batch size; None stands for the default size.
-    formats : tuple of str
-        Output formats to time, written to a temporary folder.
 
     Yields
     ------
@@ -61,7 +58,7 @@ def measure(
     repeated = (images[i : i + 8] for i in itertools.cycle(range(0, 64, 8)))
     encoded = in_order(encode, repeated, generator.threads)
     yield "encoding PNG", _rate(encoded)
-    for kind in formats:
+    for kind in ("png", "tar", "npz"):  # written to a temporary folder
         count = max(64, int(best[0] * SECONDS))
         request = Request(spans=(Span(number, 0, count),), format=kind)
         folder = Path(tempfile.mkdtemp(prefix="gen-scans-"))

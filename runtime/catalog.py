@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from scangan.artifacts.card import PRECISIONS
 from scangan.artifacts.modelfile import ModelFile, read_model_file
 from scangan.core.address import is_address
 from scangan.core.devices import CPU, Device
@@ -10,7 +11,6 @@ from scangan.core.errors import USAGE, GenerationError
 from scangan.core.printable import to_type
 
 BUNDLED = Path(__file__).parent / "models"
-PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def bundled_models() -> list[str]:

@@ -305,8 +305,11 @@ class ScanGenerator:
 
     def _out_of_memory(self, count: int) -> str:
         """Return the error text for a pass of `count` scans that ran out of memory."""
-        ways = [f"gen-scans --batch {count // 2}"] if count > 1 else []
-        ways += ["--threads 1"] if self.threads > 1 and self.device.provider == CPU else []
+        if self.device.provider == CPU:
+            ways = [f"gen-scans --batch {count // 2}"] if count > 1 else []
+            ways += ["--threads 1"] if self.threads > 1 else []
+        else:  # every pass has one size there
+            count, ways = self._largest, ["--device cpu"]
         ways += ["close other programs"]
         return (
             f"{self.file.path} ran out of memory with {counted(count, 'scan')} per pass; "

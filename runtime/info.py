@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from scangan.artifacts.card import has_controls
+from scangan.artifacts.card import ALL, has_controls
 from scangan.artifacts.modelfile import ModelFile
 from scangan.core.counted import counted
 from scangan.core.errors import GenerationError
@@ -74,6 +74,9 @@ def _rows(file: ModelFile) -> list[tuple[str, str]]:
         facts += [f"class agreement {agreement:.0%}"] if agreement is not None else []
         facts += [f"variety {variety:.2f} of real"] if variety is not None else []
         rows.append((f"class {number}", f"{name} ({', '.join(facts)})"))
+    if not card.classes and ALL in card.dataset_counts:
+        scans = _of_dataset(card.dataset_counts[ALL], synthetic.get(ALL, 0))
+        rows.append(("dataset, with what was held back", scans))
     if scores.get("kid") is not None:
         real = scores.get("real_kid") or 0.0
         rows.append(

@@ -53,7 +53,7 @@ def merge(folders: Sequence[Place], out: Place, advance: Advance = lambda count:
         difference = Plan.read(folder).difference(plan)
         if difference:
             raise GenerationError(
-                f"{folder} holds another request than {folders[0]} ({difference}); leave one out"
+                f"{folder} holds a different request from {folders[0]} ({difference}); leave one out"
             )
     with only_writers(out, Part()):  # so that no part is written meanwhile
         if out in folders and is_there(out / MANIFEST):

@@ -87,7 +87,8 @@ def write_scans(
                 path.unlink(missing_ok=True)
         positions = range(*request.positions(part))
         work = work or functools.partial(write_positions, generator)
-        made = work(plan, out, positions, advance, lambda: _not_whole(out, plan, part))
+        begin = functools.cache(lambda: _not_whole(out, plan, part))  # once is enough
+        made = work(plan, out, positions, advance, begin)
         if sheet and part.i == 0 and not is_there(out / SHEET):
             picture = encode_png(make_sheet(generator, plan), {"Comment": NOTICE})
             write_bytes(out / SHEET, sheet_page(plan, picture))

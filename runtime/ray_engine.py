@@ -38,9 +38,9 @@ def on_cluster(generator: ScanGenerator, cluster: Cluster) -> Work:
         missing = sum(map(len, tasks))
         advance(len(positions) - missing)
         if tasks:
-            begin()
-            make_folders(out, plan)
             with connected(cluster) as ray:
+                begin()
+                make_folders(out, plan)
                 for count in _spread(ray, cluster, generator, plan, out, tasks):
                     advance(count)
         return missing
@@ -96,7 +96,7 @@ def actors_of(
         return cluster.actors or max(1, int(resources.get("CPU", 1)) // cluster.threads), 0.0
     gpus = resources.get("GPU", 0.0)
     if gpus < 1:
-        raise ClusterError("the cluster has no GPU, and this machine has; add --device cpu")
+        raise ClusterError("the cluster has no GPU, but this machine does; add --device cpu")
     actors = cluster.actors or int(gpus)
     return actors, min(1.0, gpus / actors)
 

@@ -4,15 +4,16 @@ import { crc32 } from "./crc32.js";
 
 const VERSION = 20; // 2.0, the first with folders
 const MOST_FILES = 65535;
+const MOST_BYTES = 0xffffffff;
 const UTF8 = 1 << 11;
 const DAY = (1 << 5) | 1; // 1 January 1980: the same scans make the same file
 
 /**
- * Scans are small, so 65,535 files stay below the 4 GB of such a ZIP up to 256 pixels.
+ * Lay out files as a ZIP.
  *
- * @param {{name: string, data: Uint8Array<ArrayBuffer>}[]} files at most 65,535
+ * @param {{name: string, data: Uint8Array<ArrayBuffer>}[]} files at most 65,535, of 4 GB together
  * @returns {Blob}
- * @throws {RangeError} if there are too many
+ * @throws {RangeError} if there are too many, or they are too large
  */
 export function zip(files) {
   if (files.length > MOST_FILES) throw new RangeError(`a ZIP holds at most ${MOST_FILES} files`);
@@ -22,6 +23,7 @@ export function zip(files) {
   const directory = [];
   let at = 0;
   for (const { name, data } of files) {
+    check(at + data.length);
     const path = new TextEncoder().encode(name);
     // Version, flags, method, time, day; checksum, both sizes; lengths of name and extra field.
     const facts = [VERSION, UTF8, 0, 0, DAY];
@@ -40,8 +42,14 @@ export function zip(files) {
     at += local.length + path.length + data.length;
   }
   const size = directory.reduce((sum, part) => sum + part.length, 0);
+  check(at + size);
   const end = record(0x06054b50, [0, 0, files.length, files.length], [size, at], [0]);
   return new Blob([...parts, ...directory, end], { type: "application/zip" });
+}
+
+/** @param {number} size */
+function check(size) {
+  if (size > MOST_BYTES) throw new RangeError("a ZIP holds at most 4 GB; ask for fewer scans");
 }
 
 /**

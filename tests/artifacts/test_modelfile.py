@@ -1,5 +1,6 @@
 """A model file that is not as our exporter wrote it is refused before it runs."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scangan.artifacts.card import KEY, ModelCard
 from scangan.artifacts.modelfile import graph_sha256, read_model_file
 from scangan.runtime import GenerationError, ScanGenerator
-from scangan.runtime.info import card_table
+from scangan.runtime.info import card_rows, card_table
 
 
 @pytest.fixture
@@ -275,3 +276,10 @@ def test_what_a_card_says_does_not_steer_the_terminal(model, tmp_path):
     table = card_table(read_model_file(path))
     assert "\\x1b[2Jfree\\nclass 9  x" in table and "\\r1 é\u3000" in table
     assert all(line.split("  ")[0] != "class 9" for line in table.split("\n"))
+
+
+def test_the_table_says_how_many_scans_a_model_without_classes_had(tiny_acgan):
+    file = read_model_file(tiny_acgan)
+    card = dataclasses.replace(file.card, classes=(), dataset_counts={"all": 812})
+    rows = dict(card_rows(dataclasses.replace(file, card=card)))
+    assert rows["dataset, with what was held back"] == "812 real scans"

@@ -13,6 +13,7 @@ from programs import PROGRAMS, main_of
 from scangan.cli.command import ScanCommand
 from scangan.cli.evaluate import main as evaluate
 from scangan.cli.front_door import VERBS, main
+from scangan.core.terminal import explain
 
 ALL = [verb for verbs in VERBS.values() for verb in verbs]
 
@@ -151,3 +152,26 @@ def test_the_script_for_a_shell_is_printed(shell):
         [sys.executable, "-m", "scangan.cli"], env=env, capture_output=True, text=True
     )
     assert done.returncode == 0 and "_SCANGAN_COMPLETE" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("resumes", "argv", "says"),
+    [
+        (True, [], "stopped; run the same command again to continue"),
+        (True, ["--force"], "stopped; run it again without --force to continue"),
+        (False, [], "stopped"),
+    ],
+)
+def test_what_was_stopped_says_how_to_go_on(resumes, argv, says):
+    @click.command("work", cls=ScanCommand, resumes=resumes)
+    @click.option("--force", is_flag=True)
+    def work(force):
+        raise KeyboardInterrupt
+
+    done = click.testing.CliRunner().invoke(work, argv)
+    assert done.exit_code == 130 and done.stderr == f"work: {says}\n"
+
+
+def test_full_memory_is_not_our_bug():
+    said = explain(MemoryError("Unable to allocate 9 GiB"))
+    assert said.startswith("out of memory (Unable to allocate 9 GiB); close other programs")

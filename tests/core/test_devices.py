@@ -28,6 +28,14 @@ def test_devices():
         choose_device("abacus")
 
 
+def test_a_gpu_that_is_there_is_not_to_be_installed_again(monkeypatch):
+    monkeypatch.setattr(devices, "available", lambda: [devices.CUDA, CPU])
+    with pytest.raises(
+        GenerationError, match=r"it has: cpu, cuda\); for an NVIDIA GPU: --device cuda$"
+    ):
+        choose_device("gpu")
+
+
 def test_a_device_has_its_own_name_however_little_of_it_was_typed(monkeypatch):
     there = [devices.CUDA, "OpenVINOExecutionProvider", CPU]
     monkeypatch.setattr(devices, "available", lambda: there)
@@ -74,6 +82,21 @@ def test_a_batch_of_one_class_is_filled_up_with_that_class(tiny_acgan, monkeypat
     monkeypatch.setattr(generator, "device", Device("like a GPU", "SomeExecutionProvider"))
     generator.sample(7, 2)
     assert [list(given) for given in labels] == [[2] * 4] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("cpu", "with 4 scans per pass; try gen-scans --batch 2"),
+        ("cuda", "with 4 scans per pass; try --device cpu"),
+    ],
+)
+def test_out_of_memory_advises_what_helps_there(tiny_acgan, monkeypatch, name, says):
+    monkeypatch.setattr("scangan.runtime.generator.CPU_PIXELS", 4 * 32 * 32)
+    generator = ScanGenerator(tiny_acgan, batch=4, threads=1)
+    if name == "cuda":
+        monkeypatch.setattr(generator, "device", Device("cuda", devices.CUDA))
+    assert says in generator._out_of_memory(4)
 
 
 class _Watched:

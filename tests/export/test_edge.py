@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from scangan.artifacts.card import PRECISIONS
 from scangan.core.session import open_session
 from scangan.export import precision as precisions
 from scangan.export import quantize
-from scangan.export.precision import PRECISIONS, build, psnr
+from scangan.export.precision import build, psnr
 from scangan.training.networks import Generator
 
 LEAST_PSNR = 45.0  # dB

@@ -10,12 +10,13 @@ import onnxruntime
 import pytest
 from random_generators import LATENT, random_bank, random_generator
 
+from scangan.artifacts.card import PRECISIONS
 from scangan.artifacts.modelfile import OPERATORS, graph_sha256
 from scangan.core.threads import usable_cpus
 from scangan.export.exporter import write_model
 from scangan.export.graph import OPSET, to_graphs, to_model
 from scangan.export.labels import refuse_other_labels
-from scangan.export.precision import PRECISIONS, build
+from scangan.export.precision import build
 from scangan.runtime import GenerationError, ModelCard, ScanGenerator
 
 pytestmark = pytest.mark.usefixtures("export_once")

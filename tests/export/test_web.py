@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from scangan.artifacts.card import PRECISIONS
 from scangan.core.session import open_session
-from scangan.export.precision import PRECISIONS, build
+from scangan.export.precision import build
 from scangan.training.networks import Generator
 
 WEB = Path(__file__).parent / "web"

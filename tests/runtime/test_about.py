@@ -59,7 +59,7 @@ def test_the_page_shows_the_sheet_and_needs_no_other_file(tiny_acgan, tmp_path):
     assert np.array_equal(picture, make_sheet(generator, Plan.read(tmp_path / "out")))
     assert b"Synthetic" in data  # also where the picture is taken out
     assert "script" not in page.tags and "link" not in page.tags
-    for words in ("SYNTHETIC", "which are scans of nobody", generator.sha256, "0.7", "same latents",
+    for words in ("SYNTHETIC", "None is a scan of a person", generator.sha256, "0.7", "same latents",
                   "2, indexes 3 to 4", "9, indexes 3 to 11"):  # fmt: skip
         assert words in page.words
     assert page.alt == "The first synthetic scans, a row each of cat, 2"

@@ -6,6 +6,7 @@ import pytest
 from conftest import CLASSES
 from PIL import Image
 
+from scangan.core.errors import Unreadable
 from scangan.runtime import GenerationError, ScanganError
 from scangan.runtime.balance import class_counts, missing
 
@@ -136,6 +137,15 @@ def test_scans_are_counted_as_they_lie(tmp_path):
     notes = []
     assert class_counts(tmp_path / "scans", notes.append) == {"a": 5}
     assert len(notes) == 1 and notes[0].startswith("1 file with several slices counts as one scan;")
+
+
+def test_a_file_that_cannot_be_read_is_not_left_out(scans, monkeypatch):
+    def failing(path):
+        raise Unreadable("cannot be read: input/output error")
+
+    monkeypatch.setattr("scangan.core.class_folders.head_of_scan", failing)
+    with pytest.raises(GenerationError, match=r"png cannot be read: .*; change its permissions"):
+        class_counts(scans)
 
 
 def test_a_folder_that_cannot_be_read_is_not_empty(scans, monkeypatch):

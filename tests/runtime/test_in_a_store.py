@@ -113,6 +113,26 @@ def test_another_request_is_refused_or_replaces_by_force(generator, folder, tmp_
     assert content_of(folder) == bytes_of(tmp_path / "out")
 
 
+def test_access_to_the_output_alone_is_enough(generator, folder, monkeypatch):
+    read = Plan.read.__func__
+
+    def refusing(cls, place):
+        if place in folder.parents:
+            raise StoreError(f"{place}/request.json: access is denied; check the credentials")
+        return read(cls, place)
+
+    monkeypatch.setattr(Plan, "read", classmethod(refusing))
+    assert write_scans(generator, request(), folder / "mine" / "out") == request().total
+
+
+def test_what_is_incomplete_is_said_once(generator, folder, monkeypatch):
+    """In a store, it takes a request before any scan is put."""
+    removed = []
+    monkeypatch.setattr("scangan.runtime.output._not_whole", lambda *_: removed.append(1))
+    write_scans(ScanGenerator(generator.file.path, batch=2), request(9), folder)
+    assert len(removed) == 1
+
+
 def test_what_others_wrote_stays(generator, folder):
     store.put(folder / "notes.txt", b"mine")
     with pytest.raises(GenerationError, match="has files that gen-scans did not write"):
@@ -231,7 +251,7 @@ def test_a_store_that_stops_for_a_while_is_waited_for(tiny_acgan, tmp_path):
 @pytest.mark.parametrize(
     ("out", "said"),
     [
-        ("s3://nowhere/x", "s3://nowhere: this bucket does not exist; create it"),
+        ("s3://nowhere/x", "s3://nowhere/x: this bucket does not exist; create it"),
         ("s5://scans/x", "s5:// is not known; an address of a store starts with s3://, gs://, az://"),
         ("s3://k:v@scans/x", "credentials come from the environment"),
     ],

@@ -92,7 +92,7 @@ def test_what_merge_refuses(generator, whole, tmp_path):
         ([a, b], "not finished: part 2/3"),
         ([a], "not finished: parts 1/3, 2/3"),
         ([a, b, doubled, c], r"part 1/3 is both in .* and in"),
-        ([a, other], "another request .*classes"),
+        ([a, other], "different request .*classes"),
         ([a, b, c, halves], "do not fit together"),
         ([a, b, broken], "does not list the scans it should"),
         ([a, b, gone], r"is missing; \w+ part 2/3 again"),

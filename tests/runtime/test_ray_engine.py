@@ -162,7 +162,7 @@ def test_the_drivers_device_decides_for_all_actors():
     assert actors_of(Cluster(), resources, on_gpu=True) == (2, 1)
     assert actors_of(Cluster(actors=8), resources, on_gpu=True) == (8, 0.25)
     assert actors_of(Cluster(actors=1), resources, on_gpu=True) == (1, 1)
-    with pytest.raises(ClusterError, match="no GPU, and this machine has; add --device cpu"):
+    with pytest.raises(ClusterError, match="no GPU, but this machine does; add --device cpu"):
         actors_of(Cluster(), {"CPU": 4.0}, on_gpu=True)
 
 

@@ -68,6 +68,11 @@ test("a ZIP of too many files is refused, as it would be damaged", () => {
   assert.throws(() => zip(Array(65536).fill(file)), /at most 65535 files/);
 });
 
+test("a ZIP of more than 4 GB is refused, as its offsets would be wrong", () => {
+  const files = [1, 2 ** 32 - 1].map((size) => ({ name: "a", data: new Uint8Array(size) }));
+  assert.throws(() => zip(files), /at most 4 GB; ask for fewer/);
+});
+
 test("an empty ZIP is one record, and the same files make the same ZIP", async () => {
   const bytes = async (blob) => Buffer.from(await blob.arrayBuffer());
   assert.equal((await bytes(zip([]))).toString("hex"), "504b0506" + "00".repeat(18));
