@@ -89,7 +89,7 @@ class StudyResult(Record, frozen=True):
     answers : tuple of Answer
         One for each scan, in their order.
     check : str
-        SHA-256 of the others, which shows an edit. It is no proof: whoever wants to can make it anew.
+        SHA-256 of the others, which shows an edit. It is no proof: anyone can compute it again.
     """
 
     format_version: int

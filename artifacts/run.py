@@ -142,43 +142,87 @@ class Run:
 
     @contextmanager
     def beginning(self, anew: bool) -> Iterator[None]:
-        """Set up a new run inside this context; delete everything if that fails.
+        """Set up a new run inside this context; if that fails, leave what was there before.
 
-        A hidden file marks the folder as a run's, so that it can be deleted after a kill.
+        A hidden file marks the folder as a run's while there is no configuration. If it is stopped or
+        killed, scans that were prepared so far stay, for the next start.
 
         Parameters
         ----------
         anew : bool
-            Delete an existing run first.
+            Delete an existing run once the new one is set up.
         """
-        if anew or not self.started:
+        new = anew or not self.started
+        had_scans = self.dataset.exists()
+        if new:
             self._mark.touch()
-            self._clear()
-        dataset = self.path / "dataset"
-        was_there = dataset.exists()
+            if self.started:
+                self._set_aside()
+            else:
+                self._clear(keep=() if anew else ("dataset",))
         try:
             yield
-        except TrainingError:
-            if self.started and not was_there:  # of scans that the run is refused with
-                shutil.rmtree(dataset, ignore_errors=True)
-            raise
-        finally:
-            if not self.started:
+        except Exception:
+            if new:
                 self._clear()
-            self._mark.unlink(missing_ok=True)
+                self._put_back()
+                self._mark.unlink(missing_ok=True)
+            elif not had_scans:  # of scans that the run is refused with
+                self.drop_dataset()
+            raise
+        self._drop_aside()
+        self._mark.unlink(missing_ok=True)
+
+    @property
+    def dataset(self) -> Path:
+        """The folder of scans that train-gan prepared itself; there is none for a prepared dataset."""
+        return self.path / "dataset"
+
+    def drop_dataset(self) -> None:
+        """Delete the scans that train-gan prepared itself."""
+        shutil.rmtree(self.dataset, ignore_errors=True)
 
     @property
     def _mark(self) -> Path:
         return self.path / ".unstarted"
 
-    def _clear(self) -> None:
-        """Delete the files that a run writes, and nothing else."""
+    @property
+    def _aside(self) -> Path:
+        return self.path / ".before"
+
+    def _written(self) -> Iterator[Path]:
+        """Find the files that a run writes, and nothing else."""
         for pattern in WRITTEN:
-            for path in self.path.glob(pattern):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+            yield from self.path.glob(pattern)
+
+    def _clear(self, keep: tuple[str, ...] = ()) -> None:
+        for path in self._written():
+            if path.name in keep:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _set_aside(self) -> None:
+        """Keep the existing run until the one that replaces it is set up."""
+        self._drop_aside()
+        partial = self.path / ".before.part"
+        partial.mkdir()
+        # The configuration first: without it, what a kill leaves behind is not taken for a run.
+        for path in sorted(self._written(), key=lambda path: path.name != "config.json"):
+            path.rename(partial / path.name)
+        partial.rename(self._aside)
+
+    def _put_back(self) -> None:
+        if self._aside.exists():
+            for path in sorted(self._aside.iterdir(), key=lambda path: path.name == "config.json"):
+                path.rename(self.path / path.name)
+        self._drop_aside()
+
+    def _drop_aside(self) -> None:
+        for path in self.path.glob(".before*"):
+            shutil.rmtree(path)
 
     def start(
         self, config: RunConfig, items: list[RunItem], before: Sequence[RunItem] = ()
@@ -247,7 +291,9 @@ class Run:
         try:
             return list(parse_records(RunItem, read_bytes(file)))
         except (FileNotFoundError, ValueError) as error:
-            raise TrainingError(f"{file} is missing or damaged; start over with --force") from error
+            raise TrainingError(
+                f"{file} is missing or damaged; restore it, or start over with --force"
+            ) from error
 
     def trained_before(self) -> list[RunItem]:
         """Read the scans that the networks which it started from were trained on; none if unknown.
@@ -297,7 +343,7 @@ class Run:
             return list(parse_records(Tick, whole))
         except ValueError as error:
             raise TrainingError(
-                f"{file} is damaged ({fault_of(error)}); start over with --force"
+                f"{file} is damaged ({fault_of(error)}); restore it, or start over with --force"
             ) from error
 
     def cut_metrics(self, step: int) -> None:
@@ -339,7 +385,7 @@ def is_run(path: Path) -> bool:
 
 
 def refuse_run(folder: Place, classes: Iterable[str] = ()) -> None:
-    """Refuse a run, its samples, or a folder of runs: the pictures in it are no scans.
+    """Refuse a run, its samples, or a folder of runs: the pictures in it are not scans.
 
     `classes` are the folders in it that would be taken for classes.
 

@@ -291,4 +291,5 @@ def _refusal(message: str) -> TrainingError:
 # Options with a flag of their own; the others are set with --set.
 COMMAND_LINE = (
     "arch", "per_class", "size", "kimg", "batch", "width", "latent", "seed", "tick", "patience",
+    "mirror",
 )  # fmt: skip

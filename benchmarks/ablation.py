@@ -27,7 +27,7 @@ from ablation_judge import FIGURES, judge, read_judged
 from scangan.artifacts.run import Run
 from scangan.artifacts.train_options import TrainOptions
 from scangan.core.errors import ScanganError
-from scangan.training.loop import Stopped
+from scangan.training import Stopped
 from scangan.training.progress_text import best_so_far
 from scangan.training.recipe import options_from
 from scangan.training.train_gan import train

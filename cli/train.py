@@ -162,8 +162,8 @@ def main(
     from scangan.artifacts.train_options import parse_assignment
 
     check_places(source, out, start_from)  # before torch is imported, which takes seconds
+    from scangan.training import Stopped
     from scangan.training.checkpoints import load_best
-    from scangan.training.loop import Stopped
     from scangan.training.memory_use import peak_memory
     from scangan.training.recipe import bundled_name, check_effects, options_from
     from scangan.training.train_gan import train

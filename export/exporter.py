@@ -215,7 +215,7 @@ def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> Prepare
                 f"ones; give a dataset without synthetic scans"
             )
         return dataset
-    for path in (run.path / "dataset", Path(told.path or run.path / "dataset")):
+    for path in (run.dataset, Path(told.path or run.dataset)):
         if is_prepared(path):
             try:
                 dataset = load_dataset(path)

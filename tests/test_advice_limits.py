@@ -305,3 +305,15 @@ def test_what_the_system_refuses_comes_with_advice():
     for number in errno.errorcode:
         says = explain(OSError(number, "words of Python", "out/scans.npz"))
         assert says.startswith(f"out/scans.npz: {os.strerror(number).lower()}; ")
+
+
+def test_a_run_that_did_fit_goes_on(here, monkeypatch):  # noqa: F811
+    works(f"{TRAINED} --batch 8 --kimg 0.032 --tick 0.016")
+    with monkeypatch.context() as patch:
+        limited(patch, lambda options: options.batch <= 4)
+        says = refused(f"{TRAINED} --batch 8 --kimg 0.064 --tick 0.016")
+    assert says.endswith(
+        "out of memory; close other programs and run the same command again to continue, or start a run "
+        "with --batch 4 in another --out"
+    )
+    works(f"{TRAINED} --batch 8 --kimg 0.064 --tick 0.016")

@@ -8,10 +8,12 @@ from scangan.core.lazy import lazily
 if TYPE_CHECKING:
     from scangan.artifacts.run import Run as Run
     from scangan.artifacts.train_options import TrainOptions as TrainOptions
+    from scangan.training.loop import Stopped as Stopped
     from scangan.training.train_gan import train as train
 
 __all__ = [
     "Run",
+    "Stopped",
     "TrainOptions",
     "TrainingError",
     "train",
@@ -22,6 +24,7 @@ __getattr__ = lazily(
     {
         "TrainOptions": "scangan.artifacts.train_options",
         "Run": "scangan.artifacts.run",
+        "Stopped": "scangan.training.loop",
         "train": "scangan.training.train_gan",
     },
 )

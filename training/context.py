@@ -31,6 +31,8 @@ class Context:
         Whether to hide the progress bar.
     start : Path or None
         File of the networks that a new run starts from; None for random weights.
+    title : str
+        What the report calls the run.
     """
 
     run: Run
@@ -40,3 +42,4 @@ class Context:
     say: Callable[[str], None]
     quiet: bool
     start: Path | None = None
+    title: str = ""

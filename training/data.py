@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from scangan.artifacts.dataset import (
     load_dataset,
     read_summary,
 )
+from scangan.artifacts.run import Run
 from scangan.artifacts.split import split_indices
 from scangan.artifacts.train_options import SIZES, TrainOptions
 from scangan.core.address import Place
@@ -82,30 +84,37 @@ class TrainingScans:
 
 def open_source(
     source: Place,
-    target: Path,
+    run: Run,
     options: TrainOptions,
     report: Callable[[str], None] = lambda line: None,
     quiet: bool = True,
 ) -> PreparedDataset:
-    """Open a prepared dataset, or prepare a folder of scans into `target`.
+    """Open a prepared dataset, or prepare a folder of scans into the run's folder.
 
     Raises
     ------
     TrainingError
-        The dataset was prepared at another size.
+        The dataset was prepared at another size, or the run has other scans.
     PreprocessingError
         There are no usable scans.
     """
     if isinstance(source, Path) and (is_prepared(source) or is_split(source)):
-        return open_prepared(source, options)
+        dataset = open_prepared(source, options)
+        if not run.started:  # those of a start that was stopped
+            run.drop_dataset()
+        return dataset
+    prepared = partial(prepare, source, run.dataset, PrepOptions(size=options.size), quiet=quiet)
     try:
-        dataset = prepare(source, target, PrepOptions(size=options.size), quiet=quiet)
+        dataset = prepared()
     except OtherDataset as error:
-        raise TrainingError(
-            f"{target.parent} holds a run whose scans were prepared {error.difference}; choose "
-            f"another --out, or start over with --force"
-        ) from error
-    summary = read_summary(target)
+        if run.started:
+            raise TrainingError(
+                f"{run.path} holds a run whose scans were prepared {error.difference}; choose "
+                f"another --out, or start over with --force"
+            ) from error
+        run.drop_dataset()
+        dataset = prepared()
+    summary = read_summary(run.dataset)
     for line in (*looked_through(summary), one_line(summary)):
         report(line)
     return dataset
@@ -200,14 +209,14 @@ def check_counts(dataset: PreparedDataset, options: TrainOptions) -> None:
     scans = "real scans" if dataset.synthetic.any() else "scans"
     if options.by_class and small:
         named = ", ".join(f"{name!r} ({n})" for name, n in small.items())
-        if real.sum() < FEWEST:
-            without = "or merge classes"
+        if real.sum() < FEWEST:  # however they are named
+            without = ""
         elif options.per_class:
-            without = "merge classes, or train without classes (--no-per-class)"
+            without = ", merge classes, or train without classes (--no-per-class)"
         else:
-            without = "merge classes, or train without classes (--arch dcgan)"
+            without = ", merge classes, or train without classes (--arch dcgan)"
         raise TrainingError(
-            f"too few {scans} of {named}: each class needs at least {FEWEST}; add scans, {without}"
+            f"too few {scans} of {named}: each class needs at least {FEWEST}; add scans{without}"
         )
     if not options.by_class and real.sum() < FEWEST:
         raise TrainingError(f"{real.sum()} {scans} are too few; training needs {FEWEST}; add more")

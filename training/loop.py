@@ -147,7 +147,7 @@ class Session:
 
     def _draw_report(self) -> None:
         if self.measurer:
-            self.measurer.draw_report(f"{self.run.path.name}: {self._kimg():.4g} kimg")
+            self.measurer.draw_report(f"{self.context.title}: {self._kimg():.4g} kimg")
 
     def _losses(self) -> dict[str, float]:
         losses = dict(zip(LOSSES, (self.sums / self.summed).tolist(), strict=True))

@@ -49,7 +49,7 @@ def relativistic(better: Tensor, worse: Tensor) -> Tensor:
 
 
 def lecam(on_real: Tensor, on_fake: Tensor, anchors: Tensor) -> Tensor:
-    """LeCam penalty (Tseng et al. 2021, eq. 5) for a hinge loss, a scalar.
+    """LeCam penalty (Tseng et al. 2021, eq. 5) for a hinge loss, one-sided as in their code; a scalar.
 
     It pulls the realness of real scans above the average of fake ones towards that average, and the
     other way round. So D cannot push the two ever further apart on a small dataset.

@@ -75,7 +75,11 @@ class Measurer:
         )
         seen = self.reference.not_held_back
         if seen:
-            why = "too few scans to hold any back" if self.options.held_back else "none held back"
+            why = (
+                "too few scans or subjects to hold any back"
+                if self.options.held_back
+                else "none held back"
+            )
             self.say(
                 f"{', '.join(seen)}: {why}; scores compare with the training scans, so they cannot "
                 f"tell learning from copying"

@@ -35,7 +35,7 @@ def peak_memory() -> str | None:
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         texts.append(f"{held / 1e9:.1f} GB")
     if torch.cuda.is_initialized():
-        texts.append(f"{torch.cuda.max_memory_reserved() / 1e9:.1f} GB of the GPU's")
+        texts.append(f"{torch.cuda.max_memory_reserved() / 1e9:.1f} GB on the GPU")
     return ", ".join(texts) or None
 
 
@@ -60,6 +60,11 @@ def explaining_memory(
     gc.collect()
     options = context.options
     fits = batch_that_fits(options, scans, context.device, context.rank.world)
+    if (context.run.path / "last.pt").exists():  # it did fit
+        smaller = f", or start a run with --batch {fits} in another --out" if fits else ""
+        raise TrainingError(
+            f"out of memory; close other programs and run the same command again to continue{smaller}"
+        )
     if fits:
         advice = f"--batch {fits} fits; start over with --force"
     elif options.width > NARROWEST:

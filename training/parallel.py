@@ -145,8 +145,8 @@ def raise_first_failure(rank: Rank) -> Iterator[None]:
             raise SystemExit(getattr(error, "exit_code", 1)) from None
         if isinstance(error, RuntimeError) and GONE.search(str(error)):
             raise TrainingError(
-                "another process of this run is gone; start it again where it was to continue, or the same "
-                "command everywhere"
+                "another process of this run ended; restart it on its machine, or run the same command again on "
+                "all machines, to continue"
             ) from error
         raise
 

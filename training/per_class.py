@@ -36,10 +36,11 @@ def train_each_class(context: Context, scans: TrainingScans) -> None:
             items = [item for item in run.read_items() if item.class_name == name]
             of_class.start(_config_of_one(run.config, options, name), items, run.trained_before())
         rank.agree(None)
-        inner = dataclasses.replace(context, run=of_class, options=options)
+        title = f"{context.title}, {name}"
+        inner = dataclasses.replace(context, run=of_class, options=options, title=title)
         trained |= train_session(inner, scans.of_class(number), last=of_class is runs[-1])
     if rank.first and (trained or not run.report.exists()):  # the report is written last
-        _join(runs, Measurer(context, scans))
+        _join(runs, Measurer(context, scans), context.title)
 
 
 def _config_of_one(config: RunConfig, options: TrainOptions, name: str) -> RunConfig:
@@ -50,7 +51,7 @@ def _config_of_one(config: RunConfig, options: TrainOptions, name: str) -> RunCo
     return replace(config, options=options, dataset=dataset)
 
 
-def _join(runs: list[Run], measurer: Measurer) -> None:
+def _join(runs: list[Run], measurer: Measurer, title: str) -> None:
     run, options = measurer.run, measurer.options
     loaded = [load_generator(of_class) for of_class in runs]
     bank = GeneratorBank([model for model, _ in loaded]).eval()  # type: ignore[misc]
@@ -61,7 +62,7 @@ def _join(runs: list[Run], measurer: Measurer) -> None:
     save_best(run, Best(bank.state_dict(), "per class", kimg, kept))
     measurer.lines = joined_lines([of_class.read_metrics() for of_class in runs])
     measurer.draw_report(  # no tick of the curves has this score: each class has its own best tick
-        f"{run.path.name}: {measurer.lines[-1].kimg:.4g} kimg per class; best of each class "
+        f"{title}: {measurer.lines[-1].kimg:.4g} kimg per class; best of each class "
         f"combined: KID x1000 {scores.mean_class_kid * 1000:.0f}"
     )
 

@@ -91,7 +91,7 @@ def _losses(ax: Axes, lines: Lines, _real: RealScores) -> None:
     ax.set_title("Losses (steady is good, drifting apart is not)")
     _plot(ax, lines, _curve(lines, "loss_d"), BLUE, "discriminator")
     _plot(ax, lines, _curve(lines, "loss_g"), ORANGE, "generator")
-    if lines[-1].ema.agreement:
+    if _curve(lines, "loss_class").any():  # the discriminator has a classifier
         _plot(ax, lines, _curve(lines, "loss_class"), GREEN, "class")
     low, high = ax.get_ylim()
     low = min(low, 0)

@@ -1,7 +1,7 @@
 """Spectral norm: a layer's weight is divided by its largest singular value (Miyato et al. 2018).
 
 PyTorch's own reads and writes the weight about twelve times for a forward and a backward pass. This one
-does so about half as often: it takes the weight as it lies in memory, and knows its gradient.
+does so about half as often: it takes the weight as it lies in memory, and computes its own gradient.
 """
 
 from typing import Any
@@ -49,7 +49,7 @@ class SpectralNorm(nn.Module):
             if self.training:
                 product = matrix @ v
                 norm = product.norm()
-                # Of a weight of zeros nothing is learnt; its vector must stay one.
+                # A weight of zeros has no singular vector; keep the last one.
                 self._u = torch.where(norm > SMALLEST, product / norm, self._u)
             sigma = product.norm().clamp_min(SMALLEST)
         divided: Tensor = _Divide.apply(weight, sigma, self._u, v)  # type: ignore[no-untyped-call]

@@ -21,7 +21,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from scangan.artifacts.records import parse_record, to_told
 from scangan.artifacts.run import Run
 from scangan.artifacts.run_records import RunItem, StartedFrom
-from scangan.artifacts.train_options import NARROWEST, WIDEST, TrainOptions, nearest
+from scangan.artifacts.train_options import COMMAND_LINE, NARROWEST, WIDEST, TrainOptions, nearest
 from scangan.core.errors import USAGE, TrainingError, fault_of
 from scangan.core.files import written_whole
 from scangan.training.bundled_weights import bundled_file, starting_names
@@ -35,7 +35,6 @@ STRUCTURE = (
     "pool", "residual", "head",
 )  # fmt: skip
 OF_CLASSES = "conditioning", "head"  # layers of these know the classes
-FLAGS = ("arch", "latent")  # options of the command itself
 BY_CLASS = "scale", "shift", "embedding", "projection", "aux"  # layers with a row for each class
 STEPS = 20  # of power iteration, for spectral norms of layers whose rows changed
 NETWORKS = "generator", "discriminator"
@@ -228,7 +227,7 @@ def _to_get(key: str, value: object, options: TrainOptions) -> str:
     if key == "arch" and value == "acgan":
         alone = "--no-per-class " if options.per_class else ""
         return f"add {alone}--arch acgan, which needs two or more classes"
-    if key in FLAGS:
+    if key in COMMAND_LINE:
         return f"add --{key} {value}"
     return f"add --set {key}={str(value).lower() if isinstance(value, bool) else value}"
 

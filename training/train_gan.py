@@ -15,7 +15,6 @@ from msgspec.structs import asdict, replace
 from scangan.artifacts.dataset import (
     PreparedDataset,
     is_prepared,
-    is_split,
     load_dataset,
 )
 from scangan.artifacts.run import FORMAT_VERSION, Run, check_places
@@ -24,14 +23,12 @@ from scangan.artifacts.train_options import TrainOptions
 from scangan.core.address import Place, to_place
 from scangan.core.errors import USAGE, TrainingError
 from scangan.core.files import only_writer
-from scangan.preprocessing.find_scans import SourceOptions, find_scans
 from scangan.training.context import Context
 from scangan.training.data import (
     TrainingScans,
     check_counts,
     enlarged_warning,
     hold_back,
-    open_prepared,
     open_source,
     synthetic_warning,
 )
@@ -110,7 +107,8 @@ def train(
     say = report if rank.first else lambda line: None
     lock = _only_writer(source, run.path, start) if rank.first else nullcontext()
     with raise_first_failure(rank), lock:
-        context = Context(run, options, training_device(device), rank, say, quiet)
+        title = run.path.resolve().name
+        context = Context(run, options, training_device(device), rank, say, quiet, title=title)
         _check_shares(options, rank)
         if rank.first:
             new = force or not run.started
@@ -122,7 +120,7 @@ def train(
             context = dataclasses.replace(context, start=run.start_file)
         if not rank.first:
             dataset = load_dataset(
-                source if isinstance(source, Path) and is_prepared(source) else run.path / "dataset"
+                source if isinstance(source, Path) and is_prepared(source) else run.dataset
             )
             scans = training_scans(dataset.in_memory(), options, run)
         explaining_memory(train_each_class if options.per_class else train_session, context, scans)
@@ -180,10 +178,8 @@ def _begin(
     if start and (force or not run.started):
         weights = read_starting_weights(start)
         check_fit(weights, options)
-    if force:
-        _check_source(source, options)
     with run.beginning(anew=force):
-        dataset = open_source(source, run.path / "dataset", options, say, context.quiet)
+        dataset = open_source(source, run, options, say, context.quiet)
         check_counts(dataset, options)
         for warning in (enlarged_warning(dataset), synthetic_warning(dataset)):
             if warning and not run.started:
@@ -230,14 +226,6 @@ def _known_warning(weights: StartingWeights, items: list[RunItem]) -> str:
         f"{weights.told.name} was trained on {known} of the {len(held)} scans held back, so scores will be "
         f"too good; judge the result with scans that neither run has seen"
     )
-
-
-def _check_source(source: Place, options: TrainOptions) -> None:
-    """Run the quick checks on the source before --force deletes a run."""
-    if isinstance(source, Path) and (is_prepared(source) or is_split(source)):
-        check_counts(open_prepared(source, options), options)
-    else:
-        find_scans(source, SourceOptions())
 
 
 def run_items(dataset: PreparedDataset, options: TrainOptions) -> list[RunItem]:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from scangan.artifacts.dataset import PreparedDataset
 from scangan.artifacts.dataset_records import Item
+from scangan.artifacts.run import Run
 from scangan.artifacts.split import together
 from scangan.preprocessing.duplicates import near_duplicates, perceptual_hash
 from scangan.training import TrainingError, TrainOptions
@@ -236,15 +237,15 @@ def test_enlarged_scans_are_warned_of():
 
 def test_a_prepared_dataset_is_opened_and_another_size_refused(prepared, tmp_path):
     options = TrainOptions(size=32)
-    opened = open_source(prepared.path, tmp_path / "unused", options)
+    opened = open_source(prepared.path, Run(tmp_path / "unused"), options)
     assert opened.fingerprint == prepared.fingerprint and not (tmp_path / "unused").exists()
     with pytest.raises(TrainingError, match=r"at 32 pixels, not 64; use --size 32"):
-        open_source(prepared.path, tmp_path / "unused", dataclasses.replace(options, size=64))
+        open_source(prepared.path, Run(tmp_path / "unused"), dataclasses.replace(options, size=64))
 
 
 def test_a_folder_of_scans_is_prepared_and_said_so(some_scans, tmp_path):
     said = []
-    opened = open_source(some_scans, tmp_path / "dataset", TrainOptions(size=16), said.append)
+    opened = open_source(some_scans, Run(tmp_path), TrainOptions(size=16), said.append)
     assert opened.size == 16 and len(opened.items) == 20
     assert len(said) == 1 and "\n" not in said[0]
     assert (tmp_path / "dataset/images.npy").exists()

@@ -432,7 +432,7 @@ def test_a_machine_that_is_lost_and_started_again_changes_nothing(
     said, wrong = stays.communicate(timeout=300)
     again.communicate(timeout=60)
     assert (stays.returncode, again.returncode) == (0, 0), wrong
-    assert said.count("resuming at") == 1 and "another process of this run is gone" in wrong
+    assert said.count("resuming at") == 1 and "another process of this run ended" in wrong
     one, two = (load_file(run / "best.safetensors") for run in (out, run_of_two[0]))
     assert _same(one, two)
 

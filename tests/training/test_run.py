@@ -383,7 +383,49 @@ def test_force_deletes_nothing_for_a_source_that_cannot_be_trained_on(whole, pre
     for source, size in [(tmp_path / "typo", 32), (prepared.path, 64), (tmp_path / "empty", 32)]:
         with pytest.raises(ScanganError):
             train(source, out, TrainOptions(**TINY | {"size": size}), force=True)
+    few = tmp_path / "few"  # which only preparing tells
+    for name, count in (("a", 10), ("b", 3)):
+        (few / name).mkdir(parents=True)
+        for path in sorted((BRAIN / "glioma_tumor").iterdir())[:count]:
+            shutil.copy(path, few / name)
+    with pytest.raises(TrainingError, match="too few scans of 'b'"):
+        train(few, out, TrainOptions(**TINY), force=True)
     assert (out / "last.pt").read_bytes() == before and (out / "config.json").exists()
+    assert _names(out) == _names(whole[0])
+
+
+def _names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_run_that_replaces_another_leaves_nothing_of_it(whole, prepared, tmp_path):
+    out = shutil.copytree(whole[0], tmp_path / "old")
+    (out / "classes").mkdir()
+    run = train(prepared.path, out, TrainOptions(**TINY | {"kimg": 0.016}), force=True)
+    assert len(run.read_metrics()) == 1 and not list(out.glob(".before*"))
+    assert not (out / "classes").exists()
+
+
+def test_scans_that_were_prepared_before_it_was_stopped_are_not_prepared_again(
+    some_scans, tmp_path, monkeypatch
+):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    options, out = TrainOptions(**TINY | {"kimg": 0.016}), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "start", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train(some_scans, out, options)
+    made = (out / "dataset/images.npy").stat().st_mtime_ns
+    run = train(some_scans, out, options)
+    assert (out / "dataset/images.npy").stat().st_mtime_ns == made
+    assert len(run.read_metrics()) == 1 and not (out / ".unstarted").exists()
+    # Those of other scans are of no use.
+    shutil.copytree(out / "dataset", tmp_path / "other/dataset")
+    (tmp_path / "other/.unstarted").touch()
+    next((some_scans / "glioma_tumor").iterdir()).unlink()
+    train(some_scans, tmp_path / "other", options)
 
 
 def test_a_start_that_was_killed_is_begun_again(whole, some_scans, prepared, tmp_path, warm):
@@ -446,7 +488,7 @@ def test_a_run_whose_list_of_scans_is_lost_does_not_go_on(whole, prepared, tmp_p
     (out / "items.jsonl").unlink()
     if damage is not None:
         (out / "items.jsonl").write_text(damage)
-    with pytest.raises(TrainingError, match=r"items.jsonl is missing or damaged; start over"):
+    with pytest.raises(TrainingError, match=r"items.jsonl is missing or damaged; restore it, or start"):
         train(prepared.path, out, TrainOptions(**TINY))
 
 
