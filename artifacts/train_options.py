@@ -147,6 +147,10 @@ class TrainOptions:
         """Length of the run in discriminator updates."""
         return max(1, round(self.kimg * 1000 / self.batch))
 
+    def kimg_at(self, step: int) -> float:
+        """Return how many thousand real scans were shown after `step` steps."""
+        return step * self.batch / 1000
+
     @property
     def by_class(self) -> bool:
         """Whether scans are generated and scored by class."""

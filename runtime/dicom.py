@@ -19,7 +19,7 @@ def made_up_uid(*parts: object) -> str:
     return f"2.25.{uuid.uuid5(NAMESPACE, json.dumps(parts)).int}"
 
 
-def encode_dicom(image: npt.NDArray[np.uint8], plan: Plan, span: int, index: int) -> bytes:
+def encode_dicom(image: npt.NDArray[np.uint8], plan: Plan, which: int, index: int) -> bytes:
     """Encode one scan (DICOM PS3.3 A.8.1, Secondary Capture Image).
 
     The patient is made up. A study stands for a model and a seed, a series for a class. All UIDs
@@ -31,7 +31,7 @@ def encode_dicom(image: npt.NDArray[np.uint8], plan: Plan, span: int, index: int
         uint8 [H, W].
     plan : Plan
         The plan that the scan belongs to.
-    span : int
+    which : int
         Position of the scan's span in the plan.
     index : int
         Index of the scan in its class.
@@ -49,7 +49,7 @@ def encode_dicom(image: npt.NDArray[np.uint8], plan: Plan, span: int, index: int
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-    record, draw = plan.record(span, index), plan.request.draw
+    record, draw = plan.record(which, index), plan.request.draw
     # A backslash separates values, and control characters are forbidden.
     name = "".join(c if c.isprintable() and c != "\\" else "_" for c in record.class_name or "scan")
     study = [plan.model, draw.seed, draw.truncation, draw.paired]

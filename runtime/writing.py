@@ -157,10 +157,10 @@ def _encoder(plan: Plan) -> Callable[[int, Images, int], bytes]:
     if plan.request.format == "dicom":
         from scangan.runtime.dicom import encode_dicom
 
-        return lambda span, image, index: encode_dicom(image, plan, span, index)
-    texts = [plan.record_text(span) for span in range(len(plan.folders))]
-    return lambda span, image, index: encode_png(
-        image, {"Comment": NOTICE, "scangan": texts[span].of(index)}
+        return lambda which, image, index: encode_dicom(image, plan, which, index)
+    texts = [plan.record_text(which) for which in range(len(plan.folders))]
+    return lambda which, image, index: encode_png(
+        image, {"Comment": NOTICE, "scangan": texts[which].of(index)}
     )
 
 
@@ -177,7 +177,7 @@ def _write_shards(
     from scangan.runtime.shards import SHARDS, TarEntries
 
     request, size = plan.request, plan.request.shard_size
-    entries = [TarEntries(plan, span) for span in range(len(plan.folders))]
+    entries = [TarEntries(plan, which) for which in range(len(plan.folders))]
 
     def spans() -> Iterator[tuple[Place, int, Span]]:
         present = None

@@ -199,7 +199,7 @@ class Session:
         save_checkpoint(self.run, checkpoint)
 
     def _kimg(self) -> float:
-        return self.step * self.options.batch / 1000
+        return self.options.kimg_at(self.step)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What happens at a tick: score the generator, save the best, log the scores, draw samples."""
 
+import functools
 from typing import Literal
 
 import numpy as np
@@ -44,13 +45,18 @@ class Measurer:
     def __init__(self, context: Context, scans: TrainingScans) -> None:
         self.run, self.options, self.say = context.run, context.options, context.say
         self.scans = scans
-        self.real = real = scans.real()
-        self.reference = RealReference(
-            real.images, real.labels, real.classes, held_back=real.held_back, groups=real.groups
-        )
+        self.real = scans.real()
         self.stopping = EarlyStopping()
         self.lines: list[Tick] = []
         self._warned: set[str] = set()
+
+    @functools.cached_property
+    def reference(self) -> RealReference:
+        """What scans are scored against; a run that has nothing left to do never needs it."""
+        real = self.real
+        return RealReference(
+            real.images, real.labels, real.classes, held_back=real.held_back, groups=real.groups
+        )
 
     @property
     def real_scores(self) -> RealScores:
@@ -100,7 +106,7 @@ class Measurer:
         board: SummaryWriter,
     ) -> None:
         """Score the raw and the averaged generator, save the better one if it is the best, log it all."""
-        kimg = step * self.options.batch / 1000
+        kimg = self.options.kimg_at(step)
         candidates: dict[Kind, Generator] = {
             "raw": trained.generator.eval(),
             "ema": self._averaged(trained),

@@ -127,7 +127,7 @@ def _of_run(run: Run, option: str) -> StartingWeights:
     told = StartedFrom(
         name=name_of(str(run.path)),
         classes=config.dataset.classes,
-        kimg=saved.step * run.options.batch / 1000,
+        kimg=run.options.kimg_at(saved.step),
         scans=sum(config.dataset.counts.values()),
         dataset_fingerprint=config.dataset.fingerprint,
         started_from=config.started_from,

@@ -488,7 +488,9 @@ def test_a_run_whose_list_of_scans_is_lost_does_not_go_on(whole, prepared, tmp_p
     (out / "items.jsonl").unlink()
     if damage is not None:
         (out / "items.jsonl").write_text(damage)
-    with pytest.raises(TrainingError, match=r"items.jsonl is missing or damaged; restore it, or start"):
+    with pytest.raises(
+        TrainingError, match=r"items.jsonl is missing or damaged; restore it, or start"
+    ):
         train(prepared.path, out, TrainOptions(**TINY))
 
 
