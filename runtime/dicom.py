@@ -76,7 +76,7 @@ def encode_dicom(image: npt.NDArray[np.uint8], plan: Plan, which: int, index: in
     scan.StudyInstanceUID = made_up_uid("study", *study)
     scan.SeriesInstanceUID = made_up_uid("series", *study, record.class_name)
     scan.StudyID = "1"
-    scan.SeriesNumber = 1 + (plan.request.spans[span].number or 0)
+    scan.SeriesNumber = 1 + (plan.request.spans[which].number or 0)
     # InstanceNumber has 32 bits; larger indices are only in ImageComments.
     scan.InstanceNumber = index + 1 if index < 2**31 - 1 else None
     scan.PatientOrientation = scan.Laterality = ""  # required, but unknown

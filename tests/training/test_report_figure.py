@@ -66,7 +66,7 @@ def _lines(classes, ticks=30):
             "kimg": 20.0 * (i + 1),
             "loss_d": 1.4 + rng.uniform(0, 0.1),
             "loss_g": -0.4 + rng.uniform(0, 0.1),
-            "loss_class": 1.2 * 0.9**i,
+            "loss_class": 1.2 * 0.9**i if len(classes) > 1 else 0.0,
             "ema": _scores(classes, i / ticks, rng),
             "raw": _scores(classes, i / ticks, rng),
             "best": "ema" if i % 3 == 0 else None,
@@ -288,6 +288,12 @@ def test_one_class_has_no_right_class_and_no_class_loss():
     axes = _axes(_lines(["all"]), REAL | {"probe_accuracy": None})
     assert list(axes) == ["How", "Losses", "Variety", "Precision"]
     assert _labels(axes["Losses"]) == ["discriminator", "generator"]
+
+
+def test_a_discriminator_without_a_classifier_has_no_class_loss():
+    lines = [line | {"loss_class": 0.0} for line in _lines(FOUR)]
+    assert _labels(_axes(lines)["Losses"]) == ["discriminator", "generator"]
+    assert _labels(_axes(_lines(FOUR))["Losses"]) == ["discriminator", "generator", "class"]
 
 
 def _without(lines, *names):
