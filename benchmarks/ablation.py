@@ -140,7 +140,7 @@ def main() -> None:
                     entry.path,
                     entry.options,
                     recipe=entry.recipe,
-                    report=lambda line: print(line, flush=True),
+                    say=lambda line: print(line, flush=True),
                     start=entry.start,
                 )
             elif trained(entry):

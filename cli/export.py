@@ -126,7 +126,7 @@ def main(
         accept_loss=accept_loss,
         license=license,
         citation=citation,
-        report=say,
+        say=say,
     )
     for field in ("license", "citation"):
         lost = getattr(before, field, "")

@@ -179,7 +179,7 @@ def main(
         from scangan.runtime.balance import missing
 
         asked = [n for n in numbers if n is not None] if classes else []
-        counts.update(missing(balance, generator.classes, asked, target, note=output.say).items())
+        counts.update(missing(balance, generator.classes, asked, target, say=output.say).items())
         topped_up = f"{balance.resolve().name}-{target or 'largest'}"
     request = Request(
         spans=tuple(Span(number, start, count) for number, count in counts.items()),
@@ -191,7 +191,7 @@ def main(
         from scangan.runtime.exclude import without_suspects
 
         for file in exclude:
-            request = without_suspects(request, generator.file, file, note=output.say)
+            request = without_suspects(request, generator.file, file, say=output.say)
     if out is None:
         out = scans_folder(
             model,

@@ -184,7 +184,7 @@ def main(
             force=force,
             command=typed(),
             recipe=bundled_name(recipe),
-            report=output.say,
+            say=output.say,
             quiet=quiet,
             start=start_from,
         )

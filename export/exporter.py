@@ -33,8 +33,6 @@ PARITY_SEED, PARITY_COUNT = 0, 64  # latents per class to compare
 PARITY_BATCHES = (1, 2, 7, 54)  # several sizes, to find a graph that works for some only
 MOST_GREY_LEVELS = 1
 
-Report = Callable[[str], None]
-
 
 def export_run(
     run: str | Path,
@@ -46,7 +44,7 @@ def export_run(
     accept_loss: bool = False,
     license: str = "",
     citation: str = "",
-    report: Report = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> ModelCard:
     """Export the best generator of a run as one self-contained model file.
 
@@ -66,7 +64,7 @@ def export_run(
         Write an int8 model even if it differs too much from float32; the card says how much.
     license, citation : str
         Licence and citation of the training scans, for the card.
-    report : callable
+    say : callable
         Called with a line of text for each step of the work.
 
     Returns
@@ -93,11 +91,11 @@ def export_run(
     if precision == "int8":
         dataset = _real_scans(trained, real, accept_loss)
         dataset = dataset and dataset.in_memory()
-        built, lost = _build_int8(generator, trained, dataset, opset, accept_loss, report)
+        built, lost = _build_int8(generator, trained, dataset, opset, accept_loss, say)
         fidelity = lost.to_dict() | {"float_layers": list(built.float_layers)}
     else:
         built, fidelity = build(generator, latent, precision, opset), {}
-        _tell(built, report)
+        _tell(built, say)
 
     def check(data: bytes) -> int:
         parity = measure_parity(data, generator, latent)
@@ -128,16 +126,16 @@ def _build_int8(
     real: PreparedDataset | None,
     opset: int,
     accept_loss: bool,
-    report: Report,
+    say: Callable[[str], None],
 ) -> tuple[Built, Fidelity]:
     """Build an int8 model with as few float layers as the comparison with float32 allows."""
     latent = run.options.latent
     plain = to_onnx(generator, latent, opset)
     comparison = Comparison(plain, latent, len(run.classes), real)
     for built in build_int8(generator, latent, opset):
-        _tell(built, report)
+        _tell(built, say)
         fidelity = comparison.of(built.model)
-        report(_fidelity_line(fidelity))
+        say(_fidelity_line(fidelity))
         if not fidelity.losses or accept_loss:
             return built, fidelity
     raise ExportError(
@@ -233,11 +231,11 @@ def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> Prepare
     )
 
 
-def _tell(built: Built, report: Report) -> None:
+def _tell(built: Built, say: Callable[[str], None]) -> None:
     for step in built.steps:
-        report(_step_line(step))
+        say(_step_line(step))
     if built.float_layers:
-        report(f"kept in float, as rounding them costs most: {', '.join(built.float_layers)}")
+        say(f"kept in float, as rounding them costs most: {', '.join(built.float_layers)}")
 
 
 def _step_line(step: Step) -> str:

@@ -12,10 +12,8 @@ from scangan.core.counted import counted
 from scangan.core.errors import USAGE, FolderError, GenerationError
 from scangan.core.printable import to_type
 
-Note = Callable[[str], None]
 
-
-def class_counts(dataset: Place, note: Note = lambda line: None) -> dict[str, int]:
+def class_counts(dataset: Place, say: Callable[[str], None] = lambda line: None) -> dict[str, int]:
     """Count the scans of each class in a prepared dataset or a folder with a folder per class.
 
     In a folder, `count_scans` counts files by name and format, so unusable files count too. A prepared
@@ -25,7 +23,7 @@ def class_counts(dataset: Place, note: Note = lambda line: None) -> dict[str, in
     ----------
     dataset : Path or Address
         A prepared dataset or a folder of scans.
-    note : callable
+    say : callable
         Called with a line of text wherever the count may surprise the user.
 
     Returns
@@ -52,16 +50,16 @@ def class_counts(dataset: Place, note: Note = lambda line: None) -> dict[str, in
     except FolderError as error:
         raise GenerationError(str(error)) from error
     if count.wrapper:
-        note(f"the classes are the folders in {count.wrapper}, the only folder with scans")
+        say(f"the classes are the folders in {count.wrapper}, the only folder with scans")
     if count.volumes:
         one = "file with several slices counts as one scan"
         many = "files with several slices count as one scan each"
-        note(
+        say(
             f"{counted(count.volumes, one, many)}; to count slices, prepare {dataset} and give the "
             f"prepared dataset"
         )
     if count.named_masks:
-        note(
+        say(
             f"{counted(count.named_masks, 'file is', 'files are')} named like masks and count as "
             f"scans; to leave masks out, prepare {dataset} and give the prepared dataset"
         )
@@ -73,7 +71,7 @@ def missing(
     classes: tuple[str, ...],
     asked: Sequence[int],
     target: int | None,
-    note: Note = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> dict[int, int]:
     """Count the scans to make of each class to reach `target`, or the size of the largest class.
 
@@ -87,7 +85,7 @@ def missing(
         Class numbers to top up; empty for all.
     target : int, optional
         Scans that each class should have, 1 or more; by default as many as the largest class.
-    note : callable
+    say : callable
         See `class_counts`.
 
     Returns
@@ -104,7 +102,7 @@ def missing(
         raise GenerationError(
             "--balance needs a model with classes; this one has none: give --count"
         )
-    counts = class_counts(dataset, note)
+    counts = class_counts(dataset, say)
     if not any(counts.values()):
         raise GenerationError(f"{dataset} has no scans; give --balance the folder of a dataset")
     prepared = isinstance(dataset, Path) and is_prepared(dataset)

@@ -15,14 +15,16 @@ from scangan.core.counted import counted
 from scangan.core.errors import GenerationError
 from scangan.core.printable import printable, quoted
 
-Note = Callable[[str], None]
 Suspects = dict[int | None, frozenset[int]]  # indices by class number
 Options = tuple[int, float, bool]  # seed, truncation, paired
 EVALUATE = "run eval-scans privacy on the scans that you want"
 
 
 def without_suspects(
-    request: Request, model: ModelFile, file: str | Path, note: Note = lambda line: None
+    request: Request,
+    model: ModelFile,
+    file: str | Path,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Request:
     """Return a request without the suspects in a file; the other scans keep their indices and bytes.
 
@@ -36,7 +38,7 @@ def without_suspects(
         The model, ``ScanGenerator.file``.
     file : path
         The ``suspects.jsonl`` that ``eval-scans privacy`` wrote.
-    note : callable
+    say : callable
         Called with a line of text that says how many scans are left out.
 
     Raises
@@ -61,7 +63,7 @@ def without_suspects(
     out = sum(index in span.indices for span in spans for index in suspects.get(span.number, ()))
     total = sum(map(len, suspects.values()))
     others = f" ({total - out} more are not in this request)" if total > out else ""
-    note(f"{counted(out, 'suspect')} left out{others}: {file}")
+    say(f"{counted(out, 'suspect')} left out{others}: {file}")
     return dataclasses.replace(request, spans=spans)
 
 

@@ -1,4 +1,4 @@
-"""What all parts of training share: the run, its options, the device and where to report."""
+"""What all parts of training share: the run, its options, the device, and where lines of text go."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,9 +24,9 @@ class Context:
     device : torch.device
         Where to compute.
     rank : Rank
-        This process; the first one scores, reports and saves.
+        This process; the first one scores, saves, and says what happens.
     say : callable
-        Called with each line of text to report.
+        Called with each line of text about the run.
     quiet : bool
         Whether to hide the progress bar.
     start : Path or None

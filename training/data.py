@@ -86,7 +86,7 @@ def open_source(
     source: Place,
     run: Run,
     options: TrainOptions,
-    report: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
     quiet: bool = True,
 ) -> PreparedDataset:
     """Open a prepared dataset, or prepare a folder of scans into the run's folder.
@@ -116,7 +116,7 @@ def open_source(
         dataset = prepared()
     summary = read_summary(run.dataset)
     for line in (*looked_through(summary), one_line(summary)):
-        report(line)
+        say(line)
     return dataset
 
 

@@ -37,7 +37,7 @@ class Measurer:
     Parameters
     ----------
     context : Context
-        The run, its options and where to report.
+        The run, its options, and where lines of text go.
     scans : TrainingScans
         The scans of the run; synthetic ones are not scored against.
     """

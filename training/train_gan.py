@@ -46,8 +46,6 @@ from scangan.training.starting_weights import (
 )
 from scangan.training.step import fast_precision
 
-Report = Callable[[str], None]
-
 
 def train(
     source: str | Place,
@@ -58,7 +56,7 @@ def train(
     force: bool = False,
     command: str = "",
     recipe: str = "",
-    report: Report = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
     quiet: bool = True,
     start: str | None = None,
 ) -> Run:
@@ -83,8 +81,8 @@ def train(
         The command as typed, for the run's ``config.json`` only.
     recipe : str
         Name of the recipe that `options` started from, for ``config.json`` and model cards.
-    report : callable
-        Called with each line of text to report.
+    say : callable
+        Called with each line of text about the run.
     quiet : bool
         Whether to hide the progress bar.
     start : str, optional
@@ -104,7 +102,7 @@ def train(
     """
     source, run, rank = to_place(source), Run(Path(out)), join_processes()
     options = options or TrainOptions()
-    say = report if rank.first else lambda line: None
+    say = say if rank.first else lambda line: None
     lock = _only_writer(source, run.path, start) if rank.first else nullcontext()
     with raise_first_failure(rank), lock:
         title = run.path.resolve().name

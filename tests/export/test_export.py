@@ -221,7 +221,7 @@ def test_a_better_generator_that_is_saved_meanwhile_is_not_in_the_card(run, tmp_
         state = {name: tensor + 0.1 for name, tensor in before.state.items()}
         save_best(run, Best(state, before.kind, before.kimg + 1, before.scores))
 
-    card = export_run(run.path, tmp_path / "m.onnx", report=saves)
+    card = export_run(run.path, tmp_path / "m.onnx", say=saves)
     assert load_best(run).kimg > before.kimg == card.recipe["kept_kimg"]
 
 

@@ -78,7 +78,7 @@ def files(run, tmp_path_factory, export_once, few_compared):
         said = []
         out = folder / f"{precision}.onnx"
         # Barely trained, and scored on a few scans: whether that is a loss is tested elsewhere.
-        export_run(run.path, out, precision=precision, accept_loss=True, report=said.append)
+        export_run(run.path, out, precision=precision, accept_loss=True, say=said.append)
         made[precision] = out, said
     return made
 
@@ -151,7 +151,7 @@ def test_a_loss_is_refused_after_more_layers_were_left_in_float(run, tmp_path, m
     said, out = [], tmp_path / "m.onnx"
     monkeypatch.setattr(Comparison, "of", lambda *_: _fidelity(kid=(0.2, 0.3)))
     with pytest.raises(ExportError, match=r"KID 0\.2000 -> 0\.3000 .*nothing was written"):
-        export_run(run.path, out, precision="int8", report=said.append)
+        export_run(run.path, out, precision="int8", say=said.append)
     generator, _ = load_generator(run)
     tried = [built.float_layers for built in build_int8(generator, 100)]
     assert [len(layers) for layers in tried] == list(

@@ -315,7 +315,7 @@ def test_one_process_goes_on_where_two_were(prepared, run_of_two, tmp_path):
 
     out, said = shutil.copytree(run_of_two[0], tmp_path / "run"), []
     longer = TrainOptions(**TINY | {"kimg": 0.8})
-    run = train(prepared.path, out, longer, device="cpu", report=said.append)
+    run = train(prepared.path, out, longer, device="cpu", say=said.append)
     assert "resuming at 0.6 of 0.8 kimg" in said
     assert load_checkpoint(run, CPU).step == 50
 

@@ -151,7 +151,7 @@ def test_asked_to_stop_at_the_end_of_a_class_it_does_not_start_the_next(
 
     monkeypatch.setattr(Session, "_draw_report", stopped_meanwhile)
     with pytest.raises(Stopped, match="is done; run the same command again to continue"):
-        train(prepared.path, tmp_path / "run", options, report=said.append)
+        train(prepared.path, tmp_path / "run", options, say=said.append)
     assert [line for line in said if line.startswith("class ")] == ["class 1 of 2: glioma_tumor"]
     run = train(prepared.path, tmp_path / "run", options)
     assert len(load_best(run).scores.class_kid) == 2
@@ -546,11 +546,11 @@ def test_a_run_of_an_older_format_says_so(whole, prepared, tmp_path):
 def test_patience_ends_a_run_which_then_is_left_alone(prepared, tmp_path):
     said = []
     options = TrainOptions(**TINY | {"kimg": 64.0, "tick": 0.032, "patience": 0.01, "lr_g": 1e-9})
-    run = train(prepared.path, tmp_path / "run", options, report=said.append)
+    run = train(prepared.path, tmp_path / "run", options, say=said.append)
     assert any("stopped early: nothing improved for" in line for line in said)
     lines, before = run.read_metrics(), (run.path / "last.pt").read_bytes()
     assert lines[-1].kimg < 1
-    train(prepared.path, run.path, options, report=said.append)
+    train(prepared.path, run.path, options, say=said.append)
     assert said[-1].startswith("stopped early")
     assert (run.path / "last.pt").read_bytes() == before
     # With more patience the same run goes on.
@@ -577,10 +577,10 @@ def test_patience_is_counted_in_ticks_whenever_a_run_was_stopped(prepared, tmp_p
     with pytest.raises(Stopped, match=r"stopped at 0\.1 of"):
         train(prepared.path, tmp_path / "run", options)
     monkeypatch.setattr(TrainingStep, "__call__", take)
-    run = train(prepared.path, tmp_path / "run", options, report=said.append)
+    run = train(prepared.path, tmp_path / "run", options, say=said.append)
     assert [round(line.kimg * 1000) for line in run.read_metrics()] == [32, 64, 96, 128]
     # Again, with less patience than the last ticks took: all of it is there, so it was not stopped.
-    train(prepared.path, run.path, dataclasses.replace(options, patience=0.01), report=said.append)
+    train(prepared.path, run.path, dataclasses.replace(options, patience=0.01), say=said.append)
     assert not any("stopped early" in line for line in said)
 
 
@@ -628,7 +628,7 @@ def test_more_memory_than_there_is_says_which_batch_would_fit(prepared, tmp_path
 def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path, drawn, monkeypatch):
     said = []
     options = TrainOptions(**TINY | {"kimg": 0.064, "arch": "dcgan", "per_class": True})
-    run = train(some_scans, tmp_path / "run", options, report=said.append)
+    run = train(some_scans, tmp_path / "run", options, say=said.append)
     assert "class 2 of 2: meningioma_tumor" in said
     assert run.classes == ("glioma_tumor", "meningioma_tumor")
     model, best = load_generator(run)
@@ -674,8 +674,8 @@ def test_scans_smaller_than_the_size_are_told_of_once(some_scans, tmp_path):
         cv2.imwrite(str(file), cv2.resize(cv2.imread(str(file)), (24, 31)))
     said = []
     options = TrainOptions(**TINY | {"kimg": 0.004, "batch": 4, "arch": "dcgan"})
-    train(some_scans, tmp_path / "run", options, report=said.append)
-    train(some_scans, tmp_path / "run", options, report=said.append)
+    train(some_scans, tmp_path / "run", options, say=said.append)
+    train(some_scans, tmp_path / "run", options, say=said.append)
     assert sum("20 of 20 scans are smaller than 32 pixels" in line for line in said) == 1
 
 

@@ -142,7 +142,7 @@ def test_a_run_goes_on_from_its_own_networks(before, prepared, tmp_path, monkeyp
     options = TrainOptions(**SMALL | {"tick": 0.02})
     said = []
     start = str(before.path)
-    run = train(prepared.path, tmp_path / "run", options, start=start, report=said.append)
+    run = train(prepared.path, tmp_path / "run", options, start=start, say=said.append)
     assert any(line.startswith("starting from anatomy: 100%") for line in said)
     told = json.loads((run.path / "config.json").read_text())
     assert told["started_from"]["name"] == "anatomy"
@@ -156,7 +156,7 @@ def test_a_run_goes_on_from_its_own_networks(before, prepared, tmp_path, monkeyp
     monkeypatch.setattr(bundled_weights, "starting_names", lambda: ["brain"])
     gone = str(tmp_path / "elsewhere" / "anatomy")
     said.clear()
-    train(prepared.path, run.path, longer, start=gone, report=said.append)
+    train(prepared.path, run.path, longer, start=gone, say=said.append)
     assert "resuming at 0.1 of 0.16 kimg" in said
     assert Run(run.path).config.started_from.name == "anatomy"
     for other, words in ((None, "anatomy -> nothing"), ("other", "anatomy -> other")):
@@ -216,9 +216,7 @@ def test_stopped_before_its_first_tick_it_still_starts_from_the_same(before, pre
 def test_scans_held_back_that_the_other_run_was_trained_on_are_counted(before, prepared, tmp_path):
     said = []
     options = TrainOptions(**SMALL | {"kimg": 0.008, "tick": 0.008, "held_back": 0.3})
-    run = train(
-        prepared.path, tmp_path / "run", options, start=str(before.path), report=said.append
-    )
+    run = train(prepared.path, tmp_path / "run", options, start=str(before.path), say=said.append)
     theirs = {(item.sha256, item.frame) for item in before.read_items() if not item.held_back}
     held = [(item.sha256, item.frame) for item in run.read_items() if item.held_back]
     known = sum(scan in theirs for scan in held)
@@ -445,7 +443,7 @@ def test_a_class_of_its_own_starts_from_an_unconditional_run(tmp_path):
     start = start_run(tmp_path / "plain", scans, arch="dcgan")[0]
     options = TrainOptions(**SMALL | {"arch": "dcgan", "per_class": True, "tick": 0.04})
     said = []
-    train(scans.path, tmp_path / "run", options, start=str(start.path), report=said.append)
+    train(scans.path, tmp_path / "run", options, start=str(start.path), say=said.append)
     assert sum(line.startswith("starting from plain: 100%") for line in said) == 2
 
 
