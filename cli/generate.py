@@ -139,8 +139,8 @@ def main(
     gen-scans --count 100000 --format tar --shard 3/8 --out big
     gen-scans --seed 1000000 --count 400 --exclude private/suspects.jsonl
 
-    The same model, seed, class and index always make the same scan, whatever the batch, threads,
-    shard or count.
+    On one kind of processor, the same model, seed, class and index always make the same bytes,
+    whatever the batch, threads, part or count.
     """
     from scangan.artifacts.latents import Draw
     from scangan.artifacts.request import SHARD_SIZE, SHARDED, Part, Request, Span
