@@ -18,7 +18,7 @@ from scangan.core.terminal import progress
     type=click.IntRange(4, 1_000_000),
     default=600,
     show_default=True,
-    help="number of scans, shared out over the classes as a clinic's patients are",
+    help="number of scans, divided among the classes in a clinic's proportions",
 )
 @click.option(
     "--seed",

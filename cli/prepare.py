@@ -202,7 +202,7 @@ def main(
     if strict and summary.rejected:
         ctx = click.get_current_context()
         say(
-            f"{called(ctx)}: {counted(summary.rejected, 'file')} refused, and --strict was given",
+            f"{called(ctx)}: {counted(summary.rejected, 'scan')} refused, and --strict was given",
             err=True,
         )
         ctx.exit(FAILED)

@@ -22,9 +22,10 @@ from scangan.core.reading import read_file
 from scangan.core.structure import Doubt
 
 OUTSIDE = "in no class folder"
-LOST = "a link to something that is not there; mend or delete it"
+LOST = "a broken link; fix or delete it"
 SHOWN = 6  # most folders named in an error
 COMPARED = 8  # files compared to tell whether two folders are copies
+OPENED = 100  # files opened to tell whether a folder holds scans
 
 # A file outside the class folders is reported as refused if it has one of these suffixes.
 LOOKS_LIKE_A_SCAN = {
@@ -88,7 +89,14 @@ def find_class_files(source: Place, level: int | None = None) -> ClassFiles:
     if level is None:
         around = _wrapper(source, found)
         if around:
+            # Folders beside it hold no scan that can be read; they are not passed over in silence.
+            beside = [
+                Refused(file, None, OUTSIDE)
+                for file, _ in found.files
+                if not file.startswith(f"{around}/") and not is_document(file)
+            ]
             found = _walk(source, around, 1)
+            found = found._replace(rejects=[*found.rejects, *beside])
         why = _doubt(source / around, found)
         if why:
             raise _explained(source, around, found.classes, why)
@@ -168,10 +176,10 @@ def _wrapper(source: Place, found: ClassFiles) -> str:
 
 
 def _any_scan(source: Place, files: list[str]) -> bool:
-    """Whether one of the files is a scan by its suffix; of the others, only a few are opened."""
+    """Whether one of the files is a scan by its suffix; of the others, at most `OPENED` are opened."""
     suffixes = {os.path.splitext(file)[1].lower() for file in files}  # noqa: PTH122  (fast)
     return bool(suffixes & LOOKS_LIKE_A_SCAN) or any(
-        _looks_like_a_scan(source / file) for file in files[:COMPARED]
+        _looks_like_a_scan(source / file) for file in files[:: -(-len(files) // OPENED)]
     )
 
 

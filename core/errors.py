@@ -94,6 +94,10 @@ class Unreadable(Rejected):
     """A file's bytes cannot be read: the file is missing, or a disk or network failed."""
 
 
+class MachineFault(OSError):
+    """What the machine cannot do for a file that is not at fault, such as start a process."""
+
+
 def first_line(error: BaseException) -> str:
     """Return the beginning of an error's first line, or its type if the text is empty."""
     text = printable((str(error).strip() or type(error).__name__).splitlines()[0])

@@ -96,7 +96,7 @@ class Preparer:
             journal.append(_line(scan, result), result.images if result.frames else None)
             done += 1
             if done % CHUNK == 0 or done == len(scans):
-                refused = f"{counted(journal.refused, 'file')} refused" if journal.refused else ""
+                refused = f"{counted(journal.refused, 'scan')} refused" if journal.refused else ""
                 bar.update(task, completed=done, note=refused)
 
     def _measure(self, scans: list[SourceFile], journal: Journal, bar: Progress) -> Window:

@@ -85,11 +85,14 @@ def check_same(
     if differing:
         raise OtherDataset(out, f"with other options ({', '.join(differing)})")
     if before.rejected and before.readers != asked.readers:
-        refused = counted(before.rejected, "file was", "files were")
+        refused = counted(before.rejected, "scan was", "scans were")
         raise OtherDataset(out, f"with other readers installed, and {refused} refused")
     unread = _unread(out)
     now, older, without = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+    unread_now = ""
     for scan, sha256 in hashes:
+        if sha256 is None and scan.file not in unread:
+            unread_now = unread_now or scan.file
         now.update(_told_file(scan, sha256))
         older.update(_told_file(_as_found(scan), sha256))
         without.update(_told_file(scan, None if scan.file in unread else sha256))
@@ -99,6 +102,11 @@ def check_same(
         raise PreprocessingError(
             f"{out} lacks files that could not be read then ({len(unread)}, "
             f"{min(unread)!r} first); delete it to prepare them too, or choose another OUT"
+        )
+    if unread_now:
+        raise PreprocessingError(
+            f"{unread_now} cannot be read, so nothing tells whether {out} was prepared from these scans; make "
+            f"the file readable, or choose another OUT"
         )
     raise OtherDataset(out, f"from other scans ({before.count})")
 

@@ -20,6 +20,7 @@ from scangan.core.errors import USAGE, FolderError, PreprocessingError
 from scangan.core.files import is_there
 from scangan.core.folders import below, is_document
 from scangan.preprocessing.labels import COLUMNS, MultiLabel, assign, class_of, read_rows
+from scangan.preprocessing.phantom import REQUEST, TRUTH
 
 DEEPEST_CLASS = 9
 
@@ -163,6 +164,8 @@ def find_scans(source: Place, options: SourceOptions) -> Found:
                     named = _with_classes(found, renamed)
                     check_alike(named.classes, source)
                     found = named
+        if is_there(source / REQUEST) and not is_there(source / TRUTH):
+            raise FolderError(f"{source} is not finished; run make-phantoms again to continue")
     except FolderError as error:
         raise PreprocessingError(str(error)) from error
     found = _chosen(found, options, source)

@@ -17,7 +17,7 @@ FLUSHED = 16  # files
 
 
 class Asked(Record, frozen=True):
-    """The first line: source and options. If they differ, the journal starts over."""
+    """The first line: the options, and which readers are installed. If they differ, the journal starts over."""
 
     options: Settings
     sources: Settings
@@ -82,7 +82,7 @@ class Journal:
         self._text: BinaryIO
 
     def lines(self) -> Iterator[tuple[int, Line]]:
-        """Read the complete lines of a run with the same source and options, each with its offset.
+        """Read the complete lines of a run with the same options and readers, each with its offset.
 
         Raises
         ------
@@ -135,7 +135,12 @@ class Journal:
                 self._text.truncate()
             else:
                 self._text.write(line_of(self.asked).encode())
-            yield
+            try:
+                yield
+            except BaseException:  # what is done is not done again
+                with contextlib.suppress(OSError):
+                    self.flush()
+                raise
             self.flush()
             self._images.seek(0)
             npy_header(self._images, (self.count, self.size, self.size))
@@ -144,14 +149,14 @@ class Journal:
             os.fsync(self._images.fileno())
 
     def append(self, line: Line, images: IO[bytes] | None = None) -> None:
-        """Append the result for one file and its images, if any; it is safe after the next `flush`."""
+        """Append the result for one file and its images, or a window; it is safe after the next `flush`."""
         if images is not None:
             images.seek(0)
             shutil.copyfileobj(images, self._images)
             images.close()
         self._note(line)
         self._waiting.append(line_of(line).encode())
-        if len(self._waiting) == FLUSHED:
+        if len(self._waiting) == FLUSHED or isinstance(line, WindowLine):
             self.flush()
 
     def _note(self, line: Line) -> None:

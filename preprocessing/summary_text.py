@@ -62,9 +62,10 @@ def summary_lines(summary: Summary, out: Path) -> Iterator[str]:
                 why += ", or all are synthetic and stay in train"
             yield f"{name} has no scan of {', '.join(subset.lacks)}: {why}"
     if subsets and summary.without_subject:
+        how = "--columns FILE,CLASS,SUBJECT" if summary.sources.get("labels") else "--subjects"
         yield (
             f"{counted(summary.without_subject, of + 'has', of + 'have')} no known subject and were split "
-            f"file by file; if a patient has several files, say how to find the patient (--subjects)"
+            f"file by file; if a patient has several files, say how to find the patient ({how})"
         )
     if summary.rejected:
         yield f"why files were refused: {out / 'rejects.jsonl'}"
@@ -95,9 +96,11 @@ def _windows(summary: Summary) -> Iterator[str]:
         total: Counter[str] = Counter()
         for counts in many.values():
             total.update(counts)
-        told = " and ".join(f"{n} nearly {shade}" for shade, n in sorted(total.items()))
+        told = " and ".join(
+            counted(n, f"nearly {shade} scan") for shade, n in sorted(total.items())
+        )
         yield (
-            f"the window leaves {told} scans in {', '.join(many)}: look at preview.png, and try "
+            f"the window leaves {told} in {', '.join(many)}: look at preview.png, and try "
             f"--window image, or --window LO,HI"
         )
 

@@ -29,7 +29,7 @@ def read_bmp(data: bytes, *_: object) -> Frames:
         # Not Image.open, which would print a warning for over 89 megapixels.
         image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
         if image.size != (width, height):
-            raise Damaged("damaged BMP: two sizes")
+            raise Damaged("damaged BMP: its header and its data disagree on the size")
         pixels = np.asarray(image if image.mode in ("L", "RGBA") else image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         raise _refusal(str(error)) from error

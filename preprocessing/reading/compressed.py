@@ -5,6 +5,7 @@ JPEG and JPEG 2000 go through Pillow if possible, RLE through pydicom, everythin
 """
 
 import struct
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from pydicom.pixels.decoders.base import Decoder, DecodeRunner
 from pydicom.pixels.utils import as_pixel_options
 
 from scangan.core.counted import counted
-from scangan.core.errors import Damaged, Rejected
+from scangan.core.errors import Damaged, MachineFault, Rejected
 from scangan.core.printable import quoted
 from scangan.preprocessing.reading import gdcm_process
 from scangan.preprocessing.reading.dicom_elements import Elements, UnreadableElement, named
@@ -59,6 +60,7 @@ MOST_SEGMENTS = 15  # of a frame of RLE
 DEEPEST = 16  # bits of a JPEG, of any family but JPEG 2000
 LARGEST_SIDE = 65_535  # that Rows and Columns can say
 JPEG_2000_SIZE = b"\xff\x4f\xff\x51"  # the first two markers of a stream
+_machine = threading.local()  # its `fault`, which pydicom would make one of the file
 JP2_SIGNATURE = b"\0\0\0\x0cjP  "
 
 
@@ -139,11 +141,14 @@ def decoded_frames(elements: Elements, decoder: Decoder, frames: int) -> Iterato
         if by_markers:
             yield _luma_of_jpeg(elements, source), {"photometric_interpretation": LUMA}
             continue
+        _machine.fault = None
         try:
             yield decoder.as_array(
                 encapsulate([source], has_bot=False), index=0, raw=True, **options
             )
         except RuntimeError as error:
+            if _machine.fault:
+                raise _machine.fault from error
             # pydicom wraps the plugin's reason in its own text.
             reason = str(error).rpartition("scangan: ")[2]
             if reason == str(error):
@@ -215,6 +220,9 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
         return gdcm_process.decode(source, runner)
     except gdcm_process.DecodingFailed as error:
         raise Damaged(f"damaged {family} DICOM") from error
+    except (MachineFault, MemoryError) as error:
+        _machine.fault = error
+        raise
 
 
 def _missing(family: str) -> str:

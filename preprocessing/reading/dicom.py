@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from scangan.core.counted import counted
 from scangan.core.dicom_objects import what_instead
-from scangan.core.errors import Damaged, Rejected
+from scangan.core.errors import Damaged, MachineFault, Rejected
 from scangan.core.formats import sniff
 from scangan.core.sheet import NOTICE
 from scangan.core.terminal import is_missing_package
@@ -89,7 +89,7 @@ def read_dicom(data: bytes, wanted: Wanted, *_: object) -> Frames:
 def _refusing(reason: str) -> Iterator[None]:
     try:
         yield
-    except (Rejected, MemoryError, GeneratorExit):
+    except (Rejected, MachineFault, MemoryError, GeneratorExit):
         raise
     except Exception as error:
         if is_missing_package(error):

@@ -129,7 +129,7 @@ class Elements:
         per_frame = self.items("PerFrameFunctionalGroupsSequence")
         if per_frame and frame >= len(per_frame):
             raise UnreadableElement(
-                f"{named('PerFrameFunctionalGroupsSequence')} says nothing of frame {frame + 1}: it has "
+                f"{named('PerFrameFunctionalGroupsSequence')} has no entry for frame {frame + 1}: it has "
                 f"{counted(len(per_frame), 'item')}"
             )
         for groups, number in (

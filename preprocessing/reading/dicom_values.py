@@ -128,7 +128,7 @@ def _monochrome(elements: Elements, frame: int, raw: Array, stored: Array, show:
     scan = _voi(elements, frame, _modality(elements, frame, scan), show)
     scan = _cover_padding(scan, _padding(elements, raw, stored))
     if scan.pixels.dtype == np.uint8 and scan.window is None:
-        if allocated == 8 and bits < 8:
+        if allocated == 8 and bits < 8 and not elements.items("ModalityLUTSequence"):
             white = scan.intercept + scan.slope * (2**bits - 1)
             black = scan.intercept
             return dataclasses.replace(scan, window=(min(black, white), max(black, white)))

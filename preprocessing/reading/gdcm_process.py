@@ -19,6 +19,8 @@ from pydicom import uid
 from pydicom.pixels.decoders import gdcm
 from pydicom.pixels.decoders.base import DecodeRunner
 
+from scangan.core.errors import MachineFault
+
 # Time limit for a frame. JPEG 2000, the slowest, decodes about 30 million values per second, but a
 # damaged frame may declare any size. A busy machine takes 10 s to start the process.
 LONGEST_S = 60
@@ -54,29 +56,64 @@ def decode(source: bytes, runner: DecodeRunner) -> bytes:
     Raises
     ------
     DecodingFailed
-        Decoding failed. No other error occurs, whatever the bytes.
+        Decoding failed, whatever the bytes.
+    MachineFault, MemoryError
+        This machine cannot start a process, or has no memory for the answer.
     """
     try:
-        child = _idle.pop()
-    except IndexError:
-        child = _start()
-    values_in_all = runner.rows * runner.columns * runner.samples_per_pixel
-    clock = threading.Timer(LONGEST_S + values_in_all / LEAST_VALUES_A_SECOND, child.kill)
-    clock.start()
-    try:
-        values = {k: v for k, v in runner.options.items() if isinstance(v, int | str)}
-        _send(cast("BinaryIO", child.stdin), values, source)
-        changes, frame = _receive(cast("BinaryIO", child.stdout))
-    except (OSError, EOFError, ValueError) as error:
-        _end(child)
-        raise DecodingFailed from error
-    finally:
-        clock.cancel()
-    _idle.append(child)
+        changes, frame = _ask(source, runner)
+    except _Gone as gone:
+        if gone.too_slow:
+            raise DecodingFailed from gone
+        try:  # the system may have killed it, short of memory; a damaged frame kills the next one, too
+            changes, frame = _ask(source, runner)
+        except _Gone as again:
+            raise DecodingFailed from again
     if not frame:
         raise DecodingFailed
     runner.set_options(**changes)
     return frame
+
+
+class _Gone(Exception):
+    """The process ended, or was ended because it was too slow."""
+
+    def __init__(self, too_slow: bool) -> None:
+        self.too_slow = too_slow
+
+
+def _ask(source: bytes, runner: DecodeRunner) -> tuple[dict[str, Any], bytes]:
+    """Let a process decode a frame."""
+    try:
+        child = _idle.pop()
+    except IndexError:
+        try:
+            child = _start()
+        except OSError as error:
+            raise MachineFault(*error.args) from error
+    too_slow = threading.Event()
+
+    def stop() -> None:
+        too_slow.set()
+        child.kill()
+
+    values_in_all = runner.rows * runner.columns * runner.samples_per_pixel
+    clock = threading.Timer(LONGEST_S + values_in_all / LEAST_VALUES_A_SECOND, stop)
+    clock.start()
+    try:
+        values = {k: v for k, v in runner.options.items() if isinstance(v, int | str)}
+        _send(cast("BinaryIO", child.stdin), values, source)
+        answer = _receive(cast("BinaryIO", child.stdout))
+    except (OSError, EOFError, ValueError) as error:
+        _end(child)
+        raise _Gone(too_slow.is_set()) from error
+    except BaseException:
+        _end(child)
+        raise
+    finally:
+        clock.cancel()
+    _idle.append(child)
+    return answer
 
 
 _idle: list["subprocess.Popen[bytes]"] = []

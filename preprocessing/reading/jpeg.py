@@ -176,14 +176,14 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     try:
         while True:
             if data[at] != 0xFF:
-                raise Damaged("damaged JPEG: no marker where one must be")
+                raise Damaged("damaged JPEG: a marker is missing")
             while data[at] == 0xFF:  # fill bytes
                 at += 1
             marker, start = data[at], at + 3
             # The decoder skips markers without a length. Skipping them here could read what follows
             # differently, and so check another image than the decoded one.
             if marker < SOF or RST0 <= marker <= EOI:
-                raise Damaged("damaged JPEG: a marker that must not be there")
+                raise Damaged("damaged JPEG: an unexpected marker")
             at += 1 + (data[at + 1] << 8 | data[at + 2])
             yield marker, start, at
             if marker == SOS:
@@ -208,7 +208,7 @@ def _decode(data: bytes, header: Header, wanted: Wanted) -> npt.NDArray[np.uint8
     rows, columns = -(-header.height // factor), -(-header.width // factor)
     pixels = simplejpeg.decode_jpeg(data, "GRAY", min_height=rows, min_width=columns, strict=True)
     if pixels.shape != (rows, columns, 1):
-        raise Damaged("damaged JPEG: two sizes")
+        raise Damaged("damaged JPEG: its header and its data disagree on the size")
     grey = pixels[: covered[0], : covered[1], 0]
     return grey if header.orientation == 1 and factor == 1 else upright(grey, header.orientation)
 

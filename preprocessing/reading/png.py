@@ -157,7 +157,7 @@ def _inflated(header: Header, packed: bytes) -> bytearray:
     rows = _rows(header)
     size = sum(count * stride for count, stride in rows)
     if size > len(packed) * DEFLATE_RATIO:
-        raise Damaged(f"damaged PNG: too few data for {header.width}x{header.height} pixels")
+        raise Damaged(f"damaged PNG: too little data for {header.width}x{header.height} pixels")
     try:
         raw: bytearray = deflate.zlib_decompress(packed, size)
     except deflate.DeflateError as error:

@@ -85,14 +85,14 @@ def read_tiff(data: bytes, wanted: Wanted, *_: object) -> Frames:
 
 
 def _pages(data: bytes, slices: str | None) -> Iterable[tuple[int, Directory]]:
-    """Find the pages that are wanted, by their number in the file; thumbnails and masks are none."""
+    """Find the pages that are wanted, by their number in the file, without thumbnails and masks."""
     pages = (
         (frame, directory)
         for frame, directory in enumerate(directories(data))
         if not directory.integer(SUBFILE, 0) & REDUCED_OR_MASK
     )
     if slices is None:
-        return pages  # read one by one: those before a broken link can be used
+        return pages  # read one by one, as a file may have many
     every = list(pages)
     chosen = several_chosen(slices, len(every), "page")
     return every[chosen.start : chosen.stop]

@@ -79,7 +79,7 @@ def directories(data: bytes) -> Iterator[Directory]:
     try:
         while at := struct.unpack_from(pointers, data, link)[0]:
             if at in seen:
-                raise Damaged("damaged TIFF: its pages have no end")
+                raise Damaged("damaged TIFF: its list of pages is circular")
             if len(seen) == MOST_PAGES:
                 raise Rejected(f"TIFF of over {MOST_PAGES} pages; split it")
             seen.add(at)

@@ -58,7 +58,7 @@ class Reader(Protocol):
 
 
 def several_chosen(slices: str | None, count: int, what: str) -> range:
-    """Return which slices, frames or pages of a file ``--slices`` takes; a file of one is no volume.
+    """Return which slices, frames or pages of a file ``--slices`` takes; a file with one is not a volume.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def several_chosen(slices: str | None, count: int, what: str) -> range:
     """
     chosen = chosen_slices(slices, count) if count > 1 else range(count)
     if count and not chosen:
-        raise Rejected(f"--slices {slices} takes no {what} of {count}")
+        raise Rejected(f"--slices {slices} selects none of the {count} {what}s")
     return chosen
 
 

@@ -287,4 +287,4 @@ def test_a_class_on_a_disk_that_is_not_there_is_told(tmp_path):
     make(tmp_path, *spread(["tumor"]))
     (tmp_path / "normal").symlink_to("nowhere")
     (told,) = find_class_files(tmp_path).rejects
-    assert told.file == "normal" and told.reason.startswith("a link to something")
+    assert told.file == "normal" and told.reason.startswith("a broken link")

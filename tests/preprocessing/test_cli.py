@@ -130,7 +130,7 @@ def test_strict_turns_a_refusal_into_exit_1_and_keeps_the_rest(prep, some_scans)
     (some_scans / CLASSES[0] / "bad.png").write_bytes(b"")
     done, out = prep(some_scans, "--strict")
     assert done.returncode == 1
-    assert done.stderr == "scangan prepare: 1 file refused, and --strict was given\n"
+    assert done.stderr == "scangan prepare: 1 scan refused, and --strict was given\n"
     assert len(load_dataset(out).images) == 20
 
 

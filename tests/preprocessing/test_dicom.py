@@ -271,6 +271,32 @@ def test_a_decoder_that_hangs_is_ended(monkeypatch):
     assert time.monotonic() - start_of_it < 10
 
 
+def test_faults_of_the_machine_are_no_faults_of_the_file(monkeypatch):
+    data = (FILES / "MR_small_jpeg_ls_lossless.dcm").read_bytes()
+    (whole,) = read(data)
+
+    def too_many():
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(gdcm_process, "_idle", [])
+    with monkeypatch.context() as patch:
+        patch.setattr(gdcm_process, "_start", too_many)
+        with pytest.raises(OSError, match="Too many open files"):
+            read(data)
+    start, started = gdcm_process._start, []
+
+    def killed_at_first():
+        started.append(start())
+        if len(started) == 1:  # as the system does, short of memory
+            started[0].kill()
+            started[0].wait()
+        return started[-1]
+
+    monkeypatch.setattr(gdcm_process, "_start", killed_at_first)
+    (scan,) = read(data)
+    assert len(started) == 2 and np.array_equal(scan.pixels, whole.pixels)
+
+
 def test_no_decoder_outlives_a_killed_process():
     program = (
         "import pathlib, sys, time\n"
@@ -337,7 +363,7 @@ def test_slices_are_frames_of_a_file_with_several():
     frames = numbered(data, slices="2:4")
     assert [(n, int(scan.pixels[0, 0])) for n, scan in frames] == [(2, 2), (3, 3)]
     assert [n for n, _ in numbered(data, slices="0.5:1.0")] == [3, 4, 5]
-    assert reason(data, slices="7:9") == "--slices 7:9 takes no frame of 6"
+    assert reason(data, slices="7:9") == "--slices 7:9 selects none of the 6 frames"
     assert [n for n, _ in numbered(dicom_file(stored[0]), slices="7:9")] == [0]
 
 

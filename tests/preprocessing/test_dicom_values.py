@@ -453,4 +453,4 @@ def test_a_frame_of_single_bits_may_begin_within_a_byte():
 def test_a_frame_that_the_groups_leave_out_is_refused():
     groups = [item(PixelValueTransformationSequence=[item(RescaleSlope="3", RescaleIntercept="0")])]
     dataset = made(np.stack([RAMP, RAMP]), PerFrameFunctionalGroupsSequence=groups)
-    assert "says nothing of frame 2" in reason(dataset)
+    assert "has no entry for frame 2" in reason(dataset)

@@ -304,3 +304,12 @@ def test_the_same_scans_are_found_wherever_they_lie(some_scans, tmp_path):
     moved = shutil.copytree(some_scans, tmp_path / "elsewhere")
     assert found_in(some_scans) == found_in(moved)
     assert len(found_in(moved).scans) == 20
+
+
+def test_files_beside_the_only_folder_with_scans_are_refused_and_not_passed_over(tmp_path):
+    make(tmp_path, "ct/normal/1.png", "ct/tumor/1.png", "mri/a.nrrd", "mri/b.nrrd", "mri/notes.txt")
+    found = found_in(tmp_path)
+    assert found.wrapper == "ct" and found.classes == ["normal", "tumor"]
+    assert [(each.file, each.reason) for each in found.rejects] == [
+        ("mri/a.nrrd", "in no class folder"), ("mri/b.nrrd", "in no class folder")
+    ]  # fmt: skip

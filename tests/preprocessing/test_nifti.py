@@ -132,7 +132,7 @@ def test_slices_are_taken_in_order_and_an_empty_range_says_how_many_there_are():
     data = made(MARKED)
     assert list(numbered(data, slices="2:4")) == [2, 3]
     assert list(numbered(data, slices="0.5:1.0", axis="coronal")) == [3, 4, 5]
-    assert reason(data, slices="7:9") == "--slices 7:9 takes no slice of 7"
+    assert reason(data, slices="7:9") == "--slices 7:9 selects none of the 7 slices"
 
 
 def test_a_file_of_one_slice_gives_it_whatever_the_axis():

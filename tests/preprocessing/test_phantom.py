@@ -160,6 +160,8 @@ def test_a_killed_call_is_finished_by_the_same_call(tmp_path):
         write_phantoms(tmp_path / "a", FEW, 0, killed)
     assert not (tmp_path / "a/truth.jsonl").exists()
     (tmp_path / "a/.truth.jsonl.part").write_text("half")
+    with pytest.raises(PreprocessingError, match="is not finished; run make-phantoms again"):
+        prepare(tmp_path / "a", tmp_path / "prepared", PrepOptions(size=64))
     for counts, seed in ((FEW, 1), ({"normal": 2}, 0)):
         with pytest.raises(PreprocessingError, match="phantoms of another seed or count"):
             write_phantoms(tmp_path / "a", counts, seed)

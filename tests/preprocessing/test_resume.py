@@ -132,6 +132,28 @@ def test_a_full_disk_for_temporary_files_is_no_fault_of_a_scan(some_scans, tmp_p
     assert len(prepare(some_scans, tmp_path / "out").images) == 20
 
 
+def test_files_that_were_prepared_before_a_stop_are_not_prepared_again(
+    some_scans, tmp_path, monkeypatch
+):
+    done, read = [], one_file.read_scans
+
+    def stopped(*given):
+        if len(done) == 12:
+            raise KeyboardInterrupt
+        done.append(1)
+        return read(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one_file, "read_scans", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(some_scans, tmp_path / "out", workers=1)
+    kept = (tmp_path / "out/.part/journal.jsonl").read_bytes().count(b"\n") - 1
+    assert kept >= 8  # FLUSHED is 16
+    prepare(some_scans, tmp_path / "out")
+    prepare(some_scans, tmp_path / "fresh")
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
 def test_too_many_open_files_are_no_fault_of_a_scan(some_scans, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("scangan.core.reading._open_at_once", _too_many)
