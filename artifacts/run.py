@@ -317,7 +317,8 @@ class Run:
         held = np.array([item.held_back for item in self.read_items()], bool)
         if len(held) != count:
             raise TrainingError(
-                f"{self.path / 'items.jsonl'} is missing or damaged; start over with --force"
+                f"{self.path / 'items.jsonl'} is missing or damaged; restore it, or start over with "
+                f"--force"
             )
         return held
 

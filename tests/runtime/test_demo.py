@@ -99,7 +99,7 @@ def test_the_scripts_modules_pass_their_own_tests():
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "\n# fail 0\n" in done.stdout and "\n# pass 9\n" in done.stdout
+    assert "\n# fail 0\n" in done.stdout and "\n# pass 10\n" in done.stdout
 
 
 @needs_npm

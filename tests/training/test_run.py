@@ -512,7 +512,7 @@ def test_a_longer_run_has_no_report_of_the_shorter_one(some_scans, tmp_path, mon
     run = train(some_scans, tmp_path / "run", options)
     longer = dataclasses.replace(options, kimg=0.096)
 
-    def killed(parts, measurer):
+    def killed(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
