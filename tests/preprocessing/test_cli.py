@@ -196,7 +196,13 @@ def test_a_split_never_tears_a_subject_or_copies(prep, tmp_path, some_scans):
 
 def test_a_split_says_whose_subject_is_not_known(prep, some_scans, tmp_path):
     done, _ = prep(some_scans, "--split", "0.7,0.3")
-    assert "20 of 20 scans have no known subject" in done.stdout
+    assert "20 of 20 scans have no known subject" in done.stdout and "(--subjects)" in done.stdout
+    files = sorted(some_scans.rglob("*.jpg"))
+    lines = [f"{path.relative_to(some_scans)},{path.parent.name},p1" for path in files]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["file,class,patient", *lines]))
+    done, _ = prep(some_scans, "--split", "0.7,0.3", "--labels", table, out="labelled")
+    assert "how to find the patient (--columns FILE,CLASS,SUBJECT)" in done.stdout
     done, _ = prep(some_scans, "--split", "0.7,0.3", "--subjects", r"glioma_tumor/(.+)", out="two")
     assert done.returncode == 0 and "10 of 20 scans have no known subject" in done.stdout
     done, _ = prep(some_scans, "--split", "0.7,0.3", "--subjects", r".+", out="all")

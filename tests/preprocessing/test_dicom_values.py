@@ -203,6 +203,16 @@ def test_a_modality_lut_is_applied_as_pydicom_does():
     )
 
 
+def test_what_a_modality_lut_returns_has_the_range_of_its_entries():
+    stored = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    table = lut(64, 0, 8, [4 * value for value in range(64)])
+    dataset = made(stored, ModalityLUTSequence=[table])
+    dataset.BitsStored, dataset.HighBit = 6, 5
+    (scan,) = read(dataset)
+    np.testing.assert_array_equal(scan.pixels, stored * 4)
+    assert scan.window is None  # not 0 to 63, where most would be white
+
+
 @pytest.mark.parametrize(
     ("interpretation", "slope", "darkest"),
     [("MONOCHROME2", "1", 16), ("MONOCHROME1", "1", 4080), ("MONOCHROME2", "-1", 4080)],

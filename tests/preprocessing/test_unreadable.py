@@ -199,3 +199,14 @@ def test_trouble_with_temporary_files_is_not_put_on_the_output(
     said = explain(error.value)
     assert str(tmp_path / "out") not in said
     assert ("TMPDIR" if trouble == "no folder" else tempfile.gettempdir()) in said
+
+
+def test_a_file_that_can_no_longer_be_read_is_named(some_scans, tmp_path, monkeypatch):
+    """The dataset is not to be deleted for that."""
+    prepare(some_scans, tmp_path / "out")
+    name = min((some_scans / "glioma_tumor").iterdir()).name
+    monkeypatch.setattr("scangan.preprocessing.all_files.read_file", _unreadable(name))
+    with pytest.raises(
+        PreprocessingError, match=rf"{name} cannot be read, so nothing tells .* make"
+    ):
+        prepare(some_scans, tmp_path / "out")

@@ -12,6 +12,7 @@ from scangan.artifacts.run import Run
 from scangan.core.errors import EvaluationError, TrainingError
 from scangan.evaluation.membership import attack
 from scangan.evaluation.run_subsets import subsets_of_run
+from scangan.evaluation.scan_set import ScanSet
 from scangan.training import TrainOptions
 from scangan.training.discriminator_scores import discriminator_scores
 from scangan.training.step import make_step
@@ -133,7 +134,7 @@ def test_a_run_tells_which_scans_it_was_trained_on(prepared, tmp_path):
     assert train.sources[0] == prepared.items[int(np.flatnonzero(~held)[0])].file
 
 
-def test_scans_that_the_run_does_not_know_are_left_out(prepared, tmp_path):
+def test_scans_that_the_run_does_not_know_are_left_out(prepared, tmp_path, monkeypatch):
     run, _ = start_run(tmp_path / "run", prepared, steps=0)
     items = run.read_items()
     run.start(run.config, items[:-7])
@@ -148,6 +149,13 @@ def test_scans_that_the_run_does_not_know_are_left_out(prepared, tmp_path):
     assert name in again.sources and name not in back_again.sources
     run.start(run.config, [replace(item, held_back=False) for item in items])
     assert subsets_of_run(prepared.path, run)[1:] == (None, [])
+    run.start(run.config, items)
+    scans = ScanSet.of_dataset(prepared.path)
+    made_up = dataclasses.replace(scans, synthetic=~run.held_back(len(items)))
+    with monkeypatch.context() as patch:
+        patch.setattr(ScanSet, "of_dataset", lambda path: made_up)
+        with pytest.raises(EvaluationError, match="was trained on no real scan of"):
+            subsets_of_run(prepared.path, run)
     run.start(run.config, [replace(item, sha256="0" * 64) for item in items])
     with pytest.raises(EvaluationError, match="was trained on no real scan of"):
         subsets_of_run(prepared.path, run)

@@ -640,6 +640,12 @@ def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path, drawn, monkeypa
     assert set(best.scores.agreement) == set(run.classes)
     assert cv2.imread(str(run.report)).shape[1] == WIDTH
     monkeypatch.setattr(measure_tick, "draw_report", few_scores.describe_report)  # from here on
+    titles, draw = [], measure_tick.Measurer.draw_report
+    monkeypatch.setattr(
+        measure_tick.Measurer,
+        "draw_report",
+        lambda self, title: (titles.append(title), draw(self, title)),
+    )
     before = (run.path / "best.safetensors").read_bytes()
     train(some_scans, run.path, options)
     assert (run.path / "best.safetensors").read_bytes() == before
@@ -649,6 +655,8 @@ def test_one_gan_for_each_class_is_one_run(some_scans, tmp_path, drawn, monkeypa
     train(some_scans, run.path, options)
     assert all(report.exists() for report in reports)
     assert load_best(run).scores == best.scores
+    of_class, of_all = titles
+    assert of_class.startswith("run, meningioma_tumor: ") and of_all.startswith("run: ")
 
 
 def test_ticks_of_several_generators_are_joined():
