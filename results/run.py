@@ -98,6 +98,11 @@ class Repeat:
     def __call__(self) -> Measured:
         """Do all of it; return what was measured."""
         measured = self.measured
+        for size, options in self.project.demonstrations.items():
+            if demonstrated(size) in self.chosen and 0 in self.seeds:
+                measured.demonstrations[size] = self._demonstrate(size, options)
+        if not self.generators:  # a demonstration alone needs no other scans
+            return measured
         train, test = self._prepared("train"), self._prepared("test")
         if self.project.test == PHANTOMS:  # no real scan is shown
             held = load_dataset(test)
@@ -118,9 +123,6 @@ class Repeat:
             for name in self.generators:
                 chosen = ("probe",) if self.quick else self.project.large_classifiers
                 told += self._learn(name, 0, kind, chosen, train, tested, "--seeds", 1)
-        for size, options in self.project.demonstrations.items():
-            if demonstrated(size) in self.chosen and 0 in self.seeds:
-                measured.demonstrations[size] = self._demonstrate(size, options)
         return measured
 
     def _demonstrate(self, size: str, options: list[str]) -> Rows:

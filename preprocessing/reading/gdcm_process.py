@@ -60,15 +60,14 @@ def decode(source: bytes, runner: DecodeRunner) -> bytes:
     MachineFault, MemoryError
         This machine cannot start a process, or has no memory for the answer.
     """
-    try:
-        changes, frame = _ask(source, runner)
-    except _Gone as gone:
-        if gone.too_slow:
-            raise DecodingFailed from gone
-        try:  # the system may have killed it, short of memory; a damaged frame kills the next one, too
+    # The system may have killed a process, short of memory. A damaged frame kills the next one, too.
+    for last in (False, True):
+        try:
             changes, frame = _ask(source, runner)
-        except _Gone as again:
-            raise DecodingFailed from again
+            break
+        except _Gone as gone:
+            if last or gone.too_slow:
+                raise DecodingFailed from gone
     if not frame:
         raise DecodingFailed
     runner.set_options(**changes)
