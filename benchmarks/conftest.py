@@ -18,6 +18,14 @@ def one_thread():
     cv2.setNumThreads(1)
 
 
+@pytest.fixture
+def two_threads():
+    """As a user of this machine has them; wall time is compared."""
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def sample_files():
     """Paths of the 240 real sample scans."""

@@ -131,14 +131,6 @@ def test_one_thread(benchmark, case, batch, way, generators, models):
     measure(benchmark, way, case, batch, generators, models, threads=1)
 
 
-@pytest.fixture
-def two_threads():
-    """As a user of this machine has them; wall time is compared."""
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(1)
-
-
 @pytest.mark.benchmark(timer=time.perf_counter)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("batch", [8, 32])

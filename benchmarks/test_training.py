@@ -43,11 +43,6 @@ def read_scans(files, size):
     return TrainingScans(images, labels, tuple(names), np.zeros(len(labels), bool))
 
 
-def scangan_loop(options, scans, device=CPU):
-    """Make our own step."""
-    return make_step(options, scans, device)
-
-
 def _time_steps(benchmark, step, options, steps, rounds):
     benchmark.extra_info["images"] = steps * options.batch
     done = 0
@@ -61,14 +56,6 @@ def _time_steps(benchmark, step, options, steps, rounds):
     benchmark.pedantic(round, rounds=rounds, warmup_rounds=1)
 
 
-@pytest.fixture
-def two_threads():
-    """As a user of this machine has them; wall time is compared."""
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(1)
-
-
 def _title(recipe, options):
     return f"train {recipe}, {options.size}x{options.size}, width {options.width}, batch {options.batch}"
 
@@ -78,8 +65,8 @@ def _title(recipe, options):
 def test_step_cpu_time(benchmark, sample_files, recipe, size, who):
     options, scans = make_options(recipe, size), read_scans(sample_files, size)
     benchmark.group, benchmark.name = _title(recipe, options), who
-    make = {"scangan": scangan_loop, "tutorial loop": TutorialLoop}[who]
-    _time_steps(benchmark, make(options, scans), options, IMAGES[size] // options.batch, 5)
+    make = make_step if who == "scangan" else TutorialLoop
+    _time_steps(benchmark, make(options, scans, CPU), options, IMAGES[size] // options.batch, 5)
 
 
 @pytest.mark.benchmark(timer=time.perf_counter)
@@ -90,7 +77,7 @@ def test_step_wall_time(benchmark, two_threads, sample_files, recipe, size, who)
     benchmark.group, benchmark.name = f"{_title(recipe, options)}, wall time", who
     benchmark.extra_info["wall"] = "two threads"
     if who == "scangan":
-        step = scangan_loop(options, scans)
+        step = make_step(options, scans, CPU)
     else:
         step = TutorialLoop(options, scans, workers=2 if "workers" in who else 0)
     _time_steps(benchmark, step, options, 64 // options.batch, 12)
@@ -100,12 +87,12 @@ def test_step_wall_time(benchmark, two_threads, sample_files, recipe, size, who)
 def test_tick(benchmark, sample_files, what):
     options, scans = make_options("stable", 64), read_scans(sample_files, 64)
     benchmark.group, benchmark.name = f"a tick of {_title('stable', options)}", what
-    step = scangan_loop(options, scans)
+    step = make_step(options, scans, CPU)
     if what == "training":
         _time_steps(benchmark, step, options, IMAGES[64] // options.batch, 5)
         return
     benchmark.extra_info |= {"images": round(TICK * 1000), "share": True}
-    reference = RealReference(scans.images, scans.labels, scans.classes, FeatureExtractor(1))
+    reference = RealReference(scans.images, scans.labels, scans.classes, FeatureExtractor(threads=1))
     draws = step_draws(0, 0, "statistics", CPU)
     latents = [draws.normal(options.batch, options.latent) for _ in range(BATCHES)]
     labels = [torch.arange(options.batch) % len(scans.classes)] * BATCHES
