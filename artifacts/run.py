@@ -145,13 +145,19 @@ class Run:
         """Set up a new run inside this context; if that fails, leave what was there before.
 
         A hidden file marks the folder as a run's while there is no configuration. If it is stopped or
-        killed, scans that were prepared so far stay, for the next start.
+        killed where no run was, scans that were prepared so far stay, for the next start.
 
         Parameters
         ----------
         anew : bool
             Delete an existing run once the new one is set up.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            It was stopped. If a run was there, it is again, and the exception says so.
         """
+        self._put_back()  # what a killed call left aside
         new = anew or not self.started
         had_scans = self.dataset.exists()
         if new:
@@ -162,6 +168,14 @@ class Run:
                 self._clear(keep=() if anew else ("dataset",))
         try:
             yield
+        except KeyboardInterrupt:
+            if not self._aside.exists():
+                raise
+            self._put_back()
+            self._mark.unlink(missing_ok=True)
+            raise KeyboardInterrupt(
+                "stopped; the run that was there is as it was; run the same command again to start over"
+            ) from None
         except Exception:
             if new:
                 self._clear()
@@ -190,6 +204,10 @@ class Run:
     def _aside(self) -> Path:
         return self.path / ".before"
 
+    @property
+    def _moving(self) -> Path:
+        return self.path / ".before.part"
+
     def _written(self) -> Iterator[Path]:
         """Find the files that a run writes, and nothing else."""
         for pattern in WRITTEN:
@@ -206,23 +224,28 @@ class Run:
 
     def _set_aside(self) -> None:
         """Keep the existing run until the one that replaces it is set up."""
-        self._drop_aside()
-        partial = self.path / ".before.part"
-        partial.mkdir()
+        self._moving.mkdir()
         # The configuration first: without it, what a kill leaves behind is not taken for a run.
         for path in sorted(self._written(), key=lambda path: path.name != "config.json"):
-            path.rename(partial / path.name)
-        partial.rename(self._aside)
+            path.rename(self._moving / path.name)
+        self._moving.rename(self._aside)
 
     def _put_back(self) -> None:
+        """Replace what there is by the run that was set aside, if one was; also half-way through a move."""
         if self._aside.exists():
-            for path in sorted(self._aside.iterdir(), key=lambda path: path.name == "config.json"):
+            self._clear()
+            self._aside.rename(self._moving)
+        if self._moving.exists():
+            for path in sorted(self._moving.iterdir(), key=lambda path: path.name == "config.json"):
                 path.rename(self.path / path.name)
-        self._drop_aside()
+            self._moving.rmdir()
 
     def _drop_aside(self) -> None:
-        for path in self.path.glob(".before*"):
-            shutil.rmtree(path)
+        doomed = self.path / ".before.old"  # a half-deleted run is not to be put back
+        shutil.rmtree(doomed, ignore_errors=True)
+        if self._aside.exists():
+            self._aside.rename(doomed)
+            shutil.rmtree(doomed)
 
     def start(
         self, config: RunConfig, items: list[RunItem], before: Sequence[RunItem] = ()

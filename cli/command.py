@@ -100,8 +100,8 @@ class ScanCommand(OneLineErrors):
             raise
         except click.ClickException as error:
             _end(ctx, error.format_message(), error.exit_code)
-        except KeyboardInterrupt:
-            _end(ctx, self._stopped(ctx), INTERRUPTED)
+        except KeyboardInterrupt as stop:
+            _end(ctx, str(stop) or self._stopped(ctx), INTERRUPTED)
         except Exception as error:
             if debug:
                 raise

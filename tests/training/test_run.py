@@ -406,6 +406,39 @@ def test_a_run_that_replaces_another_leaves_nothing_of_it(whole, prepared, tmp_p
     assert not (out / "classes").exists()
 
 
+def test_a_stop_before_the_new_run_is_set_up_leaves_the_old_one(
+    whole, prepared, some_scans, tmp_path, monkeypatch
+):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    out = shutil.copytree(whole[0], tmp_path / "old")
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "start", stopped)
+        with pytest.raises(KeyboardInterrupt, match="the run that was there is as it was"):
+            train(some_scans, out, TrainOptions(**TINY | {"size": 64}), force=True)
+    assert _names(out) == _names(whole[0])
+
+
+@pytest.mark.parametrize("moved", ["config.json", "all", "all, and some are back"])
+def test_a_kill_before_the_new_run_is_set_up_leaves_the_old_one(whole, prepared, tmp_path, moved):
+    out = shutil.copytree(whole[0], tmp_path / "old")
+    aside = out / (".before" if moved == "all" else ".before.part")
+    aside.mkdir()
+    names = [path.name for path in out.iterdir() if not path.name.startswith(".")]
+    for name in names if moved != "config.json" else [moved]:
+        (out / name).rename(aside / name)
+    if "back" in moved:
+        (aside / "last.pt").rename(out / "last.pt")
+    if moved == "all":
+        (out / "best.safetensors").write_bytes(b"of the new one")
+    (out / ".unstarted").touch()
+    train(prepared.path, out, TrainOptions(**TINY))
+    assert _names(out) == _names(whole[0])
+    for name in "last.pt", "best.safetensors", "metrics.jsonl":
+        assert (out / name).read_bytes() == (whole[0] / name).read_bytes()
+
+
 def test_scans_that_were_prepared_before_it_was_stopped_are_not_prepared_again(
     some_scans, tmp_path, monkeypatch
 ):
