@@ -210,11 +210,7 @@ class ModelCard:
             fields["classes"] = tuple(map(str, fields["classes"]))
             fields["value_range"] = tuple(fields.get("value_range", (0, 255)))
             return cls(**fields)
-        except RecursionError as error:
-            raise GenerationError(
-                "the card is damaged: brackets are nested too deeply; copy or export the model again"
-            ) from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise GenerationError(
                 f"the card is damaged: {fault_of(error)}; copy or export the model again"
             ) from error

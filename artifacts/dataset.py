@@ -28,11 +28,13 @@ from scangan.core.class_names import with_normal_names
 from scangan.core.errors import PreprocessingError, fault_of
 from scangan.core.files import naming, read_text, write_json
 from scangan.core.printable import quoted, to_type
-from scangan.core.versions import DATASET, why_newer
+from scangan.core.versions import why_newer
 
 Info = TypeVar("Info", DatasetInfo, SubsetInfo, SplitInfo)
 
 FIRST = ("format_version", "classes", "size", "count", "rejected")
+FORMAT_VERSION = 3
+DAMAGED = ValueError, LookupError, TypeError, EOFError, RecursionError  # what reading it raises
 NPY_HEADER = 128  # bytes; numpy pads the header so that it fits any count
 
 
@@ -184,23 +186,24 @@ def load_dataset(path: str | Path) -> PreparedDataset:
     try:
         text = read_text(path / "dataset.json")
         told = json.loads(text, object_pairs_hook=with_normal_names)
-        if newer := why_newer(path, told["format_version"], DATASET):
+        if newer := why_newer(path, told["format_version"], FORMAT_VERSION):
             raise PreprocessingError(newer)
         info: DatasetInfo | SubsetInfo = (
             _to_info(SubsetInfo, told) if "part" in told else _to_info(DatasetInfo, told)
         )
-        older = info.format_version < DATASET
+        older = info.format_version < FORMAT_VERSION
         items = ItemsFile(path / ITEMS, _older_item if older else partial(parse_record, Item))
         if info.items_sha256 not in (None, items.sha256):
             raise ValueError(f"{ITEMS} was changed")
         with naming(path / "images.npy"):
-            images = np.load(path / "images.npy", mmap_mode="r")
+            # np.load would also take an archive, and advise to unpickle what is neither.
+            images = np.lib.format.open_memmap(path / "images.npy", mode="r")
         if len(set(info.classes)) < len(info.classes):
             raise ValueError("two classes have the same name")
         labels = items.labels(info.classes)
-    except (FileNotFoundError, ValueError, LookupError, TypeError, EOFError) as error:
+    except (FileNotFoundError, *DAMAGED) as error:
         raise PreprocessingError(f"{path} is damaged ({fault_of(error)}); {again}") from error
-    if len(images) != len(labels) or images.dtype != np.uint8 or images.ndim != 3:
+    if images.dtype != np.uint8 or images.ndim != 3 or len(images) != len(labels):
         raise PreprocessingError(f"{path} is damaged: images and items do not match; {again}")
     written = tuple(json.loads(text)["classes"])
     return PreparedDataset(path, images, labels, info.classes, items, info, written)
@@ -222,26 +225,26 @@ def read_summary(path: Path) -> Summary:
     file = path / ("split.json" if split else "dataset.json")
     try:
         told = json.loads(read_text(file), object_pairs_hook=with_normal_names)
-        if newer := why_newer(path, told["format_version"], DATASET):
+        if newer := why_newer(path, told["format_version"], FORMAT_VERSION):
             raise PreprocessingError(newer)
         if "part" in told:
             raise PreprocessingError(
                 f"{path} is the {quoted(told['part'])} subset of a split; choose another OUT"
             )
         return _to_info(SplitInfo, told) if split else _to_info(DatasetInfo, told)
-    except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
+    except (FileNotFoundError, *DAMAGED) as error:
         raise PreprocessingError(
             f"{file} is damaged ({fault_of(error)}); delete {path} and prepare it again"
         ) from error
 
 
 def _to_info(kind: type[Info], told: dict[str, Any]) -> Info:
-    older = told["format_version"] < DATASET
+    older = told["format_version"] < FORMAT_VERSION
     return of_older(kind, told | OLDER_UNREAD, OLDER_INFO) if older else to_record(kind, told)
 
 
 def differing_options(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Name the options of two preparations that differ; not the size, nor one that only one of them has."""
+    """Name the options whose values differ in two preparations; the size is left out."""
     return [key for key in one if key != "size" and key in other and one[key] != other[key]]
 
 

@@ -127,16 +127,22 @@ def graph_sha256(model: bytes) -> str:
 
 
 def check_target(out: Path) -> None:
-    """Refuse a name that is not that of a model file, or a folder that does not exist."""
+    """Refuse a name that is not that of a model file, or a folder that does not exist.
+
+    Raises
+    ------
+    ExportError
+        The name or the folder is wrong.
+    OSError
+        No file can be made in the folder.
+    """
     if out.is_dir():
         raise ExportError(f"{out} is a folder; name a file: -o {to_type(out / 'model.onnx')}")
     if out.suffix != ".onnx" or (out.exists() and not out.is_file()):
         # Any other name might be a scan, a checkpoint or a device, which writing would replace.
         raise ExportError(f"{out} is not a valid name for a model file; it must end in .onnx")
     if not out.absolute().parent.is_dir():
-        raise ExportError(
-            f"{out.parent} does not exist; make it first: mkdir -p {to_type(out.parent)}"
-        )
+        raise ExportError(f"{out.parent} is not a folder; make it first, or choose another place")
     check_writable(out.absolute().parent)
 
 

@@ -89,7 +89,7 @@ class StudyResult(Record, frozen=True):
     answers : tuple of Answer
         One for each scan, in their order.
     check : str
-        SHA-256 of the others, which shows an edit. It is no proof: anyone can compute it again.
+        SHA-256 of the others, which shows an edit. It proves nothing, as anyone can compute it again.
     """
 
     format_version: int
@@ -104,7 +104,7 @@ class StudyResult(Record, frozen=True):
         """What `check` must be."""
         lines = [self.study, self.reader, self.started]
         lines += [f"{each.id} {each.answer} {each.ms}" for each in self.answers]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return hashlib.sha256("\n".join(lines).encode(errors="replace")).hexdigest()
 
 
 def _parsed(kind: type[R], path: Path) -> R:

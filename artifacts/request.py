@@ -43,7 +43,7 @@ class Span:
         return self.count - len(self.left_out)
 
     def without(self, indices: Iterable[int]) -> "Span":
-        """Return the span without these indices; those of no scan in it change nothing."""
+        """Return the span without these indices; those outside it are ignored."""
         more = {index for index in indices if index in self.indices}
         return dataclasses.replace(self, left_out=tuple(sorted(more.union(self.left_out))))
 

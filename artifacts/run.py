@@ -30,6 +30,10 @@ WRITTEN = (
     "config.json", "last.pt", "best.safetensors", "metrics.jsonl", "items.jsonl", "report.png",
     "start.safetensors", "start_items.jsonl", "samples", "classes", "dataset", "events.out.tfevents.*",
 )  # fmt: skip
+# The generator is whole, so starting over is not the first advice.
+NOT_WITHOUT = (
+    "restore it; without it you can only export the run, or train again into another folder"
+)
 SHAPE = {"format_version": int, "options": dict, "dataset": dict, "versions": dict}
 
 
@@ -252,7 +256,7 @@ class Run:
     ) -> None:
         """Write the configuration, and the list of scans with those held back.
 
-        `before` are the scans that the networks which the run starts from were trained on.
+        `before`: scans that the networks were trained on before this run.
         """
         (self.path / "samples").mkdir(parents=True, exist_ok=True)
         write_records(self.path / "items.jsonl", items)
@@ -313,10 +317,10 @@ class Run:
     def _items(self, file: Path) -> list[RunItem]:
         try:
             return list(parse_records(RunItem, read_bytes(file)))
-        except (FileNotFoundError, ValueError) as error:
-            raise TrainingError(
-                f"{file} is missing or damaged; restore it, or start over with --force"
-            ) from error
+        except FileNotFoundError as error:
+            raise TrainingError(f"{file} is missing; {NOT_WITHOUT}") from error
+        except ValueError as error:
+            raise TrainingError(f"{file} is damaged ({fault_of(error)}); {NOT_WITHOUT}") from error
 
     def trained_before(self) -> list[RunItem]:
         """Read the scans that the networks which it started from were trained on; none if unknown.
@@ -340,8 +344,8 @@ class Run:
         held = np.array([item.held_back for item in self.read_items()], bool)
         if len(held) != count:
             raise TrainingError(
-                f"{self.path / 'items.jsonl'} is missing or damaged; restore it, or start over with "
-                f"--force"
+                f"{self.path / 'items.jsonl'} is damaged (it lists {len(held)} scans of {count}); "
+                f"{NOT_WITHOUT}"
             )
         return held
 
@@ -367,7 +371,7 @@ class Run:
             return list(parse_records(Tick, whole))
         except ValueError as error:
             raise TrainingError(
-                f"{file} is damaged ({fault_of(error)}); restore it, or start over with --force"
+                f"{file} is damaged ({fault_of(error)}); restore it, or start over with train-gan --force"
             ) from error
 
     def cut_metrics(self, step: int) -> None:

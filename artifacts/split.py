@@ -101,9 +101,9 @@ def split_indices(
     Each group, largest first, goes to the subset where it raises the chi-square distance between the
     class counts and the wanted ones least. This is the greedy method of scikit-learn's
     ``StratifiedGroupKFold`` with the criterion of Sainte-Laguë apportionment, so that subsets of any
-    size fill up at the same rate. The first group of a rare class goes to train. If this leaves a subset
-    empty, as classes of few groups are all rounded alike, the number of all items counts like one more
-    class.
+    size fill up at the same rate. The first group of a rare class goes to the largest subset. If this
+    leaves a subset empty, as classes of few groups are all rounded alike, the number of all items counts
+    like one more class.
 
     Parameters
     ----------

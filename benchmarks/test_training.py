@@ -92,7 +92,9 @@ def test_tick(benchmark, sample_files, what):
         _time_steps(benchmark, step, options, IMAGES[64] // options.batch, 5)
         return
     benchmark.extra_info |= {"images": round(TICK * 1000), "share": True}
-    reference = RealReference(scans.images, scans.labels, scans.classes, FeatureExtractor(threads=1))
+    reference = RealReference(
+        scans.images, scans.labels, scans.classes, FeatureExtractor(threads=1)
+    )
     draws = step_draws(0, 0, "statistics", CPU)
     latents = [draws.normal(options.batch, options.latent) for _ in range(BATCHES)]
     labels = [torch.arange(options.batch) % len(scans.classes)] * BATCHES

@@ -17,7 +17,8 @@ from scangan.core.quiet import hushed_printing
 from scangan.core.terminal import say
 from scangan.core.threads import usable_cpus
 
-PAUSE, MISSED = 3, 12  # seconds between two knocks; in vain so often, the cluster is gone
+PAUSE = 3  # seconds between two knocks
+MISSED = 12  # after so many without an answer, the cluster is gone
 LEFT = 10  # seconds that the main thread then has
 
 
@@ -32,12 +33,12 @@ class Cluster:
     Parameters
     ----------
     address : str, optional
-        Of a running cluster, as Ray takes it: ``auto`` or ``HOST:PORT``. By default, one is started
-        on this machine, and stopped at the end.
+        Address of a running cluster, ``auto`` or ``HOST:PORT``. By default, a cluster is started on
+        this machine, and stopped at the end.
     actors : int, optional
         How many processes work at once; by default, as many as the cluster has room for.
     threads : int, optional
-        Of each actor; by default 1.
+        Number of threads of each actor.
     """
 
     address: str | None = None

@@ -121,8 +121,8 @@ def import_onnxruntime() -> Any:
         import onnxruntime
     except ModuleNotFoundError as error:
         raise GenerationError(
-            "onnxruntime is not installed; type: pip install 'scangan[cpu]' "
-            "(or 'scangan[gpu]' for an NVIDIA GPU)"
+            'onnxruntime is not installed; type: pip install "scangan[cpu]" '
+            '(or "scangan[gpu]" for an NVIDIA GPU)'
         ) from error
     except ImportError as error:  # a library is missing, or Ctrl-C came during the import
         if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
@@ -147,4 +147,4 @@ def _missing(wanted: str, there: list[str]) -> str:
         return told
     if CUDA in there:
         return f"{told}; for an NVIDIA GPU: --device cuda"
-    return f"{told}; for an NVIDIA GPU: pip uninstall onnxruntime, then pip install 'scangan[gpu]'"
+    return f'{told}; for an NVIDIA GPU: pip uninstall onnxruntime, then pip install "scangan[gpu]"'

@@ -110,6 +110,10 @@ def fault_of(error: Exception) -> str:
         return f"it lacks {quoted(error.args[0])}"
     if isinstance(error, TypeError | AttributeError):
         return "a value has the wrong type"
+    if isinstance(error, UnicodeError):
+        return "it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
     if type(error).__name__ == "JSONDecodeError":  # without importing json
         return "it is not JSON"
     return first_line(error)

@@ -121,8 +121,11 @@ def only_writer(lock_file: Path, wait: float = 0, *, own_folder: bool = True) ->
             if words and words[0].isdecimal():
                 words = ["process", words[0], "on", *words[1:2]]  # filelock's own text
             who += f" ({' '.join(words) or 'unknown'})"
+        written, kind = lock_file.parent, "folder"
+        if not own_folder:  # of a file
+            written, kind = written / lock_file.stem.removeprefix("."), "name"
         raise ScanganError(
-            f"{lock_file.parent} is being written by {who}; wait for it, or choose another folder"
+            f"{written} is being written by {who}; wait for it, or choose another {kind}"
         ) from error
     # Without locks in the file system, filelock changes the class: its own file is then the lock.
     ours = type(lock) is FileLock
@@ -145,7 +148,7 @@ def only_writer(lock_file: Path, wait: float = 0, *, own_folder: bool = True) ->
 
 
 def check_writable(folder: Path) -> None:
-    """Raise `OSError` if no file can be made in a folder: to be called before long work, not after."""
+    """Raise `OSError` if no file can be made in a folder. Call it before long work."""
     import tempfile
 
     try:

@@ -35,7 +35,10 @@ def hushed_printing() -> Iterator[None]:
     if _errors is None:
         yield
         return
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with (
+        Path(os.devnull).open("w", encoding="utf-8", errors="replace") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+    ):
         yield
 
 

@@ -87,6 +87,9 @@ def put(address: Address, content: bytes | Path, *, once: bool = False) -> None:
     length = content.stat().st_size if isinstance(content, Path) else len(content)
     single = length <= LARGEST
     with _asking(address):
+        if once and not single and _is_there(address):  # parts are never put on a condition
+            _refuse_other(address, content, length)
+            return
         for attempt in range(1, PUTS + 1):
             try:
                 told = obstore.put(
@@ -98,11 +101,7 @@ def put(address: Address, content: bytes | Path, *, once: bool = False) -> None:
                 )
                 break
             except exceptions.AlreadyExistsError:  # it may be from the attempt before
-                if not _holds(address, content, length):
-                    raise StoreError(
-                        f"{address} holds something else, perhaps from another command; choose "
-                        f"another folder"
-                    ) from None
+                _refuse_other(address, content, length)
                 return
             except exceptions.GenericError:
                 if attempt == PUTS:
@@ -191,6 +190,22 @@ def remove(addresses: Iterable[Address]) -> None:
     while gone := list(itertools.islice(rest, AT_ONCE)):
         with contextlib.suppress(FileNotFoundError), _asking(gone[0]):
             obstore.delete(_store(gone[0]), [address.key for address in gone])
+
+
+def _is_there(address: Address) -> bool:
+    try:
+        size(address)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _refuse_other(address: Address, content: bytes | Path, length: int) -> None:
+    """Refuse an object that has other bytes."""
+    if not _holds(address, content, length):
+        raise StoreError(
+            f"{address} holds something else, perhaps from another command; choose another folder"
+        ) from None
 
 
 def _holds(address: Address, content: bytes | Path, length: int) -> bool:

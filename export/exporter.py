@@ -61,7 +61,8 @@ def export_run(
     real : path, optional
         Prepared scans to score an int8 model against; by default, those of the run.
     accept_loss : bool
-        Write an int8 model even if it differs too much from float32; the card says how much.
+        Write an int8 model even if it differs too much from float32; the card says how much. Other
+        precisions need neither this nor `real`.
     license, citation : str
         Licence and citation of the training scans, for the card.
     say : callable
@@ -75,9 +76,17 @@ def export_run(
     Raises
     ------
     ExportError
-        `precision` or `opset` is unknown; `out` cannot be written; the exported graph differs from
-        the generator by more than 1 grey level; or an int8 graph loses more than `Fidelity` allows.
-        Nothing is written to `out` then.
+        `precision` or `opset` is unknown; `out` is no name for a model file; the exported graph
+        differs from the generator by more than 1 grey level; or an int8 graph loses more than
+        `Fidelity` allows.
+    TrainingError
+        `run` is not a run, or is damaged.
+    PreprocessingError
+        `real` is not a prepared dataset, or is damaged.
+    OSError
+        The file cannot be written.
+
+    Nothing is written to `out` in all these cases.
     """
     if precision not in PRECISIONS:
         raise ExportError(
@@ -90,7 +99,6 @@ def export_run(
     (generator, best), latent = load_generator(trained), trained.options.latent
     if precision == "int8":
         dataset = _real_scans(trained, real, accept_loss)
-        dataset = dataset and dataset.in_memory()
         built, lost = _build_int8(generator, trained, dataset, opset, accept_loss, say)
         fidelity = lost.to_dict() | {"float_layers": list(built.float_layers)}
     else:
@@ -193,7 +201,7 @@ def _to_share(start: StartedFrom) -> dict[str, Any]:
 
 
 def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> PreparedDataset | None:
-    """Return the scans to score against: the given ones, or those of the run if still in place."""
+    """Return the scans to score against, in memory: the given ones, or the run's if still in place."""
     told = run.config.dataset
     if real is not None:
         dataset = load_dataset(real)
@@ -212,19 +220,20 @@ def _real_scans(run: Run, real: str | Path | None, accept_loss: bool) -> Prepare
                 f"{real} holds {counted(synthetic, 'synthetic scan')}, but int8 is scored against real "
                 f"ones; give a dataset without synthetic scans"
             )
-        return dataset
+        return dataset.in_memory()
+    fault: PreprocessingError | None = None
     for path in (run.dataset, Path(told.path or run.dataset)):
         if is_prepared(path):
             try:
                 dataset = load_dataset(path)
-            except PreprocessingError:
-                if accept_loss:
-                    continue
-                raise
-            if dataset.fingerprint == told.fingerprint:
-                return dataset
+                if dataset.fingerprint == told.fingerprint:
+                    return dataset.in_memory()  # which checks its pixels
+            except PreprocessingError as error:
+                fault = error
     if accept_loss:
         return None
+    if fault:
+        raise fault
     raise ExportError(
         f"the training scans of {run.path} were moved or changed, and int8 is scored against real "
         f"scans; give --real DATASET, or --accept-loss to go without"

@@ -17,7 +17,7 @@ from scangan.export.exporter import write_model
 def write_judged(file: ModelFile, result: QualityResult, out: Path) -> None:
     """Write a copy of a model file that has the figures of an evaluation in its card.
 
-    Its graph is the same, so it makes the same scans; its SHA-256 is another.
+    Its graph is the same, so it makes the same scans; its SHA-256 differs.
 
     Parameters
     ----------

@@ -2,10 +2,11 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from scangan.artifacts.card import ALL, ModelCard
 from scangan.artifacts.modelfile import read_model_file
-from scangan.artifacts.run import open_run
+from scangan.artifacts.run import MAY_CHANGE, MAY_GROW, open_run
 from scangan.core.errors import ExportError
 from scangan.export.exporter import MOST_GREY_LEVELS, measure_parity, run_card
 from scangan.export.fidelity import LEAST_MEAN, LEAST_WORST, SEED
@@ -20,6 +21,18 @@ FACTS = (
     "architecture", "latent", "classes", "size", "preprocessing", "dataset_fingerprint",
     "dataset_counts", "recipe", "scores", "date",
 )  # fmt: skip
+
+
+def _lasting(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return what a recipe in a card says that a run keeps when it is trained further."""
+    options = {
+        key: value
+        for key, value in recipe.get("options", {}).items()
+        if key not in MAY_GROW | MAY_CHANGE
+    }
+    return {key: value for key, value in recipe.items() if not key.startswith("kept")} | {
+        "options": options
+    }
 
 
 def verify(file: str | Path, run: str | Path) -> str:
@@ -39,18 +52,23 @@ def verify(file: str | Path, run: str | Path) -> str:
     """
     path, trained = Path(file), open_run(run)
     model = read_model_file(path)
-    if model.card.to_json().encode() not in model.data:
-        raise ExportError(f"{path}: its card was changed; export it again")
+    if b'"card_sha256"' not in model.data:  # with it, reading has checked it
+        raise ExportError(f"{path}: its card has no seal; export it again")
     generator, best = load_generator(trained)
     # Both as they are read from a file: JSON has no tuples.
     told, expected = model.card, ModelCard.from_json(run_card(trained, best).to_json())
-    # Cards of the first releases also hold the command as typed.
-    recipe = {key: value for key, value in told.recipe.items() if key != "command"}
-    counts = told.dataset_counts  # they also hold names of folders where there are no classes
+    counts = told.dataset_counts  # early cards name folders where there are no classes
     told = dataclasses.replace(
-        told, recipe=recipe, dataset_counts=counts if told.classes else {ALL: sum(counts.values())}
+        told, dataset_counts=counts if told.classes else {ALL: sum(counts.values())}
     )
     differing = [name for name in FACTS if getattr(told, name) != getattr(expected, name)]
+    if "recipe" in differing and _lasting(told.recipe) == _lasting(expected.recipe):
+        if told.recipe.get("kept_kimg") != expected.recipe.get("kept_kimg"):
+            raise ExportError(
+                f"{path} is from an earlier state of the run {trained.path}, which has kept another "
+                f"generator since; export it again"
+            )
+        differing.remove("recipe")  # a longer run whose best generator is the same
     if differing:
         raise ExportError(
             f"{path} is not from the run {trained.path}: its card differs in {', '.join(differing)}"

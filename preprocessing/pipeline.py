@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from rich.progress import Progress
 
-from scangan.artifacts.dataset import PreparedDataset, load_dataset
+from scangan.artifacts.dataset import FORMAT_VERSION, PreparedDataset, load_dataset
 from scangan.artifacts.dataset_records import MeasuredWindow, Preparation
 from scangan.artifacts.records import write_records
 from scangan.artifacts.split import SUBSET_NAMES, check_fractions
@@ -20,7 +20,6 @@ from scangan.core.errors import PreprocessingError, ScanganError
 from scangan.core.files import naming, only_writer
 from scangan.core.terminal import progress_bar
 from scangan.core.threads import InOrder, in_order, usable_cpus
-from scangan.core.versions import DATASET
 from scangan.preprocessing.all_files import READS_AT_ONCE, Preparer
 from scangan.preprocessing.destination import (
     check_place,
@@ -246,7 +245,7 @@ class _Run:
         files = Counter(scan.class_name for scan in found.scans)
         kept = Counter(made.classes[label] for label in made.labels.tolist())
         return Preparation(
-            format_version=DATASET,
+            format_version=FORMAT_VERSION,
             options=self.asked.options,
             sources=self.asked.sources,
             split=self.fractions,

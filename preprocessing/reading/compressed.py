@@ -226,7 +226,7 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
 
 
 def _missing(family: str) -> str:
-    return f"{family} DICOM; to read it: pip install 'scangan[dicom]'"
+    return f'{family} DICOM; to read it: pip install "scangan[dicom]"'
 
 
 def _pillow_can(runner: DecodeRunner) -> bool:

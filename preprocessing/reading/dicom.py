@@ -75,7 +75,7 @@ def read_dicom(data: bytes, wanted: Wanted, *_: object) -> Frames:
         cannot be read; or no installed package decodes it.
     """
     if importlib.util.find_spec("pydicom") is None:
-        raise Rejected("DICOM; to read it: pip install 'scangan[dicom]'")
+        raise Rejected('DICOM; to read it: pip install "scangan[dicom]"')
     if _QUIET not in warnings.filters:
         warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
     # Parsers raise almost anything for damaged data. The message may quote a value, so it is left out.

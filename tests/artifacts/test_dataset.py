@@ -1,6 +1,7 @@
 """A prepared dataset says what is wrong with it in one line, and older ones are still read."""
 
 import hashlib
+import io
 import json
 import shutil
 
@@ -26,6 +27,12 @@ def changed(prepared, tmp_path):
         return path
 
     return change
+
+
+def _npy(array):
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
 
 
 def _without(*names):
@@ -58,6 +65,36 @@ def test_what_a_preparation_says_of_itself_is_checked_too(changed):
     path = changed(of_info=_without("files"))
     with pytest.raises(PreprocessingError, match=r"`files`.*delete .* and prepare it again"):
         read_summary(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (bytes(5000), "magic string"),
+        (b"PK" + bytes(5000), "magic string"),
+        (b"", "EOF"),
+        (_npy(np.uint8(3)), "do not match"),
+        (_npy(np.array([print], object)), "Python objects"),
+        (_npy(np.zeros((2, 2), np.uint8)), "do not match"),
+    ],
+)
+def test_pixels_that_are_no_array_of_scans_are_named_and_not_run(changed, content, says):
+    path = changed()
+    (path / "images.npy").write_bytes(content)
+    with pytest.raises(PreprocessingError, match=rf"is damaged.*{says}.*prepare it again") as error:
+        load_dataset(path)
+    assert "pickle" not in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("[" * 100_000, "nested too deeply"), (b"\xff{}", "not UTF-8")]
+)
+def test_a_description_that_is_no_text_or_too_deep_is_named(changed, text, says):
+    path = changed()
+    (path / "dataset.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    for read in (load_dataset, read_summary):
+        with pytest.raises(PreprocessingError, match=rf"is damaged \(it is {says}\)"):
+            read(path)
 
 
 OF_ITEM = {1: ("enlarged", "aspect", "blank", "synthetic", "notes", "group"), 2: ("group",)}

@@ -63,7 +63,10 @@ def test_a_large_object_is_put_in_parts(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "LARGEST", 1000)
     content = bytes(range(256)) * 41_000  # over two parts of 5 MiB
     (tmp_path / "file").write_bytes(content)
-    store.put(folder / "a", tmp_path / "file", once=True)
+    for _ in range(2):
+        store.put(folder / "a", tmp_path / "file", once=True)
+    with pytest.raises(StoreError, match=r"/a holds something else"):
+        store.put(folder / "a", content[:-1] + b"x", once=True)
     assert store.read(folder / "a") == content
 
 

@@ -176,6 +176,11 @@ def test_files_that_are_not_these_results_are_refused(tmp_path):
     newer = replace(good, format_version=2)
     assert "0.json was made by a newer scangan" in said(newer)
     assert "0.json is not a reader's results" in said(key)
+    half = tmp_path / "half.json"
+    write_record(half, good)
+    half.write_text(half.read_text().replace('"A"', r'"\ud800"'))  # half of a surrogate pair
+    with pytest.raises(EvaluationError, match=r"half.json was edited or damaged"):
+        read_result(half, key)
     nested = tmp_path / "nested.json"
     nested.write_text("[" * 100_000)
     with pytest.raises(EvaluationError, match="is not a reader's results"):

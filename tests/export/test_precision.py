@@ -1,16 +1,18 @@
 """The same generator in float32, in float16 and in integers."""
 
+import dataclasses
 import json
 import shutil
 import warnings
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from conftest import CLASSES, copy_scans
 from few_scores import score_few
 
-from scangan.artifacts.card import KEY
+from scangan.artifacts.card import KEY, _dump, _sha256
 from scangan.artifacts.modelfile import read_model_file
 from scangan.export import ExportError, export_run
 from scangan.export.fidelity import Comparison, Fidelity
@@ -264,13 +266,33 @@ def test_a_card_without_a_seal_is_found(run, files, tmp_path, monkeypatch):
     export_run(run.path, bare)
     monkeypatch.undo()
     assert read_model_file(bare).card.size == 32  # as the first releases wrote them
-    with pytest.raises(ExportError, match="card was changed"):
+    with pytest.raises(ExportError, match="card has no seal"):
         verify(bare, run.path)
 
 
-def test_a_changed_graph_runs_only_when_asked_for(files, tmp_path, command):
-    import onnx
+def test_a_card_from_before_a_field_was_added_is_verified(run, files, tmp_path):
+    old, model = tmp_path / "old.onnx", onnx.load(files["fp32"][0])
+    (entry,) = (each for each in model.metadata_props if each.key == KEY)
+    fields = json.loads(entry.value)
+    del fields["card_sha256"], fields["judged"]
+    entry.value = _dump(fields | {"card_sha256": _sha256(fields)})
+    old.write_bytes(model.SerializeToString())
+    assert "is the generator of" in verify(old, run.path)
 
+
+def test_a_run_that_was_trained_further_is_the_same_run(run, files, tmp_path):
+    longer = shutil.copytree(run.path, tmp_path / "longer")
+    config = json.loads((longer / "config.json").read_text())
+    config["options"]["kimg"] += 1
+    (longer / "config.json").write_text(json.dumps(config))
+    assert "is the generator of" in verify(files["fp32"][0], longer)
+    best = load_best(Run(longer))
+    save_best(Run(longer), dataclasses.replace(best, kimg=best.kimg + 1))
+    with pytest.raises(ExportError, match=r"earlier state .* kept another generator since"):
+        verify(files["fp32"][0], longer)
+
+
+def test_a_changed_graph_runs_only_when_asked_for(files, tmp_path, command):
     model, file = onnx.load(files["fp32"][0]), tmp_path / "m.onnx"
     model.graph.name = "rewritten"
     file.write_bytes(model.SerializeToString())

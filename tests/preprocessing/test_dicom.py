@@ -391,11 +391,11 @@ def test_what_is_missing_is_named(monkeypatch):
     jpeg_ls = (FILES / "MR_small_jpeg_ls_lossless.dcm").read_bytes()
     twelve_bits = (FILES / "JPGExtended.dcm").read_bytes()
     monkeypatch.setitem(sys.modules, "gdcm", None)
-    assert reason(jpeg_ls) == "JPEG-LS DICOM; to read it: pip install 'scangan[dicom]'"
-    assert reason(twelve_bits) == "12-bit JPEG DICOM; to read it: pip install 'scangan[dicom]'"
+    assert reason(jpeg_ls) == 'JPEG-LS DICOM; to read it: pip install "scangan[dicom]"'
+    assert reason(twelve_bits) == '12-bit JPEG DICOM; to read it: pip install "scangan[dicom]"'
     assert read((FILES / "693_J2KI.dcm").read_bytes())[0].pixels.min() == -2971  # Pillow does
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    assert reason(jpeg_ls) == "DICOM; to read it: pip install 'scangan[dicom]'"
+    assert reason(jpeg_ls) == 'DICOM; to read it: pip install "scangan[dicom]"'
 
 
 def test_a_transfer_syntax_that_nothing_decodes_is_named():

@@ -171,7 +171,7 @@ def test_without_pydicom_it_says_what_to_install(tiny_acgan, command, tmp_path):
     (tmp_path / "pydicom.py").write_text("raise ModuleNotFoundError(name='pydicom')")
     done = command("generate", "--model", tiny_acgan, "--format", "dicom", "--count", 1,
                    "--out", tmp_path / "out", env=os.environ | {"PYTHONPATH": str(tmp_path)})  # fmt: skip
-    assert done.returncode == 1 and "'scangan[dicom]'" in done.stderr
+    assert done.returncode == 1 and '"scangan[dicom]"' in done.stderr
     assert done.stderr.count("\n") == 1 and not (tmp_path / "out").exists()
 
 

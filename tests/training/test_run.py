@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from ticks import tick
 
 from scangan.artifacts.dataset import load_dataset
+from scangan.export.exporter import export_run
 from scangan.preprocessing import PrepOptions, PreprocessingError, prepare
 from scangan.runtime import ScanganError
 from scangan.training import Run, TrainingError, TrainOptions, measure_tick, train
@@ -522,9 +523,10 @@ def test_a_run_whose_list_of_scans_is_lost_does_not_go_on(whole, prepared, tmp_p
     if damage is not None:
         (out / "items.jsonl").write_text(damage)
     with pytest.raises(
-        TrainingError, match=r"items.jsonl is missing or damaged; restore it, or start"
+        TrainingError, match=r"items.jsonl is (missing|damaged \(.+\)); restore it; .* export"
     ):
         train(prepared.path, out, TrainOptions(**TINY))
+    export_run(out, tmp_path / "m.onnx")  # as the advice says
 
 
 def test_a_dataset_without_groups_is_to_be_prepared_again(prepared, tmp_path):
