@@ -30,7 +30,9 @@ def _lasting(recipe: dict[str, Any]) -> dict[str, Any]:
         for key, value in recipe.get("options", {}).items()
         if key not in MAY_GROW | MAY_CHANGE
     }
-    return {key: value for key, value in recipe.items() if not key.startswith("kept")} | {
+    # Early cards also hold the command as typed.
+    left_out = {"kept", "kept_kimg", "command"}
+    return {key: value for key, value in recipe.items() if key not in left_out} | {
         "options": options
     }
 
@@ -68,7 +70,7 @@ def verify(file: str | Path, run: str | Path) -> str:
                 f"{path} is from an earlier state of the run {trained.path}, which has kept another "
                 f"generator since; export it again"
             )
-        differing.remove("recipe")  # a longer run whose best generator is the same
+        differing.remove("recipe")  # the run is longer, and its best generator the same
     if differing:
         raise ExportError(
             f"{path} is not from the run {trained.path}: its card differs in {', '.join(differing)}"

@@ -185,7 +185,7 @@ def _exports(tmp_path_factory):
     del os.environ[FOLDER]
 
 
-def export_random(path, classes, size=32):
+def export_random(path, classes, size=32, seed=0):
     """Export a generator with random weights, whose scans differ as those of a trained one do."""
     import torch
 
@@ -193,7 +193,7 @@ def export_random(path, classes, size=32):
     from scangan.runtime import ModelCard
     from scangan.training.networks import Generator
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     generator = Generator(size=size, width=4, latent=10, classes=len(classes))
     # Running statistics and weights as far from their initial values as training takes them.
     for name, tensor in generator.state_dict().items():

@@ -227,7 +227,7 @@ def brought_by(extra):
 
 
 def extras_in(says):
-    (extras,) = re.findall(r"pip install (?:-c constraints\.txt )?'scangan\[([\w,]+)\]'", says)
+    (extras,) = re.findall(r'pip install (?:-c constraints\.txt )?"scangan\[([\w,]+)\]"', says)
     return extras.split(",")
 
 
@@ -258,7 +258,7 @@ def test_onnxruntime_itself(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(GenerationError) as error:
         import_onnxruntime()
-    assert re.findall(r"'scangan\[(\w+)\]'", str(error.value)) == ["cpu", "gpu"]
+    assert re.findall(r'"scangan\[(\w+)\]"', str(error.value)) == ["cpu", "gpu"]
     assert "onnxruntime" in brought_by("cpu") and "onnxruntime-gpu" in brought_by("gpu")
 
 

@@ -98,6 +98,53 @@ def test_a_card_keeps_what_reproduces_the_run(made, precision):
     assert {"scangan", "torch", "onnx", "python"} <= set(card.versions)
 
 
+# Whatever a library swallows, it has written down.
+ASKS_NOBODY = """
+import sys
+def heard(event, args):
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo",
+                 "socket.gethostbyname", "socket.gethostbyaddr"):
+        with open("heard", "a") as file:
+            print(event, args, file=file)
+sys.addaudithook(heard)
+import {start}
+from scangan.cli.front_door import main
+main(sys.argv[1:], prog_name="scangan")
+"""
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("prepare", "{root}/patients", "prepared", "--size", 16),
+        ("train", "{root}/prepared", "--out", "run", "--size", 16, "--width", 4, "--kimg", 0.016),
+        ("export", "{root}/run", "-o", "m.onnx"),
+        ("generate", "--model", "{root}/models/m-fp32.onnx", "--count", 1, "--out", "scans"),
+        ("evaluate", "quality", "{root}/prepared", "{root}/models/m-fp32.onnx", "--count", 8,
+         "--extractor", "efficientnet-lite0", "--repeats", 20, "--out", "quality"),
+        ("info", "{root}/models/m-fp32.onnx"),
+        ("doctor",),
+    ],
+    ids=lambda argv: argv[0],
+)  # fmt: skip
+def test_no_command_asks_anybody_on_a_network(made, warm, tmp_path, argv):
+    words = [str(word).format(root=made) for word in argv]
+    done = warm.run(tmp_path, ["-c", ASKS_NOBODY.format(start="json"), *words])
+    assert done.code == 0, done.stderr
+    assert not (tmp_path / "heard").exists(), (tmp_path / "heard").read_text()
+
+
+def test_a_word_to_a_network_would_be_heard(warm, tmp_path):
+    (tmp_path / "calls.py").write_text(
+        "import socket\n"
+        "with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:\n"
+        "    one.sendto(b'x', ('127.0.0.1', 9))\n"
+    )
+    script = "import sys; sys.path.insert(0, '.')\n" + ASKS_NOBODY.format(start="calls")
+    warm.run(tmp_path, ["-c", script, "--version"])
+    assert "socket.sendto" in (tmp_path / "heard").read_text()
+
+
 def test_a_recipe_of_your_own_is_not_named():
     """Its name is a path; the options are in the card in any case."""
     assert bundled_name("stable") == "stable" and bundled_name("classic-acgan") == "classic-acgan"

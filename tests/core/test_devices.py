@@ -21,7 +21,7 @@ def test_devices():
     for name in ("cuda", "tensorrt"):
         if not any(name in p.lower() for p in devices.available()):
             with pytest.raises(
-                GenerationError, match=r"it has: .*cpu.*pip install 'scangan\[gpu\]'"
+                GenerationError, match=r'it has: .*cpu.*pip install "scangan\[gpu\]"'
             ):
                 choose_device(name)
     with pytest.raises(GenerationError, match="no such provider"):

@@ -122,6 +122,10 @@ def test_the_card_says_how_it_was_made(exported):
     assert card.license == "MIT" and card.citation == "Somebody 2020"
     counts = dict.fromkeys(CLASSES[:2], SCANS) if conditional else {ALL: 2 * SCANS}
     assert card.dataset_counts == counts
+    # By this, real scans are prepared in the same way.
+    assert card.preprocessing == run.config.dataset.preprocessing and card.preprocessing
+    assert card.dataset_fingerprint == run.config.dataset.fingerprint
+    assert card.date == run.config.started and card.date
 
 
 def test_synthetic_scans_that_it_was_trained_on_are_not_called_real(runs, tmp_path):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import folder_bytes
+from conftest import export_random, folder_bytes
 from PIL import Image
 
 from scangan.cli.front_door import VERBS
@@ -130,6 +131,28 @@ def test_a_finished_output_is_left_alone_and_another_request_is_refused(
     )
 
 
+@pytest.mark.parametrize(
+    ("base", "changed", "differs"),
+    [
+        ((), ("--truncation", 0.5), "truncation 1.0 -> 0.5"),
+        ((), ("--paired",), "paired False -> True"),
+        ((*TAR, 2), (*TAR, 3), "shard_size 2 -> 3"),
+        ((), None, r"model \w{12} -> \w{12}"),
+    ],
+)
+def test_scans_of_two_requests_never_mix(command, tiny_acgan, tmp_path, base, changed, differs):
+    out, model = tmp_path / "out", shutil.copy(tiny_acgan, tmp_path / "m.onnx")
+    argv = ["generate", "--model", model, "--count", 4, "--out", out]
+    assert command(*argv, *base).returncode == 0
+    before = folder_bytes(out)
+    if changed is None:  # a better model under the same name
+        export_random(model, ("cat", "dog", "2"), seed=1)
+    again = command(*argv, *(base if changed is None else changed))
+    assert again.returncode == 1 and again.stderr.count("\n") == 1
+    assert re.search(differs, again.stderr)
+    assert folder_bytes(out) == before
+
+
 def test_a_default_folder_is_named_after_the_request(command, tiny_acgan, tmp_path):
     done = command("generate", "--model", tiny_acgan, "--class", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -157,7 +180,8 @@ def _stopped_at_work(model, out, count, number):
         [sys.executable, "-m", "scangan.cli", "generate", *argv], stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
-    while not list(out.glob("cat/*.png")) and time.monotonic() < deadline:
+    while not list(out.glob("cat/*.png")):
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     child.send_signal(number)
     _, stderr = child.communicate(timeout=30)

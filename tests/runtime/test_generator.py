@@ -84,5 +84,5 @@ def test_no_onnxruntime_says_what_to_type(tiny_acgan, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(GenerationError, match=r"pip install 'scangan\[cpu\]'"):
+    with pytest.raises(GenerationError, match=r'pip install "scangan\[cpu\]"'):
         ScanGenerator(tiny_acgan)

@@ -17,7 +17,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import BRAIN, copy_scans, seed_of_kills
+from msgspec.structs import replace
+from PIL import Image
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from ticks import tick
 
 from scangan.artifacts.dataset import load_dataset
@@ -29,6 +32,7 @@ from scangan.training.checkpoints import load_best, load_checkpoint, load_genera
 from scangan.training.data import TrainingScans, hold_back
 from scangan.training.early_stopping import EarlyStopping
 from scangan.training.loop import Session, Stopped
+from scangan.training.measure_tick import Measurer
 from scangan.training.memory_use import peak_memory
 from scangan.training.networks import make_generator
 from scangan.training.per_class import joined_lines
@@ -79,7 +83,11 @@ def test_a_run_holds_all_that_it_should(whole):
     assert any(name.startswith("events.out.tfevents") for name in names)
     lines = [json.loads(line) for line in (out / "metrics.jsonl").open()]
     assert [line["step"] for line in lines] == list(range(10, 81, 10))
-    assert len(list((out / "samples").iterdir())) == 8
+    samples = list((out / "samples").iterdir())
+    assert len(samples) == 8
+    for file in samples:
+        with Image.open(file) as image:
+            assert "Synthetic" in image.text["Comment"]
     for line in lines:
         assert line["raw"]["n"] == line["ema"]["n"] == 2 * few_scores.FEW["PER_TICK"]
         assert set(line["ema"]["agreement"]) == set(Run(out).classes)
@@ -105,6 +113,43 @@ def test_the_kept_generator_is_the_best_measured_not_the_last(whole):
     }
     assert best.scores.mean_class_kid == min(measured.values())
     assert measured[best.kind, best.kimg] == min(measured.values())
+
+
+def test_the_tensors_kept_are_those_that_scored_best(prepared, tmp_path, monkeypatch):
+    kids = iter([0.9, 0.8, 0.5, 0.4, 0.7, 0.6, 0.7, 0.6])  # raw and average, in four ticks
+    score, seen = Measurer._score, []
+
+    def scored(measurer, model, device):
+        seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return replace(score(measurer, model, device), mean_class_kid=next(kids))
+
+    monkeypatch.setattr(Measurer, "_score", scored)
+    run = train(prepared.path, tmp_path / "run", TrainOptions(**TINY | {"kimg": 0.64}))
+    assert [tick.best for tick in run.read_metrics()] == ["ema", "ema", None, None]
+    assert _same(_tensors(run.path), seen[3]) and not _same(seen[2], seen[3])
+    assert load_best(run).kimg == 0.32 and load_best(run).kind == "ema"
+
+
+def test_tensorboard_has_each_tick_once_though_a_kill_made_one_twice(
+    prepared, tmp_path, monkeypatch
+):
+    out, options, measure = tmp_path / "run", TrainOptions(**TINY | {"kimg": 0.64}), Measurer.tick
+
+    def killed(measurer, trained, step, *rest):
+        measure(measurer, trained, step, *rest)
+        if step == 20:  # before the checkpoint is written
+            raise RuntimeError
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(Measurer, "tick", killed)
+        train(prepared.path, out, options)
+    train(prepared.path, out, options)
+    board = EventAccumulator(str(out))
+    board.Reload()
+    told = board.Scalars("ema/mean_class_kid")
+    assert [each.step for each in told] == [10, 20, 30, 40]
+    scores = [tick.ema.mean_class_kid for tick in Run(out).read_metrics()]
+    assert [each.value for each in told] == pytest.approx(scores)
 
 
 def _start_to_first_tick(warm, folder, argv, out):
