@@ -108,7 +108,7 @@ release:
 	PYTHON=$(PYTHON) tools/release.sh
 
 clean:
-	rm -rf .venv .venv-dev .wheel wheelhouse demo runtime/web/built runtime/web/node_modules build dist docs/_build docs/jupyter_execute *.egg-info .benchmarks.json .fuzz
+	rm -rf .venv .venv-dev .wheel wheelhouse demo runtime/web/built runtime/web/node_modules build dist docs/_build docs/jupyter_execute *.egg-info .benchmarks.json .fuzz/atheris .fuzz/corpus .arm64 import-graph.svg .coverage*
 
 # Both environments hold an ordinary install, so that what runs is what users get. They share one wheel,
 # so `make -j2` may fill them at once. pip leaves a wheel out whose version is there: hence the last install.

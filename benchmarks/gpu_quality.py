@@ -4,9 +4,8 @@
     python benchmarks/gpu_quality.py WORK --list
 
 WORK gets a folder for each run: ``config.json`` and ``best.safetensors`` as train-gan writes them
-(the average of the last generator, in float16 precision, without scores), and
-``discriminator.safetensors``. `export-onnx` takes it; it is scored elsewhere, where there is time.
-Without a GPU this says so and ends with status 1.
+(the average of the last generator, in float16 precision, without scores). `export-onnx` takes it; it is
+scored elsewhere, where there is time. Without a GPU this says so and ends with status 1.
 
 A run lasts as long as the others, not as many kimg: its learning rates follow the clock.
 """
@@ -19,7 +18,6 @@ import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from scangan.artifacts.run import Run
 from scangan.preprocessing import load_dataset
@@ -81,6 +79,8 @@ def train(name: str, data: Path, work: Path, until: float, device: torch.device)
                     f"{name}: {done * options.batch / 1000:.0f} kimg, {speed:.0f}/s, {values}",
                     flush=True,
                 )
+    if not done:
+        sys.exit(f"{name}: the time was over before the first step; give more --minutes")
     draws = step_draws(options.seed, 0, "statistics", device)
     latents = [draws.normal(options.batch, options.latent) for _ in range(BATCHES)]
     order = torch.arange(BATCHES * options.batch, device=device)
@@ -90,8 +90,6 @@ def train(name: str, data: Path, work: Path, until: float, device: torch.device)
     options = dataclasses.replace(options, kimg=done * options.batch / 1000)
     run.start(run_config(dataset, options, ("", "stable"), device), run_items(dataset, options))
     save_best(run, Best(state, "ema", options.kimg, None))
-    judge = {k: v.half().cpu().contiguous() for k, v in networks.discriminator.state_dict().items()}
-    save_file(judge, run.path / "discriminator.safetensors")
     print(f"{name}: whole, {options.kimg:.0f} kimg in {time.time() - began:.0f} s", flush=True)
 
 
@@ -119,7 +117,11 @@ def main() -> int:
         print("no GPU here (torch sees no CUDA device): nothing was trained", file=sys.stderr)
         return 1
     until = given.until or time.time() + 60 * given.minutes
-    data = dict(pair.split("=", 1) for pair in given.data)
+    pairs = [pair.partition("=") for pair in given.data]
+    data = {name: path for name, _, path in pairs}
+    needed = {each for each, _ in RUNS.values()}
+    if not data or not data.keys() <= needed or not all(data.values()):
+        parser.error(f"give --data NAME=PREPARED, with a name out of {', '.join(sorted(needed))}")
     if given.only:
         train(
             given.only,
@@ -130,8 +132,7 @@ def main() -> int:
         )
         return 0
     given.work.mkdir(parents=True, exist_ok=True)
-    chosen = [name for name, (needed, _) in RUNS.items() if needed in data][: given.most]
-    pairs = [part for name, path in data.items() for part in ("--data", f"{name}={path}")]
+    chosen = [name for name, (each, _) in RUNS.items() if each in data][: given.most]
     started = [
         subprocess.Popen(
             [
@@ -144,12 +145,14 @@ def main() -> int:
                 str(until),
                 "--only",
                 name,
-                *pairs,
+                *(f"--data={pair}" for pair in given.data),
             ]
         )
         for name in chosen
     ]
-    return max(process.wait() for process in started)
+    return int(
+        any([process.wait() for process in started])
+    )  # one that was killed has a negative code
 
 
 if __name__ == "__main__":

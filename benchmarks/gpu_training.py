@@ -24,13 +24,16 @@ from scangan.training.recipe import options_from
 from scangan.training.step import make_step
 
 WARM_UP, PROFILED = 10, 20  # steps
+EPOCH = 2000  # scans, at least
 
 
 def read_scans(path, size):
-    """All scans at `size`, none held back."""
+    """All scans at `size`, none held back; each several times, so that an epoch is that of a larger set."""
     scans = load_dataset(path)
     images = np.stack([cv2.resize(image, (size, size)) for image in scans.images])
-    return TrainingScans(images, scans.labels, scans.classes, np.zeros(len(images), bool))
+    times = -(-EPOCH // len(images))
+    images, labels = np.tile(images, (times, 1, 1)), np.tile(scans.labels, times)
+    return TrainingScans(images, labels, scans.classes, np.zeros(len(images), bool))
 
 
 def settle(device):

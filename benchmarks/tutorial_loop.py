@@ -51,7 +51,12 @@ class TutorialLoop:
         self.optimizer_g = torch.optim.Adam(self.generator.parameters(), options.lr_g, betas)
         self.optimizer_d = torch.optim.Adam(self.discriminator.parameters(), options.lr_d, betas)
         self.loader = DataLoader(
-            FloatScans(scans), options.batch, shuffle=True, drop_last=True, num_workers=workers
+            FloatScans(scans),
+            options.batch,
+            shuffle=True,
+            drop_last=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,  # else a small set starts them anew every few steps
         )
         self.history = []
         self._batches = iter(self.loader)

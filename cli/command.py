@@ -23,13 +23,21 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 class OneLineErrors(click.Command):
     """A click command that reports a wrong option in one line."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
         """Parse the command line; print a usage error as one line and exit."""
         try:
-            return super().make_context(*args, **kwargs)
+            return super().make_context(info_name, args, parent, **extra)
         except click.exceptions.NoArgsIsHelpError:
             raise
         except click.UsageError as error:
+            if error.ctx is None:  # then click has not said of which command
+                error.ctx = click.Context(self, info_name=info_name, parent=parent)
             say_usage(error)
         except OSError as error:  # --help written to a full disk
             if error.errno == errno.EPIPE:

@@ -73,6 +73,8 @@ def main(
     from scangan.runtime.generator import ScanGenerator
     from scangan.runtime.study import doubts, write_study
 
+    if not model:
+        raise click.UsageError("the name of the model is empty; give a file, or a bundled model")
     name = model if model in bundled_models() else printable(Path(model).stem)
     if study is None and was_given("count"):
         raise click.UsageError("--count says how many scans a study has; add --study REAL")

@@ -99,15 +99,15 @@ def main(
         discriminator = None
         notes: list[str] = []
         if run_path is None:
-            real, ours = open_pair(train, synthetic, count=count)
+            real, ours = open_pair(train, synthetic, count=count, threads=threads)
             held = None
         else:
             real, held, discriminator, notes = of_run(train, run_path)
-            ours = open_synthetic(synthetic, like=real, count=count)
+            ours = open_synthetic(synthetic, like=real, count=count, threads=threads)
             if held is None and holdout is None:
                 notes.append("the run held back no scan")
         if holdout is not None:
-            held = open_scans(holdout, like=real)
+            held = open_scans(holdout, like=real, threads=threads)
         track = partial(progress, quiet=output.silent)
         result = privacy(real, ours, held, chosen, discriminator, track, tuple(notes))
         write_privacy(out, result, real, ours)

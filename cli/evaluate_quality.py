@@ -65,7 +65,7 @@ def main(
     chosen = QualityOptions(extractors or installed(), repeats, seed, strict, threads, cache)
     with evaluation_folder(out, "quality", real, synthetic, say=output.say):
         notes = warn_if_trained_on(real, synthetic, output.say)
-        one, other = open_pair(real, synthetic, count=count)
+        one, other = open_pair(real, synthetic, count=count, threads=threads)
         result = quality(one, other, chosen, partial(progress, quiet=output.silent), notes)
         write_record(out / RESULT, result)
         for line in quality_lines(result):

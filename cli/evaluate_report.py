@@ -9,9 +9,15 @@ from pathlib import Path, PurePath
 import click
 
 from scangan.cli import options
-from scangan.cli.command import Output, ScanCommand, typed
+from scangan.cli.command import Output, ScanCommand, typed, was_given
 from scangan.core.errors import EvaluationError
 from scangan.core.terminal import progress
+
+OPTIONS_OF_UTILITY = {
+    "classifiers": "--classifier",
+    "seeds": "--seeds",
+    "fractions": "--real-fractions",
+}
 
 
 @click.command(
@@ -110,13 +116,18 @@ def main(
     from scangan.evaluation.report.write import Provenance, check_folder, write_report
 
     if run_path and not train:
-        raise EvaluationError(f"give the prepared dataset that {run_path} was trained on: --train")
+        raise click.UsageError(f"give the prepared dataset that {run_path} was trained on: --train")
     if drop_leaks and not run_path:
-        raise EvaluationError("--drop-leaks needs --run, the run that trained the generator")
+        raise click.UsageError("--drop-leaks needs --run, the run that trained the generator")
+    for name in ("classifiers", "seeds", "fractions"):
+        if not train and was_given(name):
+            raise click.UsageError(
+                f"{OPTIONS_OF_UTILITY[name]} needs --train, real scans that classifiers learn from"
+            )
     check_folder(out, real_images=not no_real_images)
     model = model_of(synthetic)
     if write_model and not model:
-        raise EvaluationError(f"--write-model needs a model to copy; {synthetic} is not one")
+        raise click.UsageError(f"--write-model needs a model to copy; {synthetic} is not one")
     if write_model and model:
         from scangan.export.judged import check_copy, write_judged
 
@@ -131,13 +142,13 @@ def main(
     )
     with evaluation_folder(out, "report", real, synthetic, train, say=output.say):
         known = warn_if_trained_on(real, synthetic, output.say)
-        test, made = open_pair(real, synthetic, count=count)
+        test, made = open_pair(real, synthetic, count=count, threads=threads)
         trained, discriminator = None, None
         privacy_notes: list[str] = []
         if run_path:
             trained, _, discriminator, privacy_notes = of_run(train or "", run_path)
         elif train:
-            trained = open_scans(train, like=test)
+            trained = open_scans(train, like=test, threads=threads)
         utility_notes = known
         if run_path or not known:
             run = Run(run_path) if run_path else None

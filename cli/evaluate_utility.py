@@ -115,13 +115,13 @@ def main(
         known = warn_if_trained_on(test, synthetic, output.say) if test is not None else ()
         if test is None and run is not None and is_prepared(Path(real)):
             train, tested, known = trained_and_held_back(real, Run(run))
-            made = open_synthetic(synthetic, like=train, count=count)
+            made = open_synthetic(synthetic, like=train, count=count, threads=threads)
         else:
-            train, made = open_pair(real, synthetic, count=count)
+            train, made = open_pair(real, synthetic, count=count, threads=threads)
             if test is None:
                 train, tested = split_for_test(train)
             else:
-                tested = open_scans(test, like=train)
+                tested = open_scans(test, like=train, threads=threads)
             if run or not known:
                 tested, checked = without_trained_on(
                     Run(run) if run else None, tested, drop=drop_leaks

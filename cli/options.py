@@ -148,7 +148,7 @@ extractor = click.option(
     default="efficientnet-lite0",
     show_default=True,
     metavar="NAME|FILE.onnx",
-    help="network whose features are compared",
+    help="network that turns scans into features",
 )
 extractors = click.option(
     "--extractor",

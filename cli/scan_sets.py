@@ -16,7 +16,7 @@ from scangan.artifacts.scan_folder import ScanRecord
 from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.address import to_place
 from scangan.core.counted import counted
-from scangan.core.errors import EvaluationError, Rejected
+from scangan.core.errors import USAGE, EvaluationError, Rejected
 from scangan.core.folders import is_document
 from scangan.core.printable import to_type
 from scangan.core.reading import read_file
@@ -34,7 +34,9 @@ def is_model(path: str) -> bool:
     return path.endswith(".onnx") or (path in bundled_models() and not Path(path).exists())
 
 
-def open_pair(real: str, synthetic: str, *, count: int) -> tuple[ScanSet, ScanSet]:
+def open_pair(
+    real: str, synthetic: str, *, count: int, threads: int | None = None
+) -> tuple[ScanSet, ScanSet]:
     """Open real and synthetic scans; a folder is prepared like the other side.
 
     Parameters
@@ -43,6 +45,8 @@ def open_pair(real: str, synthetic: str, *, count: int) -> tuple[ScanSet, ScanSe
         A prepared dataset, a folder of scans, or for synthetic scans a model.
     count : int
         Scans per class that a model generates.
+    threads : int, optional
+        Threads for generating and preparing; by default, all that the process may use.
 
     Raises
     ------
@@ -50,15 +54,18 @@ def open_pair(real: str, synthetic: str, *, count: int) -> tuple[ScanSet, ScanSe
         One of them cannot be used.
     """
     if is_model(real):
-        raise EvaluationError(f"{real} is a model; give real scans first, then the synthetic ones")
+        raise EvaluationError(
+            f"{real} is a model; give real scans first, then the synthetic ones", exit_code=USAGE
+        )
     if is_model(synthetic):
-        made = generated(synthetic, count)
-        return open_scans(real, like=made), made
+        made = generated(synthetic, count, threads)
+        return open_scans(real, like=made, threads=threads), made
     if is_ready(real) or not is_ready(synthetic):
-        opened = open_scans(real, size=None if is_ready(real) else size_of(synthetic))
-        return opened, open_synthetic(synthetic, like=opened)
-    opened = open_scans(synthetic)
-    return open_scans(real, like=opened), opened
+        size = None if is_ready(real) else size_of(synthetic)
+        opened = open_scans(real, size=size, threads=threads)
+        return opened, open_synthetic(synthetic, like=opened, threads=threads)
+    opened = open_scans(synthetic, threads=threads)
+    return open_scans(real, like=opened, threads=threads), opened
 
 
 def is_ready(path: str) -> bool:
@@ -72,6 +79,7 @@ def open_scans(
     like: ScanSet | None = None,
     size: int | None = None,
     count: int = 100,
+    threads: int | None = None,
 ) -> ScanSet:
     """Open one set; a folder is prepared like another set, in a temporary folder.
 
@@ -85,11 +93,15 @@ def open_scans(
         The size that a folder gets otherwise; by default that of `PrepOptions`.
     count : int
         Scans per class that a model generates.
+    threads : int, optional
+        Threads for generating and preparing; by default, all that the process may use.
     """
     if not path:
-        raise EvaluationError("the path of a set of scans is empty; give a folder or a model")
+        raise EvaluationError(
+            "the path of a set of scans is empty; give a folder or a model", exit_code=USAGE
+        )
     if is_model(path):
-        return generated(path, count)
+        return generated(path, count, threads)
     if is_ready(path):
         return ScanSet.of_dataset(path)
     if is_run(Path(path)):
@@ -107,7 +119,7 @@ def open_scans(
         chosen["size"] = wanted
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "prepared"
-        prepare(path, out, PrepOptions(**chosen))  # type: ignore[arg-type]
+        prepare(path, out, PrepOptions(**chosen), workers=threads)  # type: ignore[arg-type]
         made = ScanSet.of_dataset(out)
         return dataclasses.replace(
             made,
@@ -134,15 +146,17 @@ def size_of(folder: str) -> int | None:
         return None
 
 
-def open_synthetic(path: str, *, like: ScanSet, count: int = 100) -> ScanSet:
+def open_synthetic(
+    path: str, *, like: ScanSet, count: int = 100, threads: int | None = None
+) -> ScanSet:
     """Open synthetic scans of a generator that learnt from a set prepared as `like` was.
 
     Those in a folder already look prepared: they are resized, and nothing else is done to them again.
     """
     if is_model(path) or is_ready(path):
-        return open_scans(path, count=count)
+        return open_scans(path, count=count, threads=threads)
     as_shown = dataclasses.replace(like, settings={"fit": like.settings.get("fit", "pad")})
-    made = open_scans(path, like=as_shown)
+    made = open_scans(path, like=as_shown, threads=threads)
     return dataclasses.replace(made, settings=like.settings)
 
 
@@ -190,11 +204,11 @@ def of_run(
     return trained, held, scores, notes
 
 
-def generated(model: str, count: int) -> ScanSet:
+def generated(model: str, count: int, threads: int | None = None) -> ScanSet:
     """Generate `count` scans of each class of a model, with `SEED`."""
     from scangan.runtime.generator import ScanGenerator
 
-    with ScanGenerator(model) as generator:
+    with ScanGenerator(model, threads=threads) as generator:
         names: list[str | None] = list(generator.classes) or [None]
         parts = [generator.sample(count, name, SEED) for name in names]
         records = [

@@ -76,6 +76,8 @@ def main(
     between = read_ends(ends, generator.classes)
     if isinstance(between[0], str) and classes:
         raise click.UsageError("--class cannot be used with a strip between classes")
+    if isinstance(between[0], str) and paired:
+        raise click.UsageError("a strip between classes is always paired; leave out --paired")
     if isinstance(between[0], int) and was_given("start"):
         raise click.UsageError("--start cannot be used with a strip between indexes")
     draw, numbers = Draw(seed, truncation, paired), generator.class_numbers(classes)

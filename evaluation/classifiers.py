@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from scangan.core.errors import EvaluationError
+from scangan.core.errors import USAGE, EvaluationError
 from scangan.evaluation.cache import Cache
 from scangan.evaluation.features import DEFAULT, FeatureExtractor
 from scangan.evaluation.probe import train_probe
@@ -93,7 +93,8 @@ def check_names(names: tuple[str, ...]) -> None:
     for name in names:
         if name not in CLASSIFIERS:
             raise EvaluationError(
-                f"there is no classifier {name}; choose from {', '.join(CLASSIFIERS)}"
+                f"there is no classifier {name}; choose from {', '.join(CLASSIFIERS)}",
+                exit_code=USAGE,
             )
 
 

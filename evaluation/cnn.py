@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from scangan.core.errors import EvaluationError
+from scangan.core.errors import USAGE, EvaluationError
 from scangan.evaluation.classifiers import balanced_batches
 
 WIDTHS = (16, 32, 64, 128)
@@ -71,7 +71,7 @@ def make(
 ) -> SmallCNN:
     """Make the network; it has no pretrained weights."""
     if weights:
-        raise EvaluationError("cnn is trained from scratch; leave out --weights")
+        raise EvaluationError("cnn is trained from scratch; leave out --weights", exit_code=USAGE)
     return SmallCNN(threads, steps or STEPS)
 
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scangan.core.errors import EvaluationError, GenerationError, first_line
+from scangan.core.errors import USAGE, EvaluationError, GenerationError, first_line
 from scangan.core.files import read_bytes
 from scangan.core.session import open_session
 
@@ -229,7 +229,7 @@ def _own_network(name: str, threads: int | None) -> tuple[Network, bytes]:
     if path.suffix != ".onnx" or not path.is_file():
         known = ", ".join(NETWORKS)
         raise EvaluationError(
-            f"there is no extractor {name}; choose from {known}, or give FILE.onnx"
+            f"there is no extractor {name}; choose from {known}, or give FILE.onnx", exit_code=USAGE
         )
     data = read_bytes(path)
     session = _open(data, threads, str(path))

@@ -266,6 +266,8 @@ def main() -> None:
         "--write", action="store_true", help="write the page and reports into results/"
     )
     given = parser.parse_args()
+    if given.quick and given.write:
+        parser.error("--quick is only a trial; leave out --write")
     for name in names() if given.project == "all" else [given.project]:
         repeat = Repeat(name, given.work, given.data, given.quick, given.only, given.seed)
         measured = repeat()

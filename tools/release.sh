@@ -9,6 +9,7 @@ say() { echo "release $version: $*"; }
 
 test -z "$(git status --porcelain)" || { say "the checkout has changes; commit them first"; exit 1; }
 grep -q "^## $version " CHANGELOG.md || { say "CHANGELOG.md has no section '## $version'; write one"; exit 1; }
+! grep -q "^## $version (unreleased)" CHANGELOG.md || { say "CHANGELOG.md calls $version unreleased; date it"; exit 1; }
 grep -q "^version: $version$" CITATION.cff || { say "CITATION.cff names another version; mend it"; exit 1; }
 if git rev-parse -q --verify "refs/tags/v$version" > /dev/null; then
     say "the tag v$version is there; raise the version in pyproject.toml"

@@ -121,14 +121,19 @@ def test_scans_that_the_run_was_trained_on_are_refused_or_left_out(folder, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("given", "why"),
+    ("given", "code", "why"),
     [
-        (("--run", "run"), "--train"),
-        (("--drop-leaks",), "needs --run"),
-        (("--write-model", "no/a.onnx"), "no does not exist"),
+        (("--run", "run"), 2, "--train"),
+        (("--drop-leaks",), 2, "needs --run"),
+        (("--classifier", "cnn"), 2, "--classifier needs --train"),
+        (("--real-fractions", "0.5,1"), 2, "--real-fractions needs --train"),
+        (("--extractor", "resnet"), 2, "no extractor resnet"),
+        (("--train", "t", "--classifier", "zebra"), 2, "no classifier zebra"),
+        (("--write-model", "no/a.onnx"), 1, "no is not a folder"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_any_work(folder, tmp_path, given, why):
-    done = _run(folder, tmp_path / "report", *given)
-    assert done.exit_code == 1 and not (tmp_path / "report").exists()
+def test_what_cannot_be_done_is_refused_before_any_work(folder, tmp_path, given, code, why):
+    argv = [folder / "jane", "brain-mri-64", "--out", tmp_path / "report", *given]
+    done = CliRunner().invoke(main, ["report", *map(str, argv)])
+    assert done.exit_code == code and not (tmp_path / "report").exists()
     assert done.stderr.count("\n") == 1 and why in done.stderr

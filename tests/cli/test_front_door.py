@@ -68,6 +68,8 @@ def test_help_has_every_option_under_one_heading(verb):
     names = [name for names in command.sections.values() for name in names]
     options = {p.name for p in command.params if isinstance(p, click.Option)}
     assert len(names) == len(set(names)) and set(names) <= options
+    if names:
+        assert options - set(names) <= {"quiet", "as_json", "debug"}
     shown = run(*verb.split(), "--help").output
     for parameter in command.params:
         if isinstance(parameter, click.Option):
@@ -81,6 +83,15 @@ def test_help_has_every_option_under_one_heading(verb):
         (["nothing"], "scangan: no command 'nothing'; choose from: prepare, train, "),
         (["--nothing"], "scangan: No such option"),
         (["generate", "--nothing"], "scangan generate: No such option"),
+        (["generate", "--model"], "scangan generate: Option '--model' requires an argument"),
+        (
+            ["evaluate", "quality", "a", "b", "--out"],
+            "scangan evaluate quality: Option '--out' req",
+        ),
+        (
+            ["evaluate", "quality", "a", "", "--out", "o"],
+            "scangan evaluate quality: the path of a set",
+        ),
         (["merge"], "scangan merge: Missing argument"),
         (["strip", "0"], "scangan strip: 0 is not a strip: give two indexes"),
         (["info", "nowhere.onnx"], "scangan info: nowhere.onnx: no such model file"),

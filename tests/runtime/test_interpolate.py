@@ -70,6 +70,7 @@ def test_the_command_of_a_strip(command, tiny_acgan, tmp_path):
     for argv, says in [
         (["0:1", "--start", 5], "--start cannot be used with a strip between indexes"),
         (["cat:dog", "--class", 2], "--class cannot be used with a strip between classes"),
+        (["cat:dog", "--paired"], "a strip between classes is always paired"),
     ]:
         done = command("strip", "--model", tiny_acgan, *argv, cwd=tmp_path)
         assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
