@@ -10,7 +10,6 @@ import click
 
 from scangan.cli import options
 from scangan.cli.command import Output, ScanCommand, typed, was_given
-from scangan.core.errors import EvaluationError
 from scangan.core.terminal import progress
 
 OPTIONS_OF_UTILITY = {

@@ -88,10 +88,6 @@ def test_help_has_every_option_under_one_heading(verb):
             ["evaluate", "quality", "a", "b", "--out"],
             "scangan evaluate quality: Option '--out' req",
         ),
-        (
-            ["evaluate", "quality", "a", "", "--out", "o"],
-            "scangan evaluate quality: the path of a set",
-        ),
         (["merge"], "scangan merge: Missing argument"),
         (["strip", "0"], "scangan strip: 0 is not a strip: give two indexes"),
         (["info", "nowhere.onnx"], "scangan info: nowhere.onnx: no such model file"),
