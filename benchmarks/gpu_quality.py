@@ -150,9 +150,8 @@ def main() -> int:
         )
         for name in chosen
     ]
-    return int(
-        any([process.wait() for process in started])
-    )  # one that was killed has a negative code
+    codes = [process.wait() for process in started]  # that of a killed one is negative
+    return int(any(codes))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from conftest import copy_scans, export_random
 
 from scangan.artifacts.dataset import load_dataset
 from scangan.cli.scan_sets import open_pair, open_scans
+from scangan.core.errors import EvaluationError
 from scangan.preprocessing import PrepOptions, prepare
 
 PREPARED = (
@@ -76,3 +77,10 @@ def test_names_that_look_alike_stay_apart_as_folders(command, tmp_path):
         "generate", "--model", tmp_path / "m.onnx", "--count", 2, "--out", tmp_path / "made"
     ).returncode
     assert open_scans(str(tmp_path / "made")).classes == ("Dog_0", "dog_1")
+
+
+def test_an_empty_path_and_a_model_of_real_scans_are_mistakes_of_typing():
+    for call in (lambda: open_scans(""), lambda: open_pair("brain-mri-64", "x", count=1)):
+        with pytest.raises(EvaluationError) as error:
+            call()
+        assert error.value.exit_code == 2
