@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -156,6 +156,11 @@ def is_prepared(path: Path) -> bool:
     return (path / "dataset.json").is_file()
 
 
+def is_dataset(path: Path) -> bool:
+    """Return whether a folder holds a prepared dataset, or one that was split."""
+    return is_prepared(path) or is_split(path)
+
+
 def load_dataset(path: str | Path) -> PreparedDataset:
     """Open a prepared dataset.
 
@@ -254,7 +259,7 @@ def write_info(folder: Path, info: DatasetInfo | SubsetInfo) -> None:
     write_json(folder / "dataset.json", {name: told[name] for name in FIRST} | told)
 
 
-def npy_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+def npy_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
     """Write the header of a uint8 ``.npy`` file: `NPY_HEADER` bytes for any shape."""
     header = {"descr": "|u1", "fortran_order": False, "shape": tuple(map(int, shape))}
     np.lib.format.write_array_header_1_0(file, header)
@@ -271,7 +276,7 @@ def fingerprint(images_file: Path, labels: npt.NDArray[np.int64], classes: tuple
         return _fingerprint(shape, blocks, labels, classes)
 
 
-def _read_header(file: BinaryIO) -> tuple[int, ...]:
+def _read_header(file: IO[bytes]) -> tuple[int, ...]:
     np.lib.format.read_magic(file)
     shape: tuple[int, ...] = np.lib.format.read_array_header_1_0(file)[0]
     return shape

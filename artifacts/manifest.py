@@ -71,6 +71,16 @@ def origins(source: Place, files: Sequence[str]) -> list[ScanRecord | None]:
     return [listed.get(without_suffixes(PurePosixPath(file))) for file in files]
 
 
+def named_synthetic(source: Place, files: Sequence[str]) -> frozenset[str]:
+    """Return those files that a manifest lists; parameters as for `origins`.
+
+    PNG and DICOM files hold a mark that they are synthetic, which readers see. Files that were saved
+    again have lost it.
+    """
+    found = zip(files, origins(source, files), strict=True)
+    return frozenset(file for file, origin in found if origin and origin.synthetic)
+
+
 def without_suffixes(path: PurePosixPath) -> str:
     """Return the path of a scan in any format: ``cat/000000001`` for ``cat/000000001.nii.gz``."""
     return str(path.with_name(path.name.partition(".")[0] or path.name))

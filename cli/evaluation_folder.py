@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from scangan.artifacts.dataset import is_prepared, is_split
+from scangan.artifacts.dataset import is_dataset
 from scangan.artifacts.scan_folder import refuse_inside_scans
 from scangan.artifacts.suspects import SUSPECTS
 from scangan.core.errors import EvaluationError
@@ -36,7 +36,7 @@ def evaluation_folder(
         The folder holds other things, or another kind of evaluation, or is inside one of the inputs.
     """
     for path in (Path(path) for path in inputs if path):
-        scans = path.is_dir() and not is_prepared(path) and not is_split(path)
+        scans = path.is_dir() and not is_dataset(path)
         if scans and out.resolve().is_relative_to(path.resolve()):
             raise EvaluationError(
                 f"{out} is inside {path}, and would be read as part of it; choose another --out"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scangan.artifacts.dataset import is_prepared, is_split, load_dataset
+from scangan.artifacts.dataset import is_dataset, is_prepared, load_dataset
 from scangan.artifacts.manifest import origins
 from scangan.artifacts.modelfile import ModelFile
 from scangan.artifacts.run import Run, is_run
@@ -60,17 +60,12 @@ def open_pair(
     if is_model(synthetic):
         made = generated(synthetic, count, threads)
         return open_scans(real, like=made, threads=threads), made
-    if is_ready(real) or not is_ready(synthetic):
-        size = None if is_ready(real) else size_of(synthetic)
+    if is_dataset(Path(real)) or not is_dataset(Path(synthetic)):
+        size = None if is_dataset(Path(real)) else size_of(synthetic)
         opened = open_scans(real, size=size, threads=threads)
         return opened, open_synthetic(synthetic, like=opened, threads=threads)
     opened = open_scans(synthetic, threads=threads)
     return open_scans(real, like=opened, threads=threads), opened
-
-
-def is_ready(path: str) -> bool:
-    """Whether `path` is a prepared dataset, or one that was split."""
-    return is_prepared(Path(path)) or is_split(Path(path))
 
 
 def open_scans(
@@ -102,7 +97,7 @@ def open_scans(
         )
     if is_model(path):
         return generated(path, count, threads)
-    if is_ready(path):
+    if is_dataset(Path(path)):
         return ScanSet.of_dataset(path)
     if is_run(Path(path)):
         raise EvaluationError(
@@ -153,7 +148,7 @@ def open_synthetic(
 
     Those in a folder already look prepared: they are resized, and nothing else is done to them again.
     """
-    if is_model(path) or is_ready(path):
+    if is_model(path) or is_dataset(Path(path)):
         return open_scans(path, count=count, threads=threads)
     as_shown = dataclasses.replace(like, settings={"fit": like.settings.get("fit", "pad")})
     made = open_scans(path, like=as_shown, threads=threads)

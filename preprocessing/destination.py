@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from scangan.artifacts.dataset import is_prepared, is_split, read_summary
+from scangan.artifacts.dataset import is_dataset, is_split, read_summary
 from scangan.artifacts.dataset_records import Reject
 from scangan.artifacts.records import parse_records
 from scangan.artifacts.scan_folder import refuse_inside_scans
@@ -31,7 +31,7 @@ def is_done(folder: Place) -> bool:
     """Whether the folder holds one of the files that are written last."""
     if isinstance(folder, Address):
         return any(is_there(folder / name) for name in DONE)
-    return is_prepared(folder) or is_split(folder)
+    return is_dataset(folder)
 
 
 def resolved(out: Path) -> Path:

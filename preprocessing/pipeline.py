@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from scangan.artifacts.dataset import FORMAT_VERSION, PreparedDataset, load_dataset
 from scangan.artifacts.dataset_records import MeasuredWindow, Preparation
+from scangan.artifacts.manifest import named_synthetic
 from scangan.artifacts.records import write_records
 from scangan.artifacts.split import SUBSET_NAMES, check_fractions
 from scangan.core.address import Address, Place, to_place
@@ -31,7 +32,6 @@ from scangan.preprocessing.destination import (
 )
 from scangan.preprocessing.find_scans import Found, SourceFile, SourceOptions, find_scans
 from scangan.preprocessing.journal import Asked, Journal, installed_readers
-from scangan.preprocessing.marks import named_synthetic
 from scangan.preprocessing.options import PrepOptions
 from scangan.preprocessing.outcome import (
     Outcome,

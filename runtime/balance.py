@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scangan.artifacts.dataset import is_prepared, is_split, load_dataset
+from scangan.artifacts.dataset import is_dataset, is_prepared, load_dataset
 from scangan.artifacts.latents import LARGEST_INDEX
 from scangan.artifacts.run import refuse_run
 from scangan.core.address import Place
@@ -38,7 +38,7 @@ def class_counts(dataset: Place, say: Callable[[str], None] = lambda line: None)
     PreprocessingError
         It is a damaged or divided prepared dataset.
     """
-    if isinstance(dataset, Path) and (is_prepared(dataset) or is_split(dataset)):
+    if isinstance(dataset, Path) and is_dataset(dataset):
         prepared = load_dataset(dataset)
         return prepared.counts | dict.fromkeys(prepared.info.empty_classes, 0)
     if isinstance(dataset, Path) and not dataset.is_dir():

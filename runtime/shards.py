@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from scangan.artifacts.dataset import npy_header
 from scangan.artifacts.records import to_told
 from scangan.artifacts.request import Span
 from scangan.artifacts.scan_folder import Plan
@@ -97,8 +98,7 @@ def npz_shard(path: Place, plan: Plan, count: int) -> Iterator[Add]:
             nonlocal images
             if images is None:
                 images = member.enter_context(_npy(archive, "images"))
-                head = {"descr": "|u1", "fortran_order": False, "shape": (count, *scans.shape[1:])}
-                np.lib.format.write_array_header_1_0(images, head)
+                npy_header(images, (count, *scans.shape[1:]))
             images.write(np.ascontiguousarray(scans).data)
             spans.append(span)
 

@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from scangan.artifacts.dataset import (
     PreparedDataset,
-    is_prepared,
-    is_split,
+    is_dataset,
     load_dataset,
     read_summary,
 )
@@ -98,7 +97,7 @@ def open_source(
     PreprocessingError
         There are no usable scans.
     """
-    if isinstance(source, Path) and (is_prepared(source) or is_split(source)):
+    if isinstance(source, Path) and is_dataset(source):
         dataset = open_prepared(source, options)
         if not run.started:  # those of a start that was stopped
             run.drop_dataset()
