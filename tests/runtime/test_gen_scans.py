@@ -196,12 +196,6 @@ def test_a_huge_count_starts_at_once_and_stops_in_one_line(tiny_acgan, tmp_path,
     assert (tmp_path / "out/cat/000000000.png").stat().st_size
 
 
-def test_works_without_a_standard_output(tiny_acgan, tmp_path):
-    argv = f"{sys.executable} -m scangan.cli generate --model {tiny_acgan} --out {tmp_path}/out"
-    assert subprocess.run(["sh", "-c", f"exec {argv} >&- 2>&-"]).returncode == 0
-    assert (tmp_path / "out/manifest.jsonl").exists()
-
-
 def test_two_at_once_into_one_folder_are_refused(command, tiny_acgan, tmp_path):
     from scangan.artifacts.request import Part
     from scangan.runtime.output import only_writers

@@ -1,5 +1,6 @@
 """Several processes train as one does: forks, told what torchrun tells, and a run by torchrun itself."""
 
+import functools
 import json
 import os
 import re
@@ -60,6 +61,7 @@ def _networks(name, rank, **changes):
     return networks
 
 
+@functools.cache
 def _gradients(name, rank):
     """The losses of a first step, and the gradients that it left."""
     networks = _networks(name, rank, **STILL)
