@@ -11,6 +11,7 @@ from training_runs import start_run
 from scangan.artifacts.records import parse_record
 from scangan.cli.evaluate import main
 from scangan.evaluation.features import DEFAULT, NETWORKS
+from scangan.evaluation.file_names import PICTURE
 from scangan.evaluation.planted import LEVELS
 from scangan.evaluation.report.write import ReportResult
 from scangan.preprocessing import PrepOptions, load_dataset, prepare
@@ -34,7 +35,8 @@ def _few_copies(monkeypatch):
 
 
 def _run(folder, out, *args):
-    given = [folder / "jane", "brain-mri-64", "--count", 20, "--out", out, "--seeds", 1]
+    given = [folder / "jane", "brain-mri-64", "--count", 20, "--out", out]
+    given += ["--seeds", 1] if "--train" in args else []
     given += ["--extractor", "efficientnet-lite0", "--cache", folder / "cache", *args]
     return CliRunner().invoke(main, ["report", *map(str, given)])
 
@@ -137,3 +139,20 @@ def test_what_cannot_be_done_is_refused_before_any_work(folder, tmp_path, given,
     done = CliRunner().invoke(main, ["report", *map(str, argv)])
     assert done.exit_code == code and not (tmp_path / "report").exists()
     assert done.stderr.count("\n") == 1 and why in done.stderr
+
+
+def test_the_result_is_written_last(folder, tmp_path, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scangan.evaluation.report.write.write_record", stopped)
+    monkeypatch.setattr("scangan.evaluation.privacy_files.write_record", stopped)
+    given = [folder / "john", folder / "jane", "--cache", folder / "cache"]
+    privacy = ["privacy", *map(str, given), "--out", str(tmp_path / "privacy")]
+    for done, others in (
+        (_run(folder, tmp_path / "report"), ("report/report.html", "report/report.md")),
+        (CliRunner().invoke(main, privacy), (f"privacy/{PICTURE}",)),
+    ):
+        assert done.exit_code == 130 and "run the same command again" in done.stderr
+        assert all((tmp_path / name).exists() for name in others)
+    assert not list(tmp_path.rglob("result.json"))
