@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scangan.artifacts.dataset_records import Item
+from scangan.core.errors import PreprocessingError
 from scangan.core.files import naming, opened_lines
 from scangan.core.printable import quoted
 
@@ -72,8 +73,24 @@ class ItemsFile(Sequence[Item]):
         return len(self.ends) - 1
 
     def __iter__(self) -> Iterator[Item]:
-        """Read the items one after another."""
-        yield from map(self.parse, self._lines())
+        """Read the items one after another.
+
+        Raises
+        ------
+        PreprocessingError
+            They are no longer what they were; told at the end, or where a line is no item.
+        """
+        digest = hashlib.sha256()
+        changed = f"{self.path} was changed meanwhile; restore it, and run the same command again"
+        for line in self._lines():
+            digest.update(line)
+            try:
+                item = self.parse(line)
+            except ValueError as error:
+                raise PreprocessingError(changed) from error
+            yield item
+        if digest.hexdigest() != self.sha256:
+            raise PreprocessingError(changed)
 
     @overload
     def __getitem__(self, index: int) -> Item: ...

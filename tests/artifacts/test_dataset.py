@@ -97,6 +97,16 @@ def test_a_description_that_is_no_text_or_too_deep_is_named(changed, text, says)
             read(path)
 
 
+@pytest.mark.parametrize("new", [b"g", b"\xff"])
+def test_items_that_change_after_they_were_checked_are_not_taken(changed, new):
+    path = changed()
+    dataset, file = load_dataset(path), path / "items.jsonl"
+    text = file.read_bytes()
+    file.write_bytes(new.join(text.rsplit(b"t", 1)))
+    with pytest.raises(PreprocessingError, match=r"items.jsonl was changed meanwhile"):
+        list(dataset.items)
+
+
 OF_ITEM = {1: ("enlarged", "aspect", "blank", "synthetic", "notes", "group"), 2: ("group",)}
 OF_INFO = {1: ("readers", "wrapper", "squared", "blank", "items_sha256"), 2: ()}
 
