@@ -73,6 +73,11 @@ class Run:
         """Read ``config.json`` of any version; raises as `config` does."""
         file = self.path / "config.json"
         if not file.is_file():
+            if self._aside.exists() or self._moving.exists():
+                raise TrainingError(
+                    f"{self.path} was about to be replaced when train-gan was killed; run train-gan again: with "
+                    f"--force to replace it, without to keep it"
+                )
             if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
                 raise TrainingError(f"{self.path} is not a run; give the --out of train-gan")
             raise TrainingError(

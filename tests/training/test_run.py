@@ -479,6 +479,8 @@ def test_a_kill_before_the_new_run_is_set_up_leaves_the_old_one(whole, prepared,
     if moved == "all":
         (out / "best.safetensors").write_bytes(b"of the new one")
     (out / ".unstarted").touch()
+    with pytest.raises(TrainingError, match=r"about to be replaced .* without to keep it"):
+        _ = Run(out).config
     train(prepared.path, out, TrainOptions(**TINY))
     assert _names(out) == _names(whole[0])
     for name in "last.pt", "best.safetensors", "metrics.jsonl":
