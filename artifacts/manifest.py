@@ -1,5 +1,6 @@
 """Find out where scans in a folder come from, by the manifests of gen-scans beside them."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
@@ -75,10 +76,14 @@ def named_synthetic(source: Place, files: Sequence[str]) -> frozenset[str]:
     """Return those files that a manifest lists; parameters as for `origins`.
 
     PNG and DICOM files hold a mark that they are synthetic, which readers see. Files that were saved
-    again have lost it.
+    again have lost it. A manifest counts whatever else its lines say, as those of a newer version may.
     """
-    found = zip(files, origins(source, files), strict=True)
-    return frozenset(file for file, origin in found if origin and origin.synthetic)
+    made = {
+        without_suffixes(folder / stem)
+        for folder, manifest in manifests_beside(source, files)
+        for stem in _named(manifest)
+    }
+    return frozenset(file for file in files if without_suffixes(PurePosixPath(file)) in made)
 
 
 def without_suffixes(path: PurePosixPath) -> str:
@@ -93,4 +98,17 @@ def _lines(manifest: Place) -> Iterator[ManifestLine]:
             for line in lines:
                 yield parse_record(ManifestLine, line)
     except (OSError, ValueError):
+        return
+
+
+def _named(manifest: Place) -> Iterator[str]:
+    """Read what a manifest lists as synthetic, up to the first line that does not."""
+    try:
+        with opened_lines(manifest) as lines:
+            for line in lines:
+                told = json.loads(line)
+                if told["synthetic"] is not True:
+                    return
+                yield str(PurePosixPath(told.get("member") or told["file"]))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return

@@ -141,8 +141,13 @@ def check_target(out: Path) -> None:
     if out.suffix != ".onnx" or (out.exists() and not out.is_file()):
         # Any other name might be a scan, a checkpoint or a device, which writing would replace.
         raise ExportError(f"{out} is not a valid name for a model file; it must end in .onnx")
-    if not out.absolute().parent.is_dir():
-        raise ExportError(f"{out.parent} is not a folder; make it first, or choose another place")
+    folder = out.absolute().parent
+    if folder.exists() and not folder.is_dir():
+        raise ExportError(f"{out.parent} is a file; choose another place")
+    if not folder.exists():
+        raise ExportError(
+            f"{out.parent} does not exist; make it first: mkdir -p {to_type(out.parent)}"
+        )
     check_writable(out.absolute().parent)
 
 

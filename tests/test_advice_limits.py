@@ -163,7 +163,10 @@ def later_parts():
 
 
 SPLIT = "prep-scans scans parts --size 16 --split 0.5,0.5 --quiet"
-DATASET = ("scangan.artifacts.dataset.DATASET", "scangan.preprocessing.pipeline.DATASET")
+DATASET = (
+    "scangan.artifacts.dataset.FORMAT_VERSION",
+    "scangan.preprocessing.pipeline.FORMAT_VERSION",
+)
 RUN = ("scangan.artifacts.run.FORMAT_VERSION", "scangan.training.checkpoints.FORMAT_VERSION")
 PLAN = ("scangan.artifacts.scan_folder.FORMAT_VERSION",)
 MORE = f"train-gan prepared --out run --size 16 {TRAIN.replace('0.1', '0.2')}"

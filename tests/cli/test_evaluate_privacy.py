@@ -34,13 +34,13 @@ def _scan_sets(monkeypatch, tmp_path):
 
     opened = scan_sets.open_scans
 
-    def open_scans(path, *, like=None, count=0):
+    def open_scans(path, *, like=None, count=0, threads=None):
         if not path.endswith(".npy"):
             return opened(path, like=like)
         images = np.load(path)
         return ScanSet(images, np.arange(len(images)) % 2, like.classes, path)
 
-    def open_pair(real, synthetic, *, count):
+    def open_pair(real, synthetic, *, count, threads=None):
         first = opened(real)
         return first, open_scans(synthetic, like=first)
 

@@ -131,7 +131,7 @@ def test_scans_that_the_run_was_trained_on_are_refused_or_left_out(folder, tmp_p
         (("--real-fractions", "0.5,1"), 2, "--real-fractions needs --train"),
         (("--extractor", "resnet"), 2, "no extractor resnet"),
         (("--train", "t", "--classifier", "zebra"), 2, "no classifier zebra"),
-        (("--write-model", "no/a.onnx"), 1, "no is not a folder"),
+        (("--write-model", "no/a.onnx"), 1, "no does not exist"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_any_work(folder, tmp_path, given, code, why):

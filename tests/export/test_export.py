@@ -270,7 +270,12 @@ def test_a_run_of_a_newer_version(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("out", "says"), [("nowhere/m.onnx", "does not exist"), (".", "is a folder")]
+    ("out", "says"),
+    [
+        ("nowhere/m.onnx", "does not exist"),
+        (f"{__file__}/m.onnx", "is a file"),
+        (".", "is a folder"),
+    ],
 )
 def test_a_target_that_cannot_be(run, tmp_path, out, says):
     with pytest.raises(ExportError, match=says):

@@ -166,7 +166,7 @@ def test_a_disk_that_fails_is_named_and_not_called_a_damaged_dataset(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_text", failing(Path.read_text))
         patch.setattr(Path, "open", opened)
-        patch.setattr(np, "load", failing(np.load))
+        patch.setattr(np.lib.format, "open_memmap", failing(np.lib.format.open_memmap))
         with pytest.raises(OSError) as error:
             load_dataset(tmp_path / "out")
     assert error.value.filename == str(tmp_path / "out" / name)
