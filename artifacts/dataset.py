@@ -34,7 +34,7 @@ Info = TypeVar("Info", DatasetInfo, SubsetInfo, SplitInfo)
 
 FIRST = ("format_version", "classes", "size", "count", "rejected")
 FORMAT_VERSION = 3
-DAMAGED = ValueError, LookupError, TypeError, EOFError, RecursionError  # what reading it raises
+DAMAGED = ValueError, LookupError, TypeError, EOFError, RecursionError  # what a damaged one raises
 NPY_HEADER = 128  # bytes; numpy pads the header so that it fits any count
 
 
