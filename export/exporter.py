@@ -86,7 +86,7 @@ def export_run(
     OSError
         The file cannot be written.
 
-    Nothing is written to `out` in all these cases.
+    In all these cases, nothing is written to `out`.
     """
     if precision not in PRECISIONS:
         raise ExportError(
