@@ -97,7 +97,7 @@ class TrainOptions:
     lr_schedule: str = option(
         "constant",
         "learning rate schedule; you cannot change kimg of a started run if rates decay",
-        choices=("constant", "linear", "cosine"),
+        choices=("constant", "linear"),
     )
     lr_hold: float = option(0.0, "share of the run before learning rates decay", 0, 0.99)
     beta1: float = option(0.5, "Adam's beta1", 0, 0.9999)

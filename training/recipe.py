@@ -109,7 +109,7 @@ def check_effects(options: TrainOptions, changed: Iterable[str]) -> None:
         (("augment_p", "augment_target"), options.augment, "operations in augment"),
         (("augment_kimg",), options.augment_target, "augment_target above 0"),
         (("ema_warmup",), options.ema_kimg, "ema_kimg above 0"),
-        (("lr_hold",), options.lr_schedule != "constant", "lr_schedule=linear or cosine"),
+        (("lr_hold",), options.lr_schedule != "constant", "lr_schedule=linear"),
         (BY_CLASS, options.arch == "acgan", "arch=acgan"),
         (("aux_weight", "aux_on_fake"), "auxiliary" in options.head, "a head with auxiliary"),
     ):

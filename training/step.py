@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,8 +39,6 @@ def learning_rate_factor(schedule: str, share: float, hold: float = 0.0) -> floa
     share = max(0.0, share - hold) / (1.0 - hold)
     if schedule == "linear":
         return 1.0 - share
-    if schedule == "cosine":
-        return 0.5 * (1.0 + math.cos(math.pi * share))
     return 1.0
 
 

@@ -172,7 +172,7 @@ def test_an_assignment_that_cannot_be_read_is_refused_by_one_line(text, says):
             "lecam 0.1 has no effect here: it needs loss=hinge; set that, or leave lecam out",
         ),
         ("stable", {"label_flip": 0.1}, "label_flip 0.1 .* loss=bce"),
-        ("stable", {"lr_hold": 0.5}, "lr_hold 0.5 .* needs lr_schedule=linear or cosine"),
+        ("stable", {"lr_hold": 0.5}, "lr_hold 0.5 .* needs lr_schedule=linear"),
         (
             "stable",
             {"augment": (), "augment_p": 0.5},

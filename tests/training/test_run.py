@@ -228,14 +228,13 @@ def test_a_finished_run_typed_again_is_left_alone_and_may_be_made_longer(whole, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
-def test_a_run_whose_rates_decay_is_not_made_longer(schedule, prepared, tmp_path):
+def test_a_run_whose_rates_decay_is_not_made_longer(prepared, tmp_path):
     """They would jump up again; what the error advises works."""
-    out, short = tmp_path / "run", TINY | {"kimg": 0.016, "lr_schedule": schedule}
+    out, short = tmp_path / "run", TINY | {"kimg": 0.016, "lr_schedule": "linear"}
     run = train(prepared.path, out, TrainOptions(**short))
     before = _tensors(out), (out / "config.json").read_text()
     longer = TrainOptions(**short | {"kimg": 0.032})
-    says = rf"kimg 0\.016 -> 0\.032, .*{schedule} learning rates.*\); choose another"
+    says = r"kimg 0\.016 -> 0\.032, .*linear learning rates.*\); choose another"
     with pytest.raises(TrainingError, match=says):
         train(prepared.path, out, longer)
     assert _same(_tensors(out), before[0]) and (out / "config.json").read_text() == before[1]
