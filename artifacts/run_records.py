@@ -6,7 +6,7 @@ from msgspec import field
 
 from scangan.artifacts.dataset_records import Item, Settings, Shade
 from scangan.artifacts.records import Record
-from scangan.artifacts.scores import Scores
+from scangan.artifacts.scores import Scores, mean
 from scangan.artifacts.train_options import TrainOptions
 
 
@@ -117,6 +117,10 @@ class Tick(Record, frozen=True, kw_only=True):
         Real scans shown per second.
     raw, ema : Scores
         Scores of the generator as trained, and of its moving average.
+    auc_training, auc_synthetic : dict
+        For each class, how well the discriminator tells training scans from held-back ones, and held-back
+        ones from those of the generator as trained: area under the ROC curve, 0.5 if it cannot. A class
+        that has too few scans lacks them, as do the lines of older versions.
     best : {"raw", "ema"} or None
         Which of the two was kept as the best so far; None if neither.
     """
@@ -130,7 +134,19 @@ class Tick(Record, frozen=True, kw_only=True):
     images_per_second: float
     raw: Scores
     ema: Scores
+    auc_training: dict[str, float] = field(default_factory=dict)
+    auc_synthetic: dict[str, float] = field(default_factory=dict)
     best: Literal["raw", "ema"] | None = None
+
+    @property
+    def mean_auc_training(self) -> float | None:
+        """Mean over the classes; None if no class has a value."""
+        return mean(self.auc_training.values())
+
+    @property
+    def mean_auc_synthetic(self) -> float | None:
+        """Mean over the classes; None if no class has a value."""
+        return mean(self.auc_synthetic.values())
 
     @property
     def kept(self) -> Scores | None:

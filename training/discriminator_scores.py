@@ -17,7 +17,7 @@ from scangan.training.checkpoints import load_checkpoint
 from scangan.training.discriminator import Discriminator, make_discriminator
 
 # Odd, so that minibatch deviation is over one scan: a score depends on no other scan.
-BATCH = 63
+BATCH, BATCH_PIXELS = 63, 63 * 128**2
 Images = npt.NDArray[np.uint8]  # [N, H, W]
 Labels = npt.NDArray[np.int64]
 Score = Callable[[Images, Labels], npt.NDArray[np.float64]]
@@ -62,11 +62,11 @@ def discriminator_scores(run: Run, classes: tuple[str, ...]) -> tuple[Score, str
             )
         own = number[labels] if known else np.zeros(len(labels), np.int64)
         if not options.per_class:
-            return _scores(networks[0], images, own)
+            return realness(networks[0], images, own)
         scores = np.empty(len(images))
         for k, network in enumerate(networks):
             of_class = own == k
-            scores[of_class] = _scores(network, images[of_class], own[of_class])
+            scores[of_class] = realness(network, images[of_class], own[of_class])
         return scores
 
     return score, _sha256(networks)
@@ -95,13 +95,15 @@ def _load(run: Run) -> Discriminator:
 
 
 @torch.inference_mode()
-def _scores(network: Discriminator, images: Images, labels: Labels) -> npt.NDArray[np.float64]:
-    parts = [np.empty(0)]
-    for at in range(0, len(images), BATCH):
+def realness(network: Discriminator, images: Images, labels: Labels) -> npt.NDArray[np.float64]:
+    """Score scans, uint8 [N, H, W], one by one: float64 [N]. The network is in evaluation mode."""
+    device, parts = next(network.parameters()).device, [np.empty(0)]
+    batch = max(1, min(BATCH, BATCH_PIXELS // images.shape[1] ** 2))
+    for at in range(0, len(images), batch):
         # An even number of scans is filled up to an odd one.
-        rows = np.arange(at, min(at + BATCH, len(images)))
+        rows = np.arange(at, min(at + batch, len(images)))
         filled = np.append(rows, rows[:1]) if len(rows) % 2 == 0 else rows
-        pixels = torch.from_numpy(images[filled]).float()[:, None] / 127.5 - 1
-        realness, _ = network(pixels, torch.from_numpy(labels[filled]))
-        parts.append(realness[: len(rows)].numpy().astype(np.float64))
+        pixels = torch.from_numpy(images[filled]).to(device).float()[:, None] / 127.5 - 1
+        scores, _ = network(pixels, torch.from_numpy(labels[filled]).to(device))
+        parts.append(scores[: len(rows)].cpu().numpy().astype(np.float64))
     return np.concatenate(parts)

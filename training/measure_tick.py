@@ -18,13 +18,14 @@ from scangan.evaluation.metrics import RealReference
 from scangan.training.checkpoints import Best, load_generator, save_best
 from scangan.training.context import Context
 from scangan.training.data import TrainingScans
+from scangan.training.discriminator_auc import DiscriminatorAuc
 from scangan.training.early_stopping import EarlyStopping
 from scangan.training.ema import BATCHES, with_own_statistics
 from scangan.training.networks import Generator
 from scangan.training.progress_text import describe, variety_warning
 from scangan.training.report_figure import draw_report
 from scangan.training.sampling import step_draws
-from scangan.training.scoring import generate, score_generator
+from scangan.training.scoring import generate, scans_to_score
 from scangan.training.step import TrainingStep
 
 Kind = Literal["raw", "ema"]
@@ -57,6 +58,10 @@ class Measurer:
         return RealReference(
             real.images, real.labels, real.classes, held_back=real.held_back, groups=real.groups
         )
+
+    @functools.cached_property
+    def _auc(self) -> DiscriminatorAuc:
+        return DiscriminatorAuc(self.real, self.options.seed)
 
     @property
     def real_scores(self) -> RealScores:
@@ -106,13 +111,19 @@ class Measurer:
         board: SummaryWriter,
     ) -> None:
         """Score the raw and the averaged generator, save the better one if it is the best, log it all."""
-        kimg = self.options.kimg_at(step)
+        options, kimg = self.options, self.options.kimg_at(step)
         candidates: dict[Kind, Generator] = {
             "raw": trained.generator.eval(),
             "ema": self._averaged(trained),
         }
-        scores = {kind: self._score(model, trained.device) for kind, model in candidates.items()}
+        made = {
+            kind: scans_to_score(model, options.latent, options.seed, trained.device)
+            for kind, model in candidates.items()
+        }
         trained.generator.train()
+        scores = {kind: self.reference.score(*scans) for kind, scans in made.items()}
+        training, synthetic = self._auc.measure(trained.discriminator.eval(), made["raw"])
+        trained.discriminator.train()
         best = self._keep_best(candidates, scores, kimg)
         line = Tick(
             step=step,
@@ -124,6 +135,8 @@ class Measurer:
             images_per_second=round(speed, 1),
             raw=scores["raw"],
             ema=scores["ema"],
+            auc_training=training,
+            auc_synthetic=synthetic,
             best=best,
         )
         self.lines.append(line)
@@ -132,10 +145,6 @@ class Measurer:
         for warning in variety_warning(self.lines, self._warned):
             self.say(f"warning: {warning}")
         _record(board, line, self._sample(candidates["ema"], kimg))
-
-    def _score(self, model: Generator, device: torch.device) -> Scores:
-        options = self.options
-        return score_generator(model, self.reference, options.latent, options.seed, device)
 
     def _keep_best(
         self, candidates: dict[Kind, Generator], scores: dict[Kind, Scores], kimg: float
@@ -198,5 +207,8 @@ def _record(board: SummaryWriter, tick: Tick, sheet: npt.NDArray[np.uint8]) -> N
                 board.add_scalar(f"{kind}/{name}", value, tick.step)
         for name, value in scores.variety.items():
             board.add_scalar(f"{kind}/variety/{name}", value, tick.step)
+    for name, aucs in (("auc_training", tick.auc_training), ("auc_synthetic", tick.auc_synthetic)):
+        for of_class, value in aucs.items():
+            board.add_scalar(f"{name}/{of_class}", value, tick.step)
     board.add_image("samples", sheet, tick.step, dataformats="HW")
     board.flush()

@@ -1,7 +1,7 @@
 """Train one unconditional GAN per class, and join them into one conditional generator."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,15 +87,21 @@ def _joined(lines: Sequence[Tick]) -> Tick:
         kimg=max(line.kimg for line in lines),
         raw=_side_by_side([line.raw for line in lines]),
         ema=_side_by_side([line.ema for line in lines]),
+        auc_training=_together(line.auc_training for line in lines),
+        auc_synthetic=_together(line.auc_synthetic for line in lines),
         **means,
     )
 
 
 def _side_by_side(scores: Sequence[Scores]) -> Scores:
     joined: dict[str, Any] = {
-        name: {k: v for each in scores for k, v in getattr(each, name).items()}
+        name: _together(getattr(each, name) for each in scores)
         for name in ("class_kid", "agreement", "variety", "near_pairs", "precision", "recall")
     }
     for name in ("kid", "mean_class_kid", "mean_agreement", "mean_precision", "mean_recall"):
         joined[name] = mean(getattr(each, name) for each in scores)
     return Scores(n=sum(each.n for each in scores), **joined)
+
+
+def _together(of_classes: Iterable[dict[str, float]]) -> dict[str, float]:
+    return {name: value for each in of_classes for name, value in each.items()}

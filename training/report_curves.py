@@ -1,4 +1,4 @@
-"""The curves of ``report.png``: losses, and scores compared with those of real scans."""
+"""The curves of ``report.png``: scores compared with those of real scans, and what the discriminator knows."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -11,7 +11,6 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.ticker import (
     LogLocator,
-    MaxNLocator,
     NullLocator,
     PercentFormatter,
     StrMethodFormatter,
@@ -23,7 +22,6 @@ from scangan.core.counted import counted
 from scangan.core.plot_style import (
     BLUE,
     DASHES,
-    GREEN,
     INK,
     ORANGE,
     PALE,
@@ -47,7 +45,9 @@ def plots(lines: Lines) -> list[Plot]:
     Each is a function of the axes to draw in, the lines of ``metrics.jsonl`` (at least one) and the
     scores of real scans.
     """
-    chosen: list[Plot] = [_kid, _losses, _variety]
+    chosen: list[Plot] = [_kid, _variety]
+    if np.isfinite(_curve(lines, "mean_auc_training")).any():
+        chosen.append(_discriminator)
     if np.isfinite(_curve(lines, "ema.mean_agreement")).any():
         chosen.append(_agreement)
     if np.isfinite(_curve(lines, "ema.mean_precision")).any():
@@ -87,17 +87,17 @@ def _kid(ax: Axes, lines: Lines, real: RealScores) -> None:
     ax.legend(loc="best")
 
 
-def _losses(ax: Axes, lines: Lines, _real: RealScores) -> None:
-    ax.set_title("Losses (steady is good, drifting apart is not)")
-    _plot(ax, lines, _curve(lines, "loss_d"), BLUE, "discriminator")
-    _plot(ax, lines, _curve(lines, "loss_g"), ORANGE, "generator")
-    if _curve(lines, "loss_class").any():  # the discriminator has a classifier
-        _plot(ax, lines, _curve(lines, "loss_class"), GREEN, "class")
-    low, high = ax.get_ylim()
-    low = min(low, 0)
-    ax.set_ylim(low, high + 0.25 * (high - low))  # room for the legend
-    ax.yaxis.set_major_locator(MaxNLocator(6))
-    ax.legend(loc="upper right", ncols=3)
+def _discriminator(ax: Axes, lines: Lines, _real: RealScores) -> None:
+    ax.set_title("What the discriminator tells apart (AUC)")
+    for field, colour, label in (
+        ("mean_auc_synthetic", ORANGE, "held-back scans from synthetic ones"),
+        ("mean_auc_training", BLUE, "training scans from held-back ones (high: by heart)"),
+    ):
+        _plot(ax, lines, _curve(lines, field), colour, label)
+    _reference(ax, 0.5, "_")
+    ax.set_ylim(min(0.4, ax.get_ylim()[0]), 1.24)  # room for the legend
+    ax.set_yticks(np.arange(0.4, 1.05, 0.1))
+    ax.legend(loc="upper left")
 
 
 def _variety(ax: Axes, lines: Lines, _real: RealScores) -> None:

@@ -43,7 +43,13 @@ def score_generator(
     seed: int,
     device: torch.device,
 ) -> Scores:
-    """Score a generator that is in evaluation mode, with the same latents at every tick."""
+    """Score a generator that is in evaluation mode."""
+    return reference.score(*scans_to_score(model, latent, seed, device))
+
+
+def scans_to_score(
+    model: Generator | GeneratorBank, latent: int, seed: int, device: torch.device
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Generate scans of every class to score, from the same latents at every tick (see `generate`)."""
     per_class = PER_TICK if model.classes else FOR_ONE_CLASS
-    images, labels = generate(model, per_class, latent, step_draws(seed, 0, "score", device))
-    return reference.score(images, labels)
+    return generate(model, per_class, latent, step_draws(seed, 0, "score", device))

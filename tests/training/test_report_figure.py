@@ -69,6 +69,8 @@ def _lines(classes, ticks=30):
             "loss_class": 1.2 * 0.9**i if len(classes) > 1 else 0.0,
             "ema": _scores(classes, i / ticks, rng),
             "raw": _scores(classes, i / ticks, rng),
+            "auc_training": dict.fromkeys(classes, 0.5 + 0.3 * i / ticks),
+            "auc_synthetic": dict.fromkeys(classes, 0.9 - 0.2 * i / ticks),
             "best": "ema" if i % 3 == 0 else None,
         }
         for i in range(ticks)
@@ -238,8 +240,12 @@ def _dashed(ax):
 
 def test_each_curve_has_a_plot_of_its_own():
     axes = _axes(_lines(FOUR))
-    assert list(axes) == ["How", "Losses", "Variety", "Class", "Precision"]
-    assert _labels(axes["Losses"]) == ["discriminator", "generator", "class"]
+    assert list(axes) == ["How", "Variety", "What", "Class", "Precision"]
+    synthetic, training, _ = axes["What"].lines
+    assert synthetic.get_label() == "held-back scans from synthetic ones"
+    assert synthetic.get_ydata()[-1] == pytest.approx(0.9 - 0.2 * 29 / 30)
+    assert training.get_label() == "training scans from held-back ones (high: by heart)"
+    assert training.get_ydata()[-1] == pytest.approx(0.5 + 0.3 * 29 / 30)
     drawn = [line.get_ydata()[-1] for line in axes["Class"].lines]
     agreement = _lines(FOUR)[-1]["ema"]["agreement"]
     assert drawn[:4] == list(agreement.values())
@@ -251,10 +257,10 @@ def test_each_curve_has_a_plot_of_its_own():
 def test_real_scans_are_lines_where_there_is_a_value():
     lines = _lines(FOUR)
     axes = _axes(lines)
-    assert [_dashed(ax) for ax in axes.values()] == [[1.3], [], [1.0], [0.82], [0.7, 0.6]]
+    assert [_dashed(ax) for ax in axes.values()] == [[1.3], [1.0], [0.5], [0.82], [0.7, 0.6]]
     for kid in (0.0, -0.001):  # which a log axis cannot show
         assert _dashed(_axes(lines, REAL | {"mean_real_class_kid": kid})["How"]) == []
-    assert [_dashed(ax) for ax in _axes(lines, {}).values()] == [[], [], [1.0], [], []]
+    assert [_dashed(ax) for ax in _axes(lines, {}).values()] == [[], [1.0], [0.5], [], []]
 
 
 def test_the_kept_generator_is_marked():
@@ -284,16 +290,9 @@ def test_more_classes_than_colours_are_a_bundle_with_its_mean_and_its_lowest():
     assert named == ["mean of 7 classes", "highest: $x_1$"]
 
 
-def test_one_class_has_no_right_class_and_no_class_loss():
+def test_one_class_has_no_right_class():
     axes = _axes(_lines(["all"]), REAL | {"probe_accuracy": None})
-    assert list(axes) == ["How", "Losses", "Variety", "Precision"]
-    assert _labels(axes["Losses"]) == ["discriminator", "generator"]
-
-
-def test_a_discriminator_without_a_classifier_has_no_class_loss():
-    lines = [line | {"loss_class": 0.0} for line in _lines(FOUR)]
-    assert _labels(_axes(lines)["Losses"]) == ["discriminator", "generator"]
-    assert _labels(_axes(_lines(FOUR))["Losses"]) == ["discriminator", "generator", "class"]
+    assert list(axes) == ["How", "Variety", "What", "Precision"]
 
 
 def _without(lines, *names):
@@ -311,8 +310,14 @@ def test_what_lines_lack_is_not_drawn():
     assert "Precision" not in axes
     lines = _lines(FOUR)
     _without(lines[:9], *old)  # a run that an older version began
-    curve = _axes(lines)["Precision"].lines[1].get_ydata()
-    assert np.isnan(curve[:9]).all() and np.isfinite(curve[9:]).all()
+    for line in lines[:9]:
+        del line["auc_training"], line["auc_synthetic"]
+    axes = _axes(lines)
+    for curve in (axes["Precision"].lines[1].get_ydata(), axes["What"].lines[1].get_ydata()):
+        assert np.isnan(curve[:9]).all() and np.isfinite(curve[9:]).all()
+    for line in lines:
+        line["auc_training"] = line["auc_synthetic"] = {}  # too few scans of every class
+    assert "What" not in _axes(lines)
 
 
 @pytest.mark.filterwarnings("error")

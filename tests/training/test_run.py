@@ -91,6 +91,9 @@ def test_a_run_holds_all_that_it_should(whole):
     for line in lines:
         assert line["raw"]["n"] == line["ema"]["n"] == 2 * few_scores.FEW["PER_TICK"]
         assert set(line["ema"]["agreement"]) == set(Run(out).classes)
+        for told in ("auc_training", "auc_synthetic"):
+            assert line[told] and set(line[told]) <= set(Run(out).classes)
+            assert all(0 <= auc <= 1 for auc in line[told].values())
     assert "102 scans to train on, 18 held back" in printed
     assert "best.safetensors" in printed and "class agreement" in printed and "\\n" not in printed
     assert len((out / "items.jsonl").read_text().splitlines()) == 120
@@ -117,13 +120,15 @@ def test_the_kept_generator_is_the_best_measured_not_the_last(whole):
 
 def test_the_tensors_kept_are_those_that_scored_best(prepared, tmp_path, monkeypatch):
     kids = iter([0.9, 0.8, 0.5, 0.4, 0.7, 0.6, 0.7, 0.6])  # raw and average, in four ticks
-    score, seen = Measurer._score, []
+    keep, seen = Measurer._keep_best, []
 
-    def scored(measurer, model, device):
-        seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
-        return replace(score(measurer, model, device), mean_class_kid=next(kids))
+    def keep_best(measurer, candidates, scores, kimg):
+        for kind, model in candidates.items():
+            seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+            scores[kind] = replace(scores[kind], mean_class_kid=next(kids))
+        return keep(measurer, candidates, scores, kimg)
 
-    monkeypatch.setattr(Measurer, "_score", scored)
+    monkeypatch.setattr(Measurer, "_keep_best", keep_best)
     run = train(prepared.path, tmp_path / "run", TrainOptions(**TINY | {"kimg": 0.64}))
     assert [tick.best for tick in run.read_metrics()] == ["ema", "ema", None, None]
     assert _same(_tensors(run.path), seen[3]) and not _same(seen[2], seen[3])
@@ -746,7 +751,8 @@ def test_ticks_of_several_generators_are_joined():
         scores |= {"precision": {name: 0.5}, "recall": {name: 0.25}, "mean_class_kid": kid}
         scores |= {"mean_precision": 0.5, "mean_recall": None}
         losses = {"loss_d": kid, "loss_g": 1.0, "loss_class": 0.0}
-        return tick({"kimg": kimg, **losses, "raw": scores, "ema": scores})
+        aucs = {"auc_training": {name: 0.5}, "auc_synthetic": {name: kid / 10}}
+        return tick({"kimg": kimg, **losses, **aucs, "raw": scores, "ema": scores})
 
     early = [line("a", 1, 4.0), line("a", 2, 2.0)]
     joined = joined_lines([early, [line("b", k, 6.0 - k) for k in (1, 2, 3)]])
@@ -756,6 +762,8 @@ def test_ticks_of_several_generators_are_joined():
     assert last.class_kid == {"a": 2.0, "b": 3.0} and last.variety == {"a": 1.0, "b": 1.5}
     assert last.mean_precision == 0.5 and last.mean_recall is None
     assert joined[-1].loss_d == 2.5
+    assert joined[-1].auc_training == {"a": 0.5, "b": 0.5} and joined[-1].mean_auc_training == 0.5
+    assert joined[-1].auc_synthetic == {"a": 0.2, "b": 0.3} and joined[0].mean_auc_synthetic == 0.45
 
 
 def test_scans_smaller_than_the_size_are_told_of_once(some_scans, tmp_path):
