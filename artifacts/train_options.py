@@ -88,6 +88,10 @@ class TrainOptions:
     r2: float = option(0.0, "weight of the gradient penalty on synthetic scans", 0, 1e6)
     penalty_every: int = option(16, "steps between gradient penalties", 1, 1000)
     lecam: float = option(0.0, "weight of the LeCam penalty; needs the hinge loss", 0, 1e6)
+    feature_weight: float = option(
+        0.0, "weight of discriminators that look through frozen features; 0: none", 0, 1e6
+    )
+    feature_every: int = option(4, "steps between two looks through frozen features", 1, 1000)
     aux_weight: float = option(0.5, "weight of the auxiliary classifier's loss", 0, 1e6)
     aux_on_fake: bool = option(False, "train D's classifier on synthetic scans too")
 

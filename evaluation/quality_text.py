@@ -27,7 +27,10 @@ def quality_lines(result: QualityResult) -> Iterator[str]:
 
 
 def _heading(space: Space) -> str:
-    part = "; train-gan picks the checkpoint with it, so it is not independent of models of scangan"
+    part = (
+        "; train-gan picks the checkpoint with it and may train through it, so it is not independent of "
+        "models of scangan"
+    )
     return f"{space.extractor}: {space.source}{part if space.picked_checkpoint else ''}"
 
 

@@ -84,6 +84,11 @@ class Measurer:
             f"score KID x1000 {max(self.reference.mean_real_class_kid, 0) * 1000:.1f}"
             + ("" if probe is None else f", class agreement {probe:.0%}")
         )
+        if self.options.feature_weight:
+            self.say(
+                "the generator also learns through the network that scores it (feature_weight), so these "
+                "scores flatter; judge with eval-scans, which has other networks"
+            )
         seen = self.reference.not_held_back
         if seen:
             why = (

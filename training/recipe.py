@@ -106,6 +106,7 @@ def check_effects(options: TrainOptions, changed: Iterable[str]) -> None:
         (("label_smoothing", "label_flip"), options.loss == "bce", "loss=bce"),
         (("noise_kimg",), options.instance_noise, "instance_noise above 0"),
         (("penalty_every",), options.r1 or options.r2, "r1 or r2 above 0"),
+        (("feature_every",), options.feature_weight, "feature_weight above 0"),
         (("augment_p", "augment_target"), options.augment, "operations in augment"),
         (("augment_kimg",), options.augment_target, "augment_target above 0"),
         (("ema_warmup",), options.ema_kimg, "ema_kimg above 0"),

@@ -14,6 +14,13 @@ from scangan.training.augment import diff_augment, flip
 from scangan.training.data import TrainingScans
 from scangan.training.discriminator import Discriminator, make_discriminator
 from scangan.training.ema import ema_decay, update_ema
+from scangan.training.feature_discriminator import (
+    ALONE_KIMG,
+    BETAS,
+    RATE,
+    FeatureDiscriminator,
+    make_feature_discriminator,
+)
 from scangan.training.networks import Generator, make_generator
 from scangan.training.parallel import ALONE, Rank, share_statistics
 from scangan.training.sampling import Draws, Purpose, Sampler, step_draws
@@ -89,7 +96,8 @@ def make_step(
     images = torch.from_numpy(scans.images[~scans.held_back]).to(device)
     labels = torch.from_numpy(scans.labels[~scans.held_back]).to(device)
     sampler = Sampler(images, labels, classes if options.balanced else 0)
-    return TrainingStep(generator, discriminator, sampler, options, device, rank)
+    features = make_feature_discriminator(options, classes)
+    return TrainingStep(generator, discriminator, sampler, options, device, rank, features)
 
 
 class TrainingStep:
@@ -107,6 +115,8 @@ class TrainingStep:
         Where to compute.
     rank : Rank
         This process, which takes its share of every batch.
+    features : FeatureDiscriminator, optional
+        Further discriminators, which look through frozen features.
     """
 
     def __init__(
@@ -117,6 +127,7 @@ class TrainingStep:
         options: TrainOptions,
         device: torch.device,
         rank: Rank = ALONE,
+        features: FeatureDiscriminator | None = None,
     ) -> None:
         layout = torch.channels_last
         self.generator = generator.to(device=device, memory_format=layout)  # type: ignore[call-overload]
@@ -130,6 +141,12 @@ class TrainingStep:
         self.optimizer_d = torch.optim.Adam(
             discriminator.parameters(), options.lr_d, betas, fused=True
         )
+        self.features = features
+        if features is not None:
+            features.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+            self.optimizer_f = torch.optim.Adam(
+                features.judges.parameters(), RATE, BETAS, fused=True
+            )
         start = 0.0 if options.augment_target else options.augment_p
         self.augment_p = torch.tensor(start, device=device)
         self.anchors = torch.zeros(2, device=device)  # for LeCam: D's averages on real and on fake
@@ -182,13 +199,22 @@ class TrainingStep:
             # Lazy regularisation: rarer, but stronger (Karras et al. 2020, appendix B).
             total = total + options.penalty_every * self._penalties(real, fake, label, now)
         self._take(self.discriminator, self.optimizer_d, total)
+        if self.features is not None and now.number % options.feature_every == 0:
+            self._update_features(self.features, real, fake, label, now)
         if options.augment_target:
             self._adapt(on_real - on_fake if options.loss == "relativistic" else on_real)
         return loss, loss_class
 
+    def _update_features(
+        self, features: FeatureDiscriminator, real: Tensor, fake: Tensor, label: Tensor, now: Moment
+    ) -> None:
+        seen = self._as_seen(torch.cat([real, fake]), now)
+        on_real, on_fake = features(seen, label.repeat(2)).chunk(2)
+        self._take(features.judges, self.optimizer_f, losses.hinge_discriminator(on_real, on_fake))
+
     def _update_generator(self, real: Tensor, fake: Tensor, label: Tensor, now: Moment) -> Tensor:
         options = self.options
-        self.discriminator.requires_grad_(False)  # no gradients for D's weights here
+        self._let_discriminators_learn(False)  # no gradients for their weights here
         if options.loss == "relativistic":
             (on_real, _), (on_fake, logits) = self._judge_both(real, fake, label, now)
             loss = losses.relativistic(on_fake, on_real)
@@ -198,9 +224,27 @@ class TrainingStep:
             loss = generator_loss[options.loss](on_fake)
         loss_class = losses.classifier(logits, label)
         total = loss + options.aux_weight * now.class_share * loss_class
+        if self.features is not None and self._listens(now):
+            # Rarer, but stronger, like the gradient penalties.
+            weight = options.feature_weight * options.feature_every
+            total = total + weight * losses.hinge_generator(
+                self.features(self._as_seen(fake, now), label)
+            )
         self._take(self.generator, self.optimizer_g, total)
-        self.discriminator.requires_grad_(True)
+        self._let_discriminators_learn(True)
         return loss
+
+    def _let_discriminators_learn(self, whether: bool) -> None:
+        self.discriminator.requires_grad_(whether)
+        if self.features is not None:
+            self.features.judges.requires_grad_(whether)
+
+    def _listens(self, now: Moment) -> bool:
+        """Whether the generator listens to the discriminators of features in this step."""
+        return (
+            now.number % self.options.feature_every == 0
+            and self.options.kimg_at(now.number) >= ALONE_KIMG
+        )
 
     def _judge_both(
         self, real: Tensor, fake: Tensor, label: Tensor, now: Moment
@@ -287,7 +331,10 @@ class TrainingStep:
         options = self.options
         share = number / options.steps
         factor = learning_rate_factor(options.lr_schedule, share, options.lr_hold)
-        for optimizer, rate in ((self.optimizer_g, options.lr_g), (self.optimizer_d, options.lr_d)):
+        rates = [(self.optimizer_g, options.lr_g), (self.optimizer_d, options.lr_d)]
+        if self.features is not None:
+            rates.append((self.optimizer_f, RATE))
+        for optimizer, rate in rates:
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
 
@@ -310,10 +357,14 @@ class TrainingStep:
             self.anchors.copy_(state["anchors"])
 
     def _parts(self) -> dict[str, Any]:
+        looking = {}
+        if self.features is not None:
+            looking = {"features": self.features, "optimizer_f": self.optimizer_f}
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
             "ema": self.ema,
             "optimizer_g": self.optimizer_g,
             "optimizer_d": self.optimizer_d,
+            **looking,
         }

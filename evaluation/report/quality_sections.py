@@ -19,7 +19,7 @@ def quality_sections(result: QualityResult, maps: Mapping[str, Plot]) -> Iterato
         The map of scans in each feature space, by extractor.
     """
     for space in result.spaces.values():
-        part = "train-gan picks the checkpoint with it, so it flatters models of scangan."
+        part = "train-gan picks the checkpoint with it and may train through it, so it flatters models of scangan."
         text = (f"Network: {space.source}.",) + ((part,) if space.picked_checkpoint else ())
         blocks = [*_figures(space.figures), *_plots(space), maps[space.extractor]]
         if any(map(sum, (row.values() for row in space.named_as.values()))):

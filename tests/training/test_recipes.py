@@ -13,7 +13,7 @@ from scangan.artifacts.modelfile import read_model_file
 from scangan.artifacts.train_options import parse_assignment
 from scangan.core.errors import USAGE
 from scangan.runtime.catalog import BUNDLED
-from scangan.training import TrainingError, TrainOptions, train_gan
+from scangan.training import TrainingError, TrainOptions, step, train_gan
 from scangan.training.data import TrainingScans
 from scangan.training.early_stopping import EarlyStopping
 from scangan.training.recipe import (
@@ -42,7 +42,7 @@ def _refused(make):
 def test_a_recipe_says_everything_on_one_screen(name):
     text = (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
     assert tomllib.loads(text).keys() - {"lateral"} == KEYS - OF_THE_USER | {"description"}
-    assert len(text.splitlines()) <= 64
+    assert len(text.splitlines()) <= 66
     assert max(map(len, text.splitlines())) <= 120
 
 
@@ -173,6 +173,7 @@ def test_an_assignment_that_cannot_be_read_is_refused_by_one_line(text, says):
         ),
         ("stable", {"label_flip": 0.1}, "label_flip 0.1 .* loss=bce"),
         ("stable", {"lr_hold": 0.5}, "lr_hold 0.5 .* needs lr_schedule=linear"),
+        ("stable", {"feature_every": 2}, "feature_every 2 .* needs feature_weight above 0"),
         (
             "stable",
             {"augment": (), "augment_p": 0.5},
@@ -247,20 +248,26 @@ def _scans(size):
 
 def _trained(options, monkeypatch, prepared, out):
     """Losses of two steps, and all tensors after them."""
-    step = make_step(options, _scans(options.size), CPU)
-    losses = [step(n).tolist() for n in range(2)]
+    taken = make_step(options, _scans(options.size), CPU)
+    losses = [taken(n).tolist() for n in range(2)]
     tensors = {
         f"{part}.{name}": tensor.tolist()
         for part in ("generator", "discriminator", "ema")
-        for name, tensor in getattr(step, part).state_dict().items()
+        for name, tensor in getattr(taken, part).state_dict().items()
     }
-    return losses, tensors, float(step.augment_p)
+    return losses, tensors, float(taken.augment_p)
+
+
+def _looked_through(options, monkeypatch, prepared, out):
+    """The same, where the generator listens to the discriminators of features at once."""
+    monkeypatch.setattr(step, "ALONE_KIMG", 0.0)
+    return _trained(options, monkeypatch, prepared, out)
 
 
 def _layers(options, monkeypatch, prepared, out):
     """Names and shapes of all weights."""
-    step = make_step(options, _scans(options.size), CPU)
-    networks = (step.generator, step.discriminator)
+    taken = make_step(options, _scans(options.size), CPU)
+    networks = (taken.generator, taken.discriminator)
     return [{k: tuple(t.shape) for k, t in n.state_dict().items()} for n in networks]
 
 
@@ -324,6 +331,8 @@ COUNTS = {
     "r2": (_trained, 1.0, {}),
     "penalty_every": (_trained, 1, {"r1": 1.0}),
     "lecam": (_trained, 10.0, {}),
+    "feature_weight": (_looked_through, 0.1, {}),
+    "feature_every": (_looked_through, 1, {"feature_weight": 0.1}),
     "aux_weight": (_trained, 1.0, {}),
     "aux_on_fake": (_trained, True, {}),
     "lr_g": (_trained, 1e-3, {}),

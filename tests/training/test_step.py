@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from scangan.training import TrainOptions, losses
+from scangan.training import TrainOptions, losses, step
 from scangan.training.data import TrainingScans
 from scangan.training.sampling import step_draws
 from scangan.training.step import LOSSES, class_share, learning_rate_factor, make_step
@@ -26,8 +26,15 @@ FAMILIES = {
     "adaptive": {"augment_target": 0.1, "augment_kimg": 1.0, "augment": ("cutout", "flip")},
     "ramped": {"ramp_start": 0.008, "ramp_end": 0.05, "conditioning": "product"},
     "held in": {"lecam": 0.3, "mirror": True, "residual": True, "lr_schedule": "linear", "lr_hold": 0.5},
+    "through features": {"feature_weight": 0.1, "feature_every": 2},
     "paced": {"g_steps": 2, "lr_schedule": "linear", "ema_warmup": 1.0, "first_map": 8},
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _listens_soon(monkeypatch):
+    """The generator listens to the discriminators of features from the second step on."""
+    monkeypatch.setattr(step, "ALONE_KIMG", 0.008)
 
 
 def _networks(**given):
