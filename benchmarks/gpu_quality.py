@@ -35,6 +35,7 @@ CUTOUT = ("brightness", "contrast", "translation", "cutout")
 # name: (data, what differs from stable). What matters most comes first.
 RUNS = {
     "brain-64-w64": ("brain-64", BRAIN | {"width": 64}),
+    "brain-64-w64-features": ("brain-64", BRAIN | {"width": 64, "feature_weight": 0.1}),
     "brain-64-w64-residual": ("brain-64", BRAIN | {"width": 64, "residual": True}),
     "brain-64": ("brain-64", BRAIN),
     "brain-64-residual": ("brain-64", BRAIN | {"residual": True}),

@@ -100,7 +100,8 @@ def attacks(
     images = train.images[a], held.images[b]
     # Scaled by training scans, these would have fewer outliers than others: members by an artefact.
     by = scale_of(synthetic[1])
-    features = scaled(search.features[a], by), scaled(held_features[b], by)
+    real = search.features[a], held_features[b]
+    features = scaled(real[0], by), scaled(real[1], by)
     labels = classes[0][a], classes[1][b]
     there = Gallery(synthetic[0], threads=search.gallery.threads)
     rescaled = scaled(synthetic[1], by)
@@ -127,7 +128,7 @@ def attacks(
         name: attack((member, other), groups, labels, resamples, seed)
         for name, (member, other) in scores.items()
     }
-    blind = blind_attack(features, groups, labels, resamples, seed)
+    blind = blind_attack(real, groups, labels, resamples, seed)  # which knows no synthetic scan
     if blind:
         return success | {BLIND: blind}, notes
     notes.append("membership: one side has only one subject or group, so no blind attack was tried")

@@ -172,6 +172,8 @@ def blind_scorer(features: tuple[Features, Features], groups: tuple[Labels, Labe
     tests = [np.flatnonzero(fold == k) for k in range(count)]
 
     def scores(sides: Sides) -> Scores:
+        if not alpha:  # all scans are the same
+            return np.zeros(sides.shape)
         members = sides.sum(axis=1, keepdims=True)
         target = np.where(sides, 1 / members, -1 / (len(rows) - members)).T * len(rows)
         found, products, right = np.empty(target.shape), rows.T @ rows, rows.T @ target

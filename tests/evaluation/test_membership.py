@@ -70,6 +70,11 @@ def test_the_blind_attack_needs_two_groups_of_each_side(groups):
         assert (found.auc, found.tpr) == pytest.approx((1, 1))  # they differ: every scan is told
 
 
+def test_a_blind_attack_on_scans_that_are_all_the_same_guesses():
+    found = blind((np.full((30, 8), 2.0), np.full((20, 8), 2.0)), (alone(30), alone(20)))
+    assert (found.auc, found.tpr) == (0.5, 0)
+
+
 def test_blind_scores_are_those_of_scikit_learn():
     rng = np.random.default_rng(0)
     features = rng.normal(0, 1, (50, 30)) + (np.arange(30) < 2), rng.normal(0, 1, (20, 30))

@@ -131,6 +131,18 @@ def test_other_real_scans_leak_nothing(of_others):
     assert "proves nothing" in _said(result) and "arXiv 2505.01524" in _said(result)
 
 
+@pytest.mark.parametrize("grey", [None, 128])
+def test_a_generator_that_always_makes_the_same_scan_is_judged(of_others, options, grey):
+    """Its features do not vary. The blind attack, which sees no synthetic scan, is what it was."""
+    same = np.repeat(OTHERS.images[:1], len(OTHERS), axis=0)
+    collapsed = dataclasses.replace(
+        OTHERS, images=same if grey is None else np.full_like(same, grey)
+    )
+    result = privacy(TRAIN, collapsed, HOLDOUT, options)
+    assert result.membership["blind"] == of_others.membership["blind"]
+    assert result.membership["features"].auc_low <= 0.5 <= result.membership["features"].auc_high
+
+
 def test_a_hold_out_from_elsewhere_is_no_evidence(options):
     """Members are nearer to the synthetic scans only as the hold-out looks different."""
     blurred = np.stack([cv2.GaussianBlur(image, (0, 0), 2.5) for image in HOLDOUT.images])
