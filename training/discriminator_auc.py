@@ -6,18 +6,17 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
-from scangan.evaluation.metrics import PER_TICK
+from scangan.evaluation.metrics import FEWEST, PER_TICK
 from scangan.training.data import TrainingScans
 from scangan.training.discriminator import Discriminator
 from scangan.training.discriminator_scores import realness
 
 Images = npt.NDArray[np.uint8]  # [N, H, W]
 Labels = npt.NDArray[np.int64]
-FEWEST = 8  # scans on each side; an AUC of fewer says nothing
 
 
 class DiscriminatorAuc:
-    """Measures it on the same scans at every tick: up to 100 trained on and 100 held back of each class.
+    """Scores the same real scans at every tick: up to 100 trained on and 100 held back of each class.
 
     Parameters
     ----------

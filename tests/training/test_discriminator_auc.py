@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from training_runs import start_run
 
+from scangan.evaluation.metrics import FEWEST
 from scangan.training.data import TrainingScans
-from scangan.training.discriminator_auc import FEWEST, DiscriminatorAuc
+from scangan.training.discriminator_auc import DiscriminatorAuc
 from scangan.training.discriminator_scores import discriminator_scores
 
 
