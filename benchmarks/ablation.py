@@ -1,8 +1,8 @@
 """Train the runs of a list, judge them by networks that had no part in it, and tabulate both.
 
-    python benchmarks/ablation.py benchmarks/ablations/knobs.toml SCANS WORK            train
-    python benchmarks/ablation.py benchmarks/ablations/knobs.toml SCANS WORK --judge    judge
-    python benchmarks/ablation.py benchmarks/ablations/knobs.toml SCANS WORK --table    print tables
+    python benchmarks/ablation.py benchmarks/ablations/late.toml SCANS WORK            train
+    python benchmarks/ablation.py benchmarks/ablations/late.toml SCANS WORK --judge    judge
+    python benchmarks/ablation.py benchmarks/ablations/late.toml SCANS WORK --table    print tables
 
 SCANS is a prepared dataset, WORK a folder for the runs. It may be stopped and started again, and
 several may share a WORK, each on cores of its own: a run that another one writes is passed over.

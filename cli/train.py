@@ -170,8 +170,9 @@ def main(
 
     overrides = {key: value for key, value in flags.items() if value is not None}
     for key, value in map(parse_assignment, assignments):
-        if overrides.setdefault(key, value) != value:
+        if key in overrides and overrides[key] != value:
             raise click.UsageError(f"{key} is given twice, with different values; leave one out")
+        overrides[key] = value
     chosen, output = options_from(recipe, overrides), Output(quiet)
     if force or not Run(out).started:  # one that was begun may go on
         check_effects(chosen, overrides)

@@ -357,14 +357,14 @@ class TrainingStep:
             self.anchors.copy_(state["anchors"])
 
     def _parts(self) -> dict[str, Any]:
-        looking = {}
+        features = {}
         if self.features is not None:
-            looking = {"features": self.features, "optimizer_f": self.optimizer_f}
+            features = {"features": self.features, "optimizer_f": self.optimizer_f}
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
             "ema": self.ema,
             "optimizer_g": self.optimizer_g,
             "optimizer_d": self.optimizer_d,
-            **looking,
+            **features,
         }

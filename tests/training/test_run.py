@@ -784,6 +784,7 @@ def test_scans_smaller_than_the_size_are_told_of_once(some_scans, tmp_path):
         (["--set", "withd=1"], "did you mean width?"),
         (["--set", "width"], "is not key=value"),
         (["--set", "width=wide"], "width 'wide' is not a whole number"),
+        (["--set", "lr_g=nan"], "lr_g nan is out of range"),
         (["--per-class"], "--arch dcgan"),
     ],
 )
